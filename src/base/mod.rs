@@ -1,0 +1,9 @@
+//! Floor 0: what every other module stands on. No word of webhooks or HTTP here.
+
+pub mod buffer;
+pub mod clock;
+pub mod id;
+pub mod json;
+pub mod slots;
+pub mod text;
+pub mod wheel;
