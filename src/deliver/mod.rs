@@ -1,1 +1,35 @@
-//! To come.
+//! Floor 5: a flow and a trigger become effects. What is to be done is decided here; the engine does it.
+
+use std::sync::Arc;
+
+use crate::registry::{Action, FlowPlan};
+use crate::reply::Reply;
+use crate::trigger::Payload;
+
+/// Something that a node of a flow wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this reply to whom the id names.
+    Reply { reply_id: String, reply: Box<Reply> },
+    /// Give the payload to a worker of the flow: `plan.steps[step]` is its node.
+    Worker { plan: Arc<FlowPlan>, step: usize, payload: Payload },
+    /// The node can do nothing with this trigger (a WebSocket reply on an HTTP webhook or the reverse): counted.
+    Misfit,
+}
+
+/// Runs every node that the trigger reaches, in the order of the wires.
+pub fn run(plan: &Arc<FlowPlan>, payload: &Payload, is_websocket: bool, effects: &mut Vec<Effect>) {
+    for (index, step) in plan.steps.iter().enumerate() {
+        match &step.action {
+            Action::Reply(node) if node.is_websocket_message() != is_websocket => effects.push(Effect::Misfit),
+            Action::Reply(node) => {
+                if let Some((reply_id, reply)) = node.render(payload) {
+                    effects.push(Effect::Reply { reply_id, reply: Box::new(reply) });
+                }
+            }
+            Action::Worker(_) => {
+                effects.push(Effect::Worker { plan: Arc::clone(plan), step: index, payload: payload.clone() });
+            }
+        }
+    }
+}

@@ -1,1 +1,358 @@
-//! To come.
+//! Floor 7: the cores. The only floor that touches the kernel, and the only one that knows monoio.
+//!
+//! Each core is a thread, pinned, with a ring, listeners, connections, timers, places for replies and counters of
+//! its own. Cores talk through bounded mailboxes. Nothing is decided here: bytes go up to `http`, `ingress` and
+//! `deliver`, and what comes back is done.
+
+mod accept;
+mod connection;
+mod core;
+mod exchange;
+mod fd;
+mod listen;
+mod mailbox;
+mod pace;
+mod pending;
+mod ready;
+mod runtime;
+mod socket;
+mod stream;
+mod watch;
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::core::{Core, Message, Rules, Shared};
+use self::listen::Listener;
+use self::mailbox::{Receiver, Sender};
+use self::pending::Seal;
+use self::ready::Ready;
+use self::stream::Stream;
+use crate::base::clock::{Clock, NANOS_PER_SECOND};
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::reply::Reply;
+use crate::settings::{Address, Settings};
+
+pub use self::core::{Done, Tap};
+pub use self::pending::Outcome;
+
+/// Messages that wait for a core before its senders are told that it is busy.
+const MAILBOX_MESSAGES: usize = 65_536;
+/// How long what is in flight may take when the engine drains (section 14).
+const DRAIN_NANOS: u64 = 30 * NANOS_PER_SECOND;
+/// The longest that a core sleeps without a look at its timers.
+const TICK_MAX: Duration = Duration::from_secs(60);
+/// How often a draining core looks whether it is done.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// Why the engine did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listener could not be opened: which, where, why.
+    Listen { listener: &'static str, address: String, error: io::Error },
+    /// The driver that was demanded cannot be had.
+    Driver(io::Error),
+    /// Something else that the system refused: what.
+    System { what: &'static str, error: io::Error },
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartError::Listen { listener, address, error } => {
+                write!(f, "the {listener} listener cannot be opened on {address}: {error}")
+            }
+            StartError::Driver(error) => write!(
+                f,
+                "driver = io_uring cannot be had: {error} (an old kernel, a container that refuses it, or too little locked memory); driver = auto falls back to epoll"
+            ),
+            StartError::System { what, error } => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The running cores.
+pub struct Engine {
+    mailboxes: Vec<Sender<Message>>,
+    threads: Vec<JoinHandle<()>>,
+    seal: Arc<Seal>,
+    ingress: Address,
+    next_core: AtomicUsize,
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Opens the listeners and starts a thread for each core. When it returns, connections are accepted.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left running.
+    pub fn start(
+        settings: &Settings,
+        registry: &Arc<Registry>,
+        metrics: &Metrics,
+        clock: Clock,
+    ) -> Result<Engine, StartError> {
+        let cores = settings.cores;
+        let chosen = runtime::choose(settings.driver, cores).map_err(StartError::Driver)?;
+        let (listeners, ingress) = listen::open(&settings.ingress.listen, cores).map_err(|error| {
+            StartError::Listen { listener: "ingress", address: settings.ingress.listen.to_string(), error }
+        })?;
+        let system = |what| move |error| StartError::System { what, error };
+        let seal = Seal::new().map_err(|error| StartError::System {
+            what: "the system gives no random bytes",
+            error: io::Error::other(error),
+        })?;
+        let seal = Arc::new(seal);
+        let rules = Arc::new(Rules {
+            cors: settings.ingress.cors,
+            trusted_proxies: settings.ingress.trusted_proxies.clone(),
+            connections: settings.limits.connections as usize,
+            body_bytes: settings.limits.body_bytes_per_core,
+        });
+        let shared = Arc::new(Shared::default());
+        let (mut mailboxes, mut receivers) = (Vec::new(), Vec::new());
+        for _ in 0..cores {
+            let (sender, receiver) = mailbox::mailbox(MAILBOX_MESSAGES).map_err(system("an eventfd cannot be made"))?;
+            mailboxes.push(sender);
+            receivers.push(receiver);
+        }
+        let cpus = allowed_cpus();
+        let mut threads = Vec::new();
+        for (index, (listener, receiver)) in listeners.into_iter().zip(receivers).enumerate() {
+            let plan = Plan {
+                index,
+                chosen,
+                cpu: if cpus.len() >= cores { cpus.get(index).copied() } else { None },
+                clock,
+                rules: Arc::clone(&rules),
+                registry: Arc::clone(registry),
+                metrics: metrics.core(index),
+                seal: Arc::clone(&seal),
+                shared: Arc::clone(&shared),
+                mailboxes: mailboxes.clone(),
+                receiver,
+                listener,
+                done: AtomicBool::new(false),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("core-{index}"))
+                .spawn(move || plan.supervise())
+                .map_err(system("a core's thread cannot be started"))?;
+            threads.push(thread);
+        }
+        Ok(Engine { mailboxes, threads, seal, ingress, next_core: AtomicUsize::new(0), shared })
+    }
+
+    /// Where ingress listens; the port that was chosen, where the settings left it open.
+    #[must_use]
+    pub fn ingress(&self) -> &Address {
+        &self.ingress
+    }
+
+    /// Connections that are open, of all cores.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Hands in a reply from outside; `done` learns what became of it.
+    pub fn reply(&self, reply_id: &str, reply: Box<Reply>, done: Done) {
+        let Some(place) = self.seal.open(reply_id) else { return done(Outcome::NotWaiting) };
+        let Some(mailbox) = self.mailboxes.get(usize::from(place.core)) else { return done(Outcome::NotWaiting) };
+        let message = Message::Reply { key: place.key, reply, done: Some(done) };
+        if let Err(mailbox::Full(Message::Reply { done: Some(done), .. })) = mailbox.send(message) {
+            done(Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()));
+        }
+    }
+
+    /// A connection to the ingress that no listener is asked for; each payload that its requests make goes to `tap`.
+    ///
+    /// # Errors
+    /// If no socket pair can be made, or the core is too busy.
+    pub fn connect(&self, tap: Tap) -> io::Result<std::os::unix::net::UnixStream> {
+        let (near, far) = std::os::unix::net::UnixStream::pair()?;
+        let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        self.mailboxes[core]
+            .send(Message::Adopt { stream: far, tap })
+            .map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "the engine is too busy to take a test request"))?;
+        Ok(near)
+    }
+
+    /// Stops accepting and lets what is in flight end, for at most 30 s. [`Self::join`] waits for it.
+    pub fn drain(&self) {
+        for mailbox in &self.mailboxes {
+            let mut message = Message::Drain;
+            while let Err(mailbox::Full(back)) = mailbox.send(message) {
+                message = back;
+                std::thread::sleep(DRAIN_LOOK);
+            }
+        }
+    }
+
+    /// Waits until every core has ended.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a core's thread ended with a panic");
+            }
+        }
+    }
+}
+
+/// The CPUs that this process may run on.
+fn allowed_cpus() -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
+}
+
+/// What a core's thread starts from, and starts again from after a panic outside of any connection.
+struct Plan {
+    index: usize,
+    chosen: runtime::Loop,
+    cpu: Option<usize>,
+    clock: Clock,
+    rules: Arc<Rules>,
+    registry: Arc<Registry>,
+    metrics: Arc<crate::metrics::CoreMetrics>,
+    seal: Arc<Seal>,
+    shared: Arc<Shared>,
+    mailboxes: Vec<Sender<Message>>,
+    receiver: Receiver<Message>,
+    listener: Listener,
+    done: AtomicBool,
+}
+
+impl Plan {
+    fn supervise(self) {
+        if let Some(cpu) = self.cpu {
+            let mut set = rustix::thread::CpuSet::new();
+            set.set(cpu);
+            if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+                tracing::warn!(core = self.index, cpu, %error, "the core's thread is not pinned");
+            }
+        }
+        while !self.done.load(Ordering::Relaxed) {
+            let run = || runtime::block_on(self.chosen, self.run());
+            match std::panic::catch_unwind(AssertUnwindSafe(run)) {
+                Ok(Ok(Ok(()))) => return,
+                Ok(Ok(Err(error)) | Err(error)) => {
+                    tracing::error!(core = self.index, %error, "the core ended; the others go on");
+                    return;
+                }
+                Err(_) => {
+                    tracing::error!(core = self.index, "the core panicked: its connections are lost, it starts again");
+                }
+            }
+        }
+    }
+
+    async fn run(&self) -> io::Result<()> {
+        let core = Rc::new(Core::new(
+            self.index,
+            self.clock,
+            Arc::clone(&self.rules),
+            Arc::clone(&self.registry),
+            Arc::clone(&self.metrics),
+            Arc::clone(&self.seal),
+            Arc::clone(&self.shared),
+            self.mailboxes.clone(),
+        ));
+        let nonblocking = self.chosen == runtime::Loop::Epoll;
+        let listener = match &self.listener {
+            Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
+            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
+        };
+        monoio::spawn(tick(Rc::clone(&core)));
+        let accepting = Rc::clone(&core);
+        monoio::spawn(async move {
+            if let Err(error) = accept::accept(accepting, listener, nonblocking).await {
+                tracing::error!(%error, "the core does not accept connections");
+            }
+        });
+        // Ends when the core has drained: `finish` expires the watch.
+        let served = core.stop.until_expired(self.serve_mailbox(&core, nonblocking)).await;
+        self.done.store(true, Ordering::Relaxed);
+        served.unwrap_or(Ok(()))
+    }
+
+    /// Does what others ask.
+    async fn serve_mailbox(&self, core: &Rc<Core>, nonblocking: bool) -> io::Result<()> {
+        let ready = Ready::new(self.receiver.event()?)?;
+        loop {
+            while let Some(message) = self.receiver.receive() {
+                match message {
+                    Message::Reply { key, reply, done } => {
+                        let outcome = core.pending.deliver(key, reply);
+                        core.count_reply(&outcome);
+                        if let Some(done) = done {
+                            done(outcome);
+                        }
+                    }
+                    Message::Adopt { stream, tap } => adopt(core, stream, tap, nonblocking),
+                    Message::Drain => {
+                        if !core.draining.get() {
+                            core.drain();
+                            monoio::spawn(finish(Rc::clone(core)));
+                        }
+                    }
+                }
+            }
+            if self.receiver.sleep() {
+                ready.readable().await?;
+                self.receiver.woken();
+            }
+        }
+    }
+}
+
+/// Serves a connection that was made inside the process.
+fn adopt(core: &Rc<Core>, stream: std::os::unix::net::UnixStream, tap: Tap, nonblocking: bool) {
+    let adopted = stream
+        .set_nonblocking(nonblocking)
+        .and_then(|()| monoio::net::UnixStream::from_std(stream));
+    match adopted {
+        Ok(stream) => {
+            core.shared.connections.fetch_add(1, Ordering::Relaxed);
+            let peer = Some(std::net::Ipv4Addr::LOCALHOST.into());
+            accept::spawn(core, connection::serve(Rc::clone(core), Stream::Unix(stream), peer, Some(tap)));
+        }
+        // The other end sees its connection close.
+        Err(error) => tracing::warn!(%error, "a test request's connection cannot be watched"),
+    }
+}
+
+/// Fires the core's timers, sleeping until the next one is due.
+async fn tick(core: Rc<Core>) {
+    let mut fired = Vec::new();
+    loop {
+        let next = core.tick(&mut fired);
+        let now = core.now().nanos;
+        let pause = next.map_or(TICK_MAX, |at| Duration::from_nanos(at.saturating_sub(now)).min(TICK_MAX));
+        // An earlier timer that is set meanwhile expires the watch.
+        core.ticker_sleeps_until(next.unwrap_or(u64::MAX));
+        if !pause.is_zero() {
+            let _ = core.ticker.until_expired(monoio::time::sleep(pause)).await;
+        }
+    }
+}
+
+/// Waits until nothing is in flight any more, or the time for it is over, and ends the core.
+async fn finish(core: Rc<Core>) {
+    let ends = core.now().nanos + DRAIN_NANOS;
+    while core.connections.borrow().len() > 0 && core.now().nanos < ends {
+        monoio::time::sleep(DRAIN_LOOK).await;
+    }
+    let left = core.connections.borrow().len();
+    if left > 0 {
+        tracing::warn!(core = core.index, connections = left, "not all that was in flight ended in time");
+    }
+    core.stop.expire();
+}

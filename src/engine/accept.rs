@@ -1,0 +1,126 @@
+//! Accepting: each core waits for readiness of its listener and accepts what is there. No accept is ever in flight,
+//! so stopping leaks nothing.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::net::{SocketAddrAny, SocketFlags};
+
+use super::connection;
+use super::core::Core;
+use super::fd;
+use super::listen::Listener;
+use super::ready::Ready;
+use super::stream::Stream;
+
+/// Connections that are accepted before others get a turn.
+const ACCEPT_BATCH: usize = 64;
+/// How long accepting rests when descriptors or memory have run out: the connections wait in the kernel meanwhile.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// What a connection over the cap is told.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 55\r\nretry-after: 1\r\nconnection: close\r\n\r\n{\"error\":\"Too many connections to this server at once\"}";
+
+/// Accepts until the core drains.
+pub(super) async fn accept(core: Rc<Core>, listener: Listener, nonblocking: bool) -> io::Result<()> {
+    let ready = Ready::new(listener.fd()?)?;
+    let flags = if nonblocking { SocketFlags::CLOEXEC | SocketFlags::NONBLOCK } else { SocketFlags::CLOEXEC };
+    let watch = super::watch::Watch::new(u64::MAX);
+    let watch = Rc::new(watch);
+    core.acceptors.borrow_mut().push(Rc::clone(&watch));
+    let mut exhausted_since_last_log = 0u64;
+    while !core.draining.get() {
+        if watch.until_expired(ready.readable()).await.is_err() {
+            break;
+        }
+        for _ in 0..ACCEPT_BATCH {
+            match accept_one(&listener, flags) {
+                Ok((stream, peer)) => admit(&core, stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_exhausted(&error) => {
+                    core.metrics.accept_exhausted();
+                    if exhausted_since_last_log == 0 {
+                        tracing::error!(%error, "no connection can be accepted for now: raise the limit of open files (ulimit -n)");
+                    }
+                    exhausted_since_last_log = (exhausted_since_last_log + 1) % LOG_EVERY;
+                    monoio::time::sleep(EXHAUSTED_PAUSE).await;
+                    break;
+                }
+                // The peer went away between its handshake and this call: accept(2) passes such errors on.
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Of repeated exhaustion, one line in this many (a line a minute).
+const LOG_EVERY: u64 = 600;
+
+fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let Some(errno) = Errno::from_io_error(error) else { return false };
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+}
+
+fn accept_one(listener: &Listener, flags: SocketFlags) -> io::Result<(Stream, Option<IpAddr>)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (fd, address) = rustix::net::acceptfrom_with(listener, flags)?;
+            let peer = address.and_then(|address: SocketAddrAny| std::net::SocketAddr::try_from(address).ok());
+            let stream = monoio::net::TcpStream::from_std(std::net::TcpStream::from(fd))?;
+            Ok((Stream::Tcp(stream), peer.map(|peer| peer.ip().to_canonical())))
+        }
+        Listener::Unix(listener) => {
+            let fd = rustix::net::accept_with(listener, flags)?;
+            let stream = monoio::net::UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?;
+            Ok((Stream::Unix(stream), None))
+        }
+    }
+}
+
+fn admit(core: &Rc<Core>, stream: Stream, peer: Option<IpAddr>) {
+    if core.shared.connections.fetch_add(1, Ordering::Relaxed) >= core.rules.connections {
+        core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        core.metrics.connection_refused();
+        // It either fits into the fresh socket's buffer or the peer is gone.
+        let _ = fd::send(&stream, TOO_MANY);
+        fd::shutdown_write(&stream);
+        return;
+    }
+    spawn(core, connection::serve(Rc::clone(core), stream, peer, None));
+}
+
+/// Runs a connection's task so that a panic in it costs that connection only.
+pub(super) fn spawn(core: &Rc<Core>, future: impl Future<Output = ()> + 'static) {
+    monoio::spawn(Caught { future, core: Rc::clone(core) });
+}
+
+pin_project_lite::pin_project! {
+    struct Caught<F> {
+        #[pin]
+        future: F,
+        core: Rc<Core>,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Caught<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let future = this.future;
+        // What the connection shares with others are cells that are consistent between any two calls.
+        std::panic::catch_unwind(AssertUnwindSafe(|| future.poll(context))).unwrap_or_else(|_| {
+            this.core.metrics.connection_panicked();
+            tracing::error!("a connection's task panicked and was ended; the others go on");
+            Poll::Ready(())
+        })
+    }
+}

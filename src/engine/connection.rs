@@ -1,0 +1,383 @@
+//! The task of one connection: read, let the machines decide, write, wait. It knows sockets, buffers and patience;
+//! what a request means is decided in `exchange` and below.
+//!
+//! A busy connection reads into a buffer of its own. One that has been quiet for a second gives the buffer back and
+//! waits for readiness alone, so that an idle connection costs its task and little more.
+
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use super::core::{Active, Core, Tap};
+use super::exchange::Next;
+use super::fd;
+use super::pace::Pace;
+use super::pending::Waited;
+use super::stream::Stream;
+use super::watch::Watch;
+use crate::base::clock::NANOS_PER_SECOND;
+use crate::base::slots::Key;
+use crate::http::{self, Awaiting};
+use crate::registry::Hook;
+
+/// An idle connection is closed after 75 s (section 4).
+const IDLE_NANOS: u64 = 75 * NANOS_PER_SECOND;
+/// A head must be whole 10 s after its first byte (section 4).
+const HEAD_NANOS: u64 = 10 * NANOS_PER_SECOND;
+/// A response must be taken within 30 s (section 4).
+const WRITE_NANOS: u64 = 30 * NANOS_PER_SECOND;
+/// After this long without a byte a connection gives its buffers back.
+const QUIET_NANOS: u64 = NANOS_PER_SECOND;
+/// A lingering close ends when nothing came for 2 s, after 10 s, or after 16 MiB, whichever is first.
+const LINGER_QUIET_NANOS: u64 = 2 * NANOS_PER_SECOND;
+const LINGER_NANOS: u64 = 10 * NANOS_PER_SECOND;
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+/// While a caller waits whose buffer is full, how often it is asked whether it is still there.
+const PROBE_NANOS: u64 = NANOS_PER_SECOND / 4;
+/// Room that must be there before a read, or the buffer is compacted first.
+const READ_BYTES_MIN: usize = 4096;
+/// No deadline: something else ends the wait.
+const NEVER: u64 = u64::MAX;
+
+/// How reading ended.
+enum Received {
+    Some,
+    /// The peer sends nothing more, or is gone.
+    End,
+    /// The patience for what is awaited is over.
+    Expired,
+    /// The core's bodies take all the memory they may.
+    NoMemory,
+}
+
+/// What came of the requests that were received.
+enum Worked {
+    ReadOn,
+    Closed,
+    Upgrade(Arc<Hook>),
+}
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) core: Rc<Core>,
+    pub(super) stream: Stream,
+    /// None: a Unix socket, which has no address.
+    pub(super) peer: Option<IpAddr>,
+    pub(super) tap: Option<Tap>,
+    pub(super) key: Key,
+    pub(super) watch: Rc<Watch>,
+    pub(super) http: http::Connection,
+    pub(super) active: Option<Box<Active>>,
+    pub(super) request: Ongoing,
+}
+
+/// What is remembered of the present request between reads.
+#[derive(Default)]
+pub(super) struct Ongoing {
+    /// The webhook, once the head was taken.
+    pub(super) hook: Option<Arc<Hook>>,
+    /// The body is being dropped: the request has its answer.
+    pub(super) dropping: bool,
+    /// `100 Continue` is due, if the body has not begun by itself.
+    pub(super) owes_continue: bool,
+    /// When the first byte of an unfinished head came.
+    pub(super) head_began: Option<u64>,
+    /// How the body comes in.
+    pub(super) pace: Option<Pace>,
+}
+
+/// Uncounts a connection, however it ends.
+struct Counted {
+    core: Rc<Core>,
+    key: Key,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.core.remove_connection(self.key);
+        self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.core.metrics.connection_closed();
+    }
+}
+
+/// Serves one connection to its end. The caller has counted it in `core.shared.connections`.
+pub(super) async fn serve(core: Rc<Core>, stream: Stream, peer: Option<IpAddr>, tap: Option<Tap>) {
+    let (key, watch) = core.add_connection(core.now().nanos + IDLE_NANOS);
+    core.metrics.connection_opened();
+    let _counted = Counted { core: Rc::clone(&core), key };
+    let connection = Connection {
+        http: http::Connection::new(http::Limits::default()),
+        active: None,
+        request: Ongoing::default(),
+        core,
+        stream,
+        peer,
+        tap,
+        key,
+        watch,
+    };
+    connection.run().await;
+}
+
+impl Connection {
+    async fn run(mut self) {
+        loop {
+            let received = self.receive().await;
+            match received {
+                Received::Some => {}
+                Received::End => break,
+                Received::Expired => {
+                    self.refuse(408, "Request took too long to arrive");
+                    self.close(true).await;
+                    break;
+                }
+                Received::NoMemory => {
+                    self.refuse(503, "Too many bodies at once, try again");
+                    self.close(true).await;
+                    break;
+                }
+            }
+            match self.work().await {
+                Worked::ReadOn => {}
+                Worked::Closed => break,
+                Worked::Upgrade(hook) => return Box::pin(super::socket::serve(self, hook)).await,
+            }
+        }
+        if let Some(active) = self.active.take() {
+            self.core.give_active(active);
+        }
+    }
+
+    /// Decides all that was received, sends what is ready, waits where a request waits.
+    async fn work(&mut self) -> Worked {
+        loop {
+            match self.process() {
+                Next::Read => return if self.flush().await { Worked::ReadOn } else { Worked::Closed },
+                Next::Flush => {
+                    if !self.flush().await {
+                        return Worked::Closed;
+                    }
+                }
+                Next::Wait(waiting) => {
+                    if !self.flush().await {
+                        return Worked::Closed;
+                    }
+                    let Some(waited) = Box::pin(self.wait(waiting.place)).await else { return Worked::Closed };
+                    if let Next::Close { linger } = self.replied(waiting, waited) {
+                        self.close(linger).await;
+                        return Worked::Closed;
+                    }
+                }
+                Next::Close { linger } => {
+                    self.close(linger).await;
+                    return Worked::Closed;
+                }
+                Next::Upgrade(hook) => return Worked::Upgrade(hook),
+            }
+        }
+    }
+
+    pub(super) fn set_deadline(&self, deadline: u64) {
+        self.core.set_deadline(self.key, &self.watch, deadline);
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.core.now().nanos
+    }
+
+    /// Reads once, with the patience that what is awaited deserves.
+    async fn receive(&mut self) -> Received {
+        loop {
+            match self.http.awaiting() {
+                Awaiting::Idle => return self.receive_when_idle().await,
+                Awaiting::Head => {
+                    let began = *self.request.head_began.get_or_insert_with(|| self.core.now().nanos);
+                    self.set_deadline(began + HEAD_NANOS);
+                    return self.read().await.0;
+                }
+                Awaiting::Body | Awaiting::Nothing => {
+                    let pace = *self.request.pace.get_or_insert_with(|| Pace::begin(self.core.now().nanos));
+                    self.set_deadline(pace.deadline());
+                    let (received, bytes) = self.read().await;
+                    let Some(pace) = &mut self.request.pace else { return received };
+                    pace.add(bytes);
+                    match received {
+                        Received::Expired if pace.step() => {}
+                        other => return other,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Between requests: a buffer for a second, then none until something comes.
+    async fn receive_when_idle(&mut self) -> Received {
+        let now = self.now();
+        self.watch.set_idle(true);
+        let mut received = Received::Expired;
+        if !self.core.draining.get() {
+            self.set_deadline(now + QUIET_NANOS);
+            received = self.read().await.0;
+        }
+        if matches!(received, Received::Expired) && !self.core.draining.get() {
+            if let Some(active) = self.active.take() {
+                self.core.give_active(active);
+            }
+            self.http.release();
+            self.watch.release();
+            self.set_deadline(now + IDLE_NANOS);
+            received = match self.watch.until_expired(self.stream.readable()).await {
+                Ok(Ok(())) => self.receive_now(),
+                Ok(Err(_)) => Received::End,
+                Err(_) if self.core.draining.get() => Received::Expired,
+                Err(_) => Received::End,
+            };
+        }
+        self.watch.set_idle(false);
+        match received {
+            // The engine drains: a request that has come already is served still.
+            Received::Expired if fd::pending_bytes(&self.stream) => self.receive_now(),
+            Received::Expired => Received::End,
+            other => other,
+        }
+    }
+
+    /// Receives what is there without waiting.
+    pub(super) fn receive_now(&mut self) -> Received {
+        let core = &self.core;
+        let active = self.active.get_or_insert_with(|| core.take_active());
+        let mut storage = active.buffer.take_storage();
+        let result = fd::receive(&self.stream, &mut storage);
+        active.buffer.restore_storage(storage);
+        match result {
+            Ok(0) => Received::End,
+            Ok(_) => Received::Some,
+            // A spurious wake: the machine finds nothing new and waits again.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Received::Some,
+            Err(_) => Received::End,
+        }
+    }
+
+    /// Reads once into the buffer, growing it as the body that is coming deserves. Also says how many bytes came.
+    async fn read(&mut self) -> (Received, usize) {
+        let core = &self.core;
+        let active = self.active.get_or_insert_with(|| core.take_active());
+        let wanted = self.http.capacity_wanted(&active.buffer);
+        if wanted > active.buffer.capacity() {
+            if !core.grow(active, wanted) {
+                return (Received::NoMemory, 0);
+            }
+        } else if active.buffer.spare() < READ_BYTES_MIN {
+            active.buffer.compact();
+        }
+        let storage = active.buffer.take_storage();
+        let (result, storage) = self.stream.read(storage, self.watch.handle()).await;
+        active.buffer.restore_storage(storage);
+        match result {
+            Ok(0) => (Received::End, 0),
+            Ok(bytes) => (Received::Some, bytes),
+            Err(_) if self.watch.is_expired() => (Received::Expired, 0),
+            Err(_) => (Received::End, 0),
+        }
+    }
+
+    /// Sends all that is ready. False: the peer is gone or does not take it.
+    pub(super) async fn flush(&mut self) -> bool {
+        let Some(active) = &mut self.active else { return true };
+        let mut sent = 0;
+        while sent < active.out.len() {
+            match fd::send(&self.stream, &active.out[sent..]) {
+                Ok(bytes) => sent += bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.core.set_deadline(self.key, &self.watch, self.core.now().nanos + WRITE_NANOS);
+                    if !matches!(self.watch.until_expired(self.stream.writable()).await, Ok(Ok(()))) {
+                        return false;
+                    }
+                }
+                Err(_) => return false,
+            }
+        }
+        active.out.clear();
+        self.core.shrink(active);
+        true
+    }
+
+    /// Waits for the reply, and sees a caller that goes away. None: it is gone.
+    async fn wait(&mut self, place: Key) -> Option<Waited> {
+        loop {
+            let has_room = self.active.as_ref().is_none_or(|active| active.buffer.spare() > 0);
+            self.set_deadline(if has_room { NEVER } else { self.now() + PROBE_NANOS });
+            let mut readable = pin!(self.stream.readable());
+            let woken = poll_fn(|context| {
+                if let Some(waited) = self.core.pending.poll(place, Some(context.waker())) {
+                    return Poll::Ready(Woken::Replied(waited));
+                }
+                if !has_room {
+                    self.watch.remember(context.waker());
+                    return if self.watch.is_expired() { Poll::Ready(Woken::Probe) } else { Poll::Pending };
+                }
+                match readable.as_mut().poll(context) {
+                    Poll::Ready(_) => Poll::Ready(Woken::Readable),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await;
+            match woken {
+                Woken::Replied(waited) => return Some(waited),
+                Woken::Readable => {
+                    if matches!(self.receive_now(), Received::End) {
+                        return None;
+                    }
+                }
+                Woken::Probe => {
+                    if fd::peer_gone(&self.stream) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the connection after what is ready was sent. Lingering, it goes on reading for a while: closing a
+    /// socket that has unread bytes resets the connection, and the peer may never see the answer.
+    pub(super) async fn close(&mut self, linger: bool) {
+        if !self.flush().await {
+            return;
+        }
+        let unread = self.active.as_ref().is_some_and(|active| !active.buffer.is_empty());
+        if !linger && !unread && !fd::pending_bytes(&self.stream) {
+            return;
+        }
+        if let Some(active) = self.active.take() {
+            self.core.give_active(active);
+        }
+        fd::shutdown_write(&self.stream);
+        let ends = self.now() + LINGER_NANOS;
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES {
+            self.set_deadline(ends.min(self.now() + LINGER_QUIET_NANOS));
+            if !matches!(self.watch.until_expired(self.stream.readable()).await, Ok(Ok(()))) || self.now() >= ends {
+                return;
+            }
+            match fd::discard(&self.stream) {
+                Ok(0) => return,
+                Ok(bytes) => dropped += bytes,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// What ended a look at a caller that waits.
+enum Woken {
+    Replied(Waited),
+    Readable,
+    Probe,
+}

@@ -1,0 +1,313 @@
+//! What one core owns. Everything here is touched by its own thread only, save the sending halves of the others'
+//! mailboxes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::mailbox::{Full, Sender};
+use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
+use super::watch::{Patience, Watch};
+use crate::base::buffer::ReceiveBuffer;
+use crate::base::clock::{Clock, Now};
+use crate::base::slots::{Key, Slots};
+use crate::base::wheel::{TimerId, Wheel};
+use crate::http::encode::DateField;
+use crate::metrics::CoreMetrics;
+use crate::registry::Registry;
+use crate::reply::Reply;
+
+/// Bytes of a connection's receive buffer while it is busy: 16 KiB takes a burst of pipelined requests in one read;
+/// 4 KiB cost 1.8 times as much for each of them.
+pub(super) const RECEIVE_BYTES: usize = 16 * 1024;
+/// Buffers that a core keeps for the next connection that becomes busy; more are given back to the allocator.
+const POOL_BUFFERS: usize = 1024;
+/// Bytes of a response buffer that is kept; a larger one was for a large reply and is let go.
+const OUT_KEEP_BYTES: usize = 64 * 1024;
+
+/// What a core is told from outside.
+pub(super) enum Message {
+    /// A reply for one that waits here.
+    Reply { key: Key, reply: Box<Reply>, done: Option<Done> },
+    /// A connection that was made inside the process.
+    Adopt { stream: std::os::unix::net::UnixStream, tap: Tap },
+    /// Stop accepting, finish what is in flight.
+    Drain,
+}
+
+/// Told what became of a reply, on the thread of the core that had it.
+pub type Done = Box<dyn FnOnce(Outcome) + Send>;
+
+/// Gets each payload that the requests of a test connection make.
+pub type Tap = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
+
+/// What fires on a core's wheel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timer {
+    /// A connection's patience.
+    Connection(Key),
+    /// A reply that did not come.
+    Reply(Key),
+}
+
+/// Settings that connections ask for.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) cors: bool,
+    pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
+    /// Connections of the whole process.
+    pub(super) connections: usize,
+    /// Bytes beyond the first buffer that bodies may take on one core.
+    pub(super) body_bytes: usize,
+}
+
+/// Buffers of a connection that is doing something.
+pub(super) struct Active {
+    pub(super) buffer: ReceiveBuffer,
+    pub(super) out: Vec<u8>,
+}
+
+impl Active {
+    fn new() -> Active {
+        Active { buffer: ReceiveBuffer::with_capacity(RECEIVE_BYTES), out: Vec::with_capacity(1024) }
+    }
+}
+
+/// Counts that all cores share, written once for a connection and never for a request.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) connections: std::sync::atomic::AtomicUsize,
+}
+
+/// One engine thread's world.
+pub(super) struct Core {
+    pub(super) index: usize,
+    pub(super) clock: Clock,
+    pub(super) rules: Arc<Rules>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Arc<CoreMetrics>,
+    pub(super) seal: Arc<Seal>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) mailboxes: Vec<Sender<Message>>,
+    pub(super) pending: PendingReplies,
+    pub(super) connections: RefCell<Slots<Rc<Watch>>>,
+    pub(super) draining: Cell<bool>,
+    pub(super) date: RefCell<DateField>,
+    wheel: RefCell<Wheel<Timer>>,
+    /// The moment the ticker sleeps until, and how to wake it earlier.
+    pub(super) ticker: Watch,
+    /// Ends the core when it expires.
+    pub(super) stop: Watch,
+    /// Ends accepting.
+    pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
+    pool: RefCell<Vec<Box<Active>>>,
+    body_bytes: Cell<usize>,
+}
+
+impl Core {
+    #[allow(clippy::too_many_arguments, reason = "called in one place, with what a core is made of")]
+    pub(super) fn new(
+        index: usize,
+        clock: Clock,
+        rules: Arc<Rules>,
+        registry: Arc<Registry>,
+        metrics: Arc<CoreMetrics>,
+        seal: Arc<Seal>,
+        shared: Arc<Shared>,
+        mailboxes: Vec<Sender<Message>>,
+    ) -> Core {
+        Core {
+            index,
+            clock,
+            rules,
+            registry,
+            metrics,
+            seal,
+            shared,
+            mailboxes,
+            pending: PendingReplies::default(),
+            connections: RefCell::new(Slots::new()),
+            draining: Cell::new(false),
+            date: RefCell::new(DateField::new()),
+            wheel: RefCell::new(Wheel::new(clock.now().nanos)),
+            ticker: Watch::new(u64::MAX),
+            stop: Watch::new(u64::MAX),
+            acceptors: RefCell::new(Vec::new()),
+            pool: RefCell::new(Vec::new()),
+            body_bytes: Cell::new(0),
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Sets a timer.
+    pub(super) fn set_timer(&self, deadline: u64, timer: Timer) -> TimerId {
+        if deadline < self.ticker.deadline() {
+            self.ticker.set(deadline);
+            self.ticker.expire();
+        }
+        self.wheel.borrow_mut().insert(deadline, timer)
+    }
+
+    /// The ticker is about to sleep until `deadline`.
+    pub(super) fn ticker_sleeps_until(&self, deadline: u64) {
+        self.ticker.set(deadline);
+    }
+
+    /// Stops accepting and ends what waits between requests; what is in flight goes on.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        self.acceptors.borrow().iter().for_each(|acceptor| acceptor.expire());
+        let idle: Vec<Rc<Watch>> =
+            self.connections.borrow().iter().map(|(_, watch)| Rc::clone(watch)).filter(|watch| watch.is_idle()).collect();
+        idle.iter().for_each(|watch| watch.expire());
+    }
+
+    /// Counts what became of a reply.
+    pub(super) fn count_reply(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Accepted => self.metrics.reply_accepted(),
+            Outcome::NotWaiting | Outcome::Refused(_) => self.metrics.reply_refused(),
+        }
+    }
+
+    pub(super) fn cancel_timer(&self, id: TimerId) {
+        self.wheel.borrow_mut().cancel(id);
+    }
+
+    /// Fires what is due and says when to look again.
+    pub(super) fn tick(&self, fired: &mut Vec<Timer>) -> Option<u64> {
+        let now = self.now().nanos;
+        self.wheel.borrow_mut().advance(now, fired);
+        for timer in fired.drain(..) {
+            match timer {
+                Timer::Connection(key) => self.connection_timer(key, now),
+                Timer::Reply(key) => {
+                    if self.pending.time_out(key) {
+                        self.metrics.reply_timed_out();
+                    }
+                }
+            }
+        }
+        self.wheel.borrow().next_deadline()
+    }
+
+    fn connection_timer(&self, key: Key, now: u64) {
+        let Some(watch) = self.connections.borrow().get(key).map(Rc::clone) else { return };
+        watch.set_armed(None);
+        if let Patience::Until(deadline) = watch.fired(now) {
+            watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
+        }
+    }
+
+    /// Moves a connection's deadline. Later costs a store; earlier moves the wheel's entry too.
+    pub(super) fn set_deadline(&self, key: Key, watch: &Watch, deadline: u64) {
+        watch.set(deadline);
+        match watch.armed() {
+            Some((armed, _)) if armed <= deadline => return,
+            Some((_, id)) => self.cancel_timer(id),
+            None => {}
+        }
+        watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
+    }
+
+    /// Adds a connection, with `patience` for its first bytes.
+    pub(super) fn add_connection(&self, deadline: u64) -> (Key, Rc<Watch>) {
+        let watch = Rc::new(Watch::new(deadline));
+        let key = self.connections.borrow_mut().insert(Rc::clone(&watch));
+        self.set_deadline(key, &watch, deadline);
+        (key, watch)
+    }
+
+    /// Removes it, and its entry on the wheel.
+    pub(super) fn remove_connection(&self, key: Key) {
+        if let Some(watch) = self.connections.borrow_mut().remove(key)
+            && let Some((_, id)) = watch.armed()
+        {
+            self.cancel_timer(id);
+        }
+    }
+
+    /// Buffers for a connection that becomes busy.
+    pub(super) fn take_active(&self) -> Box<Active> {
+        self.pool.borrow_mut().pop().unwrap_or_else(|| Box::new(Active::new()))
+    }
+
+    /// Takes the buffers of a connection that is quiet or gone.
+    pub(super) fn give_active(&self, mut active: Box<Active>) {
+        active.out.clear();
+        active.buffer.consume(usize::MAX);
+        self.shrink(&mut active);
+        let mut pool = self.pool.borrow_mut();
+        if pool.len() < POOL_BUFFERS && active.buffer.capacity() == RECEIVE_BYTES {
+            pool.push(active);
+        }
+    }
+
+    /// Makes the receive buffer larger, within what bodies may take on this core. False: they take all of it.
+    #[must_use]
+    pub(super) fn grow(&self, active: &mut Active, capacity: usize) -> bool {
+        let more = capacity.saturating_sub(active.buffer.capacity());
+        if self.body_bytes.get() + more > self.rules.body_bytes {
+            return false;
+        }
+        let before = active.buffer.capacity();
+        active.buffer.grow_to(capacity);
+        self.body_bytes.set(self.body_bytes.get() + (active.buffer.capacity() - before));
+        true
+    }
+
+    /// After a large request: back to a small buffer, what is unread moves along. Large response buffers go too.
+    pub(super) fn shrink(&self, active: &mut Active) {
+        let capacity = active.buffer.capacity();
+        if capacity > RECEIVE_BYTES && active.buffer.len() <= RECEIVE_BYTES {
+            let mut small = ReceiveBuffer::with_capacity(RECEIVE_BYTES);
+            small.extend(active.buffer.unread());
+            active.buffer = small;
+            let given_back = capacity - active.buffer.capacity();
+            self.body_bytes.set(self.body_bytes.get().saturating_sub(given_back));
+        }
+        if active.out.capacity() > OUT_KEEP_BYTES && active.out.is_empty() {
+            active.out = Vec::with_capacity(1024);
+        }
+    }
+
+    /// Hands a reply to whom it is for, here or on another core.
+    pub(super) fn reply(&self, reply_id: &str, reply: Box<Reply>, done: Option<Done>) {
+        let tell = |done: Option<Done>, outcome: Outcome| {
+            self.count_reply(&outcome);
+            if let Some(done) = done {
+                done(outcome);
+            }
+        };
+        let Some(Place { core, key, .. }) = self.seal.open(reply_id) else {
+            return tell(done, Outcome::NotWaiting);
+        };
+        if usize::from(core) == self.index {
+            return tell(done, self.pending.deliver(key, reply));
+        }
+        match self.mailboxes.get(usize::from(core)) {
+            None => tell(done, Outcome::NotWaiting),
+            Some(mailbox) => {
+                if let Err(Full(Message::Reply { done, .. })) = mailbox.send(Message::Reply { key, reply, done }) {
+                    tell(done, Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()));
+                }
+            }
+        }
+    }
+
+    /// A `replyId` for one that waits here.
+    pub(super) fn reply_id(&self, key: Key, webhook: crate::base::id::Id) -> String {
+        let core = u16::try_from(self.index).unwrap_or(u16::MAX);
+        self.seal.close(&Place { core, key, webhook })
+    }
+
+    /// Takes a request's place among those that wait, and its timer with it.
+    pub(super) fn forget(&self, key: Key) {
+        if let Some(Pending::Request { timer: Some(timer), .. }) = self.pending.remove(key) {
+            self.cancel_timer(timer);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! What a connection does with the bytes it has: every request that is whole is decided, and its answer lies in the
+//! connection's outgoing buffer, before one write leaves. Nothing here waits.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::connection::{Connection, Ongoing};
+use super::core::{Core, Timer};
+use super::pending::{Pending, Waited};
+use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::slots::Key;
+use crate::deliver::{self, Effect};
+use crate::http::{self, Step};
+use crate::ingress::request::{self, AtHead, Door};
+use crate::ingress::respond::{self, Answer, Frame};
+use crate::registry::Hook;
+use crate::reply::{self, Reply};
+use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer};
+
+/// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// What the connection's task does next.
+#[must_use]
+pub(super) enum Next {
+    /// More bytes are needed; what is ready to be sent goes first.
+    Read,
+    /// Enough is ready to be sent; there may be more to do with what was received.
+    Flush,
+    /// The request waits for a reply.
+    Wait(Waiting),
+    /// The connection ends after what is ready is sent. Lingering, so that the peer sees a refusal.
+    Close { linger: bool },
+    /// It becomes a WebSocket of this webhook; the upgrade request lies in the buffer.
+    Upgrade(Arc<Hook>),
+}
+
+/// What the triggers of one request came to.
+enum Triggered {
+    Answer(Answer<'static>),
+    Reply(Box<Reply>),
+    Wait(Waiting),
+}
+
+/// A place among those that wait, and a share of the webhook's concurrency. Both go back however the wait ends.
+struct Held<'a> {
+    core: &'a Rc<Core>,
+    hook: &'a Arc<Hook>,
+    place: Key,
+}
+
+/// The same, for a wait that outlives the look at the request.
+pub(super) struct Waiting {
+    core: Rc<Core>,
+    hook: Arc<Hook>,
+    pub(super) place: Key,
+}
+
+impl Held<'_> {
+    fn keep(self) -> Waiting {
+        let waiting = Waiting { core: Rc::clone(self.core), hook: Arc::clone(self.hook), place: self.place };
+        std::mem::forget(self);
+        waiting
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.core.forget(self.place);
+        self.hook.concurrency.release();
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.core.forget(self.place);
+        self.hook.concurrency.release();
+    }
+}
+
+impl Connection {
+    /// Decides every request that is whole in the buffer.
+    pub(super) fn process(&mut self) -> Next {
+        let core = Rc::clone(&self.core);
+        let now = core.now();
+        let pin = core.registry.pin();
+        let Connection { http, active, request: ongoing, tap, peer, .. } = self;
+        let active = active.get_or_insert_with(|| core.take_active());
+        // The hook of the request at hand while its body is whole in the buffer: no count is touched for it.
+        let mut at_hand: Option<&Arc<Hook>> = None;
+        loop {
+            if active.out.len() >= GATHER_BYTES {
+                if let Some(hook) = at_hand {
+                    ongoing.hook = Some(Arc::clone(hook));
+                }
+                return Next::Flush;
+            }
+            match http.poll(&mut active.buffer) {
+                Step::NeedData => {
+                    if let Some(hook) = at_hand {
+                        ongoing.hook = Some(Arc::clone(hook));
+                    }
+                    if std::mem::take(&mut ongoing.owes_continue) && http.buffered_body() == 0 {
+                        active.out.extend_from_slice(http::encode::CONTINUE);
+                    }
+                    return Next::Read;
+                }
+                Step::Head => {
+                    *ongoing = Ongoing::default();
+                    let request = http.request(&active.buffer);
+                    let at_head = request::at_head(Door { core: core.index, now }, &pin, &request);
+                    let (answer, hook, stays) = match at_head {
+                        AtHead::Take { hook, limit } => {
+                            ongoing.owes_continue = request.expects_continue();
+                            at_hand = Some(hook);
+                            http.take_body(limit);
+                            continue;
+                        }
+                        AtHead::Upgrade { hook } => return Next::Upgrade(Arc::clone(hook)),
+                        AtHead::Answer(answer, hook) => (answer, hook, true),
+                        AtHead::Close(answer, hook) => (answer, hook, false),
+                    };
+                    let stays = stays && http.keep_alive() && !core.draining.get();
+                    write_answer(&core, &mut active.out, &request, &answer, stays, now);
+                    if !stays {
+                        return Next::Close { linger: true };
+                    }
+                    ongoing.dropping = true;
+                    let limit = request::drop_limit(hook.map(|hook| &**hook));
+                    http.drop_body(limit);
+                }
+                Step::Dropped => *ongoing = Ongoing::default(),
+                Step::TooLarge => {
+                    if !ongoing.dropping {
+                        let request = http.request(&active.buffer);
+                        write_answer(&core, &mut active.out, &request, &Answer::TooLarge, false, now);
+                    }
+                    return Next::Close { linger: true };
+                }
+                Step::Refused(refusal) => {
+                    core.metrics.malformed(refusal.name());
+                    refuse_into(&core, &mut active.out, refusal.status(), refusal.message(), now);
+                    return Next::Close { linger: true };
+                }
+                Step::Paused => return Next::Read,
+                Step::Request => {
+                    let kept = ongoing.hook.take();
+                    let Some(hook) = at_hand.take().or(kept.as_ref()) else {
+                        refuse_into(&core, &mut active.out, 500, "The request lost its webhook", now);
+                        return Next::Close { linger: true };
+                    };
+                    let request = http.request(&active.buffer);
+                    let body = http.body(&active.buffer);
+                    let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
+                    let triggered = decide(&from, hook, &request, body);
+                    let stays = http.keep_alive() && !core.draining.get();
+                    match triggered {
+                        Triggered::Answer(answer) => {
+                            write_answer(&core, &mut active.out, &request, &answer, stays, now);
+                        }
+                        Triggered::Reply(reply) => {
+                            write_reply(&core, &mut active.out, &request, hook, &reply, stays, now);
+                        }
+                        Triggered::Wait(waiting) => return Next::Wait(waiting),
+                    }
+                    http.finish(&mut active.buffer);
+                    *ongoing = Ongoing::default();
+                    if !stays {
+                        return Next::Close { linger: false };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers the request that waited.
+    pub(super) fn replied(&mut self, waiting: Waiting, waited: Waited) -> Next {
+        let core = Rc::clone(&self.core);
+        let now = core.now();
+        let Connection { http, active, request: ongoing, .. } = self;
+        let active = active.get_or_insert_with(|| core.take_active());
+        let stays = http.keep_alive() && !core.draining.get();
+        let request = http.request(&active.buffer);
+        match waited {
+            Waited::Reply(reply) => {
+                write_reply(&core, &mut active.out, &request, &waiting.hook, &reply, stays, now);
+            }
+            Waited::Timeout => {
+                write_answer(&core, &mut active.out, &request, &Answer::ReplyTimeout, stays, now);
+            }
+        }
+        http.finish(&mut active.buffer);
+        *ongoing = Ongoing::default();
+        if stays { Next::Read } else { Next::Close { linger: false } }
+    }
+
+    /// Writes a refusal that has no request to belong to.
+    pub(super) fn refuse(&mut self, status: u16, reason: &str) {
+        let now = self.core.now();
+        let core = Rc::clone(&self.core);
+        let active = self.active.get_or_insert_with(|| core.take_active());
+        refuse_into(&core, &mut active.out, status, reason, now);
+    }
+}
+
+/// Where a request came from.
+struct From<'a> {
+    core: &'a Rc<Core>,
+    peer: Option<std::net::IpAddr>,
+    tap: Option<&'a super::core::Tap>,
+    now: Now,
+}
+
+/// Steps 8 to 10 of section 4: verification, concurrency, triggers.
+fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
+    let listened = !hook.flows.is_empty() || from.tap.is_some();
+    if !hook.wait_for_reply {
+        // A coding that cannot be undone is refused even where nobody listens, so that callers learn of it early.
+        if (listened || request.field("content-encoding").is_some())
+            && let Err(refused) = trigger_flows(from, hook, request, body, None)
+        {
+            return Triggered::Answer(refusal(&refused));
+        }
+        return Triggered::Answer(request::default_answer(hook));
+    }
+    if !hook.concurrency.try_acquire(hook.concurrency_limit) {
+        return Triggered::Answer(Answer::OverConcurrency);
+    }
+    let core = from.core;
+    let payload_limit = hook.payload_bytes as usize;
+    let place = core.pending.insert(Pending::Request { waited: None, waker: None, timer: None, payload_limit });
+    let held = Held { core, hook, place };
+    let reply_id = core.reply_id(place, hook.webhook_id);
+    if let Err(refused) = trigger_flows(from, hook, request, body, Some(&reply_id)) {
+        return Triggered::Answer(refusal(&refused));
+    }
+    // A template's reply is there already: the request never waits.
+    if let Some(Waited::Reply(reply)) = core.pending.poll(place, None) {
+        return Triggered::Reply(reply);
+    }
+    let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
+    core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
+    Triggered::Wait(held.keep())
+}
+
+/// Builds the payload once and runs every flow with it.
+fn trigger_flows(
+    from: &From<'_>,
+    hook: &Arc<Hook>,
+    request: &http::Request<'_>,
+    body: &[u8],
+    reply_id: Option<&str>,
+) -> Result<(), BodyRefused> {
+    let core = from.core;
+    let path = request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more);
+    let data = HttpData {
+        method: request.method_bytes(),
+        path,
+        query: request.query(),
+        fields: request.fields(),
+        body,
+        peer: from.peer.map_or(Peer::Local, Peer::Ip),
+        peer_is_trusted: from.peer.is_some_and(|ip| core.rules.trusted_proxies.iter().any(|net| net.contains(ip))),
+        hide_authorization: hook.basic.is_some(),
+        cast: hook.cast,
+        annotate_multipart: hook.annotate_multipart,
+        payload_limit: hook.payload_bytes as usize,
+        reply_id,
+    };
+    let mut out = Vec::with_capacity(PAYLOAD_ROOM + body.len());
+    let event = trigger::http_event(&mut out, from.now, &data)?;
+    let mut effects = Vec::new();
+    for plan in &hook.flows {
+        let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
+        core.metrics.triggered();
+        if let Some(tap) = from.tap {
+            let mut bytes = Vec::with_capacity(payload.len());
+            payload.write(&mut bytes);
+            tap(bytes);
+        }
+        deliver::run(plan, &payload, hook.is_websocket, &mut effects);
+    }
+    perform(core, effects);
+    Ok(())
+}
+
+/// Room for what a payload holds beside the body: the head of an ordinary request, escaped.
+const PAYLOAD_ROOM: usize = 1024;
+
+/// Does what the nodes want done.
+pub(super) fn perform(core: &Rc<Core>, effects: Vec<Effect>) {
+    for effect in effects {
+        match effect {
+            Effect::Reply { reply_id, reply } => core.reply(&reply_id, reply, None),
+            Effect::Misfit => core.metrics.node_error(),
+            Effect::Worker { .. } => core.metrics.node_error(),
+        }
+    }
+}
+
+fn refusal(refused: &BodyRefused) -> Answer<'static> {
+    match refused {
+        BodyRefused::TooLarge => Answer::TooLarge,
+        other => Answer::Refused(other.status(), other.message()),
+    }
+}
+
+fn frame<'a>(core: &Core, http: &http::Request<'_>, date: &'a [u8], keep_alive: bool) -> Frame<'a> {
+    Frame {
+        date,
+        keep_alive,
+        http10: http.version() == http::Version::Http10,
+        head_only: http.method() == http::Method::Head,
+        cors: core.rules.cors,
+    }
+}
+
+fn write_answer(
+    core: &Core,
+    out: &mut Vec<u8>,
+    request: &http::Request<'_>,
+    answer: &Answer<'_>,
+    keep_alive: bool,
+    now: Now,
+) {
+    let mut date = core.date.borrow_mut();
+    respond::answer(out, answer, &frame(core, request, date.line(now.unix_millis), keep_alive));
+    core.metrics.answered(answer.status(), now);
+}
+
+#[allow(clippy::too_many_arguments, reason = "a response is made of all of these")]
+fn write_reply(
+    core: &Core,
+    out: &mut Vec<u8>,
+    request: &http::Request<'_>,
+    hook: &Hook,
+    reply: &Reply,
+    keep_alive: bool,
+    now: Now,
+) {
+    match reply::to_http(reply, hook.response_code, hook.payload_bytes as usize) {
+        Ok(reply) => {
+            let mut date = core.date.borrow_mut();
+            respond::reply(out, &reply, &frame(core, request, date.line(now.unix_millis), keep_alive));
+            core.metrics.answered(reply.status, now);
+        }
+        Err(_) => write_answer(core, out, request, &Answer::BadReply("The workflow's reply is too large"), keep_alive, now),
+    }
+}
+
+fn refuse_into(core: &Core, out: &mut Vec<u8>, status: u16, reason: &str, now: Now) {
+    let mut date = core.date.borrow_mut();
+    let frame = Frame {
+        date: date.line(now.unix_millis),
+        keep_alive: false,
+        http10: false,
+        head_only: false,
+        cors: core.rules.cors,
+    };
+    respond::answer(out, &Answer::Refused(status, reason), &frame);
+    core.metrics.answered(status, now);
+}

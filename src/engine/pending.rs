@@ -1,0 +1,221 @@
+//! Who waits for a reply: a request that holds its caller, or a WebSocket. Each has a slot on its core and a
+//! `replyId` that names it and cannot be guessed.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::Waker;
+
+use aes::Aes128;
+use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+
+use crate::base::id::Id;
+use crate::base::slots::{Key, Slots};
+use crate::base::text::{base64_decode, base64_url_into};
+use crate::base::wheel::TimerId;
+use crate::reply::Reply;
+
+/// Turns a place (core, slot, generation) into the part of a `replyId` that follows the webhook's id, and back.
+///
+/// The place and the tail of the webhook's id are one AES block under a key of this process: who does not have the
+/// key can neither tell two ids apart nor make one that opens to a place (6 of the block's 16 bytes must come out
+/// right, and the generation must be the slot's own).
+pub(super) struct Seal {
+    cipher: Aes128,
+}
+
+/// Where a reply goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) core: u16,
+    pub(super) key: Key,
+    pub(super) webhook: Id,
+}
+
+/// Characters of a `replyId`: 24 of the webhook's id, a dot, 16 bytes in base64url.
+const REPLY_ID_LENGTH: usize = 24 + 1 + 22;
+
+impl Seal {
+    /// A seal with a key of its own.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub(super) fn new() -> Result<Seal, getrandom::Error> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)?;
+        Ok(Seal { cipher: Aes128::new(&key.into()) })
+    }
+
+    pub(super) fn close(&self, place: &Place) -> String {
+        let mut block = [0; 16];
+        block[..2].copy_from_slice(&place.core.to_le_bytes());
+        block[2..6].copy_from_slice(&place.key.index.to_le_bytes());
+        block[6..10].copy_from_slice(&place.key.generation.to_le_bytes());
+        block[10..].copy_from_slice(&place.webhook.as_bytes()[6..]);
+        let mut block = block.into();
+        self.cipher.encrypt_block(&mut block);
+        let mut text = Vec::with_capacity(REPLY_ID_LENGTH);
+        crate::base::text::hex_into(&mut text, place.webhook.as_bytes());
+        text.push(b'.');
+        base64_url_into(&mut text, &block);
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// None for what this process never made.
+    pub(super) fn open(&self, reply_id: &str) -> Option<Place> {
+        if reply_id.len() != REPLY_ID_LENGTH {
+            return None;
+        }
+        let (webhook, sealed) = reply_id.split_once('.')?;
+        let webhook: Id = webhook.parse().ok()?;
+        let mut block: [u8; 16] = base64_decode(sealed.as_bytes())?.try_into().ok()?;
+        let mut array = block.into();
+        self.cipher.decrypt_block(&mut array);
+        block.copy_from_slice(&array);
+        if block[10..] != webhook.as_bytes()[6..] {
+            return None;
+        }
+        let word = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+        let core = u16::from_le_bytes([block[0], block[1]]);
+        Some(Place { core, key: Key { index: word(2), generation: word(6) }, webhook })
+    }
+}
+
+/// What came of a wait for a reply.
+#[derive(Debug)]
+pub(super) enum Waited {
+    Reply(Box<Reply>),
+    Timeout,
+}
+
+/// One that waits.
+pub(super) enum Pending {
+    /// A request. Its task takes what is found here.
+    Request { waited: Option<Waited>, waker: Option<Waker>, timer: Option<TimerId>, payload_limit: usize },
+    /// A WebSocket, which takes any number of messages.
+    Socket(Rc<dyn SocketInbox>),
+}
+
+/// Where replies to a WebSocket go.
+pub(super) trait SocketInbox {
+    /// Takes a reply's message or close.
+    ///
+    /// # Errors
+    /// Why nothing was sent, in words for the sender.
+    fn deliver(&self, reply: Reply) -> Result<(), String>;
+}
+
+/// The places of one core.
+#[derive(Default)]
+pub(super) struct PendingReplies {
+    slots: RefCell<Slots<Pending>>,
+}
+
+/// What became of a reply, for its sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was sent, or will be.
+    Accepted,
+    /// Nobody waits for it: unknown, answered or gone.
+    NotWaiting,
+    /// It cannot be sent, and why; a waiting caller has been told.
+    Refused(String),
+}
+
+impl PendingReplies {
+    pub(super) fn insert(&self, pending: Pending) -> Key {
+        self.slots.borrow_mut().insert(pending)
+    }
+
+    pub(super) fn remove(&self, key: Key) -> Option<Pending> {
+        self.slots.borrow_mut().remove(key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// Hands a reply to the one that waits at `key`. The first wins.
+    pub(super) fn deliver(&self, key: Key, reply: Box<Reply>) -> Outcome {
+        let inbox = {
+            let mut slots = self.slots.borrow_mut();
+            match slots.get_mut(key) {
+                None | Some(Pending::Request { waited: Some(_), .. }) => return Outcome::NotWaiting,
+                Some(Pending::Request { waited, waker, payload_limit, .. }) => {
+                    let outcome = match crate::reply::check_size(&reply, *payload_limit) {
+                        Ok(()) => Outcome::Accepted,
+                        Err(error) => Outcome::Refused(error.to_string()),
+                    };
+                    *waited = Some(Waited::Reply(reply));
+                    if let Some(waker) = waker.take() {
+                        waker.wake();
+                    }
+                    return outcome;
+                }
+                Some(Pending::Socket(inbox)) => Rc::clone(inbox),
+            }
+        };
+        match inbox.deliver(*reply) {
+            Ok(()) => Outcome::Accepted,
+            Err(reason) => Outcome::Refused(reason),
+        }
+    }
+
+    /// Ends the wait at `key`, unless it ended already.
+    pub(super) fn time_out(&self, key: Key) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        let Some(Pending::Request { waited: waited @ None, waker, timer, .. }) = slots.get_mut(key) else {
+            return false;
+        };
+        *waited = Some(Waited::Timeout);
+        *timer = None;
+        if let Some(waker) = waker.take() {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Sets the timer of the request that waits at `key`, so that it can be cancelled.
+    pub(super) fn set_timer(&self, key: Key, id: TimerId) {
+        if let Some(Pending::Request { timer, .. }) = self.slots.borrow_mut().get_mut(key) {
+            *timer = Some(id);
+        }
+    }
+
+    /// Takes what came, if it came, or remembers who is to be woken.
+    pub(super) fn poll(&self, key: Key, waker: Option<&Waker>) -> Option<Waited> {
+        let mut slots = self.slots.borrow_mut();
+        let Some(Pending::Request { waited, waker: slot, .. }) = slots.get_mut(key) else { return None };
+        if let Some(came) = waited.take() {
+            return Some(came);
+        }
+        if let Some(waker) = waker
+            && !slot.as_ref().is_some_and(|known| known.will_wake(waker))
+        {
+            *slot = Some(waker.clone());
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_place_opens_to_itself_and_to_nothing_else() {
+        let seal = Seal::new().unwrap();
+        let webhook: Id = "0123456789abcdef01234567".parse().unwrap();
+        let place = Place { core: 3, key: Key { index: 70_000, generation: 9 }, webhook };
+        let id = seal.close(&place);
+        assert_eq!(id.len(), REPLY_ID_LENGTH);
+        assert_eq!(seal.open(&id), Some(place));
+        assert_eq!(Seal::new().unwrap().open(&id), None, "another process's key");
+        for at in 0..id.len() {
+            let mut bad = id.clone().into_bytes();
+            bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
+            let bad = String::from_utf8(bad).unwrap();
+            // The last character carries two bits that a lenient reader would drop.
+            assert!(at + 1 == id.len() || seal.open(&bad).is_none_or(|found| found != place), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The task of one WebSocket, which began as an HTTP connection.
+
+use std::sync::Arc;
+
+use super::connection::Connection;
+use crate::registry::Hook;
+
+/// Serves a WebSocket to its end.
+pub(super) async fn serve(mut connection: Connection, _hook: Arc<Hook>) {
+    connection.refuse(501, "This version does not serve WebSocket webhooks yet");
+    connection.close(true).await;
+}

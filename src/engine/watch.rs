@@ -1,0 +1,142 @@
+//! A connection's patience: one deadline, moved with a store, that ends whatever the connection's task waits for.
+//!
+//! Each connection has one entry on the core's wheel. Moving the deadline later does not touch the wheel: when the
+//! entry fires too early, it is set again. What the task waits for is ended in one of two ways: a read on the ring is
+//! cancelled and awaited (dropping it would lose bytes), any other future is dropped.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+use monoio::io::{CancelHandle, Canceller};
+
+use crate::base::wheel::TimerId;
+
+/// What the wheel's entry found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Patience {
+    /// Not over yet: set the entry again for this moment.
+    Until(u64),
+    /// Over: the task has been told.
+    Over,
+}
+
+/// The part of a connection that the wheel sees.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// Nanoseconds of the monotonic clock.
+    deadline: Cell<u64>,
+    /// The wheel's entry, and when it fires.
+    armed: Cell<Option<(u64, TimerId)>>,
+    expired: Cell<bool>,
+    /// Whether the connection waits between requests, and may be ended without a loss.
+    idle: Cell<bool>,
+    canceller: RefCell<Option<Canceller>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The deadline passed before the future was ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Expired;
+
+impl Watch {
+    pub(super) fn new(deadline: u64) -> Watch {
+        Watch { deadline: Cell::new(deadline), ..Watch::default() }
+    }
+
+    /// Sets the moment at which the present wait ends, and forgets that an earlier one did.
+    pub(super) fn set(&self, deadline: u64) {
+        self.deadline.set(deadline);
+        self.expired.set(false);
+    }
+
+    /// The wheel's entry, if one is set.
+    pub(super) fn armed(&self) -> Option<(u64, TimerId)> {
+        self.armed.get()
+    }
+
+    pub(super) fn set_armed(&self, entry: Option<(u64, TimerId)>) {
+        self.armed.set(entry);
+    }
+
+    pub(super) fn deadline(&self) -> u64 {
+        self.deadline.get()
+    }
+
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired.get()
+    }
+
+    /// The handle for a read on the ring. The canceller is made at the first and let go with [`Self::release`].
+    pub(super) fn handle(&self) -> CancelHandle {
+        self.canceller.borrow_mut().get_or_insert_with(Canceller::new).handle()
+    }
+
+    /// Lets go of what a quiet connection does not need.
+    pub(super) fn release(&self) {
+        self.canceller.replace(None);
+        self.waker.replace(None);
+    }
+
+    /// Called when the wheel's entry fires.
+    pub(super) fn fired(&self, now: u64) -> Patience {
+        if self.deadline.get() > now {
+            return Patience::Until(self.deadline.get());
+        }
+        self.expire();
+        Patience::Over
+    }
+
+    /// Ends the present wait at once.
+    pub(super) fn expire(&self) {
+        self.expired.set(true);
+        let canceller = self.canceller.take();
+        if let Some(canceller) = canceller {
+            self.canceller.replace(Some(canceller.cancel()));
+        }
+        self.wake();
+    }
+
+    /// Wakes the task, so that it looks at what has changed.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle.get()
+    }
+
+    /// Remembers who is to be woken.
+    pub(super) fn remember(&self, waker: &Waker) {
+        let mut slot = self.waker.borrow_mut();
+        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// Awaits a future that may be dropped, until the deadline.
+    pub(super) async fn until_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            if self.expired.get() {
+                return Poll::Ready(Err(Expired));
+            }
+            match future.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Ok(output)),
+                Poll::Pending => {
+                    self.remember(context.waker());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}

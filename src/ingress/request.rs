@@ -1,0 +1,175 @@
+//! A request to a webhook: section 4 of the specification, step by step.
+//!
+//! [`at_head`] takes steps 2 to 7 when the head is there and before a byte of the body is looked at; [`at_body`]
+//! takes steps 8 and 9 when the body is whole. Step 1 is `http`'s, step 10 the engine's, with `deliver`.
+
+use std::sync::Arc;
+
+use super::respond::Answer;
+use crate::base::clock::Now;
+use crate::base::id::Token;
+use crate::http::{Framing, Method, Request};
+use crate::registry::{Hook, Pin};
+
+/// Where webhooks live.
+const PREFIX: &[u8] = b"/webhooks/";
+/// Characters of a token.
+const TOKEN_LENGTH: usize = 40;
+
+/// What becomes of a request when its head is there.
+#[derive(Debug)]
+#[must_use]
+pub enum AtHead<'g, 'b> {
+    /// Answer now, drop the body; the connection stays where it can.
+    Answer(Answer<'b>, Option<&'g Arc<Hook>>),
+    /// Answer now and close: what follows cannot be told from a request, or is too much to read.
+    Close(Answer<'b>, Option<&'g Arc<Hook>>),
+    /// Take the body, at most `limit` bytes of it.
+    Take { hook: &'g Arc<Hook>, limit: usize },
+    /// A WebSocket webhook, and the request asks for the upgrade.
+    Upgrade { hook: &'g Arc<Hook> },
+}
+
+/// Where a request came in and by whom it is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Door {
+    /// The core that decides, for its share of the rate.
+    pub core: usize,
+    pub now: Now,
+}
+
+/// Steps 2 to 7.
+pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> AtHead<'g, 'b> {
+    // 2. Path.
+    let path = request.path();
+    if request.method() == Method::Connect {
+        return AtHead::Close(Answer::MethodNotAllowed, None);
+    }
+    let Some((token, _)) = split_path(path) else {
+        if path == b"/healthz" && request.method() == Method::Get {
+            return dropped(request, Answer::Healthy, None, DROP_LIMIT_WITHOUT_WEBHOOK);
+        }
+        return dropped(request, Answer::NotFound, None, DROP_LIMIT_WITHOUT_WEBHOOK);
+    };
+    let Some(hook) = pin.find(&token) else {
+        return dropped(request, Answer::NotFound, None, DROP_LIMIT_WITHOUT_WEBHOOK);
+    };
+    let refuse = |answer| dropped(request, answer, Some(hook), u64::from(hook.payload_bytes));
+
+    // 3. Method.
+    match request.method() {
+        Method::Delete | Method::Get | Method::Patch | Method::Post | Method::Put => {}
+        Method::Options => return refuse(Answer::Preflight(request.field("access-control-request-headers"))),
+        _ => return refuse(Answer::MethodNotAllowed),
+    }
+
+    // 4. Enabled.
+    if !hook.enabled {
+        return refuse(if hook.is_websocket { Answer::NotFound } else { Answer::Success(200) });
+    }
+    match (hook.is_websocket, request.upgrade_websocket()) {
+        (true, false) => return refuse(Answer::UpgradeRequired),
+        (false, true) => return AtHead::Close(Answer::Refused(400, "This webhook takes HTTP requests only"), Some(hook)),
+        _ => {}
+    }
+
+    // 5. Rate.
+    if let Some(rate) = &hook.rate
+        && let Err(throttled) = rate.take(door.core, door.now)
+    {
+        return refuse(Answer::OverRate(throttled.retry_after_seconds));
+    }
+
+    // 6. Basic authentication.
+    if let Some(basic) = &hook.basic
+        && !basic.check(sole(request, "authorization"))
+    {
+        return refuse(Answer::Unauthorized);
+    }
+    if hook.is_websocket {
+        return AtHead::Upgrade { hook };
+    }
+
+    // 7. Size, as far as it was declared.
+    let limit = hook.payload_bytes;
+    if let Framing::Length(length) = request.framing()
+        && length > u64::from(limit)
+    {
+        return AtHead::Close(Answer::TooLarge, Some(hook));
+    }
+    AtHead::Take { hook, limit: limit as usize }
+}
+
+/// Bytes of a body that is read and dropped where no webhook says how much it takes: the default payload limit of
+/// section 11.
+const DROP_LIMIT_WITHOUT_WEBHOOK: u64 = 262_144;
+
+/// A refusal of steps 2 to 6: the body is read and dropped up to the limit, so that the connection can stay; not
+/// where the client waits to be asked for its body, nor where it declared more.
+fn dropped<'g, 'b>(
+    request: &Request<'b>,
+    answer: Answer<'b>,
+    hook: Option<&'g Arc<Hook>>,
+    limit: u64,
+) -> AtHead<'g, 'b> {
+    let too_long = matches!(request.framing(), Framing::Length(length) if length > limit);
+    if too_long || request.expects_continue() {
+        AtHead::Close(answer, hook)
+    } else {
+        AtHead::Answer(answer, hook)
+    }
+}
+
+/// How much of a dropped body is read before the connection ends.
+#[must_use]
+pub fn drop_limit(hook: Option<&Hook>) -> u64 {
+    hook.map_or(DROP_LIMIT_WITHOUT_WEBHOOK, |hook| u64::from(hook.payload_bytes))
+}
+
+/// A field that may stand once: none if it is missing or repeated, so that nobody reads another one than we do.
+fn sole<'b>(request: &Request<'b>, lower_name: &str) -> Option<&'b [u8]> {
+    let mut values = request
+        .fields()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(lower_name.as_bytes()))
+        .map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+/// `/webhooks/<token>[/more]` as the token and what follows it (empty or beginning with `/`).
+#[must_use]
+pub fn split_path(path: &[u8]) -> Option<(Token, &[u8])> {
+    let rest = path.strip_prefix(PREFIX)?;
+    let (token, more) = rest.split_at_checked(TOKEN_LENGTH)?;
+    if !more.is_empty() && more[0] != b'/' {
+        return None;
+    }
+    Some((Token::from_bytes(token)?, more))
+}
+
+/// The status of a request that was taken, where no reply says otherwise.
+#[must_use]
+pub fn default_answer(hook: &Hook) -> Answer<'static> {
+    Answer::Success(hook.response_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN";
+
+    #[test]
+    fn a_path_is_split_behind_its_token() {
+        let path = |more: &str| format!("/webhooks/{TOKEN}{more}").into_bytes();
+        for (more, expected) in [("", Some("")), ("/", Some("/")), ("/a/b", Some("/a/b")), ("x", None), ("-", None)] {
+            let path = path(more);
+            let got = split_path(&path).map(|(token, more)| (token.as_str().to_owned(), more.to_vec()));
+            assert_eq!(got, expected.map(|more| (TOKEN.to_owned(), more.as_bytes().to_vec())), "{more:?}");
+        }
+        assert!(split_path(b"/webhooks/short").is_none());
+        assert!(split_path(b"/Webhooks/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN").is_none());
+    }
+}

@@ -1,0 +1,220 @@
+//! The answers that do not come from a flow, and the frame around those that do.
+
+use crate::base::json::escape_into;
+use crate::http::encode::{self, content_length, end_of_head, field, has_body, status_line};
+use crate::reply::HttpReply;
+
+/// What every response of one request has in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The `date: …` line, CRLF included.
+    pub date: &'a [u8],
+    /// Whether the connection goes on after this response.
+    pub keep_alive: bool,
+    /// Whether the request was HTTP/1.0, which must be told that the connection stays.
+    pub http10: bool,
+    /// Whether the request was a HEAD: no body follows whatever the answer.
+    pub head_only: bool,
+    /// Whether CORS fields go on every response (`ingress.cors`).
+    pub cors: bool,
+}
+
+/// An answer of the engine's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// `{"success":true}` with the webhook's status.
+    Success(u16),
+    /// The listener lives: `GET /healthz`.
+    Healthy,
+    /// No webhook has this path.
+    NotFound,
+    /// Not one of the methods that webhooks take.
+    MethodNotAllowed,
+    /// A CORS preflight; the header names that were asked for.
+    Preflight(Option<&'a [u8]>),
+    /// Over the rate; seconds until a token is back.
+    OverRate(u32),
+    /// Basic authentication failed.
+    Unauthorized,
+    /// The body is over the limit.
+    TooLarge,
+    /// As many calls at a time as the webhook may have.
+    OverConcurrency,
+    /// A plain request to a WebSocket webhook.
+    UpgradeRequired,
+    /// The process is at one of its own limits, named.
+    Busy(&'static str),
+    /// No reply came in time.
+    ReplyTimeout,
+    /// The reply could not be sent to the caller; the reason.
+    BadReply(&'static str),
+    /// Any other refusal: status and reason.
+    Refused(u16, &'a str),
+    /// A body of another type, as the verification schemes want it.
+    Plain { status: u16, content_type: &'static str, body: &'a [u8] },
+}
+
+/// What webhooks take, for `Allow` and CORS.
+const METHODS: &[u8] = b"DELETE, GET, OPTIONS, PATCH, POST, PUT";
+/// Seconds a browser may remember a preflight: a day, which browsers cut to their own maximum.
+const PREFLIGHT_SECONDS: &[u8] = b"86400";
+/// Seconds to come back after, where the engine is full and cannot know better.
+const BUSY_RETRY_SECONDS: u32 = 1;
+/// The most common answer by far, up to its date.
+const SUCCESS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n";
+const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
+const SUCCESS_BODY: &[u8] = b"{\"success\":true}";
+
+impl Answer<'_> {
+    /// The status that the caller sees.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Answer::Success(status) | Answer::Refused(status, _) | Answer::Plain { status, .. } => *status,
+            Answer::Healthy => 200,
+            Answer::NotFound => 404,
+            Answer::MethodNotAllowed => 405,
+            Answer::Preflight(_) => 204,
+            Answer::OverRate(_) | Answer::OverConcurrency => 429,
+            Answer::Unauthorized => 401,
+            Answer::TooLarge => 413,
+            Answer::UpgradeRequired => 426,
+            Answer::Busy(_) => 503,
+            Answer::ReplyTimeout => 504,
+            Answer::BadReply(_) => 502,
+        }
+    }
+
+    /// Why it is a refusal, in words for the caller and for who looks at a webhook's last requests.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Answer::Success(_) | Answer::Healthy | Answer::Preflight(_) | Answer::Plain { .. } => None,
+            Answer::NotFound => Some("Webhook not found"),
+            Answer::MethodNotAllowed => Some("Method not allowed"),
+            Answer::OverRate(_) => Some("Over rate limit, request throttled"),
+            Answer::OverConcurrency => Some("Over concurrency limit, request throttled"),
+            Answer::Unauthorized => Some("Unauthorized"),
+            Answer::TooLarge => Some("Content too large"),
+            Answer::UpgradeRequired => Some("This webhook takes WebSocket connections only"),
+            Answer::ReplyTimeout => Some("Time out waiting for workflow reply"),
+            Answer::Busy(reason) | Answer::BadReply(reason) => Some(reason),
+            Answer::Refused(_, reason) => Some(reason),
+        }
+    }
+}
+
+/// Writes a whole response.
+pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
+    if *answer == Answer::Success(200) && frame.keep_alive && !frame.http10 && !frame.head_only {
+        out.extend_from_slice(SUCCESS_HEAD);
+        if frame.cors {
+            out.extend_from_slice(CORS_LINE);
+        }
+        out.extend_from_slice(frame.date);
+        end_of_head(out);
+        out.extend_from_slice(SUCCESS_BODY);
+        return;
+    }
+    let status = answer.status();
+    begin(out, status, frame);
+    match answer {
+        Answer::MethodNotAllowed => field(out, b"allow", METHODS),
+        Answer::Preflight(asked) => preflight(out, *asked, frame),
+        Answer::OverRate(seconds) => retry_after(out, *seconds),
+        Answer::Busy(_) | Answer::OverConcurrency => retry_after(out, BUSY_RETRY_SECONDS),
+        Answer::Unauthorized => field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\""),
+        Answer::UpgradeRequired => {
+            field(out, b"upgrade", b"websocket");
+            field(out, b"sec-websocket-version", b"13");
+        }
+        _ => {}
+    }
+    match answer {
+        Answer::Plain { content_type, body, .. } => {
+            reply_guards(out);
+            body_with_type(out, status, content_type.as_bytes(), body, frame);
+        }
+        _ => match answer.refusal() {
+            Some(reason) => {
+                let mut body = Vec::with_capacity(reason.len() + 16);
+                body.extend_from_slice(b"{\"error\":");
+                escape_into(&mut body, reason);
+                body.push(b'}');
+                body_with_type(out, status, b"application/json", &body, frame);
+            }
+            None if *answer == Answer::Healthy => {
+                body_with_type(out, status, b"application/json", b"{\"status\":\"ok\"}", frame);
+            }
+            None => body_with_type(out, status, b"application/json", SUCCESS_BODY, frame),
+        },
+    }
+}
+
+/// Writes the response that a flow's reply makes (section 7).
+pub fn reply(out: &mut Vec<u8>, reply: &HttpReply, frame: &Frame<'_>) {
+    let own_cors = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
+    begin(out, reply.status, &Frame { cors: frame.cors && !own_cors, ..*frame });
+    for (name, value) in &reply.headers {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
+    reply_guards(out);
+    body_with_type(out, reply.status, reply.content_type.as_bytes(), &reply.body, frame);
+}
+
+/// The fields that keep a browser from taking a reply for something else; a reply cannot override them.
+fn reply_guards(out: &mut Vec<u8>) {
+    out.extend_from_slice(
+        b"x-content-type-options: nosniff\r\ncontent-security-policy: default-src 'none'; sandbox\r\nx-xss-protection: 0\r\n",
+    );
+}
+
+fn begin(out: &mut Vec<u8>, status: u16, frame: &Frame<'_>) {
+    status_line(out, status);
+    out.extend_from_slice(frame.date);
+    if !frame.keep_alive {
+        field(out, b"connection", b"close");
+    } else if frame.http10 {
+        field(out, b"connection", b"keep-alive");
+    }
+    if frame.cors {
+        out.extend_from_slice(CORS_LINE);
+    }
+}
+
+fn retry_after(out: &mut Vec<u8>, seconds: u32) {
+    field(out, b"retry-after", itoa::Buffer::new().format(seconds).as_bytes());
+}
+
+/// Fetch standard, CORS-preflight: the methods, and the header names that were asked for, if they are names.
+fn preflight(out: &mut Vec<u8>, asked: Option<&[u8]>, frame: &Frame<'_>) {
+    field(out, b"allow", METHODS);
+    if !frame.cors {
+        return;
+    }
+    field(out, b"access-control-allow-methods", METHODS);
+    if let Some(asked) = asked.filter(|asked| {
+        asked.split(|&byte| byte == b',').all(|name| encode::is_field_name(name.trim_ascii())) && !asked.is_empty()
+    }) {
+        field(out, b"access-control-allow-headers", asked);
+        field(out, b"vary", b"Access-Control-Request-Headers");
+    }
+    field(out, b"access-control-max-age", PREFLIGHT_SECONDS);
+}
+
+fn body_with_type(out: &mut Vec<u8>, status: u16, content_type: &[u8], body: &[u8], frame: &Frame<'_>) {
+    if !has_body(status) {
+        end_of_head(out);
+        return;
+    }
+    if frame.head_only {
+        // A HEAD is only ever refused, and what a GET would have got is not known: no length is claimed.
+        field(out, b"content-length", b"0");
+        end_of_head(out);
+        return;
+    }
+    field(out, b"content-type", content_type);
+    content_length(out, body.len());
+    end_of_head(out);
+    out.extend_from_slice(body);
+}

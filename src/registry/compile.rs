@@ -1,0 +1,212 @@
+//! From the model's webhook, application and flows to a [`Hook`], and the checks that a change must pass before it
+//! is kept (what compiles here, compiles there).
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
+use crate::base::clock::Now;
+use crate::base::id::Id;
+use crate::limit::{Concurrency, Rate};
+use crate::model::{Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, Webhook};
+use crate::reply::ReplyNode;
+use crate::template::{Escape, GlobalsRoot, Template};
+use crate::trigger::Tail;
+use crate::verify::basic::{Basic, Field};
+
+/// What a webhook falls back to: the server's settings.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    pub cores: usize,
+    pub requests_per_window: u32,
+    pub window_seconds: u32,
+    pub concurrency: u32,
+    pub payload_bytes: u32,
+    pub reply_timeout_seconds: u32,
+}
+
+/// What all webhooks of an application share.
+pub(super) struct ApplicationPart {
+    id: Id,
+    name: String,
+    /// `{"key":<its JSON>,…}`
+    globals: Arc<[u8]>,
+}
+
+impl ApplicationPart {
+    pub(super) fn new(application: &Application) -> ApplicationPart {
+        let mut globals = vec![b'{'];
+        for (index, global) in application.globals.iter().enumerate() {
+            if index > 0 {
+                globals.push(b',');
+            }
+            crate::base::json::escape_into(&mut globals, &global.key);
+            globals.push(b':');
+            globals.extend_from_slice(global.json.as_bytes());
+        }
+        globals.push(b'}');
+        ApplicationPart { id: application.id, name: application.name.clone(), globals: globals.into() }
+    }
+}
+
+/// Compiles one webhook. `before` is the hook it replaces, whose counts go on.
+pub(super) fn hook(
+    defaults: &Defaults,
+    application: &ApplicationPart,
+    webhook: &Webhook,
+    flows: &[Flow],
+    before: Option<&Hook>,
+    now: Now,
+) -> Hook {
+    let limits = &webhook.limits;
+    Hook {
+        webhook_id: webhook.id,
+        application_id: webhook.application_id,
+        token: webhook.token,
+        enabled: webhook.enabled,
+        is_websocket: webhook.is_websocket,
+        wait_for_reply: webhook.wait_for_reply && !webhook.is_websocket,
+        annotate_multipart: webhook.annotate_multipart,
+        cast: webhook.cast_buffers_as,
+        response_code: webhook.response_code,
+        payload_bytes: limits.payload_bytes.unwrap_or(defaults.payload_bytes),
+        reply_timeout_seconds: limits.reply_timeout_seconds.unwrap_or(defaults.reply_timeout_seconds),
+        concurrency_limit: limits.concurrency.unwrap_or(defaults.concurrency),
+        basic: basic(application, webhook).map(Box::new),
+        rate: rate(defaults, webhook, before, now),
+        concurrency: before.map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
+        flows: flows
+            .iter()
+            .filter(|flow| flow.enabled && flow.application_id == webhook.application_id)
+            .filter_map(|flow| plan(application, webhook, flow))
+            .map(Arc::new)
+            .collect(),
+    }
+}
+
+fn rate(defaults: &Defaults, webhook: &Webhook, before: Option<&Hook>, now: Now) -> Option<Arc<Rate>> {
+    let tokens = webhook.limits.requests_per_window.unwrap_or(defaults.requests_per_window);
+    let window = webhook.limits.window_seconds.unwrap_or(defaults.window_seconds);
+    if tokens == 0 {
+        return None;
+    }
+    if let Some(rate) = before.and_then(|hook| hook.rate.as_ref()) {
+        rate.reconfigure(tokens, window, now);
+        return Some(Arc::clone(rate));
+    }
+    Some(Arc::new(Rate::new(defaults.cores, tokens, window)))
+}
+
+/// Credentials are templates over the globals, rendered now and not when a request comes (section 8).
+fn basic(application: &ApplicationPart, webhook: &Webhook) -> Option<Basic> {
+    let username = credential(application, &webhook.basic_auth_username);
+    let password = credential(application, &webhook.basic_auth_password);
+    Basic::compile(username, password)
+}
+
+fn credential(application: &ApplicationPart, source: &str) -> Field {
+    if source.is_empty() {
+        return Field::Blank;
+    }
+    Field::Rendered(render(application, source))
+}
+
+/// A template over the globals; one that does not compile (it was checked when it was saved) renders empty, which
+/// refuses everything.
+fn render(application: &ApplicationPart, source: &str) -> String {
+    let Ok(template) = Template::compile(source) else { return String::new() };
+    let mut text = Vec::new();
+    template.render(&GlobalsRoot::new(&application.globals), Escape::None, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// The flow as this webhook triggers it; none where no trigger of it is on the webhook.
+fn plan(application: &ApplicationPart, webhook: &Webhook, flow: &Flow) -> Option<FlowPlan> {
+    let triggers: Vec<&FlowTrigger> = flow.triggers.iter().filter(|trigger| trigger.key == webhook.id).collect();
+    if triggers.is_empty() {
+        return None;
+    }
+    let steps = reached(flow, &triggers).into_iter().filter_map(step).collect();
+    let tail = Tail::new(
+        application.id,
+        &application.name,
+        webhook.id,
+        flow.id,
+        &flow.name,
+        Arc::clone(&application.globals),
+    );
+    Some(FlowPlan { flow_id: flow.id, tail: Arc::new(tail), steps })
+}
+
+/// The nodes that the triggers' wires lead to, and on from there, breadth first, each once. A flow without any
+/// wire runs every node (section 3).
+fn reached<'f>(flow: &'f Flow, triggers: &[&'f FlowTrigger]) -> Vec<&'f FlowNode> {
+    let wired = flow.triggers.iter().any(|trigger| trigger.output_ids.iter().next().is_some())
+        || flow.nodes.iter().any(|node| node.output_ids.iter().next().is_some());
+    if !wired {
+        return flow.nodes.iter().collect();
+    }
+    let mut seen = HashSet::new();
+    let mut order = Vec::new();
+    let mut queue: VecDeque<&str> = triggers.iter().flat_map(|trigger| trigger.output_ids.iter()).collect();
+    while let Some(id) = queue.pop_front() {
+        let Some(node) = flow.nodes.iter().find(|node| node.id == id) else { continue };
+        if seen.insert(id) {
+            order.push(node);
+            queue.extend(node.output_ids.iter());
+        }
+    }
+    order
+}
+
+fn step(node: &FlowNode) -> Option<Step> {
+    let action = match &node.kind {
+        // Checked when the flow was saved; one that no longer compiles is left out rather than half run.
+        NodeKind::WebhookReply(config) => Action::Reply(Box::new(ReplyNode::compile(config).ok()?)),
+        NodeKind::Worker(config) => Action::Worker(WorkerPlan {
+            ack_timeout_seconds: config.ack_timeout_seconds,
+            max_in_flight: config.max_in_flight,
+        }),
+        // Refused when a flow is saved; a data folder of a later version may hold them.
+        NodeKind::HttpForward(_) | NodeKind::Nats(_) => return None,
+    };
+    Some(Step { node_id: node.id.as_str().into(), action })
+}
+
+/// Whether the webhook's templates compile.
+///
+/// # Errors
+/// The first that does not, with its field.
+pub fn check_webhook(webhook: &Webhook) -> Result<(), ModelError> {
+    let fields = [
+        ("verificationCode", &webhook.verification_code),
+        ("basicAuthUsername", &webhook.basic_auth_username),
+        ("basicAuthPassword", &webhook.basic_auth_password),
+    ];
+    for (field, source) in fields {
+        Template::compile(source).map_err(|error| ModelError::new(field, format!("must be a template: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Whether the flow's nodes compile.
+///
+/// # Errors
+/// The first that does not, with its field.
+pub fn check_flow(flow: &Flow) -> Result<(), ModelError> {
+    for (index, node) in flow.nodes.iter().enumerate() {
+        if let NodeKind::WebhookReply(config) = &node.kind {
+            ReplyNode::compile(config)
+                .map_err(|error| ModelError::new(format!("nodes[{index}].{}", error.field), error.message))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an application can be compiled: nothing in it can fail beyond what the model checks.
+///
+/// # Errors
+/// None at present.
+pub fn check_application(_application: &Application) -> Result<(), ModelError> {
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! A webhook as the engine uses it: credentials rendered, limits resolved, flows wired. Nothing here is looked up,
+//! parsed or compiled again while a request waits.
+
+use std::sync::Arc;
+
+use crate::base::id::{Id, Token};
+use crate::limit::{Concurrency, Rate};
+use crate::model::CastBuffersAs;
+use crate::reply::ReplyNode;
+use crate::trigger::Tail;
+use crate::verify::basic::Basic;
+
+/// One compiled webhook. Shared by all cores, never changed: a change makes a new one.
+#[derive(Debug)]
+pub struct Hook {
+    pub webhook_id: Id,
+    pub application_id: Id,
+    pub token: Token,
+    pub enabled: bool,
+    pub is_websocket: bool,
+    pub wait_for_reply: bool,
+    pub annotate_multipart: bool,
+    pub cast: CastBuffersAs,
+    /// What an HTTP answer carries where no reply says otherwise.
+    pub response_code: u16,
+    /// Bytes of a body, a message or a reply.
+    pub payload_bytes: u32,
+    pub reply_timeout_seconds: u32,
+    /// Calls at a time; 0 for no limit.
+    pub concurrency_limit: u32,
+    /// None: every caller passes.
+    pub basic: Option<Box<Basic>>,
+    /// The bucket of calls, none where the rate has no limit. Carried from one compiled hook to the next.
+    pub rate: Option<Arc<Rate>>,
+    /// The count of calls at a time, carried likewise.
+    pub concurrency: Arc<Concurrency>,
+    /// The enabled flows with a trigger on this webhook.
+    pub flows: Box<[Arc<FlowPlan>]>,
+}
+
+/// One flow as one webhook triggers it.
+#[derive(Debug)]
+pub struct FlowPlan {
+    pub flow_id: Id,
+    /// The part of the payload that is the same for each of its triggers.
+    pub tail: Arc<Tail>,
+    /// What the trigger's wires lead to, in the order of the wires.
+    pub steps: Box<[Step]>,
+}
+
+/// A node that a trigger reaches.
+#[derive(Debug)]
+pub struct Step {
+    pub node_id: Box<str>,
+    pub action: Action,
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub enum Action {
+    Reply(Box<ReplyNode>),
+    Worker(WorkerPlan),
+}
+
+/// A `WorkerNode` with its settings resolved.
+#[derive(Clone, Debug)]
+pub struct WorkerPlan {
+    pub ack_timeout_seconds: u32,
+    pub max_in_flight: u32,
+}
