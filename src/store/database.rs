@@ -1,5 +1,6 @@
 //! The database file: made whole or not at all, read in snapshots, opened again after a failed write.
 
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -209,6 +210,16 @@ impl Reads<'_> {
 
     pub fn flow_ids_of_webhook(&self, id: &Id) -> Result<Vec<Id>, StoreError> {
         flow_ids_of_webhook(&self.table(FLOWS_OF_WEBHOOK)?, id).map_err(|error| self.failed(error))
+    }
+
+    /// The flows that have any trigger, of all applications.
+    pub fn flow_ids_with_triggers(&self) -> Result<HashSet<Id>, StoreError> {
+        let mut flows = HashSet::new();
+        for entry in self.table(FLOWS_OF_WEBHOOK)?.iter().map_err(|error| self.failed(error))? {
+            let (key, _) = entry.map_err(|error| self.failed(error))?;
+            flows.extend(super::tables::id_of(key.value()));
+        }
+        Ok(flows)
     }
 
     pub fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError> {

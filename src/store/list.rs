@@ -24,8 +24,17 @@ pub struct ListQuery {
     pub descending: bool,
     /// Only those whose name fits.
     pub name: Option<Glob>,
-    /// Flows only: those that one of these webhooks triggers.
-    pub webhooks: Option<Vec<Id>>,
+    /// Flows only: those that are triggered so.
+    pub triggered: Option<Triggered>,
+}
+
+/// Which flows a list has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Triggered {
+    /// Those that one of these webhooks triggers.
+    By(Vec<Id>),
+    /// Those that any webhook triggers.
+    ByAny,
 }
 
 /// A page, and how many resources all pages together have.
@@ -108,14 +117,17 @@ fn page(reads: &Reads<'_>, list: &ListKey, query: &ListQuery) -> Result<Listed<I
 
 /// The resources of a list that pass the query's filters; `None` where it has none.
 fn chosen(reads: &Reads<'_>, list: &ListKey, query: &ListQuery) -> Result<Option<HashSet<Id>>, StoreError> {
-    let mut chosen: Option<HashSet<Id>> = None;
-    if let Some(webhooks) = &query.webhooks {
-        let mut triggered = HashSet::new();
-        for webhook in webhooks {
-            triggered.extend(reads.flow_ids_of_webhook(webhook)?);
+    let chosen: Option<HashSet<Id>> = match &query.triggered {
+        None => None,
+        Some(Triggered::ByAny) => Some(reads.flow_ids_with_triggers()?),
+        Some(Triggered::By(webhooks)) => {
+            let mut flows = HashSet::new();
+            for webhook in webhooks {
+                flows.extend(reads.flow_ids_of_webhook(webhook)?);
+            }
+            Some(flows)
         }
-        chosen = Some(triggered);
-    }
+    };
     if query.name.is_none() && chosen.is_none() {
         return Ok(None);
     }

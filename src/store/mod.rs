@@ -30,7 +30,7 @@ pub use changes::Changes;
 pub use error::{ChangeError, Resource, StoreError};
 pub use folder::{AccessToken, DataFolder, access_token};
 pub use glob::Glob;
-pub use list::{ListQuery, Listed};
+pub use list::{ListQuery, Listed, Triggered};
 pub use tables::SortField;
 
 use crate::base::id::Id;

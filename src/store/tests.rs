@@ -309,7 +309,7 @@ fn a_filtered_list_counts_what_passes() {
         sort_field: SortField::Name,
         descending: true,
         name: Some(Glob::parse("order*")),
-        webhooks: None,
+        triggered: None,
     };
     let listed = store.webhooks(&app.id, &query).expect("lists");
     assert_eq!((names(&listed), listed.total), (vec!["Orders out"], 2));
@@ -325,12 +325,14 @@ fn flows_are_found_by_the_webhook_that_triggers_them() {
     flow(&store, app.id, "of a", &[a]);
     flow(&store, app.id, "of both", &[a, b]);
     flow(&store, app.id, "of none", &[]);
-    let of = |webhooks: Vec<Id>| {
-        let query = ListQuery { per_page: 9, webhooks: Some(webhooks), ..ListQuery::default() };
+    let fitting = |triggered| {
+        let query = ListQuery { per_page: 9, triggered: Some(triggered), ..ListQuery::default() };
         let listed = store.flows(&app.id, &query).expect("lists");
         assert_eq!(listed.items.len() as u64, listed.total);
         listed.items.into_iter().map(|flow| flow.name).collect::<Vec<_>>()
     };
+    let of = |webhooks| fitting(Triggered::By(webhooks));
+    assert_eq!(fitting(Triggered::ByAny), ["of a", "of both"]);
     assert_eq!(of(vec![a]), ["of a", "of both"]);
     assert_eq!(of(vec![b]), ["of both"]);
     assert_eq!(of(vec![a, b]), ["of a", "of both"]);
