@@ -1,1 +1,385 @@
-//! To come.
+//! Floor 3: keeps the model — applications, webhooks, flows — in `<data>/model.redb`, and the access token beside it.
+//!
+//! What a write returned is on the disk: each is committed durably before its caller hears of it, and what several
+//! callers ask for at the same time shares one commit ([`Store::change`] is where they meet). A change is read,
+//! altered and written inside the one writer, so that two PATCHes of one resource never lose one another.
+//!
+//! After each commit, and before the callers hear of it, the observer is told which webhooks now act differently
+//! ([`Store::observe`]); commits reach it in their order. That is how "what the API answered is so" holds.
+//!
+//! # Files
+//!
+//! A database that is not there is made under another name and gets its own when it is whole, so that a file that is
+//! there and cannot be read is damage, never a fresh start: [`Store::open`] refuses it.
+//!
+//! Not here: what is valid (the model), and compiling it for requests (the registry, through [`Source`]).
+
+mod changes;
+mod database;
+mod error;
+mod folder;
+mod glob;
+mod list;
+mod tables;
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+pub use changes::Changes;
+pub use error::{ChangeError, Resource, StoreError};
+pub use folder::{AccessToken, DataFolder, access_token};
+pub use glob::Glob;
+pub use list::{ListQuery, Listed, Triggered};
+pub use tables::SortField;
+
+use crate::base::id::Id;
+use crate::model::{Application, Flow, ModelError, StoredError, Webhook};
+use database::Database;
+
+/// Name of the database in the data folder.
+pub(crate) const MODEL_FILE: &str = "model.redb";
+
+/// Most changes in one commit, so that the first of them does not wait for ever.
+const CHANGES_PER_COMMIT_MAX: usize = 1_024;
+
+/// What the registry compiles from.
+pub trait Source {
+    /// The application, if there is one.
+    fn application(&self, id: &Id) -> Result<Option<Application>, StoreError>;
+    /// The webhook, if there is one.
+    fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError>;
+    /// The flows of the webhook's own application that it triggers, enabled or not, in the order of their ids.
+    fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError>;
+    /// Every application.
+    fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError>;
+    /// Every webhook.
+    fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), StoreError>;
+    /// Every flow.
+    fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError>;
+}
+
+/// Told of each commit: the webhooks that now act differently, each once. A deleted webhook is among them.
+pub type Observer = Box<dyn Fn(&Store, &[Id]) + Send + Sync>;
+
+/// The model on disk. Shared by reference between threads; writes wait for the disk.
+pub struct Store {
+    database: Database,
+    /// Changes that wait for a commit.
+    waiting: Mutex<Vec<Job>>,
+    /// Held by the thread that commits.
+    committing: Mutex<()>,
+    observer: OnceLock<Observer>,
+    folder: DataFolder,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed<T> {
+    /// The resource as it is now, or was when it was deleted.
+    pub value: T,
+    /// The webhooks that act differently since.
+    pub webhooks: Vec<Id>,
+}
+
+struct Job {
+    run: Box<dyn FnOnce(&mut Changes<'_>) -> Told + Send>,
+}
+
+/// Tells the caller how its change ended, once the commit did or failed.
+type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+impl Store {
+    /// Opens the data folder and the database in it; makes what is missing.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder is unusable or held by another process, or the database is damaged or of a later version.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        Store::open_in(DataFolder::open(path)?)
+    }
+
+    /// As [`Store::open`], in a folder that is held already.
+    ///
+    /// # Errors
+    ///
+    /// Where the database is damaged or of a later version, or cannot be made.
+    pub fn open_in(folder: DataFolder) -> Result<Store, StoreError> {
+        let database = Database::open(folder.path())?;
+        Ok(Store {
+            database,
+            waiting: Mutex::default(),
+            committing: Mutex::default(),
+            observer: OnceLock::new(),
+            folder,
+        })
+    }
+
+    /// The folder that it holds.
+    #[must_use]
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// Names the one who is told of commits. The first call counts.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.observer.set(observer);
+    }
+
+    /// Makes one or more changes as a whole: all of them are kept, or none.
+    ///
+    /// `change` is run by whichever thread commits next, together with the changes of others. It must check before it
+    /// writes: an error undoes nothing of what it wrote itself, since the others' work is in the same transaction.
+    /// (The operations of [`Changes`] do so, each for itself.)
+    ///
+    /// # Errors
+    ///
+    /// What `change` returned, or that the commit failed.
+    pub fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Changes<'_>) -> Result<T, ChangeError> + Send + 'static,
+    ) -> Result<Changed<T>, ChangeError> {
+        let (tell, told) = mpsc::sync_channel(1);
+        let job = Job {
+            run: Box::new(move |changes| {
+                let before = changes.affected.len();
+                let outcome = change(changes);
+                if let Err(ChangeError::Store(error)) = &outcome {
+                    changes.failed = Some(error.clone());
+                }
+                let webhooks = changes.affected[before..].to_vec();
+                Box::new(move |committed| {
+                    let outcome = match (outcome, committed) {
+                        (Err(error), _) => Err(error),
+                        (Ok(_), Err(error)) => Err(ChangeError::Store(error)),
+                        (Ok(value), Ok(())) => Ok(Changed { value, webhooks }),
+                    };
+                    // The caller may have gone away with its thread; then nobody needs to know.
+                    let _ = tell.send(outcome);
+                })
+            }),
+        };
+        lock(&self.waiting).push(job);
+        let _committing = lock(&self.committing);
+        loop {
+            match told.try_recv() {
+                Ok(outcome) => return outcome,
+                // The thread that took it along did not come to its end.
+                Err(mpsc::TryRecvError::Disconnected) => return Err(StoreError::Interrupted.into()),
+                // Nobody has taken it along yet.
+                Err(mpsc::TryRecvError::Empty) => self.commit_waiting(),
+            }
+        }
+    }
+
+    /// Commits what waits longest, as one. The caller holds `committing`.
+    fn commit_waiting(&self) {
+        let jobs = {
+            let mut waiting = lock(&self.waiting);
+            let count = waiting.len().min(CHANGES_PER_COMMIT_MAX);
+            let rest = waiting.split_off(count);
+            std::mem::replace(&mut *waiting, rest)
+        };
+        let mut tellings: Vec<Told> = Vec::with_capacity(jobs.len());
+        let committed = self.database.write(|changes| {
+            for job in jobs {
+                tellings.push((job.run)(changes));
+                if let Some(error) = &changes.failed {
+                    return Err(error.clone());
+                }
+            }
+            Ok(std::mem::take(&mut changes.affected))
+        });
+        let outcome = match committed {
+            Ok(mut webhooks) => {
+                webhooks.sort_unstable();
+                webhooks.dedup();
+                if let Some(observer) = self.observer.get()
+                    && !webhooks.is_empty()
+                {
+                    observer(self, &webhooks);
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        for tell in tellings {
+            tell(outcome.clone());
+        }
+    }
+
+    /// Keeps a new application.
+    ///
+    /// # Errors
+    ///
+    /// Where its id is taken, or the database failed.
+    pub fn insert_application(&self, application: Application) -> Result<Changed<Application>, ChangeError> {
+        self.change(move |changes| changes.insert_application(application))
+    }
+
+    /// Alters an application; every webhook of it is affected.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, `alter` refused, or the database failed.
+    pub fn update_application(
+        &self,
+        id: Id,
+        alter: impl FnOnce(&mut Application) -> Result<(), ModelError> + Send + 'static,
+    ) -> Result<Changed<Application>, ChangeError> {
+        self.change(move |changes| changes.update_application(&id, alter))
+    }
+
+    /// Deletes an application with its webhooks and flows.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or the database failed.
+    pub fn delete_application(&self, id: Id) -> Result<Changed<()>, ChangeError> {
+        self.change(move |changes| changes.delete_application(&id))
+    }
+
+    /// Keeps a new webhook.
+    ///
+    /// # Errors
+    ///
+    /// Where its application is missing, its id or token is taken, or the database failed.
+    pub fn insert_webhook(&self, webhook: Webhook) -> Result<Changed<Webhook>, ChangeError> {
+        self.change(move |changes| changes.insert_webhook(webhook))
+    }
+
+    /// Alters a webhook of an application.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, `alter` refused, or the database failed.
+    pub fn update_webhook(
+        &self,
+        application: Id,
+        id: Id,
+        alter: impl FnOnce(&mut Webhook) -> Result<(), ModelError> + Send + 'static,
+    ) -> Result<Changed<Webhook>, ChangeError> {
+        self.change(move |changes| changes.update_webhook(&application, &id, alter))
+    }
+
+    /// Deletes a webhook of an application and, `with_flows`, every flow that has a trigger on it.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or the database failed.
+    pub fn delete_webhook(
+        &self,
+        application: Id,
+        id: Id,
+        with_flows: bool,
+    ) -> Result<Changed<()>, ChangeError> {
+        self.change(move |changes| changes.delete_webhook(&application, &id, with_flows))
+    }
+
+    /// Keeps a new flow.
+    ///
+    /// # Errors
+    ///
+    /// Where its application is missing, its id is taken, or the database failed.
+    pub fn insert_flow(&self, flow: Flow) -> Result<Changed<Flow>, ChangeError> {
+        self.change(move |changes| changes.insert_flow(flow))
+    }
+
+    /// Alters a flow of an application; the webhooks of its old and its new triggers are affected.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, `alter` refused, or the database failed.
+    pub fn update_flow(
+        &self,
+        application: Id,
+        id: Id,
+        alter: impl FnOnce(&mut Flow) -> Result<(), ModelError> + Send + 'static,
+    ) -> Result<Changed<Flow>, ChangeError> {
+        self.change(move |changes| changes.update_flow(&application, &id, alter))
+    }
+
+    /// Deletes a flow of an application.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or the database failed.
+    pub fn delete_flow(&self, application: Id, id: Id) -> Result<Changed<()>, ChangeError> {
+        self.change(move |changes| changes.delete_flow(&application, &id))
+    }
+
+    /// The flow, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where the database failed.
+    pub fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
+        self.database.read(|reads| reads.flow(id))
+    }
+
+    /// A page of the applications.
+    ///
+    /// # Errors
+    ///
+    /// Where the database failed.
+    pub fn applications(&self, query: &ListQuery) -> Result<Listed<Application>, StoreError> {
+        self.database.read(|reads| list::applications(reads, query))
+    }
+
+    /// A page of an application's webhooks.
+    ///
+    /// # Errors
+    ///
+    /// Where the database failed.
+    pub fn webhooks(&self, application: &Id, query: &ListQuery) -> Result<Listed<Webhook>, StoreError> {
+        self.database.read(|reads| list::webhooks(reads, application, query))
+    }
+
+    /// A page of an application's flows.
+    ///
+    /// # Errors
+    ///
+    /// Where the database failed.
+    pub fn flows(&self, application: &Id, query: &ListQuery) -> Result<Listed<Flow>, StoreError> {
+        self.database.read(|reads| list::flows(reads, application, query))
+    }
+}
+
+impl Source for Store {
+    fn application(&self, id: &Id) -> Result<Option<Application>, StoreError> {
+        self.database.read(|reads| reads.application(id))
+    }
+
+    fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
+        self.database.read(|reads| reads.webhook(id))
+    }
+
+    fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError> {
+        self.database.read(|reads| reads.flows_of_webhook(id))
+    }
+
+    fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError> {
+        self.database.read(|reads| reads.for_each_application(each))
+    }
+
+    fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), StoreError> {
+        self.database.read(|reads| reads.for_each_webhook(each))
+    }
+
+    fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
+        self.database.read(|reads| reads.for_each_flow(each))
+    }
+}
+
+/// A resource as a table keeps it.
+trait ModelRecord: Sized {
+    fn read(bytes: &[u8]) -> Result<Self, StoredError>;
+}
+
+/// Locks; a thread that panicked with the lock left nothing half done, since its transaction went with it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! The door of the admin listener: whose name was asked for, which page asks, and whether it may.
+//!
+//! `Host` and `Origin` are looked at first and on every path: they are what keeps a web page in an operator's browser
+//! from reaching a listener on the loopback interface (by rebinding a name of its own, or by plain requests).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::AdminState;
+use super::error::{ApiError, Kind};
+use super::routes::{Access, access_of};
+
+/// Lets a request through to its handler, or answers it.
+pub(super) async fn enter(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
+    match check(&state, &request) {
+        Ok(()) => {}
+        Err(Refused::At(error)) => return finish(error.into_response()),
+        Err(Refused::WrongToken(error)) => {
+            // Only this request waits; others are answered meanwhile.
+            tokio::time::sleep(state.guess_delay).await;
+            return finish(error.into_response());
+        }
+    }
+    finish(next.run(request).await)
+}
+
+enum Refused {
+    At(ApiError),
+    WrongToken(ApiError),
+}
+
+fn check(state: &AdminState, request: &Request) -> Result<(), Refused> {
+    let host = host_of(request.uri(), request.headers());
+    let Some(host) = host.filter(|host| is_served(host, &state.hosts)) else {
+        let message = "Host must be an IP address, localhost, or one of the setting admin.hosts";
+        let error = ApiError::validation(message).with_status(StatusCode::MISDIRECTED_REQUEST);
+        return Err(Refused::At(error));
+    };
+    if let Some(origin) = request.headers().get(header::ORIGIN)
+        && !is_own_origin(origin, &host)
+    {
+        let message = "Origin must be this listener's own: pages of other origins are not served";
+        let error = ApiError::new(Kind::Unauthorized, message).with_status(StatusCode::FORBIDDEN);
+        return Err(Refused::At(error));
+    }
+    let is_open = match access_of(request.uri().path()) {
+        Access::Open => true,
+        Access::OpenIfSet => state.open_metrics,
+        Access::Token => request.method() == Method::OPTIONS,
+    };
+    if is_open {
+        return Ok(());
+    }
+    let unauthorized = |message: &str| ApiError::new(Kind::Unauthorized, message);
+    let Some(given) = bearer(request.headers()) else {
+        return Err(Refused::At(unauthorized("Authorization must be `Bearer <access token>`")));
+    };
+    match verify_slices_are_equal(given, state.access_token.as_bytes()) {
+        // An empty token would be no token at all.
+        Ok(()) if !given.is_empty() => Ok(()),
+        _ => Err(Refused::WrongToken(unauthorized("the access token is not valid"))),
+    }
+}
+
+/// What every answer carries: it is nobody's to keep or to guess the type of.
+fn finish(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The token of `Authorization: Bearer`, the scheme in any case (RFC 9110, section 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let value = fields.next()?.as_bytes();
+    // Two of them: which one counts would be a guess.
+    if fields.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+/// Host and port asked for: of the target where it names one, else of `Host`.
+fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    if let Some(authority) = uri.authority() {
+        return Some(authority.clone());
+    }
+    let mut fields = headers.get_all(header::HOST).iter();
+    let host = fields.next()?;
+    if fields.next().is_some() {
+        return None;
+    }
+    Authority::try_from(host.as_bytes()).ok().filter(|authority| !authority.as_str().contains('@'))
+}
+
+fn is_served(asked: &Authority, hosts: &[String]) -> bool {
+    let host = asked.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().is_ok()
+        || host.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|own| own.eq_ignore_ascii_case(host) || own.eq_ignore_ascii_case(asked.as_str()))
+}
+
+/// Whether an origin is the one that was asked: the same host and port, whichever scheme stands before them.
+fn is_own_origin(origin: &HeaderValue, asked: &Authority) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default_port = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return false,
+    };
+    let Ok(authority) = Authority::try_from(authority) else { return false };
+    authority.host().eq_ignore_ascii_case(asked.host())
+        && authority.port_u16().unwrap_or(default_port) == asked.port_u16().unwrap_or(default_port)
+}

@@ -1,0 +1,142 @@
+//! What the REST API answers where it does not do what was asked (section 3).
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::model::ModelError;
+use crate::store::{ChangeError, Resource, StoreError};
+
+/// An answer `{"type", "message"}` with the status that its kind has, unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// What the client reads as `type`.
+    pub kind: Kind,
+    /// The status.
+    pub status: StatusCode,
+    /// What the client reads as `message`.
+    pub message: String,
+    /// The methods that the path has, where the method is what is wrong.
+    pub allow: Option<String>,
+}
+
+/// The kinds of error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 400; also 405 (the path has no such method) and 421 (a `Host` that is not served).
+    Validation,
+    /// 401; also 403 (an `Origin` that is not the listener's own).
+    Unauthorized,
+    /// 404.
+    NotFound,
+    /// 409.
+    Conflict,
+    /// 413.
+    PayloadTooLarge,
+    /// 500, and whatever else an engine answers above it.
+    Internal,
+}
+
+impl Kind {
+    /// The word in `type`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Validation => "Validation",
+            Kind::Unauthorized => "Unauthorized",
+            Kind::NotFound => "NotFound",
+            Kind::Conflict => "Conflict",
+            Kind::PayloadTooLarge => "PayloadTooLarge",
+            Kind::Internal => "Internal",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Kind::Validation => StatusCode::BAD_REQUEST,
+            Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl ApiError {
+    /// An error of a kind, with its status.
+    pub fn new(kind: Kind, message: impl Into<String>) -> ApiError {
+        ApiError { kind, status: kind.status(), message: message.into(), allow: None }
+    }
+
+    /// 400.
+    pub fn validation(message: impl Into<String>) -> ApiError {
+        ApiError::new(Kind::Validation, message)
+    }
+
+    /// 404 for a resource.
+    #[must_use]
+    pub fn missing(resource: Resource) -> ApiError {
+        ApiError::new(Kind::NotFound, format!("{resource} was not found"))
+    }
+
+    /// An engine's status and message.
+    #[must_use]
+    pub fn from_engine(status: u16, message: String) -> ApiError {
+        let kind = match status {
+            401 | 403 => Kind::Unauthorized,
+            404 => Kind::NotFound,
+            409 => Kind::Conflict,
+            413 => Kind::PayloadTooLarge,
+            400..=499 => Kind::Validation,
+            _ => Kind::Internal,
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(kind.status());
+        ApiError { kind, status, message, allow: None }
+    }
+
+    /// The same kind and message with another status.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> ApiError {
+        ApiError { status, ..self }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"type": self.kind.as_str(), "message": self.message});
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        response
+    }
+}
+
+impl From<ModelError> for ApiError {
+    fn from(error: ModelError) -> ApiError {
+        ApiError::validation(error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        tracing::error!(%error, "the model's database failed");
+        ApiError::new(Kind::Internal, error.to_string())
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> ApiError {
+        match error {
+            ChangeError::Missing(resource) => ApiError::missing(resource),
+            ChangeError::Conflict(_) => ApiError::new(Kind::Conflict, error.to_string()),
+            ChangeError::Refused(error) => error.into(),
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}

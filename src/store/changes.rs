@@ -1,0 +1,390 @@
+//! The changes of one write transaction, each of which keeps records, lists, counts and indexes in step.
+
+use std::path::Path;
+
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::ModelRecord;
+use super::database::{flow_ids_of_webhook, read_record};
+use super::error::{ChangeError, Resource, StoreError};
+use super::tables::{
+    APPLICATIONS, COUNTS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES, IdKey, ListKey, ORDER, SortField, Sortable,
+    TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix, flow_of_webhook_key, id_of, list_key, order_key,
+    order_prefix,
+};
+use crate::base::id::Id;
+use crate::model::{Application, Flow, ModelError, Webhook};
+
+type Records<'t> = Table<'t, &'static IdKey, &'static [u8]>;
+
+/// A write transaction with its tables open. Each operation checks first and then writes, so that an operation that
+/// fails for its caller's sake has changed nothing.
+pub struct Changes<'t> {
+    path: &'t Path,
+    applications: Records<'t>,
+    webhooks: Records<'t>,
+    flows: Records<'t>,
+    tokens: Table<'t, &'static [u8; TOKEN_BYTES], &'static IdKey>,
+    order: Table<'t, &'static [u8], ()>,
+    counts: Table<'t, &'static ListKey, u64>,
+    flows_of_webhook: Table<'t, &'static [u8; 2 * ID_BYTES], ()>,
+    /// The webhooks that act differently since, repeated as they come.
+    pub(super) affected: Vec<Id>,
+    /// Set where the database failed: the whole transaction is lost.
+    pub(super) failed: Option<StoreError>,
+}
+
+impl<'t> Changes<'t> {
+    pub(super) fn begin(
+        transaction: &'t WriteTransaction,
+        path: &'t Path,
+    ) -> Result<Changes<'t>, StoreError> {
+        fn open<'t, K: redb::Key + 'static, V: redb::Value + 'static>(
+            transaction: &'t WriteTransaction,
+            path: &Path,
+            table: TableDefinition<'_, K, V>,
+        ) -> Result<Table<'t, K, V>, StoreError> {
+            transaction.open_table(table).map_err(|error| StoreError::database(path, error))
+        }
+        Ok(Changes {
+            path,
+            applications: open(transaction, path, APPLICATIONS)?,
+            webhooks: open(transaction, path, WEBHOOKS)?,
+            flows: open(transaction, path, FLOWS)?,
+            tokens: open(transaction, path, TOKENS)?,
+            order: open(transaction, path, ORDER)?,
+            counts: open(transaction, path, COUNTS)?,
+            flows_of_webhook: open(transaction, path, FLOWS_OF_WEBHOOK)?,
+            affected: Vec::new(),
+            failed: None,
+        })
+    }
+
+    /// See [`super::Store::insert_application`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn insert_application(&mut self, application: Application) -> Result<Application, ChangeError> {
+        if self.application(&application.id)?.is_some() {
+            return Err(ChangeError::Conflict(Resource::Application));
+        }
+        self.put_application(None, &application)?;
+        Ok(application)
+    }
+
+    /// See [`super::Store::update_application`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn update_application(
+        &mut self,
+        id: &Id,
+        alter: impl FnOnce(&mut Application) -> Result<(), ModelError>,
+    ) -> Result<Application, ChangeError> {
+        let old = self.application(id)?.ok_or(ChangeError::Missing(Resource::Application))?;
+        let mut new = old.clone();
+        alter(&mut new)?;
+        self.put_application(Some(&old), &new)?;
+        let webhooks = self.ids_of_list(&list_key(Resource::Webhook, Some(id)))?;
+        self.affected.extend(webhooks);
+        Ok(new)
+    }
+
+    /// See [`super::Store::delete_application`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn delete_application(&mut self, id: &Id) -> Result<(), ChangeError> {
+        let application = self.application(id)?.ok_or(ChangeError::Missing(Resource::Application))?;
+        for flow in self.ids_of_list(&list_key(Resource::Flow, Some(id)))? {
+            self.delete_flow(id, &flow)?;
+        }
+        for webhook in self.ids_of_list(&list_key(Resource::Webhook, Some(id)))? {
+            self.delete_webhook(id, &webhook, false)?;
+        }
+        let list = list_key(Resource::Application, None);
+        self.relist(&list, Some(&sortable_application(&application)), None)?;
+        self.applications.remove(id.as_bytes()).map_err(|error| failed(self.path, error))?;
+        Ok(())
+    }
+
+    /// See [`super::Store::insert_webhook`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn insert_webhook(&mut self, webhook: Webhook) -> Result<Webhook, ChangeError> {
+        if self.application(&webhook.application_id)?.is_none() {
+            return Err(ChangeError::Missing(Resource::Application));
+        }
+        let token = token_key(&webhook)?;
+        let token_taken = self.tokens.get(&token).map_err(|error| failed(self.path, error))?.is_some();
+        if token_taken || self.webhook(&webhook.id)?.is_some() {
+            return Err(ChangeError::Conflict(Resource::Webhook));
+        }
+        self.tokens.insert(&token, webhook.id.as_bytes()).map_err(|error| failed(self.path, error))?;
+        self.put_webhook(None, &webhook)?;
+        Ok(webhook)
+    }
+
+    /// See [`super::Store::update_webhook`]. Its token, id and application stay.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn update_webhook(
+        &mut self,
+        application: &Id,
+        id: &Id,
+        alter: impl FnOnce(&mut Webhook) -> Result<(), ModelError>,
+    ) -> Result<Webhook, ChangeError> {
+        let old = self.webhook_of(application, id)?;
+        let mut new = old.clone();
+        alter(&mut new)?;
+        (new.id, new.application_id, new.token) = (old.id, old.application_id, old.token);
+        self.put_webhook(Some(&old), &new)?;
+        Ok(new)
+    }
+
+    /// See [`super::Store::delete_webhook`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn delete_webhook(&mut self, application: &Id, id: &Id, with_flows: bool) -> Result<(), ChangeError> {
+        let webhook = self.webhook_of(application, id)?;
+        if with_flows {
+            let flows = flow_ids_of_webhook(&self.flows_of_webhook, id);
+            for flow in flows.map_err(|error| failed(self.path, error))? {
+                if self.flow(&flow)?.is_some_and(|flow| flow.application_id == *application) {
+                    self.delete_flow(application, &flow)?;
+                }
+            }
+        }
+        let list = list_key(Resource::Webhook, Some(application));
+        self.relist(&list, Some(&sortable_webhook(&webhook)), None)?;
+        self.tokens.remove(&token_key(&webhook)?).map_err(|error| failed(self.path, error))?;
+        self.webhooks.remove(id.as_bytes()).map_err(|error| failed(self.path, error))?;
+        self.affected.push(*id);
+        Ok(())
+    }
+
+    /// See [`super::Store::insert_flow`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn insert_flow(&mut self, flow: Flow) -> Result<Flow, ChangeError> {
+        if self.application(&flow.application_id)?.is_none() {
+            return Err(ChangeError::Missing(Resource::Application));
+        }
+        if self.flow(&flow.id)?.is_some() {
+            return Err(ChangeError::Conflict(Resource::Flow));
+        }
+        self.put_flow(None, &flow)?;
+        Ok(flow)
+    }
+
+    /// See [`super::Store::update_flow`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn update_flow(
+        &mut self,
+        application: &Id,
+        id: &Id,
+        alter: impl FnOnce(&mut Flow) -> Result<(), ModelError>,
+    ) -> Result<Flow, ChangeError> {
+        let old = self.flow_of(application, id)?;
+        let mut new = old.clone();
+        alter(&mut new)?;
+        (new.id, new.application_id) = (old.id, old.application_id);
+        self.put_flow(Some(&old), &new)?;
+        Ok(new)
+    }
+
+    /// See [`super::Store::delete_flow`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn delete_flow(&mut self, application: &Id, id: &Id) -> Result<(), ChangeError> {
+        let flow = self.flow_of(application, id)?;
+        let list = list_key(Resource::Flow, Some(application));
+        self.relist(&list, Some(&sortable_flow(&flow)), None)?;
+        self.rewire(Some(&flow), None)?;
+        self.flows.remove(id.as_bytes()).map_err(|error| failed(self.path, error))?;
+        Ok(())
+    }
+
+    /// The application, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where the database failed.
+    pub fn application(&self, id: &Id) -> Result<Option<Application>, StoreError> {
+        read_record(&self.applications, self.path, id)
+    }
+
+    fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
+        read_record(&self.webhooks, self.path, id)
+    }
+
+    fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
+        read_record(&self.flows, self.path, id)
+    }
+
+    fn webhook_of(&self, application: &Id, id: &Id) -> Result<Webhook, ChangeError> {
+        let webhook = self.webhook(id)?.filter(|webhook| webhook.application_id == *application);
+        webhook.ok_or(ChangeError::Missing(Resource::Webhook))
+    }
+
+    fn flow_of(&self, application: &Id, id: &Id) -> Result<Flow, ChangeError> {
+        let flow = self.flow(id)?.filter(|flow| flow.application_id == *application);
+        flow.ok_or(ChangeError::Missing(Resource::Flow))
+    }
+
+    fn put_application(&mut self, old: Option<&Application>, new: &Application) -> Result<(), StoreError> {
+        let list = list_key(Resource::Application, None);
+        self.relist(&list, old.map(sortable_application).as_ref(), Some(&sortable_application(new)))?;
+        put(&mut self.applications, self.path, new.id, &new.to_stored())
+    }
+
+    fn put_webhook(&mut self, old: Option<&Webhook>, new: &Webhook) -> Result<(), StoreError> {
+        let list = list_key(Resource::Webhook, Some(&new.application_id));
+        self.relist(&list, old.map(sortable_webhook).as_ref(), Some(&sortable_webhook(new)))?;
+        self.affected.push(new.id);
+        put(&mut self.webhooks, self.path, new.id, &new.to_stored())
+    }
+
+    fn put_flow(&mut self, old: Option<&Flow>, new: &Flow) -> Result<(), StoreError> {
+        let list = list_key(Resource::Flow, Some(&new.application_id));
+        self.relist(&list, old.map(sortable_flow).as_ref(), Some(&sortable_flow(new)))?;
+        self.rewire(old, Some(new))?;
+        put(&mut self.flows, self.path, new.id, &new.to_stored())
+    }
+
+    /// Moves a resource within its list's orders, and counts it.
+    fn relist(
+        &mut self,
+        list: &ListKey,
+        old: Option<&Sortable<'_>>,
+        new: Option<&Sortable<'_>>,
+    ) -> Result<(), StoreError> {
+        for field in SortField::ALL {
+            let old_key = old.map(|old| order_key(list, field, old));
+            let new_key = new.map(|new| order_key(list, field, new));
+            if old_key == new_key {
+                continue;
+            }
+            if let Some(key) = old_key {
+                self.order.remove(key.as_slice()).map_err(|error| failed(self.path, error))?;
+            }
+            if let Some(key) = new_key {
+                self.order.insert(key.as_slice(), ()).map_err(|error| failed(self.path, error))?;
+            }
+        }
+        if old.is_some() != new.is_some() {
+            let count = self.counts.get(list).map_err(|error| failed(self.path, error))?;
+            let count = count.map_or(0, |count| count.value());
+            let count = if new.is_some() { count + 1 } else { count.saturating_sub(1) };
+            if count == 0 {
+                self.counts.remove(list).map_err(|error| failed(self.path, error))?;
+            } else {
+                self.counts.insert(list, count).map_err(|error| failed(self.path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a flow from the webhooks of its old triggers to those of its new ones; all of them are affected.
+    fn rewire(&mut self, old: Option<&Flow>, new: Option<&Flow>) -> Result<(), StoreError> {
+        for (flow, insert) in old.map(|flow| (flow, false)).into_iter().chain(new.map(|flow| (flow, true))) {
+            for webhook in flow.webhook_ids() {
+                let key = flow_of_webhook_key(&webhook, &flow.id);
+                let done = if insert {
+                    self.flows_of_webhook.insert(&key, ()).map(drop)
+                } else {
+                    self.flows_of_webhook.remove(&key).map(drop)
+                };
+                done.map_err(|error| failed(self.path, error))?;
+                self.affected.push(webhook);
+            }
+        }
+        Ok(())
+    }
+
+    fn ids_of_list(&self, list: &ListKey) -> Result<Vec<Id>, StoreError> {
+        let prefix = order_prefix(list, SortField::Id);
+        let end = after_prefix(&prefix);
+        let range = self.order.range::<&[u8]>(prefix.as_slice()..end.as_slice());
+        let mut ids = Vec::new();
+        for entry in range.map_err(|error| failed(self.path, error))? {
+            let (key, _) = entry.map_err(|error| failed(self.path, error))?;
+            ids.extend(id_of(key.value()));
+        }
+        Ok(ids)
+    }
+}
+
+fn failed(path: &Path, error: redb::StorageError) -> StoreError {
+    StoreError::database(path, error)
+}
+
+fn put(records: &mut Records<'_>, path: &Path, id: Id, bytes: &[u8]) -> Result<(), StoreError> {
+    records.insert(id.as_bytes(), bytes).map(drop).map_err(|error| failed(path, error))
+}
+
+fn token_key(webhook: &Webhook) -> Result<[u8; TOKEN_BYTES], ChangeError> {
+    let bytes = webhook.token.as_str().as_bytes();
+    bytes.try_into().map_err(|_| ChangeError::Conflict(Resource::Webhook))
+}
+
+fn sortable_application(application: &Application) -> Sortable<'_> {
+    Sortable {
+        id: application.id,
+        name: &application.name,
+        creation_date: application.creation_date,
+        last_updated: application.last_updated,
+    }
+}
+
+fn sortable_webhook(webhook: &Webhook) -> Sortable<'_> {
+    Sortable {
+        id: webhook.id,
+        name: &webhook.name,
+        creation_date: webhook.creation_date,
+        last_updated: webhook.last_updated,
+    }
+}
+
+fn sortable_flow(flow: &Flow) -> Sortable<'_> {
+    Sortable {
+        id: flow.id,
+        name: &flow.name,
+        creation_date: flow.creation_date,
+        last_updated: flow.last_updated,
+    }
+}
+
+impl ModelRecord for Application {
+    fn read(bytes: &[u8]) -> Result<Application, crate::model::StoredError> {
+        Application::from_stored(bytes)
+    }
+}
+
+impl ModelRecord for Webhook {
+    fn read(bytes: &[u8]) -> Result<Webhook, crate::model::StoredError> {
+        Webhook::from_stored(bytes)
+    }
+}
+
+impl ModelRecord for Flow {
+    fn read(bytes: &[u8]) -> Result<Flow, crate::model::StoredError> {
+        Flow::from_stored(bytes)
+    }
+}

@@ -1,0 +1,284 @@
+//! The database file: made whole or not at all, read in snapshots, opened again after a failed write.
+
+use std::collections::HashSet;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use redb::{
+    Builder, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+};
+
+use super::changes::Changes;
+use super::error::StoreError;
+use super::folder::{self, FILE_MODE};
+use super::tables::{
+    APPLICATIONS, COUNTS, FLOWS, FLOWS_OF_WEBHOOK, FORMAT, FORMAT_KEY, ID_BYTES, IdKey, META, ORDER, TOKENS,
+    WEBHOOKS,
+};
+use super::{MODEL_FILE, ModelRecord};
+use crate::base::id::Id;
+use crate::model::{Application, Flow, Webhook};
+
+/// Bytes of pages kept in memory: the inner pages of the trees of a million webhooks, and some.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The open database.
+pub(super) struct Database {
+    path: PathBuf,
+    /// `None` where opening it again failed; the next use tries once more.
+    open: RwLock<Option<redb::Database>>,
+}
+
+impl Database {
+    /// Opens the database in a folder, or makes it.
+    pub fn open(folder: &Path) -> Result<Database, StoreError> {
+        let path = folder.join(MODEL_FILE);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(folder, &path)?,
+            Err(error) => return Err(StoreError::io(&path, &error)),
+        }
+        let open = open_existing(&path)?;
+        Ok(Database { path, open: RwLock::new(Some(open)) })
+    }
+
+    /// Looks at one snapshot.
+    pub fn read<T>(&self, look: impl FnOnce(&Reads<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let begun = {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            open.as_ref().map(ReadableDatabase::begin_read)
+        };
+        let transaction = match begun {
+            Some(Ok(transaction)) => transaction,
+            Some(Err(error)) => return Err(StoreError::database(&self.path, error)),
+            None => {
+                self.reopen()?;
+                let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+                let database = open.as_ref().ok_or(StoreError::Interrupted)?;
+                database.begin_read().map_err(|error| StoreError::database(&self.path, error))?
+            }
+        };
+        look(&Reads { transaction, path: &self.path })
+    }
+
+    /// Runs `work` in a write transaction and commits it, on the disk when this returns. After a failure nothing of
+    /// it is kept, and the file is opened again: redb takes no more writes after an error of input or output.
+    pub fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Changes<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.open.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.reopen()?;
+        }
+        let outcome = self.write_once(work);
+        if let Err(StoreError::Io { .. } | StoreError::Full(_)) = &outcome {
+            // Told by the next use, if it fails.
+            let _ = self.reopen();
+        }
+        outcome
+    }
+
+    fn write_once<T>(
+        &self,
+        work: impl FnOnce(&mut Changes<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let database = open.as_ref().ok_or(StoreError::Interrupted)?;
+        let failed = |error: redb::Error| StoreError::database(&self.path, error);
+        let mut transaction = database.begin_write().map_err(|error| failed(error.into()))?;
+        transaction.set_durability(Durability::Immediate).map_err(|error| failed(error.into()))?;
+        let value = {
+            let mut changes = Changes::begin(&transaction, &self.path)?;
+            work(&mut changes)?
+        };
+        transaction.commit().map_err(|error| failed(error.into()))?;
+        Ok(value)
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        // The old one holds the file's lock.
+        drop(open.take());
+        *open = Some(open_existing(&self.path)?);
+        Ok(())
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// Makes an empty database under another name, and gives it its own once it is whole on the disk.
+fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
+    let temporary = path.with_extension("new");
+    let failed = |error: redb::Error| StoreError::database(path, error);
+    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&temporary);
+    made.map_err(|error| StoreError::io(path, &error))?;
+    let database = builder().create(&temporary).map_err(|error| failed(error.into()))?;
+    let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
+    {
+        let mut meta = transaction.open_table(META).map_err(|error| failed(error.into()))?;
+        meta.insert(FORMAT_KEY, FORMAT).map_err(|error| failed(error.into()))?;
+        // Opened once, so that a reader finds them.
+        transaction.open_table(APPLICATIONS).map_err(|error| failed(error.into()))?;
+        transaction.open_table(WEBHOOKS).map_err(|error| failed(error.into()))?;
+        transaction.open_table(FLOWS).map_err(|error| failed(error.into()))?;
+        transaction.open_table(TOKENS).map_err(|error| failed(error.into()))?;
+        transaction.open_table(ORDER).map_err(|error| failed(error.into()))?;
+        transaction.open_table(COUNTS).map_err(|error| failed(error.into()))?;
+        transaction.open_table(FLOWS_OF_WEBHOOK).map_err(|error| failed(error.into()))?;
+    }
+    transaction.commit().map_err(|error| failed(error.into()))?;
+    drop(database);
+    folder::publish(folder, &temporary, path).map_err(|error| StoreError::io(path, &error))
+}
+
+/// Opens a database that must be there and whole.
+fn open_existing(path: &Path) -> Result<redb::Database, StoreError> {
+    let damaged = |why: &str| StoreError::Damaged { path: path.to_owned(), why: why.to_owned() };
+    let length = fs::metadata(path).map_err(|error| StoreError::io(path, &error))?.len();
+    if length == 0 {
+        return Err(damaged("it is empty"));
+    }
+    // redb checks what it reads but may panic on a file that was altered behind its back.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let database = builder().open(path).map_err(|error| StoreError::database(path, error))?;
+        let transaction = database.begin_read().map_err(|error| StoreError::database(path, error))?;
+        let reads = Reads { transaction, path };
+        let format = reads.table(META)?.get(FORMAT_KEY).map_err(|error| StoreError::database(path, error))?;
+        let format = format.map(|format| format.value());
+        drop(reads);
+        Ok::<_, StoreError>((database, format))
+    }));
+    match opened {
+        Err(_) => Err(damaged("its pages contradict one another")),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok((_, None))) => Err(damaged("it holds no version")),
+        Ok(Ok((_, Some(found)))) if found > FORMAT => {
+            Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT })
+        }
+        Ok(Ok((database, Some(_)))) => Ok(database),
+    }
+}
+
+/// One snapshot of the database.
+pub(super) struct Reads<'d> {
+    transaction: ReadTransaction,
+    path: &'d Path,
+}
+
+impl Reads<'_> {
+    /// A table of the snapshot.
+    pub fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+        &self,
+        table: TableDefinition<'_, K, V>,
+    ) -> Result<ReadOnlyTable<K, V>, StoreError> {
+        self.transaction.open_table(table).map_err(|error| self.failed(error))
+    }
+
+    /// The error of an operation on this database.
+    pub fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
+        StoreError::database(self.path, error)
+    }
+
+    pub fn application(&self, id: &Id) -> Result<Option<Application>, StoreError> {
+        self.record(APPLICATIONS, id)
+    }
+
+    pub fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
+        self.record(WEBHOOKS, id)
+    }
+
+    pub fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
+        self.record(FLOWS, id)
+    }
+
+    pub fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError> {
+        let Some(webhook) = self.webhook(id)? else { return Ok(Vec::new()) };
+        let mut flows = Vec::new();
+        for flow in self.flow_ids_of_webhook(id)? {
+            let flow = self.flow(&flow)?;
+            flows.extend(flow.filter(|flow| flow.application_id == webhook.application_id));
+        }
+        Ok(flows)
+    }
+
+    pub fn flow_ids_of_webhook(&self, id: &Id) -> Result<Vec<Id>, StoreError> {
+        flow_ids_of_webhook(&self.table(FLOWS_OF_WEBHOOK)?, id).map_err(|error| self.failed(error))
+    }
+
+    /// The flows that have any trigger, of all applications.
+    pub fn flow_ids_with_triggers(&self) -> Result<HashSet<Id>, StoreError> {
+        let mut flows = HashSet::new();
+        for entry in self.table(FLOWS_OF_WEBHOOK)?.iter().map_err(|error| self.failed(error))? {
+            let (key, _) = entry.map_err(|error| self.failed(error))?;
+            flows.extend(super::tables::id_of(key.value()));
+        }
+        Ok(flows)
+    }
+
+    pub fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError> {
+        self.for_each(APPLICATIONS, each)
+    }
+
+    pub fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), StoreError> {
+        self.for_each(WEBHOOKS, each)
+    }
+
+    pub fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
+        self.for_each(FLOWS, each)
+    }
+
+    fn for_each<R: ModelRecord>(
+        &self,
+        table: TableDefinition<'static, &'static IdKey, &'static [u8]>,
+        each: &mut dyn FnMut(R),
+    ) -> Result<(), StoreError> {
+        let table = self.table(table)?;
+        for entry in table.iter().map_err(|error| self.failed(error))? {
+            let (_, bytes) = entry.map_err(|error| self.failed(error))?;
+            each(R::read(bytes.value()).map_err(|error| StoreError::record(self.path, &error))?);
+        }
+        Ok(())
+    }
+
+    fn record<R: ModelRecord>(
+        &self,
+        table: TableDefinition<'static, &'static IdKey, &'static [u8]>,
+        id: &Id,
+    ) -> Result<Option<R>, StoreError> {
+        read_record(&self.table(table)?, self.path, id)
+    }
+}
+
+/// The record of an id in a table of either kind of transaction.
+pub(super) fn read_record<R: ModelRecord>(
+    table: &impl ReadableTable<&'static IdKey, &'static [u8]>,
+    path: &Path,
+    id: &Id,
+) -> Result<Option<R>, StoreError> {
+    let bytes = table.get(id.as_bytes()).map_err(|error| StoreError::database(path, error))?;
+    let record = bytes.map(|bytes| R::read(bytes.value()));
+    record.transpose().map_err(|error| StoreError::record(path, &error))
+}
+
+/// The flows that have a trigger on a webhook, whatever their application, in the order of their ids.
+pub(super) fn flow_ids_of_webhook(
+    table: &impl ReadableTable<&'static [u8; 2 * ID_BYTES], ()>,
+    webhook: &Id,
+) -> Result<Vec<Id>, redb::StorageError> {
+    let (mut first, mut last) = ([0x00; 2 * ID_BYTES], [0xFF; 2 * ID_BYTES]);
+    first[..ID_BYTES].copy_from_slice(webhook.as_bytes());
+    last[..ID_BYTES].copy_from_slice(webhook.as_bytes());
+    let mut ids = Vec::new();
+    for entry in table.range::<&[u8; 2 * ID_BYTES]>(&first..=&last)? {
+        let (key, ()) = entry.map(|(key, value)| (key, value.value()))?;
+        ids.extend(super::tables::id_of(key.value()));
+    }
+    Ok(ids)
+}
