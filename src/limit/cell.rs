@@ -20,6 +20,8 @@ pub(super) struct Cell {
     ledger: Mutex<Ledger>,
 }
 
+const _: () = assert!(size_of::<Cell>() == 128);
+
 /// No tick.
 pub(super) const NEVER: u64 = u64::MAX;
 
