@@ -1,1 +1,198 @@
-//! To come.
+//! A slab whose keys carry a generation, so that a key outlives its value harmlessly.
+//!
+//! Connections, pending replies and the like live in one; what refers to them from elsewhere (a timer, a mailbox
+//! message, a sealed reply id) holds a [`Key`], which finds nothing once the value has been removed, even where
+//! another value has taken the place.
+
+/// Values in a row of places that are used again; insert, look-up and removal are O(1).
+#[derive(Debug)]
+pub struct Slots<T> {
+    places: Vec<Place<T>>,
+    /// First of the free places, [`NONE`] for none.
+    free: u32,
+    len: u32,
+}
+
+/// Where a value is, and which of the values that have been there.
+///
+/// A generation comes back after 2³² values in the same place; a key that is kept so long is a fault of its keeper.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    /// Number of the place, from 0.
+    pub index: u32,
+    /// How many values had left that place when this one came.
+    pub generation: u32,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    generation: u32,
+    content: Content<T>,
+}
+
+#[derive(Debug)]
+enum Content<T> {
+    Full(T),
+    Free { next: u32 },
+}
+
+/// No place. Also the bound on places: 2³² − 1 of them would not fit in memory.
+const NONE: u32 = u32::MAX;
+
+impl<T> Slots<T> {
+    /// No values, no memory.
+    #[must_use]
+    pub const fn new() -> Slots<T> {
+        Slots { places: Vec::new(), free: NONE, len: 0 }
+    }
+
+    /// Keeps `value`; allocates only where more values are held than ever before.
+    pub fn insert(&mut self, value: T) -> Key {
+        self.len += 1;
+        if let Some(place) = self.places.get_mut(self.free as usize) {
+            let key = Key { index: self.free, generation: place.generation };
+            if let Content::Free { next } = place.content {
+                self.free = next;
+            }
+            place.content = Content::Full(value);
+            return key;
+        }
+        let index = u32::try_from(self.places.len()).expect("2^32 values do not fit in memory");
+        self.places.push(Place { generation: 0, content: Content::Full(value) });
+        Key { index, generation: 0 }
+    }
+
+    /// The value that `insert` gave this key for, if it is still there.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        match self.places.get(key.index as usize) {
+            Some(Place { generation, content: Content::Full(value) }) if *generation == key.generation => {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        match self.places.get_mut(key.index as usize) {
+            Some(Place { generation, content: Content::Full(value) }) if *generation == key.generation => {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the value out; from now on its key finds nothing.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        let place = &mut self.places[key.index as usize];
+        place.generation = place.generation.wrapping_add(1);
+        let content = std::mem::replace(&mut place.content, Content::Free { next: self.free });
+        self.free = key.index;
+        self.len -= 1;
+        match content {
+            Content::Full(value) => Some(value),
+            Content::Free { .. } => None,
+        }
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All values with their keys, by place.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        (0u32..).zip(&self.places).filter_map(|(index, place)| match &place.content {
+            Content::Full(value) => Some((Key { index, generation: place.generation }, value)),
+            Content::Free { .. } => None,
+        })
+    }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+        (0u32..).zip(&mut self.places).filter_map(|(index, place)| match &mut place.content {
+            Content::Full(value) => Some((Key { index, generation: place.generation }, value)),
+            Content::Free { .. } => None,
+        })
+    }
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Slots<T> {
+        Slots::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_finds_its_value_until_it_is_removed() {
+        let mut slots = Slots::new();
+        let first = slots.insert("first");
+        let second = slots.insert("second");
+        assert_eq!(slots.get(first), Some(&"first"));
+        *slots.get_mut(second).unwrap() = "changed";
+        assert_eq!(slots.remove(second), Some("changed"));
+        assert_eq!(slots.get(second), None);
+        assert_eq!(slots.get_mut(second), None);
+        assert_eq!(slots.remove(second), None);
+        assert_eq!((slots.len(), slots.is_empty()), (1, false));
+    }
+
+    #[test]
+    fn a_stale_key_does_not_find_the_next_value_in_its_place() {
+        let mut slots = Slots::new();
+        let old = slots.insert(1);
+        slots.remove(old);
+        let new = slots.insert(2);
+        assert_eq!(new.index, old.index);
+        assert_eq!(slots.get(old), None);
+        assert_eq!(slots.remove(old), None);
+        assert_eq!(slots.get(new), Some(&2));
+    }
+
+    #[test]
+    fn places_are_used_again_before_new_ones_are_made() {
+        let mut slots = Slots::new();
+        let keys: Vec<Key> = (0..100).map(|i| slots.insert(i)).collect();
+        for key in &keys[20..70] {
+            slots.remove(*key);
+        }
+        for i in 0..50 {
+            assert!(slots.insert(i).index < 100);
+        }
+        assert_eq!(slots.insert(0).index, 100);
+    }
+
+    #[test]
+    fn keys_from_elsewhere_find_nothing() {
+        let slots: Slots<u8> = Slots::default();
+        assert_eq!(slots.get(Key { index: 0, generation: 0 }), None);
+        assert_eq!(slots.get(Key { index: NONE, generation: 0 }), None);
+    }
+
+    #[test]
+    fn iteration_gives_every_value_with_a_key_that_finds_it() {
+        let mut slots = Slots::new();
+        let keys: Vec<Key> = (0..10).map(|i| slots.insert(i)).collect();
+        slots.remove(keys[3]);
+        for (_, value) in slots.iter_mut() {
+            *value *= 2;
+        }
+        let all: Vec<(Key, i32)> = slots.iter().map(|(key, value)| (key, *value)).collect();
+        assert_eq!(all.len(), 9);
+        assert!(all.iter().all(|(key, value)| slots.get(*key) == Some(value) && value % 2 == 0));
+    }
+}

@@ -1,1 +1,16 @@
-//! To come.
+//! May this call pass? Section 11 of the specification: the rate and the concurrency of one webhook, all cores together.
+//!
+//! - [`Rate`]: at most so many calls in any window. It is kept as tokens that the cores hold and move among
+//!   themselves, so that a call that passes writes only its core's memory, and a refused one writes nothing.
+//! - [`Concurrency`]: at most so many at a time. One counter.
+//!
+//! **Invariant**: nothing here waits, reads a clock, or sets a timer; what comes back with time is noticed by the next
+//! call. A webhook without a limit has no `Rate`.
+
+mod cell;
+mod concurrency;
+mod rate;
+mod spent;
+
+pub use concurrency::Concurrency;
+pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, TICK_NANOS, Throttled, WINDOW_SECONDS_MAX};
