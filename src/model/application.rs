@@ -108,7 +108,7 @@ impl Application {
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
         let stored = StoredApplication {
-            id: self.id.to_string(),
+            id: self.id,
             name: self.name.clone(),
             description: self.description.clone(),
             creation_date: self.creation_date,
@@ -124,7 +124,7 @@ impl Application {
         let bad = |what: &str| StoredError(format!("application: {what}"));
         let stored: StoredApplication = serde_json::from_slice(bytes).map_err(|e| bad(&e.to_string()))?;
         Ok(Application {
-            id: stored.id.parse().map_err(|_| bad("id"))?,
+            id: stored.id,
             name: stored.name,
             description: stored.description,
             creation_date: stored.creation_date,
@@ -170,7 +170,7 @@ fn read_globals(list: &[Value]) -> Result<Vec<Global>, ModelError> {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StoredApplication {
-    id: String,
+    id: Id,
     name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     description: String,

@@ -261,8 +261,8 @@ impl Flow {
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
         let stored = StoredFlow {
-            id: self.id.to_string(),
-            application_id: self.application_id.to_string(),
+            id: self.id,
+            application_id: self.application_id,
             name: self.name.clone(),
             description: self.description.clone(),
             disabled: !self.enabled,
@@ -282,8 +282,8 @@ impl Flow {
         let triggers: Result<Vec<_>, _> =
             stored.triggers.iter().map(|value| FlowTrigger::read(value, "triggers")).collect();
         Ok(Flow {
-            id: stored.id.parse().map_err(|_| bad("id"))?,
-            application_id: stored.application_id.parse().map_err(|_| bad("applicationId"))?,
+            id: stored.id,
+            application_id: stored.application_id,
             name: stored.name,
             description: stored.description,
             enabled: !stored.disabled,
@@ -361,8 +361,8 @@ fn read_nodes(list: &[Value], before: &[FlowNode]) -> Result<Vec<FlowNode>, Mode
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StoredFlow {
-    id: String,
-    application_id: String,
+    id: Id,
+    application_id: Id,
     name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     description: String,

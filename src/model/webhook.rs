@@ -283,13 +283,13 @@ impl Webhook {
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
         let stored = StoredWebhook {
-            id: Cow::Owned(self.id.to_string()),
-            application_id: Cow::Owned(self.application_id.to_string()),
+            id: self.id,
+            application_id: self.application_id,
             creation_date: self.creation_date,
             last_updated: self.last_updated,
             name: Cow::Borrowed(&self.name),
             description: Cow::Borrowed(&self.description),
-            token: Cow::Borrowed(self.token.as_str()),
+            token: self.token,
             response_code: self.response_code,
             verification_type: Cow::Borrowed(self.verification_type.as_str()),
             verification_code: Cow::Borrowed(&self.verification_code),
@@ -312,13 +312,13 @@ impl Webhook {
         let bad = |what: &str| StoredError(format!("webhook: {what}"));
         let stored: StoredWebhook<'_> = serde_json::from_slice(bytes).map_err(|e| bad(&e.to_string()))?;
         Ok(Webhook {
-            id: stored.id.parse().map_err(|_| bad("id"))?,
-            application_id: stored.application_id.parse().map_err(|_| bad("applicationId"))?,
+            id: stored.id,
+            application_id: stored.application_id,
             creation_date: stored.creation_date,
             last_updated: stored.last_updated,
             name: stored.name.into_owned(),
             description: stored.description.into_owned(),
-            token: Token::from_bytes(stored.token.as_bytes()).ok_or_else(|| bad("token"))?,
+            token: stored.token,
             response_code: stored.response_code,
             verification_type: meaning(&VERIFICATION_TYPES, &stored.verification_type)
                 .ok_or_else(|| bad("verificationType"))?,
@@ -345,18 +345,15 @@ fn meaning<T: Copy>(table: &[(&'static str, T)], word: &str) -> Option<T> {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StoredWebhook<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    application_id: Cow<'a, str>,
+    id: Id,
+    application_id: Id,
     creation_date: u64,
     last_updated: u64,
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     description: Cow<'a, str>,
-    #[serde(borrow)]
-    token: Cow<'a, str>,
+    token: Token,
     response_code: u16,
     #[serde(borrow)]
     verification_type: Cow<'a, str>,

@@ -107,7 +107,7 @@ impl<'t> Changes<'t> {
         }
         let list = list_key(Resource::Application, None);
         self.relist(&list, Some(&sortable_application(&application)), None)?;
-        self.applications.remove(id.as_bytes()).map_err(|error| failed(self.path, error))?;
+        self.applications.remove(id.raw()).map_err(|error| failed(self.path, error))?;
         Ok(())
     }
 
@@ -120,12 +120,12 @@ impl<'t> Changes<'t> {
         if self.application(&webhook.application_id)?.is_none() {
             return Err(ChangeError::Missing(Resource::Application));
         }
-        let token = token_key(&webhook)?;
-        let token_taken = self.tokens.get(&token).map_err(|error| failed(self.path, error))?.is_some();
+        let token = webhook.token.as_bytes();
+        let token_taken = self.tokens.get(token).map_err(|error| failed(self.path, error))?.is_some();
         if token_taken || self.webhook(&webhook.id)?.is_some() {
             return Err(ChangeError::Conflict(Resource::Webhook));
         }
-        self.tokens.insert(&token, webhook.id.as_bytes()).map_err(|error| failed(self.path, error))?;
+        self.tokens.insert(token, webhook.id.raw()).map_err(|error| failed(self.path, error))?;
         self.put_webhook(None, &webhook)?;
         Ok(webhook)
     }
@@ -166,8 +166,8 @@ impl<'t> Changes<'t> {
         }
         let list = list_key(Resource::Webhook, Some(application));
         self.relist(&list, Some(&sortable_webhook(&webhook)), None)?;
-        self.tokens.remove(&token_key(&webhook)?).map_err(|error| failed(self.path, error))?;
-        self.webhooks.remove(id.as_bytes()).map_err(|error| failed(self.path, error))?;
+        self.tokens.remove(webhook.token.as_bytes()).map_err(|error| failed(self.path, error))?;
+        self.webhooks.remove(id.raw()).map_err(|error| failed(self.path, error))?;
         self.affected.push(*id);
         Ok(())
     }
@@ -217,7 +217,7 @@ impl<'t> Changes<'t> {
         let list = list_key(Resource::Flow, Some(application));
         self.relist(&list, Some(&sortable_flow(&flow)), None)?;
         self.rewire(Some(&flow), None)?;
-        self.flows.remove(id.as_bytes()).map_err(|error| failed(self.path, error))?;
+        self.flows.remove(id.raw()).map_err(|error| failed(self.path, error))?;
         Ok(())
     }
 
@@ -336,12 +336,7 @@ fn failed(path: &Path, error: redb::StorageError) -> StoreError {
 }
 
 fn put(records: &mut Records<'_>, path: &Path, id: Id, bytes: &[u8]) -> Result<(), StoreError> {
-    records.insert(id.as_bytes(), bytes).map(drop).map_err(|error| failed(path, error))
-}
-
-fn token_key(webhook: &Webhook) -> Result<[u8; TOKEN_BYTES], ChangeError> {
-    let bytes = webhook.token.as_str().as_bytes();
-    bytes.try_into().map_err(|_| ChangeError::Conflict(Resource::Webhook))
+    records.insert(id.raw(), bytes).map(drop).map_err(|error| failed(path, error))
 }
 
 fn sortable_application(application: &Application) -> Sortable<'_> {

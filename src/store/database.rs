@@ -262,7 +262,7 @@ pub(super) fn read_record<R: ModelRecord>(
     path: &Path,
     id: &Id,
 ) -> Result<Option<R>, StoreError> {
-    let bytes = table.get(id.as_bytes()).map_err(|error| StoreError::database(path, error))?;
+    let bytes = table.get(id.raw()).map_err(|error| StoreError::database(path, error))?;
     let record = bytes.map(|bytes| R::read(bytes.value()));
     record.transpose().map_err(|error| StoreError::record(path, &error))
 }
@@ -273,8 +273,8 @@ pub(super) fn flow_ids_of_webhook(
     webhook: &Id,
 ) -> Result<Vec<Id>, redb::StorageError> {
     let (mut first, mut last) = ([0x00; 2 * ID_BYTES], [0xFF; 2 * ID_BYTES]);
-    first[..ID_BYTES].copy_from_slice(webhook.as_bytes());
-    last[..ID_BYTES].copy_from_slice(webhook.as_bytes());
+    first[..ID_BYTES].copy_from_slice(webhook.raw());
+    last[..ID_BYTES].copy_from_slice(webhook.raw());
     let mut ids = Vec::new();
     for entry in table.range::<&[u8; 2 * ID_BYTES]>(&first..=&last)? {
         let (key, ()) = entry.map(|(key, value)| (key, value.value()))?;

@@ -75,7 +75,7 @@ pub(super) fn list_key(resource: Resource, application: Option<&Id>) -> ListKey 
         Resource::Flow => b'f',
     };
     if let Some(application) = application {
-        key[1..].copy_from_slice(application.as_bytes());
+        key[1..].copy_from_slice(application.raw());
     }
     key
 }
@@ -101,7 +101,7 @@ pub(super) fn order_key(list: &ListKey, field: SortField, item: &Sortable<'_>) -
         SortField::CreationDate => key.extend_from_slice(&item.creation_date.to_be_bytes()),
         SortField::LastUpdated => key.extend_from_slice(&item.last_updated.to_be_bytes()),
     }
-    key.extend_from_slice(item.id.as_bytes());
+    key.extend_from_slice(item.id.raw());
     key
 }
 
@@ -125,7 +125,7 @@ pub(super) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
 /// The id that ends an order's key.
 pub(super) fn id_of(key: &[u8]) -> Option<Id> {
     let start = key.len().checked_sub(ID_BYTES)?;
-    key[start..].try_into().ok().map(Id::from_bytes)
+    key[start..].try_into().ok().map(Id::from_raw)
 }
 
 /// The name within a key of the order by name.
@@ -136,7 +136,7 @@ pub(super) fn name_of<'k>(key: &'k [u8], prefix: &[u8]) -> Option<&'k [u8]> {
 /// Webhook and flow, joined.
 pub(super) fn flow_of_webhook_key(webhook: &Id, flow: &Id) -> [u8; 2 * ID_BYTES] {
     let mut key = [0; 2 * ID_BYTES];
-    key[..ID_BYTES].copy_from_slice(webhook.as_bytes());
-    key[ID_BYTES..].copy_from_slice(flow.as_bytes());
+    key[..ID_BYTES].copy_from_slice(webhook.raw());
+    key[ID_BYTES..].copy_from_slice(flow.raw());
     key
 }
