@@ -1,0 +1,373 @@
+//! What one core counts.
+
+use super::latency::{Latency, LatencyCounts};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Lists the values of an enum once: their doc, their name in the metrics, and how many there are.
+macro_rules! named {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $value:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $($(#[$doc])* $value,)* }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &[$name] = &[$($name::$value,)*];
+
+            /// The name in metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$value => $text,)* }
+            }
+        }
+    };
+}
+
+named! {
+    /// How a request ended (section 4 of the specification, in its order).
+    Outcome {
+        /// Served: the webhook's answer or a reply.
+        Ok = "ok",
+        /// The head or the framing breaks RFC 9112: 400, 501, 505.
+        Malformed = "malformed",
+        /// The head or its target is too large: 431, 414.
+        HeadTooLarge = "head_too_large",
+        /// A head or a body that did not come in time: 408.
+        SlowRequest = "slow_request",
+        /// No such webhook or path: 404.
+        NotFound = "not_found",
+        /// A method that webhooks do not take: 405.
+        Method = "method",
+        /// A CORS preflight: 204.
+        Preflight = "preflight",
+        /// The webhook is switched off: 200 without a trigger.
+        Disabled = "disabled",
+        /// Over the rate: 429.
+        ThrottledRate = "throttled_rate",
+        /// Basic authentication failed: 401.
+        Unauthorized = "unauthorized",
+        /// An upgrade is missing or not wanted here: 426, 400.
+        Upgrade = "upgrade",
+        /// The body is over the payload limit: 413.
+        TooLarge = "too_large",
+        /// A content coding that is unknown or broken: 415, 400.
+        Coding = "coding",
+        /// Verification or a signature failed: 400, 401, 403, 404.
+        Verification = "verification",
+        /// A verification request that was answered without a trigger: 200, 204.
+        Challenge = "challenge",
+        /// Over the concurrency: 429.
+        ThrottledConcurrency = "throttled_concurrency",
+        /// No reply in time: 504.
+        Timeout = "timeout",
+        /// A reply that cannot be sent: 502.
+        BadReply = "bad_reply",
+        /// The process is full: 503.
+        Overloaded = "overloaded",
+        /// A health check.
+        Health = "health",
+        /// The client went away before its response.
+        ClientGone = "client_gone",
+        /// A fault of the engine's own: 500.
+        Failed = "failed",
+    }
+}
+
+named! {
+    /// Other things that are counted.
+    Event {
+        /// A trigger was handed to a flow.
+        Trigger = "trigger",
+        /// A reply was the one that was waited for.
+        ReplyAccepted = "reply_accepted",
+        /// A reply came late, twice, or for nothing known.
+        ReplyRefused = "reply_refused",
+        /// A request or its concurrency slot waited in vain.
+        ReplyTimeout = "reply_timeout",
+        /// A reply node that could send nothing.
+        ReplyNodeError = "reply_node_error",
+        /// A delivering node was done with a trigger.
+        DeliveryDone = "delivery_done",
+        /// A delivery failed and is tried again.
+        DeliveryRetried = "delivery_retried",
+        /// A delivery was given up: a dead letter.
+        DeliveryDead = "delivery_dead",
+        /// A message came from a WebSocket client.
+        MessageReceived = "message_received",
+        /// A message was sent to a WebSocket client.
+        MessageSent = "message_sent",
+        /// A WebSocket was closed for a message over the rate.
+        MessageThrottled = "message_throttled",
+        /// A connection could not be accepted.
+        AcceptError = "accept_error",
+        /// A task of a connection panicked and was contained.
+        Panic = "panic",
+    }
+}
+
+named! {
+    /// What a connection is at present.
+    ConnectionKind {
+        /// HTTP on the ingress.
+        Http = "http",
+        /// A webhook's WebSocket.
+        WebSocket = "websocket",
+        /// An attached worker.
+        Worker = "worker",
+    }
+}
+
+/// Classes of status codes, 1xx to 5xx.
+pub(super) const CLASSES: usize = 5;
+
+/// One core's counters. Only that core's thread writes them: a second writer would lose counts. They begin a pair of
+/// cache lines (processors fetch lines in pairs) and fill whole ones.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CoreMetrics {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    classes: [AtomicU64; CLASSES],
+    events: [AtomicU64; Event::ALL.len()],
+    opened: [AtomicU64; ConnectionKind::ALL.len()],
+    closed: [AtomicU64; ConnectionKind::ALL.len()],
+    waits_begun: AtomicU64,
+    waits_ended: AtomicU64,
+    bytes_received: AtomicU64,
+    bytes_sent: AtomicU64,
+    latency: Latency,
+}
+
+/// One core's numbers, or the sum of several cores'.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    pub(super) outcomes: [u64; Outcome::ALL.len()],
+    pub(super) classes: [u64; CLASSES],
+    pub(super) events: [u64; Event::ALL.len()],
+    pub(super) opened: [u64; ConnectionKind::ALL.len()],
+    pub(super) closed: [u64; ConnectionKind::ALL.len()],
+    waits_begun: u64,
+    waits_ended: u64,
+    /// Bytes that came from clients.
+    pub bytes_received: u64,
+    /// Bytes that went to clients.
+    pub bytes_sent: u64,
+    /// From a request's last byte to its response.
+    pub latency: LatencyCounts,
+}
+
+/// Adds to a counter that only this thread writes.
+pub(super) fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
+impl CoreMetrics {
+    /// A request ended.
+    pub fn count(&self, outcome: Outcome) {
+        add(&self.outcomes[outcome as usize], 1);
+    }
+
+    /// A response with this status left.
+    pub fn status(&self, status: u16) {
+        let class = usize::from(status / 100).clamp(1, CLASSES) - 1;
+        add(&self.classes[class], 1);
+    }
+
+    /// A response left this long after its request was whole.
+    pub fn latency(&self, nanos: u64) {
+        self.latency.count(nanos);
+    }
+
+    /// Something else happened.
+    pub fn event(&self, event: Event) {
+        add(&self.events[event as usize], 1);
+    }
+
+    /// Something else happened several times.
+    pub fn events(&self, event: Event, times: u64) {
+        add(&self.events[event as usize], times);
+    }
+
+    /// A connection came, or became one of this kind.
+    pub fn connection_opened(&self, kind: ConnectionKind) {
+        add(&self.opened[kind as usize], 1);
+    }
+
+    /// A connection of this kind ended, or became another's.
+    pub fn connection_closed(&self, kind: ConnectionKind) {
+        add(&self.closed[kind as usize], 1);
+    }
+
+    /// A request begins to wait for a reply.
+    pub fn wait_begun(&self) {
+        add(&self.waits_begun, 1);
+    }
+
+    /// A request has its reply, or waits no longer.
+    pub fn wait_ended(&self) {
+        add(&self.waits_ended, 1);
+    }
+
+    /// Bytes came from a client.
+    pub fn received(&self, bytes: usize) {
+        add(&self.bytes_received, bytes as u64);
+    }
+
+    /// Bytes went to a client.
+    pub fn sent(&self, bytes: usize) {
+        add(&self.bytes_sent, bytes as u64);
+    }
+
+    /// The numbers of now.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        Numbers {
+            outcomes: read(&self.outcomes),
+            classes: read(&self.classes),
+            events: read(&self.events),
+            // What is closed was opened before: read in this order, no gauge is below zero by much or for long.
+            closed: read(&self.closed),
+            opened: read(&self.opened),
+            waits_ended: self.waits_ended.load(Relaxed),
+            waits_begun: self.waits_begun.load(Relaxed),
+            bytes_received: self.bytes_received.load(Relaxed),
+            bytes_sent: self.bytes_sent.load(Relaxed),
+            latency: self.latency.counts(),
+        }
+    }
+}
+
+impl Numbers {
+    /// Requests that ended so.
+    #[must_use]
+    pub fn requests(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    /// Responses of a class of status codes: 2 for 2xx.
+    #[must_use]
+    pub fn responses(&self, class: usize) -> u64 {
+        class.checked_sub(1).and_then(|index| self.classes.get(index)).copied().unwrap_or(0)
+    }
+
+    /// How often that happened.
+    #[must_use]
+    pub fn event(&self, event: Event) -> u64 {
+        self.events[event as usize]
+    }
+
+    /// Connections of this kind that are open.
+    #[must_use]
+    pub fn open_connections(&self, kind: ConnectionKind) -> u64 {
+        self.opened[kind as usize].saturating_sub(self.closed[kind as usize])
+    }
+
+    /// Requests that wait for a reply.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waits_begun.saturating_sub(self.waits_ended)
+    }
+
+    /// Calls that were over the rate: requests, WebSocket connects and WebSocket messages.
+    #[must_use]
+    pub fn throttled_by_rate(&self) -> u64 {
+        self.requests(Outcome::ThrottledRate) + self.event(Event::MessageThrottled)
+    }
+
+    /// Adds another core's numbers.
+    pub fn add(&mut self, other: &Numbers) {
+        self.merge(other, u64::wrapping_add);
+        self.latency.add(&other.latency);
+    }
+
+    /// What was counted since `earlier`. Gauges (open connections, waiting requests) mean nothing in it.
+    #[must_use]
+    pub fn since(&self, earlier: &Numbers) -> Numbers {
+        let mut difference = self.clone();
+        difference.merge(earlier, u64::saturating_sub);
+        difference.latency = self.latency.since(&earlier.latency);
+        difference
+    }
+
+    fn merge(&mut self, other: &Numbers, operation: fn(u64, u64) -> u64) {
+        let each = |mine: &mut [u64], others: &[u64]| {
+            for (mine, other) in mine.iter_mut().zip(others) {
+                *mine = operation(*mine, *other);
+            }
+        };
+        each(&mut self.outcomes, &other.outcomes);
+        each(&mut self.classes, &other.classes);
+        each(&mut self.events, &other.events);
+        each(&mut self.opened, &other.opened);
+        each(&mut self.closed, &other.closed);
+        self.waits_begun = operation(self.waits_begun, other.waits_begun);
+        self.waits_ended = operation(self.waits_ended, other.waits_ended);
+        self.bytes_received = operation(self.bytes_received, other.bytes_received);
+        self.bytes_sent = operation(self.bytes_sent, other.bytes_sent);
+    }
+}
+
+fn read<const N: usize>(counters: &[AtomicU64; N]) -> [u64; N] {
+    std::array::from_fn(|index| counters[index].load(Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_read() {
+        let core = CoreMetrics::default();
+        core.count(Outcome::Ok);
+        core.count(Outcome::ThrottledRate);
+        core.event(Event::MessageThrottled);
+        core.events(Event::Trigger, 3);
+        for status in [200, 204, 429, 599, 0, 999] {
+            core.status(status);
+        }
+        core.latency(1_000_000);
+        core.received(10);
+        core.sent(20);
+        let numbers = core.numbers();
+        assert_eq!((numbers.requests(Outcome::Ok), numbers.throttled_by_rate()), (1, 2));
+        assert_eq!(numbers.event(Event::Trigger), 3);
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|class| numbers.responses(class)), [0, 1, 2, 0, 1, 2, 0]);
+        assert_eq!((numbers.bytes_received, numbers.bytes_sent, numbers.latency.count()), (10, 20, 1));
+    }
+
+    #[test]
+    fn gauges_are_what_came_less_what_went_and_never_below_nothing() {
+        let core = CoreMetrics::default();
+        core.connection_opened(ConnectionKind::Http);
+        core.connection_opened(ConnectionKind::Http);
+        core.connection_closed(ConnectionKind::Http);
+        core.connection_closed(ConnectionKind::WebSocket);
+        core.wait_begun();
+        let numbers = core.numbers();
+        assert_eq!(numbers.open_connections(ConnectionKind::Http), 1);
+        assert_eq!(numbers.open_connections(ConnectionKind::WebSocket), 0);
+        assert_eq!(numbers.waiting(), 1);
+        core.wait_ended();
+        assert_eq!(core.numbers().waiting(), 0);
+    }
+
+    #[test]
+    fn cores_add_up_and_the_past_is_taken_off() {
+        let (one, two) = (CoreMetrics::default(), CoreMetrics::default());
+        one.count(Outcome::Ok);
+        two.count(Outcome::Ok);
+        two.latency(5);
+        let before = two.numbers();
+        two.count(Outcome::Ok);
+        let mut sum = one.numbers();
+        sum.add(&two.numbers());
+        assert_eq!((sum.requests(Outcome::Ok), sum.latency.count()), (3, 1));
+        let since = two.numbers().since(&before);
+        assert_eq!((since.requests(Outcome::Ok), since.latency.count()), (1, 0));
+    }
+
+    #[test]
+    fn no_two_cores_share_a_cache_line() {
+        assert_eq!((align_of::<CoreMetrics>(), size_of::<CoreMetrics>() % 128), (128, 0));
+    }
+}

@@ -1,0 +1,59 @@
+//! What the engine counts of itself: kept by each core alone, read by whoever asks.
+//!
+//! A core writes its [`CoreMetrics`] with plain loads and stores, in memory that no other core writes, so counting
+//! costs an instruction or two. Readers ([`Metrics::snapshot`], [`Metrics::render`]) see each number as it was a moment ago; numbers of one
+//! snapshot may be some events apart.
+
+mod core;
+mod latency;
+mod render;
+
+pub use self::core::{ConnectionKind, CoreMetrics, Event, Numbers, Outcome};
+pub use latency::LatencyCounts;
+
+use std::sync::Arc;
+
+/// The metrics of all cores.
+#[derive(Debug)]
+pub struct Metrics {
+    cores: Vec<Arc<CoreMetrics>>,
+}
+
+/// All numbers at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Each core's, by its number.
+    pub cores: Vec<Numbers>,
+    /// Their sum.
+    pub total: Numbers,
+}
+
+impl Metrics {
+    /// Zeros, for this many cores.
+    #[must_use]
+    pub fn new(cores: usize) -> Metrics {
+        Metrics { cores: (0..cores).map(|_| Arc::default()).collect() }
+    }
+
+    /// What core number `core` counts on.
+    #[must_use]
+    pub fn core(&self, core: usize) -> Option<&Arc<CoreMetrics>> {
+        self.cores.get(core)
+    }
+
+    /// The numbers of now. Differences of two snapshots ([`Numbers::since`]) make series.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let cores: Vec<Numbers> = self.cores.iter().map(|core| core.numbers()).collect();
+        let mut total = Numbers::default();
+        for numbers in &cores {
+            total.add(numbers);
+        }
+        Snapshot { cores, total }
+    }
+
+    /// Appends everything in Prometheus' text format, version 0.0.4 (`text/plain; version=0.0.4`).
+    pub fn render(&self, out: &mut String) {
+        render::render(&self.snapshot(), out);
+    }
+}
