@@ -1,1 +1,229 @@
-//! To come.
+//! The two kinds of names that the outside knows things by: an [`Id`] for a resource, a [`Token`] for a webhook's URL.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::base::text::{hex_decode_slice, hex_digits};
+
+/// Bytes of an id.
+pub const ID_BYTES: usize = 12;
+/// Hex digits of an id (the platform's ids are 24 hex digits).
+pub const ID_DIGITS: usize = 2 * ID_BYTES;
+/// Characters of a token: 30 random bytes as base64url without padding.
+pub const TOKEN_CHARACTERS: usize = 40;
+/// Random bytes behind a token.
+const TOKEN_BYTES: usize = 30;
+
+/// The name of a resource: 12 bytes, written as 24 lower-case hex digits.
+///
+/// A generated one begins with its time in seconds, so that ids sort roughly by creation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Id([u8; ID_BYTES]);
+
+/// A text that is not an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnId;
+
+impl fmt::Display for NotAnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("must be 24 hex digits")
+    }
+}
+
+impl std::error::Error for NotAnId {}
+
+impl Id {
+    /// A new id: four bytes of seconds since 1970, eight random ones.
+    ///
+    /// # Panics
+    /// If the system has no random bytes to give.
+    #[must_use]
+    pub fn generate(now_unix_millis: u64) -> Id {
+        let seconds = u32::try_from(now_unix_millis / 1000).unwrap_or(u32::MAX);
+        let mut bytes = [0; ID_BYTES];
+        bytes[..4].copy_from_slice(&seconds.to_be_bytes());
+        getrandom::fill(&mut bytes[4..]).expect("the system gives random bytes");
+        Id(bytes)
+    }
+
+    /// The id of these bytes.
+    #[must_use]
+    pub const fn from_raw(bytes: [u8; ID_BYTES]) -> Id {
+        Id(bytes)
+    }
+
+    /// The bytes of this id.
+    #[must_use]
+    pub const fn raw(&self) -> &[u8; ID_BYTES] {
+        &self.0
+    }
+
+    /// Reads 24 hex digits of any case; nothing else is an id.
+    #[must_use]
+    pub fn from_bytes(text: &[u8]) -> Option<Id> {
+        if text.len() != ID_DIGITS {
+            return None;
+        }
+        let mut bytes = [0; ID_BYTES];
+        hex_decode_slice(&mut bytes, text).then_some(Id(bytes))
+    }
+
+    /// The 24 lower-case hex digits.
+    #[must_use]
+    pub fn digits(&self) -> [u8; ID_DIGITS] {
+        let mut digits = [0; ID_DIGITS];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&hex_digits(byte));
+        }
+        digits
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.digits();
+        f.pad(std::str::from_utf8(&digits).expect("hex digits are ASCII"))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({self})")
+    }
+}
+
+impl FromStr for Id {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Id, NotAnId> {
+        Id::from_bytes(text.as_bytes()).ok_or(NotAnId)
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The secret part of a webhook's URL: 40 base64url characters.
+///
+/// It lets whoever knows it call the webhook, so `Debug` does not show it and there is no `Display`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token([u8; TOKEN_CHARACTERS]);
+
+impl Token {
+    /// A new token from 30 random bytes.
+    ///
+    /// # Panics
+    /// If the system has no random bytes to give.
+    #[must_use]
+    pub fn generate() -> Token {
+        use base64::Engine as _;
+        let mut bytes = [0; TOKEN_BYTES];
+        getrandom::fill(&mut bytes).expect("the system gives random bytes");
+        let mut characters = [0; TOKEN_CHARACTERS];
+        base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .encode_slice(bytes, &mut characters)
+            .expect("30 bytes are 40 characters");
+        Token(characters)
+    }
+
+    /// Reads exactly 40 base64url characters.
+    #[must_use]
+    pub fn from_bytes(text: &[u8]) -> Option<Token> {
+        let characters: [u8; TOKEN_CHARACTERS] = text.try_into().ok()?;
+        let clean = characters.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
+        clean.then_some(Token(characters))
+    }
+
+    /// The 40 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("base64url characters are ASCII")
+    }
+
+    /// The 40 characters, as bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; TOKEN_CHARACTERS] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl Serialize for Token {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Token {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Token, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Token::from_bytes(text.as_bytes()).ok_or_else(|| D::Error::custom("must be 40 base64url characters"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_in_any_case_and_written_in_lower_case() {
+        let id: Id = "65A1B2c3d4E5f60718293A4b".parse().unwrap();
+        assert_eq!(id.to_string(), "65a1b2c3d4e5f60718293a4b");
+        assert_eq!(format!("{id:?}"), "Id(65a1b2c3d4e5f60718293a4b)");
+        assert_eq!(serde_json::to_string(&id).unwrap(), "\"65a1b2c3d4e5f60718293a4b\"");
+        assert_eq!(serde_json::from_str::<Id>("\"65a1b2c3d4e5f60718293a4b\"").unwrap(), id);
+    }
+
+    #[test]
+    fn what_is_not_24_hex_digits_is_no_id() {
+        for text in [
+            "",
+            "65a1b2c3d4e5f60718293a4",
+            "65a1b2c3d4e5f60718293a4bb",
+            "65a1b2c3d4e5f60718293a4g",
+            "+5a1b2c3d4e5f60718293a4b",
+        ] {
+            assert_eq!(text.parse::<Id>(), Err(NotAnId), "{text}");
+        }
+        assert!(serde_json::from_str::<Id>("7").is_err());
+    }
+
+    #[test]
+    fn a_generated_id_begins_with_its_second() {
+        let id = Id::generate(0x65a1_b2c3_u64 * 1000 + 999);
+        assert!(id.to_string().starts_with("65a1b2c3"));
+        assert_ne!(id, Id::generate(0x65a1_b2c3_u64 * 1000 + 999));
+    }
+
+    #[test]
+    fn a_token_is_40_base64url_characters_and_not_shown() {
+        let token = Token::generate();
+        assert_eq!(token.as_str().len(), TOKEN_CHARACTERS);
+        assert_eq!(Token::from_bytes(token.as_bytes()), Some(token));
+        assert_ne!(token, Token::generate());
+        assert_eq!(format!("{token:?}"), "Token(…)");
+        for bad in [&b"short"[..], &[b'a'; 41], &[b'a'; 39], &[b'+'; 40], &[b'='; 40], &[0xc3; 40]] {
+            assert_eq!(Token::from_bytes(bad), None);
+        }
+        let text = serde_json::to_string(&token).unwrap();
+        assert_eq!(serde_json::from_str::<Token>(&text).unwrap(), token);
+    }
+}

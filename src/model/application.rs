@@ -1,0 +1,183 @@
+//! An application: the owner of webhooks, flows and globals (section 3).
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::error::{ModelError, StoredError};
+use super::fields::Fields;
+use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
+use crate::base::id::Id;
+
+/// An application, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Application {
+    /// Names the resource.
+    pub id: Id,
+    /// 1 to 255 characters; need not be unique.
+    pub name: String,
+    /// At most 32,767 characters.
+    pub description: String,
+    /// Milliseconds since 1970.
+    pub creation_date: u64,
+    /// Milliseconds since 1970.
+    pub last_updated: u64,
+    /// Values that templates and payloads see, keys unique, in the order given.
+    pub globals: Vec<Global>,
+    /// Fields kept for the platform's clients.
+    pub extra: Extra,
+}
+
+/// One value of an application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Global {
+    /// 1 to 255 characters.
+    pub key: String,
+    /// A text of valid JSON.
+    pub json: String,
+    /// Fields kept for the platform's clients.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Extra,
+}
+
+impl Application {
+    /// Most globals: each goes into every payload.
+    pub const GLOBALS_MAX: usize = 1_000;
+    /// Longest JSON text of a global, the platform's number.
+    pub const GLOBAL_JSON_CHARS_MAX: usize = 32_767;
+
+    /// A new application from the body of a POST.
+    pub fn create(body: &Value, unix_millis: u64) -> Result<Application, ModelError> {
+        let mut application = Application {
+            id: Id::generate(unix_millis),
+            name: String::new(),
+            description: String::new(),
+            creation_date: unix_millis,
+            last_updated: unix_millis,
+            globals: Vec::new(),
+            extra: Map::new(),
+        };
+        let mut fields = Fields::of(body, "")?;
+        application.name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        application.read(fields)?;
+        Ok(application)
+    }
+
+    /// Replaces the fields that the body of a PATCH names, globals whole. On an error nothing is changed.
+    pub fn patch(&mut self, body: &Value, unix_millis: u64) -> Result<(), ModelError> {
+        let mut patched = self.clone();
+        patched.read(Fields::of(body, "")?)?;
+        patched.last_updated = unix_millis;
+        *self = patched;
+        Ok(())
+    }
+
+    fn read(&mut self, mut fields: Fields<'_>) -> Result<(), ModelError> {
+        if let Some(name) = fields.string("name", 1..=NAME_CHARS_MAX)? {
+            self.name = name;
+        }
+        if let Some(description) = fields.string("description", 0..=TEXT_CHARS_MAX)? {
+            self.description = description;
+        }
+        if let Some(list) = fields.list("globals", Self::GLOBALS_MAX)? {
+            self.globals = read_globals(list)?;
+        }
+        fields.finish("an application", known::APPLICATION_IGNORED, known::APPLICATION_KEPT, &mut self.extra)
+    }
+
+    /// As the API shows it.
+    #[must_use]
+    pub fn to_api(&self) -> Value {
+        let mut shown = json!({
+            "id": self.id.to_string(),
+            "applicationId": self.id.to_string(),
+            "creationDate": time_text(self.creation_date),
+            "lastUpdated": time_text(self.last_updated),
+            "name": self.name,
+            "description": self.description,
+            "globals": self.globals.iter().map(Global::to_api).collect::<Vec<_>>(),
+        });
+        if let Some(object) = shown.as_object_mut() {
+            object.extend(self.extra.clone());
+        }
+        shown
+    }
+
+    /// As the store keeps it.
+    #[must_use]
+    pub fn to_stored(&self) -> Vec<u8> {
+        let stored = StoredApplication {
+            id: self.id.to_string(),
+            name: self.name.clone(),
+            description: self.description.clone(),
+            creation_date: self.creation_date,
+            last_updated: self.last_updated,
+            globals: self.globals.clone(),
+            extra: self.extra.clone(),
+        };
+        serde_json::to_vec(&stored).expect("strings, numbers and JSON values always serialize")
+    }
+
+    /// What [`Application::to_stored`] wrote.
+    pub fn from_stored(bytes: &[u8]) -> Result<Application, StoredError> {
+        let bad = |what: &str| StoredError(format!("application: {what}"));
+        let stored: StoredApplication = serde_json::from_slice(bytes).map_err(|e| bad(&e.to_string()))?;
+        Ok(Application {
+            id: stored.id.parse().map_err(|_| bad("id"))?,
+            name: stored.name,
+            description: stored.description,
+            creation_date: stored.creation_date,
+            last_updated: stored.last_updated,
+            globals: stored.globals,
+            extra: stored.extra,
+        })
+    }
+}
+
+impl Global {
+    fn to_api(&self) -> Value {
+        let mut shown = json!({"key": self.key, "json": self.json});
+        if let Some(object) = shown.as_object_mut() {
+            object.extend(self.extra.clone());
+        }
+        shown
+    }
+}
+
+fn read_globals(list: &[Value]) -> Result<Vec<Global>, ModelError> {
+    let mut globals = Vec::with_capacity(list.len());
+    let mut keys = HashSet::new();
+    for (index, value) in list.iter().enumerate() {
+        let mut fields = Fields::of(value, format!("globals[{index}]"))?;
+        let key = fields.required_string("key", 1..=NAME_CHARS_MAX)?;
+        if !keys.insert(key.clone()) {
+            return Err(fields.error("key", "must be unique among the globals"));
+        }
+        let json = fields.required_string("json", 1..=Application::GLOBAL_JSON_CHARS_MAX)?;
+        // Parsed whole rather than skimmed: only this refuses lone surrogates, which no payload may hold.
+        if serde_json::from_str::<Value>(&json).is_err() {
+            return Err(fields.error("json", "must be a string that holds valid JSON"));
+        }
+        let mut extra = Map::new();
+        fields.finish("a global", &[], known::GLOBAL_KEPT, &mut extra)?;
+        globals.push(Global { key, json, extra });
+    }
+    Ok(globals)
+}
+
+/// An application's record.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredApplication {
+    id: String,
+    name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    description: String,
+    creation_date: u64,
+    last_updated: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    globals: Vec<Global>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    extra: Extra,
+}

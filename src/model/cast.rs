@@ -1,0 +1,17 @@
+//! How bytes that are not text stand in a payload.
+
+/// `castBuffersAs` of a webhook (section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CastBuffersAs {
+    /// A list of integers.
+    #[default]
+    Array,
+    /// A string of one character a byte.
+    Binary,
+    /// Text, with U+FFFD for bad bytes.
+    Utf8,
+    /// Base64, standard alphabet, padded.
+    Base64,
+    /// Lower-case hex digits.
+    Hex,
+}

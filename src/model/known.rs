@@ -1,0 +1,97 @@
+//! The fields that the platform's published clients know and Tidegate has no use for.
+//!
+//! From the schemas of `losant-rest`: `application`, `applicationPost`, `applicationPatch`, `flow`, `flowPost`,
+//! `flowPatch` and their kin. Kept fields are stored and given back as they came; ignored ones are the server's own
+//! (read-only on the platform too), passed over so that a resource that was read can be sent back.
+
+/// What the platform may add to any answer.
+pub const IGNORED_ANYWHERE: [&str; 5] = ["_type", "_etag", "_links", "_actions", "_embedded"];
+
+/// Read-only fields of an application.
+pub const APPLICATION_IGNORED: &[&str] = &[
+    "id",
+    "applicationId",
+    "creationDate",
+    "lastUpdated",
+    "ownerId",
+    "ownerType",
+    "organizationName",
+    "organizationIconColor",
+    "summary",
+    IGNORED_ANYWHERE[0],
+    IGNORED_ANYWHERE[1],
+    IGNORED_ANYWHERE[2],
+    IGNORED_ANYWHERE[3],
+    IGNORED_ANYWHERE[4],
+];
+
+/// Kept fields of an application.
+pub const APPLICATION_KEPT: &[&str] = &[
+    "orgId",
+    "applicationTemplateId",
+    "appliedTemplateIds",
+    "endpointSlug",
+    "endpointDefaultCors",
+    "expUserTokenCutoff",
+    "blobUrlTTL",
+    "ftueTracking",
+    "archiveConfig",
+    "iconData",
+    "shortDescription",
+    "docsUrl",
+    "category",
+];
+
+/// Kept fields of a global.
+pub const GLOBAL_KEPT: &[&str] = &["cloudOnly", "description"];
+
+/// Read-only fields of a webhook.
+pub const WEBHOOK_IGNORED: &[&str] = &[
+    "id",
+    "webhookId",
+    "applicationId",
+    "creationDate",
+    "lastUpdated",
+    "token",
+    IGNORED_ANYWHERE[0],
+    IGNORED_ANYWHERE[1],
+    IGNORED_ANYWHERE[2],
+    IGNORED_ANYWHERE[3],
+    IGNORED_ANYWHERE[4],
+];
+
+/// Kept fields of a webhook: the platform has none that Tidegate does not use.
+pub const WEBHOOK_KEPT: &[&str] = &[];
+
+/// Read-only fields of a flow.
+pub const FLOW_IGNORED: &[&str] = &[
+    "id",
+    "flowId",
+    "applicationId",
+    "creationDate",
+    "lastUpdated",
+    "stats",
+    "customNodeUseCount",
+    "deletedInDevelop",
+    IGNORED_ANYWHERE[0],
+    IGNORED_ANYWHERE[1],
+    IGNORED_ANYWHERE[2],
+    IGNORED_ANYWHERE[3],
+    IGNORED_ANYWHERE[4],
+];
+
+/// Kept fields of a flow.
+pub const FLOW_KEPT: &[&str] = &[
+    "iconData",
+    "flowClass",
+    "minimumAgentVersion",
+    "globals",
+    "customNodeConfig",
+    "customNodeSupports",
+    "defaultVersionId",
+    "shortDescription",
+    "docsUrl",
+    "category",
+    "version",
+    "notes",
+];

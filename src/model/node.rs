@@ -1,0 +1,179 @@
+//! A node of a flow: its type, its configuration, and where it leads (sections 3, 7 and 9).
+
+use serde_json::{Map, Value};
+
+use super::error::ModelError;
+use super::fields::Fields;
+use super::flow::OutputIds;
+use super::forward::{HttpForwardConfig, NatsConfig, WorkerConfig};
+use super::reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
+use super::{Extra, TEXT_CHARS_MAX};
+
+/// One step of a flow, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowNode {
+    /// 1 to 1,024 characters, unique in the flow; made up where the body names none.
+    pub id: String,
+    /// Its type and what that type reads from `config`.
+    pub kind: NodeKind,
+    /// `config` as it was written, secrets in clear.
+    pub config: Option<Map<String, Value>>,
+    /// What an editor keeps about it.
+    pub meta: Option<Value>,
+    /// The nodes it leads to; `None` where the body does not say.
+    pub output_ids: Option<OutputIds>,
+    /// Fields kept for the platform's clients.
+    pub extra: Extra,
+}
+
+/// What a node does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeKind {
+    /// Replies from a template.
+    WebhookReply(WebhookReplyConfig),
+    /// Posts the payload to a URL.
+    HttpForward(HttpForwardConfig),
+    /// Hands the trigger to an attached worker.
+    Worker(WorkerConfig),
+    /// Publishes the payload to NATS.
+    Nats(NatsConfig),
+}
+
+/// The types that run here, as a flow names them.
+pub const NODE_TYPES: [&str; 4] = ["WebhookReplyNode", "HttpForwardNode", "WorkerNode", "NatsNode"];
+
+/// Those of [`NODE_TYPES`] that this version checks and does not deliver through yet: a flow with one is refused.
+pub const NOT_YET: &[&str] = &["HttpForwardNode", "NatsNode"];
+
+/// Longest `id` of a node, the platform's number.
+pub const NODE_ID_CHARS_MAX: usize = 1_024;
+/// Longest body template: half of what a REST body may hold.
+const BODY_TEMPLATE_CHARS_MAX: usize = 1024 * 1024;
+/// Most headers of a reply: as many as a request's head may have (section 4).
+const REPLY_HEADERS_MAX: usize = 100;
+
+const BODY_TEMPLATE_TYPES: [(&str, BodyTemplateType); 2] =
+    [("string", BodyTemplateType::String), ("path", BodyTemplateType::Path)];
+
+impl NodeKind {
+    /// The type's name.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            NodeKind::WebhookReply(_) => NODE_TYPES[0],
+            NodeKind::HttpForward(_) => NODE_TYPES[1],
+            NodeKind::Worker(_) => NODE_TYPES[2],
+            NodeKind::Nats(_) => NODE_TYPES[3],
+        }
+    }
+
+    /// Whether triggers for it are kept until they are delivered (section 9).
+    #[must_use]
+    pub fn delivers(&self) -> bool {
+        !matches!(self, NodeKind::WebhookReply(_))
+    }
+}
+
+impl FlowNode {
+    /// Reads a node at `path`. `before` are the flow's nodes until now, for the secrets that are to stay.
+    pub(super) fn read(value: &Value, path: &str, before: &[FlowNode]) -> Result<FlowNode, ModelError> {
+        let mut fields = Fields::of(value, path)?;
+        let id = fields.string("id", 1..=NODE_ID_CHARS_MAX)?.unwrap_or_default();
+        let before = before.iter().find(|node| node.id == id).map(|node| &node.kind);
+        let type_path = fields.path_of("type");
+        let type_name = fields.value("type").and_then(Value::as_str);
+        let mut config = fields.object("config")?.cloned();
+        let given = config.clone().map_or_else(|| Value::Object(Map::new()), Value::Object);
+        let config_path = fields.path_of("config");
+        let kind = match type_name {
+            Some("WebhookReplyNode") => NodeKind::WebhookReply(read_reply(&given, &config_path)?),
+            Some("HttpForwardNode") => {
+                let before = match before {
+                    Some(NodeKind::HttpForward(before)) => Some(before),
+                    _ => None,
+                };
+                let forward = HttpForwardConfig::read(&given, &config_path, before)?;
+                if let (Some(config), Some(secret)) = (&mut config, &forward.secret) {
+                    config.insert("secret".to_owned(), serde_json::to_value(secret).unwrap_or_default());
+                }
+                NodeKind::HttpForward(forward)
+            }
+            Some("WorkerNode") => NodeKind::Worker(WorkerConfig::read(&given, &config_path)?),
+            Some("NatsNode") => NodeKind::Nats(NatsConfig::read(&given, &config_path)?),
+            Some(other) => {
+                let shown: String = other.chars().take(super::NAME_CHARS_MAX).collect();
+                let must =
+                    format!("`{shown}` does not run here: it must be one of {}", NODE_TYPES.join(", "));
+                return Err(ModelError::new(type_path, must));
+            }
+            None => {
+                return Err(ModelError::new(type_path, format!("must be one of {}", NODE_TYPES.join(", "))));
+            }
+        };
+        let meta = fields.object("meta")?.cloned().map(Value::Object);
+        let output_ids = OutputIds::read(&mut fields)?;
+        fields.finish_strict("a node")?;
+        Ok(FlowNode { id, kind, config, meta, output_ids, extra: Map::new() })
+    }
+
+    /// The node in JSON: for the API with its secret masked, for the store in clear.
+    pub(super) fn to_value(&self, masked: bool) -> Value {
+        let mut shown = Map::new();
+        shown.insert("id".to_owned(), Value::from(self.id.as_str()));
+        shown.insert("type".to_owned(), Value::from(self.kind.type_name()));
+        if let Some(config) = &self.config {
+            let mut config = config.clone();
+            if let NodeKind::HttpForward(HttpForwardConfig { secret: Some(secret), .. }) = &self.kind
+                && masked
+            {
+                config.insert("secret".to_owned(), secret.masked());
+            }
+            shown.insert("config".to_owned(), Value::Object(config));
+        }
+        if let Some(meta) = &self.meta {
+            shown.insert("meta".to_owned(), meta.clone());
+        }
+        if let Some(output_ids) = &self.output_ids {
+            shown.insert("outputIds".to_owned(), output_ids.to_value());
+        }
+        shown.extend(self.extra.clone());
+        Value::Object(shown)
+    }
+}
+
+fn read_reply(value: &Value, path: &str) -> Result<WebhookReplyConfig, ModelError> {
+    let mut fields = Fields::of(value, path)?;
+    let mut config = WebhookReplyConfig::default();
+    if let Some(reply_id_path) = fields.string("replyIdPath", 0..=TEXT_CHARS_MAX)?
+        && !reply_id_path.is_empty()
+    {
+        config.reply_id_path = reply_id_path;
+    }
+    if let Some(template) = fields.string("responseCodeTemplate", 0..=TEXT_CHARS_MAX)? {
+        config.response_code_template = template;
+    }
+    if let Some(template) = fields.string("bodyTemplate", 0..=BODY_TEMPLATE_CHARS_MAX)? {
+        config.body_template = template;
+    }
+    if let Some(kind) = fields.one_of("bodyTemplateType", &BODY_TEMPLATE_TYPES)? {
+        config.body_template_type = kind;
+    }
+    if let Some(list) = fields.list("headerInfo", REPLY_HEADERS_MAX)? {
+        for (index, value) in list.iter().enumerate() {
+            let mut header = Fields::of(value, fields.path_of(&format!("headerInfo[{index}]")))?;
+            config.header_info.push(HeaderTemplate {
+                key_template: header.required_string("keyTemplate", 0..=TEXT_CHARS_MAX)?,
+                value_template: header.required_string("valueTemplate", 0..=TEXT_CHARS_MAX)?,
+            });
+            header.finish_strict("a header of a WebhookReplyNode")?;
+        }
+    }
+    if let Some(is_websocket_message) = fields.boolean("isWebsocketMessage")? {
+        config.is_websocket_message = is_websocket_message;
+    }
+    if let Some(template) = fields.string("encodingTemplate", 0..=TEXT_CHARS_MAX)? {
+        config.encoding_template = template;
+    }
+    fields.finish_strict("the config of a WebhookReplyNode")?;
+    Ok(config)
+}

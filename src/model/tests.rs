@@ -1,0 +1,1 @@
+//! What each resource takes, refuses and shows.

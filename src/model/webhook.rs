@@ -1,0 +1,398 @@
+//! A webhook: one public endpoint (section 3).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::cast::CastBuffersAs;
+use super::error::{ModelError, StoredError};
+use super::fields::{Fields, word_of};
+use super::signature::{SignatureConfig, StoredSignature};
+use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
+use crate::base::id::{Id, Token};
+
+/// One public endpoint, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Webhook {
+    /// Names the resource.
+    pub id: Id,
+    /// Whose it is.
+    pub application_id: Id,
+    /// Milliseconds since 1970.
+    pub creation_date: u64,
+    /// Milliseconds since 1970.
+    pub last_updated: u64,
+    /// 1 to 255 characters; need not be unique.
+    pub name: String,
+    /// At most 32,767 characters.
+    pub description: String,
+    /// The secret part of its URL.
+    pub token: Token,
+    /// 200 to 599: the status of a response that nobody else decides.
+    pub response_code: u16,
+    /// Whose handshake it speaks.
+    pub verification_type: VerificationType,
+    /// A template.
+    pub verification_code: String,
+    /// Whether a request waits for a flow's reply.
+    pub wait_for_reply: bool,
+    /// A template; empty with an empty password for no authentication.
+    pub basic_auth_username: String,
+    /// A template.
+    pub basic_auth_password: String,
+    /// Whether it takes WebSockets instead of requests; never changes.
+    pub is_websocket: bool,
+    /// How bytes that are not text stand in a payload.
+    pub cast_buffers_as: CastBuffersAs,
+    /// Whether a file of a form comes with its name and type.
+    pub annotate_multipart: bool,
+    /// A disabled webhook answers and triggers nothing.
+    pub enabled: bool,
+    /// Its own limits, where they differ from the server's.
+    pub limits: HookLimits,
+    /// The signature that every request must carry.
+    pub signature: Option<SignatureConfig>,
+    /// Fields kept for the platform's clients.
+    pub extra: Extra,
+}
+
+/// Limits of one webhook; an absent one falls back to the server's settings (section 11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HookLimits {
+    /// Calls in a window; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_window: Option<u32>,
+    /// Seconds of the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_seconds: Option<u32>,
+    /// Waiting requests or open WebSockets at a time; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// Bytes of a body, a message, a reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload_bytes: Option<u32>,
+    /// Seconds that a request waits for its reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_timeout_seconds: Option<u32>,
+}
+
+impl HookLimits {
+    /// Most calls in a window: beyond it a limit means nothing, and token counts stay far from 2³².
+    pub const REQUESTS_PER_WINDOW_MAX: u32 = 1_000_000_000;
+    /// Longest window: a day.
+    pub const WINDOW_SECONDS_MAX: u32 = 86_400;
+    /// Most requests at a time: more than a process has connections.
+    pub const CONCURRENCY_MAX: u32 = 100_000_000;
+    /// Largest payload: 64 MiB, since a payload is kept whole in memory.
+    pub const PAYLOAD_BYTES_MAX: u32 = 64 * 1024 * 1024;
+    /// Longest wait for a reply: an hour.
+    pub const REPLY_TIMEOUT_SECONDS_MAX: u32 = 3_600;
+
+    fn read(value: &Value) -> Result<HookLimits, ModelError> {
+        if value.is_null() {
+            return Ok(HookLimits::default());
+        }
+        let mut fields = Fields::of(value, "limits")?;
+        let limits = HookLimits {
+            requests_per_window: fields
+                .nullable_integer("requestsPerWindow", 0..=Self::REQUESTS_PER_WINDOW_MAX)?,
+            window_seconds: fields.nullable_integer("windowSeconds", 1..=Self::WINDOW_SECONDS_MAX)?,
+            concurrency: fields.nullable_integer("concurrency", 0..=Self::CONCURRENCY_MAX)?,
+            payload_bytes: fields.nullable_integer("payloadBytes", 1..=Self::PAYLOAD_BYTES_MAX)?,
+            reply_timeout_seconds: fields
+                .nullable_integer("replyTimeoutSeconds", 1..=Self::REPLY_TIMEOUT_SECONDS_MAX)?,
+        };
+        fields.finish_strict("a webhook's limits")?;
+        Ok(limits)
+    }
+}
+
+/// Whose handshake a webhook speaks (section 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VerificationType {
+    /// Nobody's.
+    #[default]
+    None,
+    /// Meta's `hub.challenge`.
+    Facebook,
+    /// Fitbit's `verify`.
+    Fitbit,
+    /// Twilio's answer.
+    Twilio,
+    /// Amazon Alexa's signed requests.
+    Alexa,
+}
+
+const VERIFICATION_TYPES: [(&str, VerificationType); 5] = [
+    ("none", VerificationType::None),
+    ("facebook", VerificationType::Facebook),
+    ("fitbit", VerificationType::Fitbit),
+    ("twilio", VerificationType::Twilio),
+    ("alexa", VerificationType::Alexa),
+];
+
+const CASTS: [(&str, CastBuffersAs); 5] = [
+    ("array", CastBuffersAs::Array),
+    ("binary", CastBuffersAs::Binary),
+    ("utf8", CastBuffersAs::Utf8),
+    ("base64", CastBuffersAs::Base64),
+    ("hex", CastBuffersAs::Hex),
+];
+
+impl VerificationType {
+    /// The API's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        word_of(&VERIFICATION_TYPES, self)
+    }
+}
+
+impl Webhook {
+    /// Default of `responseCode`.
+    pub const RESPONSE_CODE_DEFAULT: u16 = 200;
+    /// Smallest `responseCode`: no 1xx can end an exchange.
+    pub const RESPONSE_CODE_MIN: u32 = 200;
+    /// Largest `responseCode`.
+    pub const RESPONSE_CODE_MAX: u32 = 599;
+
+    /// A new webhook of an application from the body of a POST.
+    pub fn create(body: &Value, application_id: Id, unix_millis: u64) -> Result<Webhook, ModelError> {
+        let mut webhook = Webhook {
+            id: Id::generate(unix_millis),
+            application_id,
+            creation_date: unix_millis,
+            last_updated: unix_millis,
+            name: String::new(),
+            description: String::new(),
+            token: Token::generate(),
+            response_code: Self::RESPONSE_CODE_DEFAULT,
+            verification_type: VerificationType::None,
+            verification_code: String::new(),
+            wait_for_reply: false,
+            basic_auth_username: String::new(),
+            basic_auth_password: String::new(),
+            is_websocket: false,
+            cast_buffers_as: CastBuffersAs::Array,
+            annotate_multipart: false,
+            enabled: true,
+            limits: HookLimits::default(),
+            signature: None,
+            extra: Map::new(),
+        };
+        let mut fields = Fields::of(body, "")?;
+        webhook.name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        webhook.is_websocket = fields.boolean("isWebsocket")?.unwrap_or(false);
+        webhook.read(fields)?;
+        Ok(webhook)
+    }
+
+    /// Replaces the fields that the body of a PATCH names. On an error nothing is changed.
+    pub fn patch(&mut self, body: &Value, unix_millis: u64) -> Result<(), ModelError> {
+        let mut patched = self.clone();
+        let fields = Fields::of(body, "")?;
+        patched.read(fields)?;
+        patched.last_updated = unix_millis;
+        *self = patched;
+        Ok(())
+    }
+
+    fn read(&mut self, mut fields: Fields<'_>) -> Result<(), ModelError> {
+        if let Some(name) = fields.string("name", 1..=NAME_CHARS_MAX)? {
+            self.name = name;
+        }
+        if let Some(is_websocket) = fields.boolean("isWebsocket")?
+            && is_websocket != self.is_websocket
+        {
+            return Err(fields.error("isWebsocket", "is fixed when the webhook is created"));
+        }
+        if let Some(description) = fields.string("description", 0..=TEXT_CHARS_MAX)? {
+            self.description = description;
+        }
+        if let Some(code) =
+            fields.integer("responseCode", Self::RESPONSE_CODE_MIN..=Self::RESPONSE_CODE_MAX)?
+        {
+            self.response_code = u16::try_from(code).unwrap_or(Self::RESPONSE_CODE_DEFAULT);
+        }
+        if let Some(verification_type) = fields.one_of("verificationType", &VERIFICATION_TYPES)? {
+            self.verification_type = verification_type;
+        }
+        if let Some(code) = fields.string("verificationCode", 0..=TEXT_CHARS_MAX)? {
+            self.verification_code = code;
+        }
+        if let Some(wait) = fields.boolean("waitForReply")? {
+            self.wait_for_reply = wait;
+        }
+        if let Some(username) = fields.string("basicAuthUsername", 0..=NAME_CHARS_MAX)? {
+            self.basic_auth_username = username;
+        }
+        if let Some(password) = fields.string("basicAuthPassword", 0..=NAME_CHARS_MAX)? {
+            self.basic_auth_password = password;
+        }
+        if let Some(cast) = fields.one_of("castBuffersAs", &CASTS)? {
+            self.cast_buffers_as = cast;
+        }
+        if let Some(annotate) = fields.boolean("annotateMultipart")? {
+            self.annotate_multipart = annotate;
+        }
+        if let Some(enabled) = fields.boolean("enabled")? {
+            self.enabled = enabled;
+        }
+        if let Some(limits) = fields.value("limits") {
+            self.limits = HookLimits::read(limits)?;
+        }
+        if let Some(signature) = fields.value("signature") {
+            self.signature = SignatureConfig::read(signature, self.signature.as_ref())?;
+        }
+        fields.finish("a webhook", known::WEBHOOK_IGNORED, known::WEBHOOK_KEPT, &mut self.extra)
+    }
+
+    /// As the API shows it, the signature's secret masked.
+    #[must_use]
+    pub fn to_api(&self) -> Value {
+        let mut shown = json!({
+            "id": self.id.to_string(),
+            "webhookId": self.id.to_string(),
+            "applicationId": self.application_id.to_string(),
+            "creationDate": time_text(self.creation_date),
+            "lastUpdated": time_text(self.last_updated),
+            "name": self.name,
+            "description": self.description,
+            "token": self.token.as_str(),
+            "responseCode": self.response_code,
+            "verificationType": self.verification_type.as_str(),
+            "verificationCode": self.verification_code,
+            "waitForReply": self.wait_for_reply,
+            "basicAuthUsername": self.basic_auth_username,
+            "basicAuthPassword": self.basic_auth_password,
+            "isWebsocket": self.is_websocket,
+            "castBuffersAs": word_of(&CASTS, self.cast_buffers_as),
+            "annotateMultipart": self.annotate_multipart,
+            "enabled": self.enabled,
+            "limits": self.limits,
+            "signature": self.signature.as_ref().map(SignatureConfig::to_api),
+        });
+        if let Some(object) = shown.as_object_mut() {
+            object.extend(self.extra.clone());
+        }
+        shown
+    }
+
+    /// As the store keeps it.
+    #[must_use]
+    pub fn to_stored(&self) -> Vec<u8> {
+        let stored = StoredWebhook {
+            id: Cow::Owned(self.id.to_string()),
+            application_id: Cow::Owned(self.application_id.to_string()),
+            creation_date: self.creation_date,
+            last_updated: self.last_updated,
+            name: Cow::Borrowed(&self.name),
+            description: Cow::Borrowed(&self.description),
+            token: Cow::Borrowed(self.token.as_str()),
+            response_code: self.response_code,
+            verification_type: Cow::Borrowed(self.verification_type.as_str()),
+            verification_code: Cow::Borrowed(&self.verification_code),
+            wait_for_reply: self.wait_for_reply,
+            basic_auth_username: Cow::Borrowed(&self.basic_auth_username),
+            basic_auth_password: Cow::Borrowed(&self.basic_auth_password),
+            is_websocket: self.is_websocket,
+            cast_buffers_as: Cow::Borrowed(word_of(&CASTS, self.cast_buffers_as)),
+            annotate_multipart: self.annotate_multipart,
+            disabled: !self.enabled,
+            limits: self.limits,
+            signature: self.signature.as_ref().map(SignatureConfig::to_stored),
+            extra: Cow::Borrowed(&self.extra),
+        };
+        serde_json::to_vec(&stored).expect("strings, numbers and JSON values always serialize")
+    }
+
+    /// What [`Webhook::to_stored`] wrote.
+    pub fn from_stored(bytes: &[u8]) -> Result<Webhook, StoredError> {
+        let bad = |what: &str| StoredError(format!("webhook: {what}"));
+        let stored: StoredWebhook<'_> = serde_json::from_slice(bytes).map_err(|e| bad(&e.to_string()))?;
+        Ok(Webhook {
+            id: stored.id.parse().map_err(|_| bad("id"))?,
+            application_id: stored.application_id.parse().map_err(|_| bad("applicationId"))?,
+            creation_date: stored.creation_date,
+            last_updated: stored.last_updated,
+            name: stored.name.into_owned(),
+            description: stored.description.into_owned(),
+            token: Token::from_bytes(stored.token.as_bytes()).ok_or_else(|| bad("token"))?,
+            response_code: stored.response_code,
+            verification_type: meaning(&VERIFICATION_TYPES, &stored.verification_type)
+                .ok_or_else(|| bad("verificationType"))?,
+            verification_code: stored.verification_code.into_owned(),
+            wait_for_reply: stored.wait_for_reply,
+            basic_auth_username: stored.basic_auth_username.into_owned(),
+            basic_auth_password: stored.basic_auth_password.into_owned(),
+            is_websocket: stored.is_websocket,
+            cast_buffers_as: meaning(&CASTS, &stored.cast_buffers_as).ok_or_else(|| bad("castBuffersAs"))?,
+            annotate_multipart: stored.annotate_multipart,
+            enabled: !stored.disabled,
+            limits: stored.limits,
+            signature: stored.signature.map(SignatureConfig::from_stored).transpose()?,
+            extra: stored.extra.into_owned(),
+        })
+    }
+}
+
+fn meaning<T: Copy>(table: &[(&'static str, T)], word: &str) -> Option<T> {
+    table.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
+}
+
+/// A webhook's record: defaults left out, text borrowed, so that a million are read in seconds.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredWebhook<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    application_id: Cow<'a, str>,
+    creation_date: u64,
+    last_updated: u64,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    description: Cow<'a, str>,
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+    response_code: u16,
+    #[serde(borrow)]
+    verification_type: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    verification_code: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    wait_for_reply: bool,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    basic_auth_username: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    basic_auth_password: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    is_websocket: bool,
+    #[serde(borrow)]
+    cast_buffers_as: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    annotate_multipart: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    disabled: bool,
+    #[serde(default, skip_serializing_if = "has_no_limits")]
+    limits: HookLimits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<StoredSignature>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    extra: Cow<'a, Extra>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn has_no_limits(limits: &HookLimits) -> bool {
+    *limits == HookLimits::default()
+}
+
+fn is_empty(extra: &Extra) -> bool {
+    extra.is_empty()
+}
