@@ -68,7 +68,9 @@ struct Limit {
 /// Over the limit (429, or close 1008).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Throttled {
-    /// When the next token comes back: whole seconds, rounded up, at least 1; for `Retry-After`.
+    /// When the next token comes back: whole seconds, rounded up, at least 1; for `Retry-After`. (It may be the window and
+    /// one second, where the refused call follows the first one at once; and while what comes back pays the
+    /// debt of a lowered limit, the one after may have to be waited for.)
     pub retry_after_seconds: u32,
 }
 
@@ -105,7 +107,7 @@ impl Rate {
         }
     }
 
-    /// Spends a token for a call on `core`.
+    /// Spends a token for a call on `core`. `now` is that core's, read [`CLOCK_STALE_NANOS_MAX`] ago at most.
     ///
     /// # Errors
     ///

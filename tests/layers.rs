@@ -1,0 +1,443 @@
+//! The building's rules, read off its sources: which module may know which, who may name the kernel, read a clock or
+//! be unsafe. A failure says where and which rule; the rules are explained at the top of `src/lib.rs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules at the top of the crate by floor: each may know those of lower floors, and no other of its own.
+const FLOORS: &[&[&str]] = &[
+    &["base"],
+    &["http", "websocket"],
+    &["model", "settings", "template", "metrics"],
+    &["verify", "trigger", "reply", "limit", "store", "journal"],
+    &["registry"],
+    &["deliver"],
+    &["ingress"],
+    &["engine"],
+    &["admin", "cluster", "control"],
+    &["cli"],
+    &["main"],
+];
+
+/// The one file that reads a clock; to all others time is an argument.
+const CLOCK_FILE: &str = "base/clock.rs";
+
+/// Modules off the cores' threads, which may use tokio's timers (and `tokio::time::Instant`, written out).
+const TOKIO_MODULES: &[&str] = &["admin", "cluster", "control", "cli"];
+
+/// The one module that names the ring, and the crates that are meant.
+const RING_MODULE: &str = "engine";
+const RING_CRATES: &[&str] = &["monoio", "io_uring06", "io_uring"];
+
+/// Files that may hold `unsafe`, each for a measured reason. Every block says why it is sound (`SAFETY:`).
+const UNSAFE_FILES: &[&str] = &[];
+
+/// A file that is longer is two.
+const FILE_LINES_MAX: usize = 600;
+
+/// What must not be left in a source.
+const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
+
+#[test]
+fn the_sources_keep_the_rules() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 10, "the sources are not where they were");
+    let mut broken = Vec::new();
+    for file in files {
+        let path = file.strip_prefix(&root).expect("found below it").to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(&file).expect("a source is text that can be read");
+        broken.extend(check(&path, &text));
+    }
+    assert!(broken.is_empty(), "{} rules broken:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// All sources below a folder, in order.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("a folder that can be read")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() {
+            collect(&entry, files);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            files.push(entry);
+        }
+    }
+}
+
+/// The rules that one source breaks, as `src/path:line: rule`.
+fn check(path: &str, text: &str) -> Vec<String> {
+    let mut broken: Vec<(usize, String)> = Vec::new();
+    let lines: Vec<&str> = text.lines().collect();
+    if !text.starts_with("//!") {
+        broken.push((1, "a file opens with `//!`, what it is for".to_owned()));
+    }
+    if lines.len() > FILE_LINES_MAX {
+        broken.push((
+            lines.len(),
+            format!("a file has at most {FILE_LINES_MAX} lines, this one {}", lines.len()),
+        ));
+    }
+    let source = Source::read(path, text);
+    for at in 0..source.tokens.len() {
+        source.check_imports(at, &mut broken);
+        source.check_words(at, &lines, &mut broken);
+    }
+    broken.into_iter().map(|(line, rule)| format!("src/{path}:{line}: {rule}")).collect()
+}
+
+/// One file as the rules see it.
+struct Source<'t> {
+    path: &'t str,
+    /// The module at the top of the crate that it belongs to; `lib` for the crate's own root.
+    module: &'t str,
+    /// Modules between the crate's root and this file, itself included.
+    depth: usize,
+    tokens: Vec<Token<'t>>,
+}
+
+/// A word or a sign of the code, without comments and literals.
+struct Token<'t> {
+    text: &'t str,
+    line: usize,
+    /// It is compiled for tests only.
+    in_test: bool,
+    /// Modules of this file that it stands within.
+    inner_modules: usize,
+}
+
+impl<'t> Source<'t> {
+    fn read(path: &'t str, text: &'t str) -> Source<'t> {
+        let names: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
+        let is_test_file = names.iter().skip(1).any(|name| *name == "tests");
+        let depth = names.len() - usize::from(["mod", "lib", "main"].contains(names.last().unwrap_or(&"")));
+        let mut tokens = lex(text);
+        mark_modules(&mut tokens, is_test_file);
+        Source { path, module: names[0], depth, tokens }
+    }
+
+    fn text(&self, at: usize) -> &str {
+        self.tokens.get(at).map_or("", |token| token.text)
+    }
+
+    fn is(&self, at: usize, texts: &[&str]) -> bool {
+        texts.iter().enumerate().all(|(offset, text)| self.text(at + offset) == *text)
+    }
+
+    /// A path that begins at the crate's root (`crate::x`, `crate::{x, y}`, the program's `tidegate::x`, or too many `super`).
+    fn check_imports(&self, at: usize, broken: &mut Vec<(usize, String)>) {
+        let mut after = match self.text(at) {
+            "crate" => at + 1,
+            "tidegate" if self.module == "main" && !self.is(at.wrapping_sub(1), &[":"]) => at + 1,
+            "super" if at < 3 || !self.is(at - 3, &["super", ":", ":"]) => match self.after_supers(at) {
+                Some(after) => after,
+                None => return,
+            },
+            _ => return,
+        };
+        if !self.is(after, &[":", ":"]) {
+            return;
+        }
+        after += 2;
+        if self.text(after) != "{" {
+            self.check_import(after, broken);
+            return;
+        }
+        let mut nesting = 0;
+        for inside in after..self.tokens.len() {
+            match self.text(inside) {
+                "{" => nesting += 1,
+                "}" => nesting -= 1,
+                _ if nesting == 1 && ["{", ","].contains(&self.text(inside - 1)) => {
+                    self.check_import(inside, broken)
+                }
+                _ => {}
+            }
+            if nesting == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Behind a row of `super::` that reaches the crate's root; `None` where it stays below.
+    fn after_supers(&self, at: usize) -> Option<usize> {
+        let supers = (0..).take_while(|step| self.text(at + step * 3) == "super").count();
+        (supers >= self.depth + self.tokens[at].inner_modules).then(|| at + supers * 3 - 2)
+    }
+
+    /// The name of a module at the crate's root stands here: may this file know it?
+    fn check_import(&self, at: usize, broken: &mut Vec<(usize, String)>) {
+        let token = &self.tokens[at];
+        if token.text == self.module || self.module == "lib" {
+            return;
+        }
+        let mut say = |rule: String| broken.push((token.line, rule));
+        let Some(own) = floor(self.module) else {
+            return say(format!("module `{}` has no floor in tests/layers.rs", self.module));
+        };
+        match floor(token.text) {
+            None => say(format!("`{}` at the crate's root has no floor in tests/layers.rs", token.text)),
+            Some(floor) if floor < own || floor == own && token.in_test => {}
+            Some(floor) if floor == own => {
+                say(format!(
+                    "`{}` and `{}` are siblings on floor {own} and do not know each other",
+                    self.module, token.text
+                ));
+            }
+            Some(floor) => {
+                say(format!("`{}` on floor {own} imports `{}` from floor {floor}", self.module, token.text));
+            }
+        }
+    }
+
+    fn check_words(&self, at: usize, lines: &[&str], broken: &mut Vec<(usize, String)>) {
+        let line = self.tokens[at].line;
+        let mut say = |rule: String| broken.push((line, rule));
+        let word = self.text(at);
+        if RING_CRATES.contains(&word) && self.module != RING_MODULE {
+            say(format!("only `{RING_MODULE}` names `{word}`"));
+        }
+        if self.path != CLOCK_FILE && self.reads_clock(at) {
+            say(format!("only {CLOCK_FILE} reads a clock: take `Now` as an argument"));
+        }
+        if UNFINISHED.contains(&word) && self.text(at + 1) == "!" {
+            say(format!("`{word}!` is left"));
+        }
+        if word == "unsafe" && !UNSAFE_FILES.contains(&self.path) {
+            say("`unsafe` outside the files that tests/layers.rs lists".to_owned());
+        } else if word == "unsafe" && !explained(lines, line) {
+            say("`unsafe` without a `SAFETY:` comment above it".to_owned());
+        }
+    }
+
+    fn reads_clock(&self, at: usize) -> bool {
+        if ["clock_gettime", "gettimeofday", "timespec_get"].contains(&self.text(at)) {
+            return true;
+        }
+        let reads = ["Instant", "SystemTime", "Utc", "Local", "OffsetDateTime"].contains(&self.text(at))
+            && self.is(at + 1, &[":", ":"])
+            && self.text(at + 3).starts_with("now");
+        let of_tokio = at >= 6 && self.is(at - 6, &["tokio", ":", ":", "time", ":", ":"]);
+        reads && !(of_tokio && TOKIO_MODULES.contains(&self.module))
+    }
+}
+
+fn floor(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|modules| modules.contains(&module))
+}
+
+/// Whether a `SAFETY:` stands on the line or in the comments and attributes right above it.
+fn explained(lines: &[&str], line: usize) -> bool {
+    let comment = |text: &&&str| text.trim_start().starts_with("//") || text.trim_start().starts_with("#[");
+    let above = lines[..line - 1].iter().rev().take_while(comment);
+    lines[line - 1..line].iter().chain(above).any(|text| text.contains("SAFETY:"))
+}
+
+/// Notes for each token how many modules of the file it is in, and whether tests alone compile it.
+fn mark_modules(tokens: &mut [Token<'_>], is_test_file: bool) {
+    const TEST_ONLY: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+    // For each open brace: whether it opens a module, and whether it opens something for tests.
+    let mut braces: Vec<(bool, bool)> = Vec::new();
+    // An item for tests has begun, and its braces have not.
+    let mut pending_test = false;
+    for at in 0..tokens.len() {
+        if TEST_ONLY
+            .iter()
+            .enumerate()
+            .all(|(i, text)| tokens.get(at + i).is_some_and(|token| token.text == *text))
+        {
+            pending_test = true;
+        }
+        tokens[at].inner_modules = braces.iter().filter(|brace| brace.0).count();
+        tokens[at].in_test = is_test_file || pending_test || braces.iter().any(|brace| brace.1);
+        match tokens[at].text {
+            "{" => {
+                let is_module = at >= 2 && tokens[at - 2].text == "mod";
+                braces.push((is_module, std::mem::take(&mut pending_test)));
+            }
+            "}" => {
+                let closed = braces.pop();
+                // The braces of `use x::{y};` do not end the item; its `;` follows.
+                pending_test =
+                    closed.is_some_and(|brace| brace.1) && tokens.get(at + 1).is_some_and(|t| t.text == ";");
+            }
+            ";" => pending_test = false,
+            _ => {}
+        }
+    }
+}
+
+/// Words and signs of Rust, without comments, strings, characters and lifetimes.
+fn lex(text: &str) -> Vec<Token<'_>> {
+    let bytes = text.as_bytes();
+    let is_word = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric() || byte >= 0x80;
+    let mut tokens = Vec::new();
+    let (mut at, mut line) = (0, 1);
+    while at < bytes.len() {
+        let rest = &text[at..];
+        let end = if rest.starts_with("//") {
+            at + rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            at + block_comment(rest)
+        } else if let Some(length) = literal(rest) {
+            at + length
+        } else {
+            let words = bytes[at..].iter().take_while(|byte| is_word(**byte)).count();
+            let end = at + words.max(1);
+            if !bytes[at].is_ascii_whitespace() {
+                tokens.push(Token { text: &text[at..end], line, in_test: false, inner_modules: 0 });
+            }
+            end
+        };
+        line += bytes[at..end].iter().filter(|byte| **byte == b'\n').count();
+        at = end;
+    }
+    tokens
+}
+
+/// Length of the block comment that `text` begins with; they nest.
+fn block_comment(text: &str) -> usize {
+    let (mut nesting, mut at) = (0, 0);
+    while at < text.len() {
+        match &text.as_bytes()[at..text.len().min(at + 2)] {
+            b"/*" => (nesting, at) = (nesting + 1, at + 2),
+            b"*/" => (nesting, at) = (nesting - 1, at + 2),
+            _ => at += 1,
+        }
+        if nesting == 0 {
+            break;
+        }
+    }
+    at
+}
+
+/// Length of the string, character or lifetime that `text` begins with.
+fn literal(text: &str) -> Option<usize> {
+    let body = text.trim_start_matches(['b', 'c']);
+    let prefix = text.len() - body.len();
+    if prefix > 1 {
+        return None;
+    }
+    if let Some(raw) = body.strip_prefix('r') {
+        let hashes = raw.bytes().take_while(|byte| *byte == b'#').count();
+        let inside = raw[hashes..].strip_prefix('"')?;
+        let close = format!("\"{}", "#".repeat(hashes));
+        let length = inside.find(&close).map_or(inside.len(), |end| end + close.len());
+        return Some(prefix + 2 + hashes + length);
+    }
+    if body.starts_with('"') {
+        return Some(prefix + quoted(body, '"'));
+    }
+    let inside = body.strip_prefix('\'')?;
+    let second = inside.chars().nth(1);
+    if inside.starts_with('\\') || second == Some('\'') {
+        return Some(prefix + quoted(body, '\''));
+    }
+    // A lifetime or a label.
+    Some(1 + inside.bytes().take_while(|byte| *byte == b'_' || byte.is_ascii_alphanumeric()).count())
+}
+
+/// Length of a literal with escapes, its quotes included.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if character == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// What is said of a file with these lines, without its path, header line added.
+#[cfg(test)]
+fn said(path: &str, code: &str) -> Vec<String> {
+    check(path, &format!("//! For a test.\n{code}\n"))
+        .into_iter()
+        .map(|text| text.strip_prefix(&format!("src/{path}:")).expect("begins with its place").to_owned())
+        .collect()
+}
+
+#[test]
+fn imports_from_above_and_from_siblings_are_found_however_they_are_written() {
+    for code in [
+        "use crate::ingress::Decision;",
+        "use crate::{base::clock::{Clock, Now}, ingress::{self}};",
+        "use crate::{\nbase, ingress};",
+        "fn f() { let x = crate::ingress::f(); }",
+        "use super::super::ingress;",
+        "mod inner { use super::super::super::ingress; }",
+        "#[cfg(test)] mod tests { use crate::ingress; }",
+    ] {
+        assert_eq!(said("http/head.rs", code).len(), 1, "{code}");
+    }
+    assert_eq!(
+        said("http/mod.rs", "use super::ingress;"),
+        ["2: `http` on floor 1 imports `ingress` from floor 6"]
+    );
+    assert_eq!(
+        said("reply.rs", "\nuse crate::trigger::Payload;"),
+        ["3: `reply` and `trigger` are siblings on floor 3 and do not know each other"]
+    );
+    assert_eq!(said("http/head.rs", "use crate::unheard_of;").len(), 1);
+    assert_eq!(said("unheard_of/mod.rs", "use crate::base;").len(), 1);
+    assert_eq!(said("main.rs", "fn main() { tidegate::cli::main() }"), Vec::<String>::new());
+}
+
+#[test]
+fn what_may_be_known_is_not_complained_of() {
+    for code in [
+        "use crate::base::clock::Now; use crate::http::encode; use super::body; pub(crate) fn f() {}",
+        "mod tests { use super::super::body; }",
+        "// use crate::ingress;\n/* crate::ingress /* nested */ crate::engine */",
+        "const A: &str = \"crate::ingress\"; const B: &str = r#\"\"crate::ingress\"#; const C: &[u8] = b\"\\\"crate::ingress\";",
+        "fn f<'a>(x: &'a u8) -> char { '\"' } const Q: char = '\\''; // crate::ingress",
+        "#[cfg(test)]\nmod tests { use crate::websocket::Connection; }",
+        "#[cfg(test)]\nuse crate::websocket::{Connection};",
+    ] {
+        assert_eq!(said("http/head.rs", code), Vec::<String>::new(), "{code}");
+    }
+    let after = "#[cfg(test)] use crate::websocket::{A};\nuse crate::websocket::B;";
+    assert_eq!(said("http/head.rs", after).len(), 1, "what follows an item for tests is none");
+}
+
+#[test]
+fn clocks_rings_and_unsafe_code_are_found_outside_their_places() {
+    for (path, code, count) in [
+        ("http/head.rs", "let t = std::time::Instant::now();", 1),
+        ("http/head.rs", "let t = SystemTime::now();", 1),
+        ("engine/core.rs", "libc::clock_gettime(0);", 1),
+        ("base/clock.rs", "let t = Instant::now();", 0),
+        ("control/fetch.rs", "let t = tokio::time::Instant::now();", 0),
+        ("control/fetch.rs", "let t = Instant::now();", 1),
+        ("engine/core.rs", "let t = tokio::time::Instant::now();", 1),
+        ("engine/core.rs", "use monoio::net::TcpListener;", 0),
+        ("ingress/request.rs", "use monoio::net::TcpListener;", 1),
+        ("engine/core.rs", "unsafe { f() }", 1),
+        ("http/head.rs", "fn f() { todo!() }", 1),
+        ("http/head.rs", "fn todo() { dbg!(1); unimplemented!() }", 2),
+    ] {
+        assert_eq!(said(path, code).len(), count, "{path}: {code}");
+    }
+}
+
+#[test]
+fn long_files_and_files_that_do_not_say_what_they_are_for_are_found() {
+    assert_eq!(check("http/head.rs", "use crate::base;\n").len(), 1);
+    assert_eq!(said("http/head.rs", &"\n".repeat(FILE_LINES_MAX - 2)).len(), 0);
+    assert_eq!(said("http/head.rs", &"\n".repeat(FILE_LINES_MAX)).len(), 1);
+}
+
+#[test]
+fn an_unsafe_block_is_explained_right_above_it() {
+    let explained_at = |text: &str, line| explained(&text.lines().collect::<Vec<_>>(), line);
+    assert!(explained_at("// SAFETY: it is.\n// Really.\n#[inline]\nunsafe {}", 4));
+    assert!(explained_at("unsafe {} // SAFETY: it is.", 1));
+    assert!(!explained_at("// SAFETY: of another.\nlet x = 1;\nunsafe {}", 3));
+}
