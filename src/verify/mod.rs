@@ -2,6 +2,7 @@
 //!
 //! - [`basic`]: basic authentication (section 8, last paragraph);
 //! - [`provider`]: the handshakes of `verificationType`: facebook, fitbit, twilio;
+//! - [`signature`]: the signatures of senders;
 //! - [`secret`], [`fields`], [`query`]: how a secret is compared, and how a header field or a parameter is read.
 //!
 //! Not here: rendering credentials from templates (`registry/` does it, when the model changes), and fetching
@@ -12,3 +13,4 @@ pub mod fields;
 pub mod provider;
 pub mod query;
 pub mod secret;
+pub mod signature;
