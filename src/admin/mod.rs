@@ -1,1 +1,157 @@
-//! To come.
+//! Floor 8: the REST API, and what stands beside it on the admin listener (section 3).
+//!
+//! One table ([`routes::ROUTES`]) lists every path and method with its handler and its documentation; the router and
+//! `/openapi.json` are both built from it. A request goes through the door ([`door`]: `Host`, `Origin`, access token)
+//! to its handler, which reads the body, asks the [`Store`] on a thread that may wait for the disk, and answers. The
+//! store tells the engine of each commit before the handler hears of it, so what was answered is what is served.
+//!
+//! # Decisions where the specification leaves room
+//!
+//! - 405 (with `Allow`) and 421 carry the type `Validation`; a foreign `Origin` is a 403 of the type `Unauthorized`.
+//! - An id that is not 24 hex digits names nothing: 404.
+//! - Query parameters that a list does not know are ignored, since the platform's clients send some of their own.
+//! - Without a token every path but the open ones is a 401, known or not.
+//!
+//! Not here: the console, and what happens on cores. Those are reached through [`Engine`].
+
+mod door;
+mod error;
+mod listener;
+mod openapi;
+mod query;
+mod resources;
+mod routes;
+mod schemas;
+mod system;
+mod testing;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+pub use error::{ApiError, Kind};
+pub use listener::{Listener, serve};
+pub use routes::router;
+
+use crate::base::clock::Clock;
+use crate::base::id::Id;
+use crate::model::{Application, Flow, ModelError, Webhook};
+use crate::store::Store;
+
+/// Bytes of a request's body. A flow of the largest size the model takes fits.
+pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How long a wrong token waits for its 401: too short to notice once, too long to guess with.
+pub const GUESS_DELAY: Duration = Duration::from_millis(250);
+
+/// A future that an engine answers with.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
+
+/// What the admin listener needs of the rest of the process.
+pub trait Engine: Send + Sync {
+    /// Compiles these webhooks anew from the store and publishes them to the cores, before it returns. One that is
+    /// not in the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
+    fn refresh(&self, store: &Store, webhooks: &[Id]);
+
+    /// Whether the webhook's templates compile.
+    ///
+    /// # Errors
+    ///
+    /// The field and what is wrong with it.
+    fn check_webhook(&self, webhook: &Webhook) -> Result<(), ModelError>;
+
+    /// Whether the flow's templates compile.
+    ///
+    /// # Errors
+    ///
+    /// The field and what is wrong with it.
+    fn check_flow(&self, flow: &Flow) -> Result<(), ModelError>;
+
+    /// Whether the application's globals can be used.
+    ///
+    /// # Errors
+    ///
+    /// The field and what is wrong with it.
+    fn check_application(&self, application: &Application) -> Result<(), ModelError>;
+
+    /// Gives a reply (section 7) to whoever waits for it; answers whether it was accepted, or a status and a message.
+    fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool>;
+
+    /// Sends a request through the ingress (section 13); answers what came back, or a status and a message.
+    fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse>;
+
+    /// The page of `/metrics`.
+    fn metrics(&self) -> String;
+
+    /// Whether new requests are taken.
+    fn ready(&self) -> bool;
+}
+
+/// A request to be sent through the ingress, checked: it cannot break out of its head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestRequest {
+    /// What follows the token: begins with `/` or `?`, or is empty.
+    pub path: String,
+    /// In upper case.
+    pub method: String,
+    /// Without those that the engine sets (`Host`, `Content-Length`, …).
+    pub headers: Vec<(String, String)>,
+    /// The body's bytes; `None` for none.
+    pub body: Option<Vec<u8>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct TestResponse {
+    /// The status.
+    pub status_code: u16,
+    /// In order, repeated ones apart.
+    pub headers: Vec<(String, String)>,
+    /// The body's bytes.
+    pub body: Vec<u8>,
+    /// From sending to the last byte.
+    pub duration_ms: f64,
+    /// The payloads that it triggered, one for each flow.
+    pub triggers: Vec<Box<RawValue>>,
+}
+
+/// What the handlers work with.
+pub struct AdminState {
+    /// The model.
+    pub store: Arc<Store>,
+    /// The rest of the process.
+    pub engine: Arc<dyn Engine>,
+    /// What `Authorization: Bearer` must carry.
+    pub access_token: String,
+    /// `admin.hosts`: names, with or without a port, that are served beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// `admin.open_metrics`: `/metrics` and `/openapi.json` without a token.
+    pub open_metrics: bool,
+    /// How long a wrong token waits; [`GUESS_DELAY`] but in tests.
+    pub guess_delay: Duration,
+    /// Dates of resources.
+    pub clock: Clock,
+}
+
+impl AdminState {
+    /// The state of a listener with the defaults of the settings. From here on the engine hears of every commit.
+    pub fn new(store: Arc<Store>, engine: Arc<dyn Engine>, access_token: String) -> AdminState {
+        let told = Arc::clone(&engine);
+        store.observe(Box::new(move |store, webhooks| told.refresh(store, webhooks)));
+        AdminState {
+            store,
+            engine,
+            access_token,
+            hosts: Vec::new(),
+            open_metrics: false,
+            guess_delay: GUESS_DELAY,
+            clock: Clock::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -64,11 +64,11 @@ pub(super) fn list(parameters: &[(String, String)], with_triggers: bool) -> Resu
     let per_page = number(given("perPage"), "perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);
     let sort_field = match given("sortField") {
         None => SortField::Name,
-        Some(word) => SORT_FIELDS
-            .iter()
-            .find(|(known, _)| *known == word)
-            .map(|(_, field)| *field)
-            .ok_or_else(|| ApiError::validation("`sortField` must be one of: name, id, creationDate, lastUpdated"))?,
+        Some(word) => {
+            SORT_FIELDS.iter().find(|(known, _)| *known == word).map(|(_, field)| *field).ok_or_else(
+                || ApiError::validation("`sortField` must be one of: name, id, creationDate, lastUpdated"),
+            )?
+        }
     };
     let descending = match given("sortDirection") {
         None => false,

@@ -1,10 +1,16 @@
 //! Floor 3: is a request genuine? Bytes and a [`Now`](crate::base::clock::Now) in, a verdict out; no I/O, no clock.
 //!
 //! - [`basic`]: basic authentication (section 8, last paragraph);
-//! - [`secret`]: how a secret is kept and compared, so that time tells nothing of it.
+//! - [`provider`]: the handshakes of `verificationType`: facebook, fitbit, twilio;
+//! - [`signature`]: the signatures of senders;
+//! - [`secret`], [`fields`], [`query`]: how a secret is compared, and how a header field or a parameter is read.
 //!
 //! Not here: rendering credentials from templates (`registry/` does it, when the model changes), and fetching
 //! certificate chains (`control/chains`).
 
 pub mod basic;
+pub mod fields;
+pub mod provider;
+pub mod query;
 pub mod secret;
+pub mod signature;

@@ -1,0 +1,139 @@
+//! The admin listener: accepts connections on a runtime of one thread, and gives heads a time limit (bodies have theirs
+//! where they are read).
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+
+/// Connections at a time: people, scrapers and scripts, never a crowd.
+const CONNECTIONS_MAX: usize = 1_024;
+/// How long a head may take (section 4).
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long open requests may go on after the shutdown began.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after an accept that failed, so that a shortage of descriptors is not a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound listener.
+#[derive(Debug)]
+pub enum Listener {
+    /// On an address.
+    Tcp(TcpListener),
+    /// On a path.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds an address, within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses.
+    pub fn tcp(address: SocketAddr) -> io::Result<Listener> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener).map(Listener::Tcp)
+    }
+
+    /// Binds a path, within a runtime. A socket that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Where the path is something else, somebody listens on it, or the system refuses.
+    pub fn unix(path: &Path) -> io::Result<Listener> {
+        if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+            match std::os::unix::net::UnixStream::connect(path) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+                _ => return Err(io::ErrorKind::AddrInUse.into()),
+            }
+        }
+        UnixListener::bind(path).map(Listener::Unix)
+    }
+
+    /// The address that was bound, where it is one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        }
+    }
+}
+
+/// Serves the router until `shutdown` is there; then finishes what is in flight, for some seconds.
+pub async fn serve(listener: Listener, router: Router, shutdown: impl Future<Output = ()>) {
+    let mut shutdown = pin!(shutdown);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (stop, stopped) = watch::channel(false);
+    loop {
+        let place = Arc::clone(&places).acquire_owned();
+        let accepted = async {
+            let place = place.await;
+            match &listener {
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                    // Answers are small and are written once: waiting to fill a segment only delays them.
+                    let _ = stream.set_nodelay(true);
+                    tokio::spawn(connection(stream, router.clone(), stopped.clone(), place));
+                }),
+                Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                    tokio::spawn(connection(stream, router.clone(), stopped.clone(), place));
+                }),
+            }
+        };
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accepted => if let Err(error) = accepted {
+                tracing::warn!(%error, "the admin listener could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            },
+        }
+    }
+    drop(listener);
+    drop(stopped);
+    let _ = stop.send(true);
+    // Every connection holds a receiver: when the last is gone, all are done.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, stop.closed()).await;
+}
+
+/// Serves one connection; `place` is given back when it ends.
+async fn connection<S, P>(stream: S, router: Router, mut stopped: watch::Receiver<bool>, place: P)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let service = TowerToHyperService::new(router);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        () = until_stopped(&mut stopped) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection of the admin listener broke");
+    }
+    drop(place);
+}
+
+/// Ends when the shutdown begins, or its sender is gone.
+async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}

@@ -1,0 +1,172 @@
+//! `/openapi.json`: the route table and the shapes, written as OpenAPI 3.1.
+
+use serde_json::{Map, Value, json};
+
+use super::query::{PER_PAGE_DEFAULT, PER_PAGE_MAX, SORT_FIELDS};
+use super::routes::{Access, ROUTES, Reads, Route, Verb};
+use super::schemas::{self, Shape};
+
+/// Version of OpenAPI that the document is written in.
+const OPENAPI_VERSION: &str = "3.1.0";
+
+/// The document.
+pub(super) fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in ROUTES {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        if let Some(methods) = path.as_object_mut() {
+            methods.insert(verb(route.method).to_owned(), operation(route));
+        }
+    }
+    json!({
+        "openapi": OPENAPI_VERSION,
+        "info": {
+            "title": "Tidegate",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Webhooks and the flows that they trigger. Every answer that is an error is \
+                {type, message}. Lists count pages from 0. PATCH replaces the fields that it names, lists whole.",
+            "license": {"name": "Apache-2.0 OR MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"accessToken": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"accessToken": {"type": "http", "scheme": "bearer"}},
+            "schemas": schemas::all(),
+            "responses": {"Error": {
+                "description": "What was wrong; the message names the field and what it must be",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            }},
+        },
+    })
+}
+
+fn verb(method: Verb) -> &'static str {
+    match method {
+        Verb::Get => "get",
+        Verb::Post => "post",
+        Verb::Patch => "patch",
+        Verb::Delete => "delete",
+    }
+}
+
+fn operation(route: &Route) -> Value {
+    let mut parameters: Vec<Value> = path_parameters(route.path);
+    parameters.extend(query_parameters(route.reads));
+    let mut responses = Map::new();
+    match route.gives {
+        Some((status, shape)) => {
+            let content = content(shape);
+            responses.insert(status.to_string(), json!({"description": "Done", "content": content}));
+        }
+        None => {
+            let description = "This version does not have this path";
+            responses.insert(
+                "404".to_owned(),
+                json!({"description": description, "content": content(Shape::Error)}),
+            );
+        }
+    }
+    if route.access != Access::Open {
+        responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Error"}));
+    }
+    let mut operation = json!({
+        "operationId": route.name,
+        "summary": route.summary,
+        "parameters": parameters,
+        "responses": responses,
+    });
+    let Some(object) = operation.as_object_mut() else { return operation };
+    if let Some(shape) = route.takes {
+        object.insert("requestBody".to_owned(), json!({"required": true, "content": content(shape)}));
+    }
+    if route.access == Access::Open {
+        object.insert("security".to_owned(), json!([]));
+    }
+    operation
+}
+
+fn content(shape: Shape) -> Value {
+    match shape.name() {
+        Some(name) => {
+            let reference = format!("#/components/schemas/{name}");
+            json!({"application/json": {"schema": {"$ref": reference}}})
+        }
+        None if shape == Shape::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
+        None => json!({"application/json": {"schema": {}}}),
+    }
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let parameter = |name| {
+        let schema = match name {
+            "applicationId" | "webhookId" | "flowId" => json!({"$ref": "#/components/schemas/Id"}),
+            _ => json!({"type": "string"}),
+        };
+        json!({"name": name, "in": "path", "required": true, "schema": schema})
+    };
+    names.map(parameter).collect()
+}
+
+fn query_parameters(reads: Reads) -> Vec<Value> {
+    let parameter = |name: &str, schema: Value, description: &str| json!({"name": name, "in": "query", "required": false, "schema": schema, "description": description});
+    let list = || {
+        let fields: Vec<&str> = SORT_FIELDS.iter().map(|(word, _)| *word).collect();
+        vec![
+            parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counted from 0"),
+            parameter(
+                "perPage",
+                json!({"type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX, "default": PER_PAGE_DEFAULT}),
+                "Items on a page",
+            ),
+            parameter("sortField", json!({"type": "string", "enum": fields, "default": "name"}), "The order"),
+            parameter(
+                "sortDirection",
+                json!({"type": "string", "enum": ["asc", "desc"], "default": "asc"}),
+                "Its direction",
+            ),
+            parameter("filterField", json!({"type": "string", "enum": ["name"]}), "What the filter looks at"),
+            parameter(
+                "filter",
+                json!({"type": "string"}),
+                "A glob over the whole name, case ignored: `*` any run, `?` any character, `\\` quotes",
+            ),
+        ]
+    };
+    match reads {
+        Reads::Nothing => Vec::new(),
+        Reads::List => list(),
+        Reads::FlowList => {
+            let entry = json!({
+                "type": "object",
+                "properties": {"type": {"type": "string"}, "key": {"type": "string"}},
+                "additionalProperties": false,
+            });
+            let mut parameters = list();
+            let mut filter = parameter(
+                "triggerFilter",
+                json!({"type": "array", "items": entry}),
+                "Flows with a trigger that fits any entry: `triggerFilter[0][type]=webhook&triggerFilter[0][key]=…`",
+            );
+            if let Some(object) = filter.as_object_mut() {
+                object.insert("style".to_owned(), json!("deepObject"));
+                object.insert("explode".to_owned(), json!(true));
+            }
+            parameters.push(filter);
+            parameters
+        }
+        Reads::IncludeWorkflows => vec![parameter(
+            "includeWorkflows",
+            json!({"type": "boolean", "default": false}),
+            "Deletes every flow that has a trigger on the webhook too",
+        )],
+        Reads::Seconds => {
+            vec![parameter(
+                "seconds",
+                json!({"type": "integer", "minimum": 1, "default": 3600}),
+                "How far back",
+            )]
+        }
+    }
+}

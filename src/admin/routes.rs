@@ -1,0 +1,331 @@
+//! The one table of what the admin listener serves, and the router that is built from it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter};
+use serde_json::Value;
+
+use super::error::{ApiError, Kind};
+use super::resources::{
+    create_application, create_flow, create_webhook, delete_application, delete_flow, delete_webhook,
+    list_applications, list_flows, list_webhooks, patch_application, patch_flow, patch_webhook,
+    show_application, show_flow, show_webhook,
+};
+use super::schemas::Shape;
+use super::system::{absent, document, healthz, index, metrics, readyz, reply};
+use super::testing::test;
+use super::{AdminState, BODY_BYTES_MAX, door};
+use crate::base::id::Id;
+use crate::store::{ChangeError, Resource, Store, StoreError};
+
+/// How long a body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One method of one path.
+pub(super) struct Route {
+    pub method: Verb,
+    /// With parameters in braces, as the router and OpenAPI both write them.
+    pub path: &'static str,
+    pub access: Access,
+    /// `operationId` in the document.
+    pub name: &'static str,
+    /// What it does, for the document.
+    pub summary: &'static str,
+    /// Which query parameters it reads.
+    pub reads: Reads,
+    /// The body that it takes.
+    pub takes: Option<Shape>,
+    /// The status and the body of its success; no status where this version does not have it.
+    pub gives: Option<(u16, Shape)>,
+    handler: Handler,
+}
+
+/// Who may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Anybody.
+    Open,
+    /// Anybody where `admin.open_metrics` is set.
+    OpenIfSet,
+    /// Whoever has the access token.
+    Token,
+}
+
+/// The methods that routes have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Post,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+            Verb::Patch => "PATCH",
+            Verb::Delete => "DELETE",
+        }
+    }
+
+    fn filter(self) -> MethodFilter {
+        match self {
+            Verb::Get => MethodFilter::GET,
+            Verb::Post => MethodFilter::POST,
+            Verb::Patch => MethodFilter::PATCH,
+            Verb::Delete => MethodFilter::DELETE,
+        }
+    }
+}
+
+/// The query parameters of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    Nothing,
+    /// Page, order and filter.
+    List,
+    /// The same, and `triggerFilter`.
+    FlowList,
+    /// `includeWorkflows`.
+    IncludeWorkflows,
+    /// `seconds`.
+    Seconds,
+}
+
+/// A request on its way to its handler.
+pub(super) struct Call {
+    pub state: Arc<AdminState>,
+    pub uri: Uri,
+    parameters: Vec<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+}
+
+pub(super) type Outcome = Result<Response, ApiError>;
+type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Rows of [`ROUTES`]: method, path, access, name, reads, takes, gives, handler, summary.
+macro_rules! routes {
+    ($($method:ident $path:literal $access:ident $name:literal $reads:ident
+        $takes:expr => $gives:expr, $handler:expr, $summary:literal;)*) => {
+        &[$(Route {
+            method: Verb::$method,
+            path: $path,
+            access: Access::$access,
+            name: $name,
+            summary: $summary,
+            reads: Reads::$reads,
+            takes: $takes,
+            gives: $gives,
+            handler: |call| Box::pin($handler(call)),
+        }),*]
+    };
+}
+
+/// Everything that the admin listener serves.
+#[rustfmt::skip]
+pub(super) static ROUTES: &[Route] = routes! {
+    Get "/" Open "console" Nothing None => Some((200, Shape::Text)), index, "Where the API is";
+    Get "/healthz" Open "health" Nothing None => Some((200, Shape::Text)), healthz, "Whether the process lives";
+    Get "/readyz" Open "readiness" Nothing None => Some((200, Shape::Text)), readyz,
+        "Whether new requests are taken: 503 while it drains";
+    Get "/metrics" OpenIfSet "metrics" Nothing None => Some((200, Shape::Text)), metrics, "Metrics for Prometheus";
+    Get "/openapi.json" OpenIfSet "openapi" Nothing None => Some((200, Shape::Any)), document, "This document";
+    Get "/stats" Token "stats" Seconds None => None, absent, "The series of the console's charts";
+
+    Get "/applications" Token "listApplications" List None => Some((200, Shape::Applications)), list_applications,
+        "The applications";
+    Post "/applications" Token "createApplication" Nothing Some(Shape::ApplicationPost) => Some((201, Shape::Application)),
+        create_application, "Creates an application";
+    Get "/applications/{applicationId}" Token "getApplication" Nothing None => Some((200, Shape::Application)),
+        show_application, "One application";
+    Patch "/applications/{applicationId}" Token "patchApplication" Nothing Some(Shape::ApplicationPatch) => Some((200, Shape::Application)),
+        patch_application, "Replaces the fields that the body names";
+    Delete "/applications/{applicationId}" Token "deleteApplication" Nothing None => Some((200, Shape::Success)),
+        delete_application, "Deletes an application with its webhooks and flows";
+
+    Get "/applications/{applicationId}/webhooks" Token "listWebhooks" List None => Some((200, Shape::Webhooks)),
+        list_webhooks, "The webhooks of an application";
+    Post "/applications/{applicationId}/webhooks" Token "createWebhook" Nothing Some(Shape::WebhookPost) => Some((201, Shape::Webhook)),
+        create_webhook, "Creates a webhook";
+    Get "/applications/{applicationId}/webhooks/{webhookId}" Token "getWebhook" Nothing None => Some((200, Shape::Webhook)),
+        show_webhook, "One webhook";
+    Patch "/applications/{applicationId}/webhooks/{webhookId}" Token "patchWebhook" Nothing Some(Shape::WebhookPatch) => Some((200, Shape::Webhook)),
+        patch_webhook, "Replaces the fields that the body names";
+    Delete "/applications/{applicationId}/webhooks/{webhookId}" Token "deleteWebhook" IncludeWorkflows None => Some((200, Shape::Success)),
+        delete_webhook, "Deletes a webhook, and with includeWorkflows every flow that has a trigger on it";
+    Post "/applications/{applicationId}/webhooks/{webhookId}/test" Token "testWebhook" Nothing Some(Shape::TestRequest) => Some((200, Shape::TestResponse)),
+        test, "Sends a request through the ingress and shows what came of it";
+    Get "/applications/{applicationId}/webhooks/{webhookId}/requests" Token "listRequests" Nothing None => None,
+        absent, "The last requests of a webhook";
+
+    Get "/applications/{applicationId}/flows" Token "listFlows" FlowList None => Some((200, Shape::Flows)),
+        list_flows, "The flows of an application";
+    Post "/applications/{applicationId}/flows" Token "createFlow" Nothing Some(Shape::FlowPost) => Some((201, Shape::Flow)),
+        create_flow, "Creates a flow";
+    Get "/applications/{applicationId}/flows/{flowId}" Token "getFlow" Nothing None => Some((200, Shape::Flow)),
+        show_flow, "One flow";
+    Patch "/applications/{applicationId}/flows/{flowId}" Token "patchFlow" Nothing Some(Shape::FlowPatch) => Some((200, Shape::Flow)),
+        patch_flow, "Replaces the fields that the body names";
+    Delete "/applications/{applicationId}/flows/{flowId}" Token "deleteFlow" Nothing None => Some((200, Shape::Success)),
+        delete_flow, "Deletes a flow";
+    Get "/applications/{applicationId}/flows/{flowId}/deadLetters" Token "listDeadLetters" Nothing None => None,
+        absent, "The triggers that a flow's nodes could not deliver";
+    Delete "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Token "dropDeadLetter" Nothing None => None,
+        absent, "Drops one of them, or all";
+    Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Token "replayDeadLetter" Nothing None => None,
+        absent, "Delivers one of them again, or all";
+
+    Post "/replies/{replyId}" Token "reply" Nothing Some(Shape::Reply) => Some((200, Shape::Accepted)), reply,
+        "Replies to a trigger";
+};
+
+/// The router of the admin listener.
+pub fn router(state: Arc<AdminState>) -> Router {
+    let mut router = Router::new();
+    let mut paths: Vec<&'static str> = Vec::new();
+    for route in ROUTES {
+        if !paths.contains(&route.path) {
+            paths.push(route.path);
+        }
+    }
+    for path in paths {
+        let mut methods = MethodRouter::new();
+        let mut names = vec!["OPTIONS"];
+        for route in ROUTES.iter().filter(|route| route.path == path) {
+            let handler = route.handler;
+            names.push(route.method.as_str());
+            if route.method == Verb::Get {
+                names.push("HEAD");
+            }
+            methods =
+                methods.on(
+                    route.method.filter(),
+                    move |State(state): State<Arc<AdminState>>,
+                          parameters: RawPathParams,
+                          request: Request| async move {
+                        match handler(Call::new(state, &parameters, request)).await {
+                            Ok(response) => response,
+                            Err(error) => error.into_response(),
+                        }
+                    },
+                );
+        }
+        let allow = names.join(", ");
+        router = router.route(path, methods.fallback(move |request: Request| no_such_method(request, allow)));
+    }
+    let entered = axum::middleware::from_fn_with_state(Arc::clone(&state), door::enter);
+    router.fallback(no_such_path).layer(entered).with_state(state)
+}
+
+/// Who may ask for a path.
+pub(super) fn access_of(path: &str) -> Access {
+    // Only paths without parameters are open.
+    ROUTES.iter().find(|route| route.path == path).map_or(Access::Token, |route| route.access)
+}
+
+async fn no_such_path() -> ApiError {
+    ApiError::new(Kind::NotFound, "there is nothing at this path; /openapi.json lists what there is")
+}
+
+async fn no_such_method(request: Request, allow: String) -> Response {
+    if request.method() == Method::OPTIONS {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        if let Ok(allow) = HeaderValue::try_from(allow) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        return response;
+    }
+    let mut error = ApiError::validation(format!("the method must be one of {allow}"))
+        .with_status(StatusCode::METHOD_NOT_ALLOWED);
+    error.allow = Some(allow);
+    error.into_response()
+}
+
+impl Call {
+    fn new(state: Arc<AdminState>, parameters: &RawPathParams, request: Request) -> Call {
+        let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let (parts, body) = request.into_parts();
+        Call { state, uri: parts.uri, parameters, headers: parts.headers, body }
+    }
+
+    /// A parameter of the path, decoded.
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// A parameter that names a resource. What is no id names none.
+    pub fn id(&self, resource: Resource) -> Result<Id, ApiError> {
+        let name = match resource {
+            Resource::Application => "applicationId",
+            Resource::Webhook => "webhookId",
+            Resource::Flow => "flowId",
+        };
+        self.parameter(name).parse().map_err(|_| ApiError::missing(resource))
+    }
+
+    /// The body's bytes, up to [`BODY_BYTES_MAX`].
+    pub async fn bytes(&mut self) -> Result<Vec<u8>, ApiError> {
+        let too_large = || {
+            ApiError::new(Kind::PayloadTooLarge, format!("the body must be at most {BODY_BYTES_MAX} bytes"))
+        };
+        let declared = self.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        if declared
+            .and_then(|value| value.parse().ok())
+            .is_some_and(|length: u64| length > BODY_BYTES_MAX as u64)
+        {
+            return Err(too_large());
+        }
+        let body = http_body_util::Limited::new(std::mem::take(&mut self.body), BODY_BYTES_MAX);
+        let collected = tokio::time::timeout(BODY_TIMEOUT, http_body_util::BodyExt::collect(body)).await;
+        let late = || ApiError::validation("the body took too long").with_status(StatusCode::REQUEST_TIMEOUT);
+        match collected.map_err(|_| late())? {
+            Ok(collected) => Ok(collected.to_bytes().into()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+            Err(error) => Err(ApiError::validation(format!("the body could not be read: {error}"))),
+        }
+    }
+
+    /// The body as JSON, whatever its `Content-Type` says.
+    pub async fn json(&mut self) -> Result<Value, ApiError> {
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::validation(format!("the body must be JSON: {error}")))
+    }
+}
+
+impl AdminState {
+    /// Looks into the store on a thread that may wait for the disk.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let store = Arc::clone(&self.store);
+        let looked = tokio::task::spawn_blocking(move || look(&store)).await;
+        looked
+            .map_err(|_| ApiError::new(Kind::Internal, "the request could not be worked on"))?
+            .map_err(Into::into)
+    }
+
+    /// Changes the store on a thread that may wait for the disk; returns when the change is kept and served.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Store) -> Result<T, ChangeError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let store = Arc::clone(&self.store);
+        let changed = tokio::task::spawn_blocking(move || change(&store)).await;
+        changed
+            .map_err(|_| ApiError::new(Kind::Internal, "the request could not be worked on"))?
+            .map_err(Into::into)
+    }
+}

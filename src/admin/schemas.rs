@@ -1,0 +1,324 @@
+//! The shapes of bodies, as JSON Schema for `/openapi.json`. The model is what checks; these say the same.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::{
+    Application, Flow, HookLimits, HttpForwardConfig, NAME_CHARS_MAX, NODE_TYPES, Retry, TEXT_CHARS_MAX,
+    Webhook, WorkerConfig, known,
+};
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Plain text.
+    Text,
+    /// JSON of any shape.
+    Any,
+    Error,
+    Success,
+    Accepted,
+    Application,
+    ApplicationPost,
+    ApplicationPatch,
+    Applications,
+    Webhook,
+    WebhookPost,
+    WebhookPatch,
+    Webhooks,
+    Flow,
+    FlowPost,
+    FlowPatch,
+    Flows,
+    Reply,
+    TestRequest,
+    TestResponse,
+}
+
+impl Shape {
+    /// Its name among the schemas, where it has one.
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Shape::Text | Shape::Any => return None,
+            Shape::Error => "Error",
+            Shape::Success => "Success",
+            Shape::Accepted => "Accepted",
+            Shape::Application => "Application",
+            Shape::ApplicationPost => "ApplicationPost",
+            Shape::ApplicationPatch => "ApplicationPatch",
+            Shape::Applications => "Applications",
+            Shape::Webhook => "Webhook",
+            Shape::WebhookPost => "WebhookPost",
+            Shape::WebhookPatch => "WebhookPatch",
+            Shape::Webhooks => "Webhooks",
+            Shape::Flow => "Flow",
+            Shape::FlowPost => "FlowPost",
+            Shape::FlowPatch => "FlowPatch",
+            Shape::Flows => "Flows",
+            Shape::Reply => "Reply",
+            Shape::TestRequest => "TestRequest",
+            Shape::TestResponse => "TestResponse",
+        })
+    }
+}
+
+/// Every schema, by name.
+pub(super) fn all() -> Value {
+    let mut schemas = json!({
+        "Id": {"type": "string", "pattern": "^[0-9A-Fa-f]{24}$"},
+        "Error": object(json!({
+            "type": {"type": "string", "enum": [
+                "Validation", "Unauthorized", "NotFound", "Conflict", "PayloadTooLarge", "Internal",
+            ]},
+            "message": {"type": "string"},
+        }), &["type", "message"]),
+        "Success": object(json!({"success": {"const": true}}), &["success"]),
+        "Accepted": object(json!({"success": {"const": true}, "accepted": {"type": "boolean"}}), &["success", "accepted"]),
+        "Signature": signature(),
+        "Trigger": object(json!({
+            "type": {"const": "webhook"},
+            "key": id(),
+            "config": {"type": "object"},
+            "meta": {"type": "object"},
+            "outputIds": output_ids(),
+        }), &["type", "key"]),
+        "Node": node(),
+        "Reply": reply(),
+        "TestRequest": object(json!({
+            "path": {"type": "string", "description": "What follows the token; begins with / or ?"},
+            "method": {"type": "string", "default": "POST"},
+            "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+            "body": {"description": "A string is sent as it is, any other JSON as its text"},
+        }), &[]),
+        "TestResponse": object(json!({
+            "statusCode": {"type": "integer"},
+            "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+            "body": {"description": "JSON where the response says that it is, else a string; null for none"},
+            "durationMs": {"type": "number"},
+            "triggers": {"type": "array", "items": {"type": "object"}},
+        }), &["statusCode", "headers", "body", "durationMs", "triggers"]),
+    });
+    let resources = [
+        ("Application", "applicationId", application(), known::APPLICATION_KEPT),
+        ("Webhook", "webhookId", webhook(), known::WEBHOOK_KEPT),
+        ("Flow", "flowId", flow(), known::FLOW_KEPT),
+    ];
+    let Some(named) = schemas.as_object_mut() else { return schemas };
+    for (name, own_id, fields, kept) in resources {
+        let mut writable = fields.as_object().cloned().unwrap_or_default();
+        for kept in kept {
+            writable.insert((*kept).to_owned(), json!({"description": "Kept and given back"}));
+        }
+        named.insert(format!("{name}Post"), object(Value::Object(writable.clone()), &["name"]));
+        let mut patch = writable.clone();
+        if name == "Webhook" {
+            // Fixed at creation.
+            patch.remove("isWebsocket");
+        }
+        named.insert(format!("{name}Patch"), object(Value::Object(patch), &[]));
+        let mut shown = Map::new();
+        shown.insert("id".to_owned(), id());
+        shown.insert(own_id.to_owned(), id());
+        shown.insert("applicationId".to_owned(), id());
+        for date in ["creationDate", "lastUpdated"] {
+            shown.insert(date.to_owned(), json!({"type": "string", "format": "date-time"}));
+        }
+        if name == "Webhook" {
+            shown.insert("token".to_owned(), json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{40}$"}));
+        }
+        shown.extend(writable);
+        let required = ["id", own_id, "applicationId", "creationDate", "lastUpdated", "name"];
+        named.insert(name.to_owned(), object(Value::Object(shown), &required));
+        named.insert(format!("{name}s"), list(name));
+    }
+    schemas
+}
+
+fn object(properties: Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+fn id() -> Value {
+    json!({"$ref": "#/components/schemas/Id"})
+}
+
+fn name() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX})
+}
+
+fn text() -> Value {
+    json!({"type": "string", "maxLength": TEXT_CHARS_MAX})
+}
+
+fn application() -> Value {
+    json!({
+        "name": name(),
+        "description": text(),
+        "globals": {"type": "array", "maxItems": Application::GLOBALS_MAX, "items": object(json!({
+            "key": name(),
+            "json": {"type": "string", "minLength": 1, "maxLength": Application::GLOBAL_JSON_CHARS_MAX,
+                "description": "A text of valid JSON"},
+            "cloudOnly": {"description": "Kept and given back"},
+            "description": {"description": "Kept and given back"},
+        }), &["key", "json"])},
+    })
+}
+
+fn webhook() -> Value {
+    let limit =
+        |least: u32, most: u32| json!({"type": ["integer", "null"], "minimum": least, "maximum": most});
+    let credential = || {
+        json!({"type": "string", "maxLength": NAME_CHARS_MAX, "default": "",
+        "description": "A Handlebars template over the globals"})
+    };
+    json!({
+        "name": name(),
+        "description": text(),
+        "responseCode": {"type": "integer", "minimum": Webhook::RESPONSE_CODE_MIN,
+            "maximum": Webhook::RESPONSE_CODE_MAX, "default": Webhook::RESPONSE_CODE_DEFAULT},
+        "verificationType": {"type": "string", "default": "none",
+            "enum": ["none", "facebook", "fitbit", "twilio", "alexa"]},
+        "verificationCode": text(),
+        "waitForReply": {"type": "boolean", "default": false},
+        "basicAuthUsername": credential(),
+        "basicAuthPassword": credential(),
+        "isWebsocket": {"type": "boolean", "default": false, "description": "Fixed at creation"},
+        "castBuffersAs": {"type": "string", "default": "array", "enum": ["array", "binary", "utf8", "base64", "hex"]},
+        "annotateMultipart": {"type": "boolean", "default": false},
+        "enabled": {"type": "boolean", "default": true},
+        "limits": {"type": ["object", "null"], "description": "An absent one falls back to the server's settings",
+            "properties": {
+                "requestsPerWindow": limit(0, HookLimits::REQUESTS_PER_WINDOW_MAX),
+                "windowSeconds": limit(1, HookLimits::WINDOW_SECONDS_MAX),
+                "concurrency": limit(0, HookLimits::CONCURRENCY_MAX),
+                "payloadBytes": limit(1, HookLimits::PAYLOAD_BYTES_MAX),
+                "replyTimeoutSeconds": limit(1, HookLimits::REPLY_TIMEOUT_SECONDS_MAX),
+            },
+            "additionalProperties": false},
+        "signature": {"oneOf": [{"$ref": "#/components/schemas/Signature"}, {"type": "null"}]},
+    })
+}
+
+fn flow() -> Value {
+    json!({
+        "name": name(),
+        "description": text(),
+        "enabled": {"type": "boolean", "default": true},
+        "triggers": {"type": "array", "maxItems": Flow::TRIGGERS_MAX, "items": {"$ref": "#/components/schemas/Trigger"}},
+        "nodes": {"type": "array", "maxItems": Flow::NODES_MAX, "items": {"$ref": "#/components/schemas/Node"}},
+    })
+}
+
+fn node() -> Value {
+    let mut node = object(
+        json!({
+            "id": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "type": {"type": "string", "enum": NODE_TYPES},
+            "config": {"type": "object"},
+            "meta": {"type": "object"},
+            "outputIds": output_ids(),
+        }),
+        &["type"],
+    );
+    let template = json!({"type": "string"});
+    let configs = [
+        json!({
+            "replyIdPath": {"type": "string", "default": "data.replyId"},
+            "responseCodeTemplate": template,
+            "bodyTemplate": template,
+            "bodyTemplateType": {"type": "string", "enum": ["string", "path"], "default": "string"},
+            "headerInfo": {"type": "array", "items": object(
+                json!({"keyTemplate": template, "valueTemplate": template}), &["keyTemplate", "valueTemplate"])},
+            "isWebsocketMessage": {"type": "boolean", "default": false},
+            "encodingTemplate": template,
+        }),
+        json!({
+            "url": {"type": "string", "format": "uri"},
+            "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+            "timeoutSeconds": {"type": "integer", "minimum": 1, "maximum": HttpForwardConfig::TIMEOUT_SECONDS_MAX,
+                "default": HttpForwardConfig::TIMEOUT_SECONDS_DEFAULT},
+            "retry": object(json!({
+                "attempts": {"type": "integer", "minimum": 1, "maximum": Retry::ATTEMPTS_MAX},
+                "backoffSeconds": {"type": "number", "minimum": Retry::BACKOFF_SECONDS_MIN,
+                    "maximum": Retry::BACKOFF_SECONDS_MAX, "default": 1},
+            }), &[]),
+            "secret": secret(),
+        }),
+        json!({
+            "ackTimeoutSeconds": {"type": "integer", "minimum": 1, "maximum": WorkerConfig::ACK_TIMEOUT_SECONDS_MAX,
+                "default": 30},
+            "maxInFlight": {"type": "integer", "minimum": 1, "maximum": WorkerConfig::MAX_IN_FLIGHT_MAX,
+                "default": 1000},
+        }),
+        json!({"subject": template, "stream": template}),
+    ];
+    let choices: Vec<Value> = NODE_TYPES
+        .iter()
+        .zip(configs)
+        .map(|(kind, config)| json!({"properties": {"type": {"const": kind}, "config": object(config, &[])}}))
+        .collect();
+    if let Some(object) = node.as_object_mut() {
+        object.insert("oneOf".to_owned(), Value::Array(choices));
+    }
+    node
+}
+
+fn output_ids() -> Value {
+    json!({"type": "array", "items": {"oneOf": [
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "string"},
+    ]}, "description": "A list of node ids for each output; a flat list is that of one output"})
+}
+
+fn secret() -> Value {
+    json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+        "description": "Shown as ***; a PATCH with *** keeps it"})
+}
+
+fn signature() -> Value {
+    object(
+        json!({
+            "scheme": {"type": "string", "enum": ["standard-webhooks", "github", "stripe", "slack", "shopify",
+                "twilio", "meta", "fitbit", "hmac"]},
+            "secret": secret(),
+            "header": {"type": "string", "description": "hmac only, and required there"},
+            "algorithm": {"type": "string", "enum": ["sha1", "sha256", "sha512"], "default": "sha256"},
+            "encoding": {"type": "string", "enum": ["hex", "base64"], "default": "hex"},
+            "prefix": {"type": "string", "default": ""},
+        }),
+        &["scheme", "secret"],
+    )
+}
+
+fn reply() -> Value {
+    object(
+        json!({
+            "replyId": {"type": "string", "description": "May be left out: the path names it"},
+            "responseCode": {"type": "integer"},
+            "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+            "body": {"description": "A string, or any JSON, which goes out byte for byte"},
+            "encoding": {"type": "string", "enum": ["utf8", "base64", "hex", "binary"], "default": "utf8"},
+            "close": object(json!({"code": {"type": "integer"}, "reason": {"type": "string"}}), &[]),
+        }),
+        &[],
+    )
+}
+
+fn list(item: &str) -> Value {
+    let mut properties = json!({
+        "items": {"type": "array", "items": {"$ref": format!("#/components/schemas/{item}")}},
+        "count": {"type": "integer"},
+        "totalCount": {"type": "integer", "description": "After the filter"},
+        "perPage": {"type": "integer"},
+        "page": {"type": "integer"},
+        "sortField": {"type": "string"},
+        "sortDirection": {"type": "string"},
+        "filterField": {"type": "string"},
+        "filter": {"type": "string"},
+    });
+    if let Some(object) = properties.as_object_mut()
+        && item != "Application"
+    {
+        object.insert("applicationId".to_owned(), id());
+    }
+    object(properties, &["items", "count", "totalCount", "perPage", "page"])
+}

@@ -1,0 +1,72 @@
+//! What stands beside the resources: health, metrics, the document, replies, and what this version does not have.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::json;
+
+use super::error::{ApiError, Kind};
+use super::openapi;
+use super::routes::{Call, Outcome};
+use crate::base::json::{self as strict, Raw};
+
+/// Content type of the exposition format that Prometheus scrapes.
+const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Deepest nesting of a reply: what the outside form takes everywhere.
+const REPLY_DEPTH_MAX: usize = 128;
+
+pub(super) async fn index(_call: Call) -> Outcome {
+    Ok("Tidegate\n\n\
+        The REST API is on this listener: send `Authorization: Bearer <access token>`.\n\
+        /openapi.json describes it; /healthz, /readyz and /metrics tell how the process is.\n"
+        .into_response())
+}
+
+pub(super) async fn healthz(_call: Call) -> Outcome {
+    Ok("ok\n".into_response())
+}
+
+pub(super) async fn readyz(call: Call) -> Outcome {
+    Ok(if call.state.engine.ready() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    })
+}
+
+pub(super) async fn metrics(call: Call) -> Outcome {
+    Ok(([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], call.state.engine.metrics()).into_response())
+}
+
+pub(super) async fn document(_call: Call) -> Outcome {
+    Ok(Json(openapi::document()).into_response())
+}
+
+/// A path that is specified and that this version does not have.
+pub(super) async fn absent(call: Call) -> Outcome {
+    let path = call
+        .uri
+        .path()
+        .rsplit('/')
+        .find(|part| ["requests", "stats", "deadLetters", "replay"].contains(part));
+    let what = match path {
+        Some("requests") => "the last requests of a webhook are not recorded",
+        Some("stats") => "the series of the charts are not recorded",
+        _ => "dead letters are not kept",
+    };
+    Err(ApiError::new(Kind::NotFound, format!("this version does not have this path: {what}")))
+}
+
+pub(super) async fn reply(mut call: Call) -> Outcome {
+    let body = call.bytes().await?;
+    let is_object =
+        strict::validate(&body, REPLY_DEPTH_MAX) && Raw::trusted(&body).kind() == strict::Kind::Object;
+    if !is_object {
+        return Err(ApiError::validation("the body must be a JSON object"));
+    }
+    let reply_id = call.parameter("replyId").to_owned();
+    match call.state.engine.reply(reply_id, body).await {
+        Ok(accepted) => Ok(Json(json!({"success": true, "accepted": accepted})).into_response()),
+        Err((status, message)) => Err(ApiError::from_engine(status, message)),
+    }
+}
