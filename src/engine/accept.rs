@@ -19,6 +19,7 @@ use super::fd;
 use super::listen::Listener;
 use super::ready::Ready;
 use super::stream::Stream;
+use crate::metrics::{Event, Outcome};
 
 /// Connections that are accepted before others get a turn.
 const ACCEPT_BATCH: usize = 64;
@@ -44,7 +45,7 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, nonblocking: bool
                 Ok((stream, peer)) => admit(&core, stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if is_exhausted(&error) => {
-                    core.metrics.accept_exhausted();
+                    core.metrics.event(Event::AcceptError);
                     if exhausted_since_last_log == 0 {
                         tracing::error!(%error, "no connection can be accepted for now: raise the limit of open files (ulimit -n)");
                     }
@@ -88,7 +89,8 @@ fn accept_one(listener: &Listener, flags: SocketFlags) -> io::Result<(Stream, Op
 fn admit(core: &Rc<Core>, stream: Stream, peer: Option<IpAddr>) {
     if core.shared.connections.fetch_add(1, Ordering::Relaxed) >= core.rules.connections {
         core.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        core.metrics.connection_refused();
+        core.metrics.count(Outcome::Overloaded);
+        core.metrics.status(503);
         // It either fits into the fresh socket's buffer or the peer is gone.
         let _ = fd::send(&stream, TOO_MANY);
         fd::shutdown_write(&stream);
@@ -118,7 +120,7 @@ impl<F: Future<Output = ()>> Future for Caught<F> {
         let future = this.future;
         // What the connection shares with others are cells that are consistent between any two calls.
         std::panic::catch_unwind(AssertUnwindSafe(|| future.poll(context))).unwrap_or_else(|_| {
-            this.core.metrics.connection_panicked();
+            this.core.metrics.event(Event::Panic);
             tracing::error!("a connection's task panicked and was ended; the others go on");
             Poll::Ready(())
         })

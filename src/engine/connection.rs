@@ -23,6 +23,8 @@ use super::watch::Watch;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
 use crate::http::{self, Awaiting};
+use crate::ingress::respond::Answer;
+use crate::metrics::{ConnectionKind, Outcome};
 use crate::registry::Hook;
 
 /// An idle connection is closed after 75 s (section 4).
@@ -101,14 +103,14 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.core.remove_connection(self.key);
         self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        self.core.metrics.connection_closed();
+        self.core.metrics.connection_closed(ConnectionKind::Http);
     }
 }
 
 /// Serves one connection to its end. The caller has counted it in `core.shared.connections`.
 pub(super) async fn serve(core: Rc<Core>, stream: Stream, peer: Option<IpAddr>, tap: Option<Tap>) {
     let (key, watch) = core.add_connection(core.now().nanos + IDLE_NANOS);
-    core.metrics.connection_opened();
+    core.metrics.connection_opened(ConnectionKind::Http);
     let _counted = Counted { core: Rc::clone(&core), key };
     let connection = Connection {
         http: http::Connection::new(http::Limits::default()),
@@ -132,12 +134,12 @@ impl Connection {
                 Received::Some => {}
                 Received::End => break,
                 Received::Expired => {
-                    self.refuse(408, "Request took too long to arrive");
+                    self.refuse(&Answer::Refused(Outcome::SlowRequest, 408, "The request took too long to arrive"));
                     self.close(true).await;
                     break;
                 }
                 Received::NoMemory => {
-                    self.refuse(503, "Too many bodies at once, try again");
+                    self.refuse(&Answer::Busy("Too many large bodies at once, try again"));
                     self.close(true).await;
                     break;
                 }

@@ -13,7 +13,7 @@ use crate::base::clock::{Clock, Now};
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::{TimerId, Wheel};
 use crate::http::encode::DateField;
-use crate::metrics::CoreMetrics;
+use crate::metrics::{CoreMetrics, Event};
 use crate::registry::Registry;
 use crate::reply::Reply;
 
@@ -168,8 +168,8 @@ impl Core {
     /// Counts what became of a reply.
     pub(super) fn count_reply(&self, outcome: &Outcome) {
         match outcome {
-            Outcome::Accepted => self.metrics.reply_accepted(),
-            Outcome::NotWaiting | Outcome::Refused(_) => self.metrics.reply_refused(),
+            Outcome::Accepted => self.metrics.event(Event::ReplyAccepted),
+            Outcome::NotWaiting | Outcome::Refused(_) => self.metrics.event(Event::ReplyRefused),
         }
     }
 
@@ -186,7 +186,7 @@ impl Core {
                 Timer::Connection(key) => self.connection_timer(key, now),
                 Timer::Reply(key) => {
                     if self.pending.time_out(key) {
-                        self.metrics.reply_timed_out();
+                        self.metrics.event(Event::ReplyTimeout);
                     }
                 }
             }

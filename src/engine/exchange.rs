@@ -11,6 +11,7 @@ use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
 use crate::deliver::{self, Effect};
 use crate::http::{self, Step};
+use crate::metrics::{Event, Outcome};
 use crate::ingress::request::{self, AtHead, Door};
 use crate::ingress::respond::{self, Answer, Frame};
 use crate::registry::Hook;
@@ -138,15 +139,16 @@ impl Connection {
                     return Next::Close { linger: true };
                 }
                 Step::Refused(refusal) => {
-                    core.metrics.malformed(refusal.name());
-                    refuse_into(&core, &mut active.out, refusal.status(), refusal.message(), now);
+                    let answer = Answer::Refused(refused_as(refusal), refusal.status(), refusal.message());
+                    refuse_into(&core, &mut active.out, &answer, now);
                     return Next::Close { linger: true };
                 }
                 Step::Paused => return Next::Read,
                 Step::Request => {
                     let kept = ongoing.hook.take();
                     let Some(hook) = at_hand.take().or(kept.as_ref()) else {
-                        refuse_into(&core, &mut active.out, 500, "The request lost its webhook", now);
+                        let answer = Answer::Refused(Outcome::Failed, 500, "The request lost its webhook");
+                        refuse_into(&core, &mut active.out, &answer, now);
                         return Next::Close { linger: true };
                     };
                     let request = http.request(&active.buffer);
@@ -195,11 +197,11 @@ impl Connection {
     }
 
     /// Writes a refusal that has no request to belong to.
-    pub(super) fn refuse(&mut self, status: u16, reason: &str) {
+    pub(super) fn refuse(&mut self, answer: &Answer<'_>) {
         let now = self.core.now();
         let core = Rc::clone(&self.core);
         let active = self.active.get_or_insert_with(|| core.take_active());
-        refuse_into(&core, &mut active.out, status, reason, now);
+        refuse_into(&core, &mut active.out, answer, now);
     }
 }
 
@@ -272,7 +274,7 @@ fn trigger_flows(
     let mut effects = Vec::new();
     for plan in &hook.flows {
         let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
-        core.metrics.triggered();
+        core.metrics.event(Event::Trigger);
         if let Some(tap) = from.tap {
             let mut bytes = Vec::with_capacity(payload.len());
             payload.write(&mut bytes);
@@ -292,8 +294,8 @@ pub(super) fn perform(core: &Rc<Core>, effects: Vec<Effect>) {
     for effect in effects {
         match effect {
             Effect::Reply { reply_id, reply } => core.reply(&reply_id, reply, None),
-            Effect::Misfit => core.metrics.node_error(),
-            Effect::Worker { .. } => core.metrics.node_error(),
+            Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
+            Effect::Worker { .. } => core.metrics.event(Event::ReplyNodeError),
         }
     }
 }
@@ -301,7 +303,15 @@ pub(super) fn perform(core: &Rc<Core>, effects: Vec<Effect>) {
 fn refusal(refused: &BodyRefused) -> Answer<'static> {
     match refused {
         BodyRefused::TooLarge => Answer::TooLarge,
-        other => Answer::Refused(other.status(), other.message()),
+        other => Answer::Coding(other.status(), other.message()),
+    }
+}
+
+/// What a broken rule counts as.
+fn refused_as(refusal: http::Refusal) -> Outcome {
+    match refusal.status() {
+        414 | 431 => Outcome::HeadTooLarge,
+        _ => Outcome::Malformed,
     }
 }
 
@@ -325,7 +335,8 @@ fn write_answer(
 ) {
     let mut date = core.date.borrow_mut();
     respond::answer(out, answer, &frame(core, request, date.line(now.unix_millis), keep_alive));
-    core.metrics.answered(answer.status(), now);
+    core.metrics.count(answer.outcome());
+    core.metrics.status(answer.status());
 }
 
 #[allow(clippy::too_many_arguments, reason = "a response is made of all of these")]
@@ -342,13 +353,14 @@ fn write_reply(
         Ok(reply) => {
             let mut date = core.date.borrow_mut();
             respond::reply(out, &reply, &frame(core, request, date.line(now.unix_millis), keep_alive));
-            core.metrics.answered(reply.status, now);
+            core.metrics.count(Outcome::Ok);
+            core.metrics.status(reply.status);
         }
         Err(_) => write_answer(core, out, request, &Answer::BadReply("The workflow's reply is too large"), keep_alive, now),
     }
 }
 
-fn refuse_into(core: &Core, out: &mut Vec<u8>, status: u16, reason: &str, now: Now) {
+fn refuse_into(core: &Core, out: &mut Vec<u8>, answer: &Answer<'_>, now: Now) {
     let mut date = core.date.borrow_mut();
     let frame = Frame {
         date: date.line(now.unix_millis),
@@ -357,6 +369,7 @@ fn refuse_into(core: &Core, out: &mut Vec<u8>, status: u16, reason: &str, now: N
         head_only: false,
         cors: core.rules.cors,
     };
-    respond::answer(out, &Answer::Refused(status, reason), &frame);
-    core.metrics.answered(status, now);
+    respond::answer(out, answer, &frame);
+    core.metrics.count(answer.outcome());
+    core.metrics.status(answer.status());
 }

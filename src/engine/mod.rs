@@ -127,6 +127,7 @@ impl Engine {
         let cpus = allowed_cpus();
         let mut threads = Vec::new();
         for (index, (listener, receiver)) in listeners.into_iter().zip(receivers).enumerate() {
+            let Some(core_metrics) = metrics.core(index) else { break };
             let plan = Plan {
                 index,
                 chosen,
@@ -134,7 +135,7 @@ impl Engine {
                 clock,
                 rules: Arc::clone(&rules),
                 registry: Arc::clone(registry),
-                metrics: metrics.core(index),
+                metrics: Arc::clone(core_metrics),
                 seal: Arc::clone(&seal),
                 shared: Arc::clone(&shared),
                 mailboxes: mailboxes.clone(),

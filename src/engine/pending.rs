@@ -10,7 +10,7 @@ use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 
 use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
-use crate::base::text::{base64_decode, base64_url_into};
+use crate::base::text::{base64_decode, base64url_into};
 use crate::base::wheel::TimerId;
 use crate::reply::Reply;
 
@@ -56,7 +56,7 @@ impl Seal {
         let mut text = Vec::with_capacity(REPLY_ID_LENGTH);
         crate::base::text::hex_into(&mut text, place.webhook.as_bytes());
         text.push(b'.');
-        base64_url_into(&mut text, &block);
+        base64url_into(&mut text, &block);
         String::from_utf8(text).unwrap_or_default()
     }
 

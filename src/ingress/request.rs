@@ -65,11 +65,11 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
 
     // 4. Enabled.
     if !hook.enabled {
-        return refuse(if hook.is_websocket { Answer::NotFound } else { Answer::Success(200) });
+        return refuse(if hook.is_websocket { Answer::NotFound } else { Answer::Disabled });
     }
     match (hook.is_websocket, request.upgrade_websocket()) {
         (true, false) => return refuse(Answer::UpgradeRequired),
-        (false, true) => return AtHead::Close(Answer::Refused(400, "This webhook takes HTTP requests only"), Some(hook)),
+        (false, true) => return AtHead::Close(Answer::UpgradeRefused("This webhook takes HTTP requests only"), Some(hook)),
         _ => {}
     }
 

@@ -2,6 +2,7 @@
 
 use crate::base::json::escape_into;
 use crate::http::encode::{self, content_length, end_of_head, field, has_body, status_line};
+use crate::metrics::Outcome;
 use crate::reply::HttpReply;
 
 /// What every response of one request has in common.
@@ -24,6 +25,8 @@ pub struct Frame<'a> {
 pub enum Answer<'a> {
     /// `{"success":true}` with the webhook's status.
     Success(u16),
+    /// `{"success":true}` although the webhook is switched off.
+    Disabled,
     /// The listener lives: `GET /healthz`.
     Healthy,
     /// No webhook has this path.
@@ -48,10 +51,18 @@ pub enum Answer<'a> {
     ReplyTimeout,
     /// The reply could not be sent to the caller; the reason.
     BadReply(&'static str),
-    /// Any other refusal: status and reason.
-    Refused(u16, &'a str),
-    /// A body of another type, as the verification schemes want it.
+    /// An upgrade on a webhook that takes none, or one that breaks RFC 6455.
+    UpgradeRefused(&'a str),
+    /// The body's content coding is unknown or broken: 415 or 400.
+    Coding(u16, &'a str),
+    /// A verification or a signature failed.
+    Unverified(u16, &'a str),
+    /// A verification request of a provider, answered without a trigger.
+    Challenge { status: u16, content_type: &'static str, body: &'a [u8] },
+    /// The webhook's answer in the form that its provider wants.
     Plain { status: u16, content_type: &'static str, body: &'a [u8] },
+    /// Any other refusal: what it counts as, status and reason.
+    Refused(Outcome, u16, &'a str),
 }
 
 /// What webhooks take, for `Allow` and CORS.
@@ -70,8 +81,14 @@ impl Answer<'_> {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Answer::Success(status) | Answer::Refused(status, _) | Answer::Plain { status, .. } => *status,
-            Answer::Healthy => 200,
+            Answer::Success(status)
+            | Answer::Refused(_, status, _)
+            | Answer::Coding(status, _)
+            | Answer::Unverified(status, _)
+            | Answer::Challenge { status, .. }
+            | Answer::Plain { status, .. } => *status,
+            Answer::UpgradeRefused(_) => 400,
+            Answer::Healthy | Answer::Disabled => 200,
             Answer::NotFound => 404,
             Answer::MethodNotAllowed => 405,
             Answer::Preflight(_) => 204,
@@ -85,11 +102,39 @@ impl Answer<'_> {
         }
     }
 
+    /// What it counts as.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Answer::Success(_) => Outcome::Ok,
+            Answer::Disabled => Outcome::Disabled,
+            Answer::Healthy => Outcome::Health,
+            Answer::NotFound => Outcome::NotFound,
+            Answer::MethodNotAllowed => Outcome::Method,
+            Answer::Preflight(_) => Outcome::Preflight,
+            Answer::OverRate(_) => Outcome::ThrottledRate,
+            Answer::Unauthorized => Outcome::Unauthorized,
+            Answer::TooLarge => Outcome::TooLarge,
+            Answer::OverConcurrency => Outcome::ThrottledConcurrency,
+            Answer::UpgradeRequired | Answer::UpgradeRefused(_) => Outcome::Upgrade,
+            Answer::Busy(_) => Outcome::Overloaded,
+            Answer::ReplyTimeout => Outcome::Timeout,
+            Answer::BadReply(_) => Outcome::BadReply,
+            Answer::Unverified(..) => Outcome::Verification,
+            Answer::Coding(..) => Outcome::Coding,
+            Answer::Refused(outcome, ..) => *outcome,
+            Answer::Challenge { status: 200..300, .. } => Outcome::Challenge,
+            Answer::Challenge { .. } => Outcome::Verification,
+            Answer::Plain { .. } => Outcome::Ok,
+        }
+    }
+
     /// Why it is a refusal, in words for the caller and for who looks at a webhook's last requests.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         match self {
-            Answer::Success(_) | Answer::Healthy | Answer::Preflight(_) | Answer::Plain { .. } => None,
+            Answer::Success(_) | Answer::Disabled | Answer::Healthy | Answer::Preflight(_) => None,
+            Answer::Challenge { .. } | Answer::Plain { .. } => None,
             Answer::NotFound => Some("Webhook not found"),
             Answer::MethodNotAllowed => Some("Method not allowed"),
             Answer::OverRate(_) => Some("Over rate limit, request throttled"),
@@ -99,7 +144,10 @@ impl Answer<'_> {
             Answer::UpgradeRequired => Some("This webhook takes WebSocket connections only"),
             Answer::ReplyTimeout => Some("Time out waiting for workflow reply"),
             Answer::Busy(reason) | Answer::BadReply(reason) => Some(reason),
-            Answer::Refused(_, reason) => Some(reason),
+            Answer::UpgradeRefused(reason)
+            | Answer::Coding(_, reason)
+            | Answer::Unverified(_, reason)
+            | Answer::Refused(_, _, reason) => Some(reason),
         }
     }
 }
@@ -131,7 +179,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         _ => {}
     }
     match answer {
-        Answer::Plain { content_type, body, .. } => {
+        Answer::Plain { content_type, body, .. } | Answer::Challenge { content_type, body, .. } => {
             reply_guards(out);
             body_with_type(out, status, content_type.as_bytes(), body, frame);
         }

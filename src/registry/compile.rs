@@ -99,25 +99,22 @@ fn rate(defaults: &Defaults, webhook: &Webhook, before: Option<&Hook>, now: Now)
 
 /// Credentials are templates over the globals, rendered now and not when a request comes (section 8).
 fn basic(application: &ApplicationPart, webhook: &Webhook) -> Option<Basic> {
-    let username = credential(application, &webhook.basic_auth_username);
-    let password = credential(application, &webhook.basic_auth_password);
-    Basic::compile(username, password)
+    let username = render(application, &webhook.basic_auth_username);
+    let password = render(application, &webhook.basic_auth_password);
+    let field = |rendered: &'_ Option<String>| rendered.as_deref().map_or(Field::Blank, Field::Rendered);
+    Basic::compile(field(&username), field(&password))
 }
 
-fn credential(application: &ApplicationPart, source: &str) -> Field {
+/// A template over the globals; none where it is blank. One that does not compile (it was checked when it was saved)
+/// renders empty, which refuses everything.
+fn render(application: &ApplicationPart, source: &str) -> Option<String> {
     if source.is_empty() {
-        return Field::Blank;
+        return None;
     }
-    Field::Rendered(render(application, source))
-}
-
-/// A template over the globals; one that does not compile (it was checked when it was saved) renders empty, which
-/// refuses everything.
-fn render(application: &ApplicationPart, source: &str) -> String {
-    let Ok(template) = Template::compile(source) else { return String::new() };
+    let Ok(template) = Template::compile(source) else { return Some(String::new()) };
     let mut text = Vec::new();
     template.render(&GlobalsRoot::new(&application.globals), Escape::None, &mut text);
-    String::from_utf8(text).unwrap_or_default()
+    Some(String::from_utf8(text).unwrap_or_default())
 }
 
 /// The flow as this webhook triggers it; none where no trigger of it is on the webhook.

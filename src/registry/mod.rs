@@ -10,55 +10,26 @@ mod hook;
 
 use std::sync::Arc;
 
-use papaya::{Guard, HashMap, LocalGuard};
+use std::collections::hash_map::Entry;
 
+use papaya::{Guard, LocalGuard};
+
+use self::compile::ApplicationPart;
 use crate::base::clock::Now;
 use crate::base::id::{Id, Token};
-use crate::model::{Application, Flow, Webhook};
+use crate::model::Flow;
+use crate::store::{Source, StoreError};
+
+type HashMap<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
+type SharedMap<K, V> = papaya::HashMap<K, V, ahash::RandomState>;
 
 pub use compile::{Defaults, check_application, check_flow, check_webhook};
 pub use hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
 
-/// Where the model is read from when a hook is compiled.
-pub trait Source {
-    /// Why the model could not be read.
-    type Error;
-
-    /// One webhook.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    fn webhook(&self, id: Id) -> Result<Option<Webhook>, Self::Error>;
-
-    /// One application.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    fn application(&self, id: Id) -> Result<Option<Application>, Self::Error>;
-
-    /// The flows that have a trigger on the webhook, enabled or not.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    fn flows_of_webhook(&self, id: Id) -> Result<Vec<Flow>, Self::Error>;
-
-    /// Every webhook there is, once each.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), Self::Error>;
-
-    /// Whether any flow exists at all: a start without flows need not ask for each webhook.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    fn has_flows(&self) -> Result<bool, Self::Error>;
-}
-
 /// All the hooks, by token and by id.
 pub struct Registry {
-    by_token: HashMap<Token, Arc<Hook>, ahash::RandomState>,
-    by_id: HashMap<Id, Arc<Hook>, ahash::RandomState>,
+    by_token: SharedMap<Token, Arc<Hook>>,
+    by_id: SharedMap<Id, Arc<Hook>>,
     defaults: Defaults,
 }
 
@@ -73,8 +44,8 @@ impl Registry {
     #[must_use]
     pub fn new(defaults: Defaults) -> Registry {
         Registry {
-            by_token: HashMap::with_hasher(ahash::RandomState::new()),
-            by_id: HashMap::with_hasher(ahash::RandomState::new()),
+            by_token: SharedMap::with_hasher(ahash::RandomState::new()),
+            by_id: SharedMap::with_hasher(ahash::RandomState::new()),
             defaults,
         }
     }
@@ -107,37 +78,25 @@ impl Registry {
     ///
     /// # Errors
     /// If the model cannot be read.
-    pub fn load<S: Source>(&self, source: &S, now: Now) -> Result<(), S::Error> {
-        let has_flows = source.has_flows()?;
-        let mut applications: std::collections::HashMap<Id, Arc<compile::ApplicationPart>, ahash::RandomState> =
-            std::collections::HashMap::default();
-        let mut failed = None;
-        source.for_each_webhook(&mut |webhook| {
-            if failed.is_some() {
-                return;
-            }
-            let part = match applications.get(&webhook.application_id) {
-                Some(part) => Arc::clone(part),
-                None => match source.application(webhook.application_id) {
-                    Ok(Some(application)) => {
-                        let part = Arc::new(compile::ApplicationPart::new(&application));
-                        applications.insert(webhook.application_id, Arc::clone(&part));
-                        part
-                    }
-                    Ok(None) => return,
-                    Err(error) => {
-                        failed = Some(error);
-                        return;
-                    }
-                },
-            };
-            let flows = if has_flows { source.flows_of_webhook(webhook.id) } else { Ok(Vec::new()) };
-            match flows {
-                Ok(flows) => self.publish(Arc::new(compile::hook(&self.defaults, &part, &webhook, &flows, None, now))),
-                Err(error) => failed = Some(error),
+    pub fn load(&self, source: &dyn Source, now: Now) -> Result<(), StoreError> {
+        let mut parts: HashMap<Id, ApplicationPart> = HashMap::default();
+        source.for_each_application(&mut |application| {
+            parts.insert(application.id, ApplicationPart::new(&application));
+        })?;
+        let mut flows: HashMap<Id, Vec<Flow>> = HashMap::default();
+        source.for_each_flow(&mut |flow| {
+            let mut keys: Vec<Id> = flow.triggers.iter().map(|trigger| trigger.key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                flows.entry(key).or_default().push(flow.clone());
             }
         })?;
-        failed.map_or(Ok(()), Err)
+        source.for_each_webhook(&mut |webhook| {
+            let Some(part) = parts.get(&webhook.application_id) else { return };
+            let flows = flows.get(&webhook.id).map_or(&[][..], Vec::as_slice);
+            self.publish(Arc::new(compile::hook(&self.defaults, part, &webhook, flows, None, now)));
+        })
     }
 
     /// Compiles the named webhooks anew and publishes them; those that are gone from the model go from here. When
@@ -145,29 +104,26 @@ impl Registry {
     ///
     /// # Errors
     /// If the model cannot be read; the hooks that were not yet compiled stay as they were.
-    pub fn refresh<S: Source>(&self, source: &S, webhooks: &[Id], now: Now) -> Result<(), S::Error> {
-        let mut parts: Vec<(Id, Arc<compile::ApplicationPart>)> = Vec::new();
+    pub fn refresh(&self, source: &dyn Source, webhooks: &[Id], now: Now) -> Result<(), StoreError> {
+        let mut parts: HashMap<Id, ApplicationPart> = HashMap::default();
         for &id in webhooks {
             let before = self.by_id(id);
-            let Some(webhook) = source.webhook(id)? else {
+            let Some(webhook) = source.webhook(&id)? else {
                 self.withdraw(id);
                 continue;
             };
-            let known = parts.iter().find(|(application, _)| *application == webhook.application_id);
-            let part = match known {
-                Some((_, part)) => Arc::clone(part),
-                None => {
-                    let Some(application) = source.application(webhook.application_id)? else {
+            let part = match parts.entry(webhook.application_id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => match source.application(&webhook.application_id)? {
+                    Some(application) => unknown.insert(ApplicationPart::new(&application)),
+                    None => {
                         self.withdraw(id);
                         continue;
-                    };
-                    let part = Arc::new(compile::ApplicationPart::new(&application));
-                    parts.push((webhook.application_id, Arc::clone(&part)));
-                    part
-                }
+                    }
+                },
             };
-            let flows = source.flows_of_webhook(id)?;
-            self.publish(Arc::new(compile::hook(&self.defaults, &part, &webhook, &flows, before.as_deref(), now)));
+            let flows = source.flows_of_webhook(&id)?;
+            self.publish(Arc::new(compile::hook(&self.defaults, part, &webhook, &flows, before.as_deref(), now)));
         }
         Ok(())
     }
