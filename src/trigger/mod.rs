@@ -1,1 +1,187 @@
-//! To come.
+//! Floor 3: what is the payload? Turns a request, or what happens on a WebSocket, into the JSON that a flow is
+//! triggered with (section 5 of the specification).
+//!
+//! A payload is written once as text and never as a tree. Its front, the [`Event`], is the same for all flows of the
+//! webhook; its [`Tail`] is the same for all events of one flow and written when the model changes. A [`Payload`] is
+//! the two together.
+//!
+//! ```text
+//! {"time":"…","data":{…},│"applicationId":…,"globals":│{"key":…}│}
+//!  Event, of one request │ Tail, of one flow          │ shared by the flows of an application
+//! ```
+//!
+//! **Invariant**: a payload is valid JSON whatever came in. Text is escaped here, and JSON is spliced in only after it
+//! was validated.
+//!
+//! Not here: who may send (`verify/`), who listens (`registry/`), how long a body may be on the wire (`http/`). The
+//! limit is applied here only to what a `Content-Encoding` unfolds into.
+
+mod body;
+mod coding;
+mod event;
+mod headers;
+mod members;
+mod multipart;
+mod query;
+mod socket;
+
+use std::fmt;
+use std::net::IpAddr;
+
+pub use body::JSON_DEPTH_MAX;
+pub use coding::{ACCEPTED_CODINGS, undo_codings};
+pub use event::{Event, Payload, Tail};
+pub use multipart::PARTS_MAX;
+pub use socket::{UpgradeData, WsEvent, websocket_event};
+
+use crate::base::clock::Now;
+use crate::base::json;
+use crate::model::CastBuffersAs;
+use event::Draft;
+use headers::Visibility;
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An address; one of IPv4 in IPv6's clothes is shown as IPv4.
+    Ip(IpAddr),
+    /// A Unix socket, which has none.
+    Local,
+}
+
+/// What of a request goes into `data`.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpData<'a, F> {
+    /// As it was sent: `POST`.
+    pub method: &'a [u8],
+    /// What follows the token, without the query; `""` is shown as `/`.
+    pub path: &'a [u8],
+    /// What follows the `?`.
+    pub query: Option<&'a [u8]>,
+    /// Names as sent and trimmed values, in order.
+    pub fields: F,
+    /// The whole body, as it came.
+    pub body: &'a [u8],
+    /// Where the connection comes from.
+    pub peer: Peer,
+    /// Whether the peer may say in `x-forwarded-for` whom it speaks for.
+    pub peer_is_trusted: bool,
+    /// Whether `authorization` stays out: the webhook has basic authentication.
+    pub hide_authorization: bool,
+    /// How bytes that are not text are shown.
+    pub cast: CastBuffersAs,
+    /// Whether a file of a form is shown with its name and type.
+    pub annotate_multipart: bool,
+    /// Bytes that a body may have after its `Content-Encoding` is undone.
+    pub payload_limit: usize,
+    /// `replyId`, where a reply can be used.
+    pub reply_id: Option<&'a str>,
+}
+
+/// Why there is no payload for a request: its `Content-Encoding` cannot be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyRefused {
+    /// A coding other than gzip, deflate, br and identity, or more than two.
+    UnsupportedCoding,
+    /// More bytes than the limit come out.
+    TooLarge,
+    /// The body is not what its coding says, or ends early.
+    BadCoding,
+}
+
+impl BodyRefused {
+    /// The status that the caller gets.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            BodyRefused::UnsupportedCoding => 415,
+            BodyRefused::TooLarge => 413,
+            BodyRefused::BadCoding => 400,
+        }
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            BodyRefused::UnsupportedCoding => "Content-Encoding must be gzip, deflate or br",
+            BodyRefused::TooLarge => "Content too large",
+            BodyRefused::BadCoding => "Content does not match its Content-Encoding",
+        }
+    }
+}
+
+impl fmt::Display for BodyRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for BodyRefused {}
+
+/// Bytes of a payload beside its body that room is made for at once; most requests of devices have fewer.
+const ENVELOPE_BYTES: usize = 1024;
+
+/// Builds the event of an HTTP request. `scratch` is a buffer to build it in: what it holds is lost, and its storage is
+/// kept for the next event unless this one is large.
+///
+/// # Errors
+/// If the body's `Content-Encoding` cannot be undone.
+pub fn http_event<'a, F>(
+    scratch: &mut Vec<u8>,
+    now: Now,
+    data: &HttpData<'a, F>,
+) -> Result<Event, BodyRefused>
+where
+    F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+{
+    let is_get = data.method == b"GET";
+    let body = if is_get { std::borrow::Cow::Borrowed(&[][..]) } else { undo_codings(data)? };
+    let mut draft = Draft::begin(scratch, now, body.len() + ENVELOPE_BYTES);
+    let out = draft.out();
+    out.extend_from_slice(b"\"method\":");
+    let method = out.len();
+    json::escape_bytes_latin1_into(out, data.method);
+    out[method..].make_ascii_lowercase();
+    out.push(b',');
+    let visibility = Visibility {
+        peer: data.peer,
+        peer_is_trusted: data.peer_is_trusted,
+        hide_authorization: data.hide_authorization,
+    };
+    write_request(out, data.path, data.query, data.fields.clone(), &visibility);
+    out.extend_from_slice(b",\"body\":");
+    let body_start = out.len();
+    let content_type = headers::first(data.fields.clone(), b"content-type").unwrap_or_default();
+    body::write(out, &body, content_type, data.cast, data.annotate_multipart);
+    let body_end = out.len();
+    if let Some(reply_id) = data.reply_id {
+        out.extend_from_slice(b",\"replyId\":");
+        json::escape_into(out, reply_id);
+    }
+    Ok(draft.finish(body_start..body_end))
+}
+
+/// Writes `"path":…,"headers":…,"query":…`, which all kinds of events share.
+fn write_request<'a, F>(
+    out: &mut Vec<u8>,
+    path: &[u8],
+    query: Option<&[u8]>,
+    fields: F,
+    visibility: &Visibility,
+) where
+    F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+{
+    out.extend_from_slice(b"\"path\":\"");
+    if path.first() != Some(&b'/') {
+        out.push(b'/');
+    }
+    json::escape_latin1_fragment_into(out, path);
+    out.extend_from_slice(b"\",\"headers\":");
+    headers::write(out, fields, visibility);
+    out.extend_from_slice(b",\"query\":");
+    query::write(out, query.unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests;

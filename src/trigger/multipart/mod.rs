@@ -1,0 +1,188 @@
+//! `multipart/form-data` bodies (RFC 7578, RFC 2046): one pass over a body that is whole, nothing copied but names.
+//!
+//! All or nothing: a body that breaks a rule, ends early or goes over a bound is no form, and nothing is written.
+
+mod disposition;
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+
+use self::disposition::{Disposition, boundary};
+use super::body::{write_cast, write_text};
+use super::members::Members;
+use crate::base::json;
+use crate::model::CastBuffersAs;
+
+/// Parts that a form may have; what has more is left unparsed. As many as Django takes by default
+/// (`DATA_UPLOAD_MAX_NUMBER_FIELDS`).
+pub const PARTS_MAX: usize = 1000;
+/// Bytes of a part's header fields: as many as a target may have (section 4 of the specification).
+const PART_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// The type of a file that says none (RFC 7578, section 4.4, leaves it open; this is what Node's parsers say).
+const FILE_TYPE: &[u8] = b"application/octet-stream";
+/// The transfer encoding of a part that says none (RFC 2045, section 6.1).
+const ENCODING: &[u8] = b"7bit";
+
+/// What a part says of itself, and its content.
+enum Part<'a> {
+    Text(&'a [u8]),
+    File { filename: Cow<'a, str>, content_type: &'a [u8], encoding: &'a [u8], data: &'a [u8] },
+}
+
+/// Writes a form as an object; answers `false`, and writes nothing, if the body is none.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    body: &[u8],
+    content_type: &[u8],
+    cast: CastBuffersAs,
+    annotate: bool,
+) -> bool {
+    let Some(members) = boundary(content_type).and_then(|boundary| parse(body, &boundary)) else {
+        return false;
+    };
+    members.write(out, |out, part| write_part(out, part, cast, annotate));
+    true
+}
+
+fn write_part(out: &mut Vec<u8>, part: &Part<'_>, cast: CastBuffersAs, annotate: bool) {
+    match part {
+        Part::Text(text) => write_text(out, text, cast),
+        Part::File { data, .. } if !annotate => write_cast(out, data, cast),
+        Part::File { filename, content_type, encoding, data } => {
+            out.extend_from_slice(b"{\"filename\":");
+            json::escape_into(out, filename);
+            out.extend_from_slice(b",\"contentType\":");
+            json::escape_lossy_into(out, content_type);
+            out.extend_from_slice(b",\"encoding\":");
+            json::escape_lossy_into(out, encoding);
+            out.extend_from_slice(b",\"data\":");
+            write_cast(out, data, cast);
+            out.push(b'}');
+        }
+    }
+}
+
+/// The parts of a body by their names, or `None` for what is no form.
+fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<Members<'a, Part<'a>>> {
+    let needle = [b"\r\n--", boundary].concat();
+    let delimiters = Delimiters { finder: memmem::Finder::new(&needle), length: needle.len(), body };
+    let mut members = Members::new();
+    let mut delimiter = delimiters.first()?;
+    while !delimiter.is_last {
+        if members.len() == PARTS_MAX {
+            return None;
+        }
+        let next = delimiters.after(delimiter.end)?;
+        let (name, part) = read_part(&body[delimiter.end..next.start])?;
+        members.push(name, part);
+        delimiter = next;
+    }
+    Some(members)
+}
+
+/// A line that separates parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Delimiter {
+    /// Where the CRLF in front of it begins: the end of the part before.
+    start: usize,
+    /// Just behind its own CRLF: the beginning of the part after.
+    end: usize,
+    /// Whether it is the closing one.
+    is_last: bool,
+}
+
+/// Finds delimiters: `CRLF "--" boundary ["--"] *LWSP (CRLF | end)` (RFC 2046, section 5.1.1; the end of the body only
+/// after the closing one). A line that goes on otherwise belongs to the content, as a boundary may be the beginning of
+/// a nested one.
+struct Delimiters<'a> {
+    finder: memmem::Finder<'a>,
+    /// Of the CRLF, the dashes and the boundary.
+    length: usize,
+    body: &'a [u8],
+}
+
+impl Delimiters<'_> {
+    /// The first one: at the very beginning, or after a preamble.
+    fn first(&self) -> Option<Delimiter> {
+        let line = &self.finder.needle()[2..];
+        let at_once = self.body.starts_with(line).then(|| self.line_end(line.len(), 0)).flatten();
+        at_once.or_else(|| self.after(0))
+    }
+
+    /// The next one at or after a position.
+    fn after(&self, from: usize) -> Option<Delimiter> {
+        let mut from = from;
+        loop {
+            let start = from + self.finder.find(self.body.get(from..)?)?;
+            if let Some(delimiter) = self.line_end(start + self.length, start) {
+                return Some(delimiter);
+            }
+            from = start + 2;
+        }
+    }
+
+    /// The delimiter from `start`, if what follows its boundary, at `at`, ends the line.
+    fn line_end(&self, at: usize, start: usize) -> Option<Delimiter> {
+        let rest = &self.body[at..];
+        let (rest, is_last) = rest.strip_prefix(b"--").map_or((rest, false), |rest| (rest, true));
+        let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let rest = &rest[padding..];
+        let line_ends = rest.starts_with(b"\r\n");
+        let end = self.body.len() - rest.len() + if line_ends { 2 } else { 0 };
+        (line_ends || is_last && rest.is_empty()).then_some(Delimiter { start, end, is_last })
+    }
+}
+
+/// The name and the content of a part, between its delimiters.
+fn read_part(part: &[u8]) -> Option<(Cow<'_, str>, Part<'_>)> {
+    let (head, data) = split_head(part)?;
+    let mut disposition = None;
+    let mut content_type = FILE_TYPE;
+    let mut encoding = ENCODING;
+    for line in lines(head) {
+        let colon = memchr::memchr(b':', line)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-disposition") {
+            if disposition.is_some() {
+                return None;
+            }
+            disposition = Some(Disposition::parse(value)?);
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            content_type = value;
+        } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
+            encoding = value;
+        }
+    }
+    let disposition = disposition?;
+    let part = match disposition.filename {
+        None => Part::Text(data),
+        Some(filename) => Part::File { filename, content_type, encoding, data },
+    };
+    Some((disposition.name, part))
+}
+
+/// Header fields and content. Fields without a content need no empty line: the delimiter's CRLF ends the last of them.
+fn split_head(part: &[u8]) -> Option<(&[u8], &[u8])> {
+    let window = &part[..part.len().min(PART_HEAD_BYTES_MAX)];
+    match memmem::find(window, b"\r\n\r\n") {
+        Some(end) => Some((&part[..end], &part[end + 4..])),
+        None if window.len() == part.len() => Some((part, &[])),
+        None => None,
+    }
+}
+
+/// The lines of a head; a line that begins with white space goes on the one before (RFC 5322, section 2.2.3).
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = head;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let folded = |end: &usize| matches!(rest.get(end + 2), Some(b' ' | b'\t'));
+        let end = memmem::find_iter(rest, b"\r\n").find(|end| !folded(end)).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 2..).unwrap_or_default();
+        Some(line)
+    })
+}
