@@ -137,3 +137,72 @@ where
 async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use axum::routing::get;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn router() -> Router {
+        Router::new().route("/", get(async || "here"))
+    }
+
+    fn ask(mut stream: impl Read + Write) -> String {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("received");
+            answer.push(byte[0]);
+        }
+        String::from_utf8(answer).expect("text")
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_address_is_served_until_the_shutdown_and_its_idle_connections_end() {
+        let listener = Listener::tcp(([127, 0, 0, 1], 0).into()).expect("binds");
+        let address = listener.address().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(listener, router(), async {
+            let _ = stopped.await;
+        }));
+        let idle = tokio::task::spawn_blocking(move || {
+            let stream = std::net::TcpStream::connect(address).expect("connects");
+            assert!(ask(&stream).starts_with("HTTP/1.1 200 OK\r\n"));
+            stream
+        });
+        let mut idle = idle.await.expect("asked");
+        stop.send(()).expect("still serving");
+        served.await.expect("ends");
+        assert_eq!(idle.read(&mut [0]).expect("closed in order"), 0);
+        assert!(std::net::TcpStream::connect(address).is_err());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_path_is_served_and_a_socket_that_was_left_behind_is_replaced() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("admin.sock");
+        drop(Listener::unix(&path).expect("binds"));
+        let listener = Listener::unix(&path).expect("replaces what nobody listens on");
+        assert_eq!(Listener::unix(&path).expect_err("in use").kind(), io::ErrorKind::AddrInUse);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(listener, router(), async {
+            let _ = stopped.await;
+        }));
+        let socket = path.clone();
+        let asked = tokio::task::spawn_blocking(move || ask(UnixStream::connect(socket).expect("connects")));
+        assert!(asked.await.expect("asked").starts_with("HTTP/1.1 200 OK\r\n"));
+        stop.send(()).expect("still serving");
+        served.await.expect("ends");
+
+        let file = folder.path().join("file");
+        std::fs::write(&file, "kept").expect("writes");
+        assert!(Listener::unix(&file).is_err());
+        assert_eq!(std::fs::read(&file).expect("reads"), b"kept");
+    }
+}

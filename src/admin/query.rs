@@ -48,12 +48,12 @@ pub(super) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, ApiError> {
     parsed.map(|Query(list)| list).map_err(|_| ApiError::validation("the query string cannot be read"))
 }
 
-/// A parameter that means yes or no; absent or blank means no.
+/// A parameter that means yes or no; absent or blank means no. In any case: Python's clients write `True`.
 pub(super) fn flag(parameters: &[(String, String)], name: &str) -> Result<bool, ApiError> {
-    match last(parameters, name) {
-        None | Some("" | "false" | "0") => Ok(false),
-        Some("true" | "1") => Ok(true),
-        Some(_) => Err(ApiError::validation(format!("`{name}` must be true or false"))),
+    match last(parameters, name).unwrap_or_default().to_ascii_lowercase().as_str() {
+        "" | "false" | "0" => Ok(false),
+        "true" | "1" => Ok(true),
+        _ => Err(ApiError::validation(format!("`{name}` must be true or false"))),
     }
 }
 

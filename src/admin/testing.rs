@@ -152,12 +152,12 @@ fn headers(value: Raw<'_>) -> Result<Vec<(String, String)>, ApiError> {
         if RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
             return Err(bad(format!("`headers.{name}` is set by the engine")));
         }
-        let name = axum::http::HeaderName::try_from(name.as_ref())
+        let known = axum::http::HeaderName::try_from(name.as_ref())
             .map_err(|_| bad(format!("`headers.{name}` must be named as an HTTP header can be")))?;
         let text = value.as_str().filter(|text| axum::http::HeaderValue::try_from(text.as_ref()).is_ok());
         let text =
             text.ok_or_else(|| bad(format!("`headers.{name}` must be a string without control characters")))?;
-        headers.push((name.as_str().to_owned(), text.into_owned()));
+        headers.push((known.as_str().to_owned(), text.into_owned()));
     }
     if headers.len() > HEADERS_MAX {
         return Err(bad(format!("`headers` must have at most {HEADERS_MAX} fields")));

@@ -9,6 +9,7 @@ use super::error::{ModelError, StoredError};
 use super::fields::Fields;
 use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
 use crate::base::id::Id;
+use crate::base::json as strict;
 
 /// An application, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +47,9 @@ impl Application {
     pub const GLOBALS_MAX: usize = 1_000;
     /// Longest JSON text of a global, the platform's number.
     pub const GLOBAL_JSON_CHARS_MAX: usize = 32_767;
+
+    /// Deepest nesting of a global, as of a body (section 5).
+    pub const GLOBAL_DEPTH_MAX: usize = 128;
 
     /// A new application from the body of a POST.
     pub fn create(body: &Value, unix_millis: u64) -> Result<Application, ModelError> {
@@ -155,8 +159,7 @@ fn read_globals(list: &[Value]) -> Result<Vec<Global>, ModelError> {
             return Err(fields.error("key", "must be unique among the globals"));
         }
         let json = fields.required_string("json", 1..=Application::GLOBAL_JSON_CHARS_MAX)?;
-        // Parsed whole rather than skimmed: only this refuses lone surrogates, which no payload may hold.
-        if serde_json::from_str::<Value>(&json).is_err() {
+        if !strict::validate(json.as_bytes(), Application::GLOBAL_DEPTH_MAX) {
             return Err(fields.error("json", "must be a string that holds valid JSON"));
         }
         let mut extra = Map::new();

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use super::error::ModelError;
+use super::known;
 
 /// A JSON object of a body while it is read. Each reading marks its field; [`Fields::finish`] looks at the rest.
 pub(super) struct Fields<'v> {
@@ -131,8 +132,8 @@ impl<'v> Fields<'v> {
         value.as_object().map(Some).ok_or_else(|| self.error(name, "must be an object"))
     }
 
-    /// Ends the reading: `ignored` fields are passed over, `kept` ones go into `extra`, any other is refused.
-    /// `what` is the object's name in the message.
+    /// Ends the reading: `ignored` fields (and, in a resource itself, those that are ignored in any) are passed over,
+    /// `kept` ones go into `extra`, any other is refused. `what` is the object's name in the message.
     pub fn finish(
         self,
         what: &str,
@@ -142,7 +143,9 @@ impl<'v> Fields<'v> {
     ) -> Result<(), ModelError> {
         for (name, value) in self.object {
             let name_str = name.as_str();
-            if self.read.contains(&name_str) || ignored.contains(&name_str) {
+            let is_ignored = ignored.contains(&name_str)
+                || (self.path.is_empty() && known::IGNORED_ANYWHERE.contains(&name_str));
+            if is_ignored || self.read.contains(&name_str) {
                 continue;
             }
             if !kept.contains(&name_str) {

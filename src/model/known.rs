@@ -4,7 +4,7 @@
 //! `flowPatch` and their kin. Kept fields are stored and given back as they came; ignored ones are the server's own
 //! (read-only on the platform too), passed over so that a resource that was read can be sent back.
 
-/// What the platform may add to any answer.
+/// What the platform may add to any answer: ignored in the body of any resource.
 pub const IGNORED_ANYWHERE: [&str; 5] = ["_type", "_etag", "_links", "_actions", "_embedded"];
 
 /// Read-only fields of an application.
@@ -18,11 +18,6 @@ pub const APPLICATION_IGNORED: &[&str] = &[
     "organizationName",
     "organizationIconColor",
     "summary",
-    IGNORED_ANYWHERE[0],
-    IGNORED_ANYWHERE[1],
-    IGNORED_ANYWHERE[2],
-    IGNORED_ANYWHERE[3],
-    IGNORED_ANYWHERE[4],
 ];
 
 /// Kept fields of an application.
@@ -46,19 +41,8 @@ pub const APPLICATION_KEPT: &[&str] = &[
 pub const GLOBAL_KEPT: &[&str] = &["cloudOnly", "description"];
 
 /// Read-only fields of a webhook.
-pub const WEBHOOK_IGNORED: &[&str] = &[
-    "id",
-    "webhookId",
-    "applicationId",
-    "creationDate",
-    "lastUpdated",
-    "token",
-    IGNORED_ANYWHERE[0],
-    IGNORED_ANYWHERE[1],
-    IGNORED_ANYWHERE[2],
-    IGNORED_ANYWHERE[3],
-    IGNORED_ANYWHERE[4],
-];
+pub const WEBHOOK_IGNORED: &[&str] =
+    &["id", "webhookId", "applicationId", "creationDate", "lastUpdated", "token"];
 
 /// Kept fields of a webhook: the platform has none that Tidegate does not use.
 pub const WEBHOOK_KEPT: &[&str] = &[];
@@ -73,11 +57,6 @@ pub const FLOW_IGNORED: &[&str] = &[
     "stats",
     "customNodeUseCount",
     "deletedInDevelop",
-    IGNORED_ANYWHERE[0],
-    IGNORED_ANYWHERE[1],
-    IGNORED_ANYWHERE[2],
-    IGNORED_ANYWHERE[3],
-    IGNORED_ANYWHERE[4],
 ];
 
 /// Kept fields of a flow.

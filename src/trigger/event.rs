@@ -176,6 +176,14 @@ impl Payload {
         self.tail.write(out);
     }
 
+    /// The payload as one text.
+    #[must_use]
+    pub fn whole(&self) -> Vec<u8> {
+        let mut whole = Vec::new();
+        self.write(&mut whole);
+        whole
+    }
+
     /// Bytes of the payload.
     #[must_use]
     pub fn len(&self) -> usize {

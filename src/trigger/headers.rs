@@ -1,6 +1,7 @@
 //! The `headers` of a payload: which fields it shows and how.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::IpAddr;
 
 use super::Peer;
 use crate::base::json;
@@ -110,16 +111,20 @@ fn write_forwarded_for<'a>(
     }
 }
 
-fn write_address(out: &mut Vec<u8>, address: std::net::IpAddr) {
-    /// A sink for `fmt` without a string between.
-    struct Ascii<'o>(&'o mut Vec<u8>);
-    impl std::fmt::Write for Ascii<'_> {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.extend_from_slice(text.as_bytes());
-            Ok(())
+fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (place, part) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
+            }
+        }
+        IpAddr::V6(address) => {
+            write!(out, "{address}").expect("appending to a vector does not fail");
         }
     }
-    write!(Ascii(out), "{address}").expect("appending to a vector does not fail");
 }
 
 fn write_name(out: &mut Vec<u8>, name: &[u8]) {

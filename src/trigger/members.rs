@@ -1,7 +1,7 @@
 //! The members of an object that is made of pairs: keys in the order of their first appearance, the values of a
 //! repeated key in an array.
 //!
-//! Repetitions are found by sorting, so that no choice of keys makes it slow.
+//! Repetitions among more than a few pairs are found by sorting, so that no choice of keys makes it slow.
 
 use std::borrow::Cow;
 
@@ -40,8 +40,28 @@ impl<'a, V> Members<'a, V> {
 
     /// Links the pairs of each key.
     fn link(&mut self) {
+        if self.list.len() <= INLINE {
+            self.link_few();
+        } else {
+            self.link_many();
+        }
+    }
+
+    /// By comparing each with those before it.
+    fn link_few(&mut self) {
+        for later in 1..self.list.len() {
+            let (before, rest) = self.list.split_at_mut(later);
+            if let Some(earlier) = before.iter_mut().rev().find(|member| member.key == rest[0].key) {
+                earlier.next = u32::try_from(later).ok();
+                rest[0].is_first = false;
+            }
+        }
+    }
+
+    /// By sorting.
+    fn link_many(&mut self) {
         let count = u32::try_from(self.list.len()).expect("a body has fewer than 2^32 pairs");
-        let mut order: SmallVec<[u32; INLINE]> = (0..count).collect();
+        let mut order: Vec<u32> = (0..count).collect();
         let key = |place: u32| &self.list[place as usize].key;
         order.sort_unstable_by(|&a, &b| key(a).cmp(key(b)).then(a.cmp(&b)));
         for pair in order.windows(2) {
@@ -54,7 +74,7 @@ impl<'a, V> Members<'a, V> {
     }
 
     /// Writes the object.
-    pub(super) fn write(mut self, out: &mut Vec<u8>, mut write_value: impl FnMut(&mut Vec<u8>, &V)) {
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, mut write_value: impl FnMut(&mut Vec<u8>, &V)) {
         self.link();
         out.push(b'{');
         let mut comma = false;

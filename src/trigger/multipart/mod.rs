@@ -38,7 +38,7 @@ pub(super) fn write(
     cast: CastBuffersAs,
     annotate: bool,
 ) -> bool {
-    let Some(members) = boundary(content_type).and_then(|boundary| parse(body, &boundary)) else {
+    let Some(mut members) = boundary(content_type).and_then(|boundary| parse(body, &boundary)) else {
         return false;
     };
     members.write(out, |out, part| write_part(out, part, cast, annotate));

@@ -206,3 +206,37 @@ fn a_part_with_an_endless_head_is_refused() {
         &format!("\r\n{boundary}").repeat(3000),
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn the_parts_of_any_form_come_out_as_they_went_in(
+        parts in proptest::collection::vec(
+            ("[a-c]{1,2}", proptest::collection::vec(proptest::sample::select(b"\r\n-bx\xff\0 ".to_vec()), 0..40)),
+            0..8,
+        ),
+        boundary in "[a-z'()+_,./:=?-]{8,70}",
+    ) {
+        let mut body = Vec::new();
+        let mut expected = serde_json::Map::new();
+        for (name, content) in &parts {
+            // The content's alphabet is too small for the boundary, but for one made of dashes, `b` and `x`.
+            proptest::prop_assume!(!content.windows(boundary.len()).any(|window| window == boundary.as_bytes()));
+            body.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
+            let disposition = format!("Content-Disposition: form-data; name=\"{name}\"; filename=f\r\n\r\n");
+            body.extend_from_slice(disposition.as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+            let value = serde_json::Value::from(content.clone());
+            let values = expected.entry(name.clone()).or_insert_with(|| serde_json::json!([]));
+            values.as_array_mut().unwrap().push(value);
+        }
+        for values in expected.values_mut() {
+            if values.as_array().unwrap().len() == 1 {
+                *values = values[0].take();
+            }
+        }
+        body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+        let shown = body_of(&format!("multipart/form-data; boundary=\"{boundary}\""), &body);
+        proptest::prop_assert_eq!(shown, serde_json::Value::Object(expected).to_string());
+    }
+}

@@ -1,1 +1,0 @@
-//! Every route through the router, with an engine that only writes down what it is asked.

@@ -1,0 +1,77 @@
+//! `/openapi.json` against what is served.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::super::openapi;
+use super::super::routes::ROUTES;
+use super::Server;
+
+#[test]
+fn the_document_and_the_routes_are_the_same() {
+    let server = Server::new();
+    let document = server.get("/openapi.json").json;
+    assert_eq!(document["openapi"], "3.1.0");
+    let documented: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .expect("an object")
+        .iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("an object").keys();
+            methods.map(|method| (path.clone(), method.to_uppercase()))
+        })
+        .collect();
+    let served: BTreeSet<(String, String)> =
+        ROUTES.iter().map(|route| (route.path.to_owned(), route.method.as_str().to_owned())).collect();
+    assert_eq!(documented, served);
+    assert_eq!(served.len(), ROUTES.len());
+    for (path, method) in &documented {
+        let answered = server.ask(method, path, Body::empty());
+        assert_ne!(answered.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        let no_route = answered.status == 404 && answered.text.contains("nothing at this path");
+        assert!(!no_route, "{method} {path}");
+    }
+}
+
+#[test]
+fn every_reference_of_the_document_leads_somewhere_and_names_are_unique() {
+    fn walk<'d>(value: &'d Value, found: &mut Vec<&'d str>) {
+        match value {
+            Value::Object(object) => {
+                found.extend(object.get("$ref").and_then(Value::as_str));
+                object.values().for_each(|value| walk(value, found));
+            }
+            Value::Array(list) => list.iter().for_each(|value| walk(value, found)),
+            _ => {}
+        }
+    }
+    let document = openapi::document();
+    let mut found = Vec::new();
+    walk(&document, &mut found);
+    assert!(found.len() > 30);
+    for reference in found {
+        let pointer = reference.strip_prefix('#').expect("within the document");
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let names: BTreeSet<&str> = ROUTES.iter().map(|route| route.name).collect();
+    assert_eq!(names.len(), ROUTES.len());
+}
+
+#[test]
+fn the_schemas_name_every_field_that_is_shown() {
+    let server = Server::new();
+    let app = server.application();
+    let hook = server.webhook(&app, &json!({"name": "h"}));
+    let flow = server.send("POST", &format!("{app}/flows"), &json!({"name": "f"})).json;
+    let schemas = openapi::document()["components"]["schemas"].clone();
+    for (name, shown) in
+        [("Application", server.get(&app).json), ("Webhook", server.get(&hook).json), ("Flow", flow)]
+    {
+        for field in shown.as_object().expect("an object").keys() {
+            assert!(schemas[name]["properties"].get(field).is_some(), "{name}.{field}");
+        }
+    }
+}
