@@ -1,1 +1,4 @@
-//! To come.
+//! Floor 9: the command line. (stand-in)
+mod demo;
+mod gateway;
+pub mod serve;

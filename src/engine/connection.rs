@@ -47,7 +47,7 @@ const READ_BYTES_MIN: usize = 4096;
 const NEVER: u64 = u64::MAX;
 
 /// How reading ended.
-enum Received {
+pub(super) enum Received {
     Some,
     /// The peer sends nothing more, or is gone.
     End,
@@ -315,22 +315,7 @@ impl Connection {
         loop {
             let has_room = self.active.as_ref().is_none_or(|active| active.buffer.spare() > 0);
             self.set_deadline(if has_room { NEVER } else { self.now() + PROBE_NANOS });
-            let mut readable = pin!(self.stream.readable());
-            let woken = poll_fn(|context| {
-                if let Some(waited) = self.core.pending.poll(place, Some(context.waker())) {
-                    return Poll::Ready(Woken::Replied(waited));
-                }
-                if !has_room {
-                    self.watch.remember(context.waker());
-                    return if self.watch.is_expired() { Poll::Ready(Woken::Probe) } else { Poll::Pending };
-                }
-                match readable.as_mut().poll(context) {
-                    Poll::Ready(_) => Poll::Ready(Woken::Readable),
-                    Poll::Pending => Poll::Pending,
-                }
-            })
-            .await;
-            match woken {
+            match self.woken(place, has_room).await {
                 Woken::Replied(waited) => return Some(waited),
                 Woken::Readable => {
                     if matches!(self.receive_now(), Received::End) {
@@ -344,6 +329,22 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Waits for the reply, for bytes where there is room for them, or for the moment to ask after the caller.
+    async fn woken(&self, place: Key, has_room: bool) -> Woken {
+        let mut readable = pin!(self.stream.readable());
+        poll_fn(|context| {
+            if let Some(waited) = self.core.pending.poll(place, Some(context.waker())) {
+                return Poll::Ready(Woken::Replied(waited));
+            }
+            if has_room {
+                return readable.as_mut().poll(context).map(|_| Woken::Readable);
+            }
+            self.watch.remember(context.waker());
+            if self.watch.is_expired() { Poll::Ready(Woken::Probe) } else { Poll::Pending }
+        })
+        .await
     }
 
     /// Ends the connection after what is ready was sent. Lingering, it goes on reading for a while: closing a

@@ -22,7 +22,7 @@ mod watch;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl std::error::Error for StartError {}
 /// The running cores.
 pub struct Engine {
     mailboxes: Vec<Sender<Message>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     seal: Arc<Seal>,
     ingress: Address,
     next_core: AtomicUsize,
@@ -149,6 +149,7 @@ impl Engine {
                 .map_err(system("a core's thread cannot be started"))?;
             threads.push(thread);
         }
+        let threads = Mutex::new(threads);
         Ok(Engine { mailboxes, threads, seal, ingress, next_core: AtomicUsize::new(0), shared })
     }
 
@@ -199,8 +200,9 @@ impl Engine {
     }
 
     /// Waits until every core has ended.
-    pub fn join(self) {
-        for thread in self.threads {
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a core's thread ended with a panic");
             }

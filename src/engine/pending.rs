@@ -10,7 +10,8 @@ use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 
 use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
-use crate::base::text::{base64_decode, base64url_into};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::base::wheel::TimerId;
 use crate::reply::Reply;
 
@@ -50,14 +51,14 @@ impl Seal {
         block[..2].copy_from_slice(&place.core.to_le_bytes());
         block[2..6].copy_from_slice(&place.key.index.to_le_bytes());
         block[6..10].copy_from_slice(&place.key.generation.to_le_bytes());
-        block[10..].copy_from_slice(&place.webhook.as_bytes()[6..]);
+        block[10..].copy_from_slice(&place.webhook.raw()[6..]);
         let mut block = block.into();
         self.cipher.encrypt_block(&mut block);
-        let mut text = Vec::with_capacity(REPLY_ID_LENGTH);
-        crate::base::text::hex_into(&mut text, place.webhook.as_bytes());
-        text.push(b'.');
-        base64url_into(&mut text, &block);
-        String::from_utf8(text).unwrap_or_default()
+        let mut text = String::with_capacity(REPLY_ID_LENGTH);
+        text.extend(place.webhook.digits().map(char::from));
+        text.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(block, &mut text);
+        text
     }
 
     /// None for what this process never made.
@@ -67,11 +68,13 @@ impl Seal {
         }
         let (webhook, sealed) = reply_id.split_once('.')?;
         let webhook: Id = webhook.parse().ok()?;
-        let mut block: [u8; 16] = base64_decode(sealed.as_bytes())?.try_into().ok()?;
-        let mut array = block.into();
-        self.cipher.decrypt_block(&mut array);
-        block.copy_from_slice(&array);
-        if block[10..] != webhook.as_bytes()[6..] {
+        let mut block = [0; 16];
+        if BASE64_URL_SAFE_NO_PAD.decode_slice(sealed, &mut block) != Ok(block.len()) {
+            return None;
+        }
+        let mut block = block.into();
+        self.cipher.decrypt_block(&mut block);
+        if block[10..] != webhook.raw()[6..] {
             return None;
         }
         let word = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);

@@ -8,7 +8,7 @@ use super::hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::limit::{Concurrency, Rate};
-use crate::model::{Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, Webhook};
+use crate::model::{Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, Webhook};
 use crate::reply::ReplyNode;
 use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::Tail;
@@ -101,8 +101,11 @@ fn rate(defaults: &Defaults, webhook: &Webhook, before: Option<&Hook>, now: Now)
 fn basic(application: &ApplicationPart, webhook: &Webhook) -> Option<Basic> {
     let username = render(application, &webhook.basic_auth_username);
     let password = render(application, &webhook.basic_auth_password);
-    let field = |rendered: &'_ Option<String>| rendered.as_deref().map_or(Field::Blank, Field::Rendered);
-    Basic::compile(field(&username), field(&password))
+    Basic::compile(field(username.as_deref()), field(password.as_deref()))
+}
+
+fn field(rendered: Option<&str>) -> Field<'_> {
+    rendered.map_or(Field::Blank, Field::Rendered)
 }
 
 /// A template over the globals; none where it is blank. One that does not compile (it was checked when it was saved)
@@ -138,22 +141,27 @@ fn plan(application: &ApplicationPart, webhook: &Webhook, flow: &Flow) -> Option
 /// The nodes that the triggers' wires lead to, and on from there, breadth first, each once. A flow without any
 /// wire runs every node (section 3).
 fn reached<'f>(flow: &'f Flow, triggers: &[&'f FlowTrigger]) -> Vec<&'f FlowNode> {
-    let wired = flow.triggers.iter().any(|trigger| trigger.output_ids.iter().next().is_some())
-        || flow.nodes.iter().any(|node| node.output_ids.iter().next().is_some());
+    let wired = flow.triggers.iter().any(|trigger| wires(trigger.output_ids.as_ref()).next().is_some())
+        || flow.nodes.iter().any(|node| wires(node.output_ids.as_ref()).next().is_some());
     if !wired {
         return flow.nodes.iter().collect();
     }
     let mut seen = HashSet::new();
     let mut order = Vec::new();
-    let mut queue: VecDeque<&str> = triggers.iter().flat_map(|trigger| trigger.output_ids.iter()).collect();
+    let mut queue: VecDeque<&str> = triggers.iter().flat_map(|trigger| wires(trigger.output_ids.as_ref())).collect();
     while let Some(id) = queue.pop_front() {
         let Some(node) = flow.nodes.iter().find(|node| node.id == id) else { continue };
         if seen.insert(id) {
             order.push(node);
-            queue.extend(node.output_ids.iter());
+            queue.extend(wires(node.output_ids.as_ref()));
         }
     }
     order
+}
+
+/// Where the outputs lead.
+fn wires(outputs: Option<&OutputIds>) -> impl Iterator<Item = &str> {
+    outputs.into_iter().flat_map(OutputIds::ids)
 }
 
 fn step(node: &FlowNode) -> Option<Step> {

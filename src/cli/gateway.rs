@@ -1,0 +1,150 @@
+//! Where the admin listener meets the engine: the trait that `admin` asks for, on top of registry, cores and counters.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde_json::value::RawValue;
+
+use crate::admin::{self, TestRequest, TestResponse};
+use crate::base::clock::Clock;
+use crate::base::id::Id;
+use crate::engine::{Engine, Outcome};
+use crate::metrics::Metrics;
+use crate::model::{Application, Flow, ModelError, Webhook};
+use crate::registry::{self, Registry};
+use crate::reply;
+use crate::store::Store;
+
+/// How long a test request may take beyond what its webhook waits for a reply.
+const TEST_GRACE: Duration = Duration::from_secs(10);
+/// Payloads that one test request shows: one for each flow, and flows are few.
+const TEST_PAYLOADS_MAX: usize = 1000;
+
+/// The rest of the process, as the admin listener sees it.
+pub(super) struct Gateway {
+    pub(super) registry: Arc<Registry>,
+    pub(super) engine: Engine,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    /// Whether the process is draining: `/readyz` says so.
+    pub(super) draining: AtomicBool,
+}
+
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
+
+impl admin::Engine for Gateway {
+    fn refresh(&self, store: &Store, webhooks: &[Id]) {
+        if let Err(error) = self.registry.refresh(store, webhooks, self.clock.now()) {
+            // The change is on disk; these hooks act as before it until the next change or start.
+            tracing::error!(%error, webhooks = webhooks.len(), "a change could not be read back for the cores");
+        }
+    }
+
+    fn check_webhook(&self, webhook: &Webhook) -> Result<(), ModelError> {
+        registry::check_webhook(webhook)
+    }
+
+    fn check_flow(&self, flow: &Flow) -> Result<(), ModelError> {
+        registry::check_flow(flow)
+    }
+
+    fn check_application(&self, application: &Application) -> Result<(), ModelError> {
+        registry::check_application(application)
+    }
+
+    fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool> {
+        let reply = match reply::parse_body(&reply_json) {
+            Ok(reply) => reply,
+            Err(error) => return Box::pin(std::future::ready(Err((400, error.to_string())))),
+        };
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |outcome| {
+            // The client of the API may have gone away meanwhile.
+            let _ = tell.send(outcome);
+        });
+        self.engine.reply(&reply_id, Box::new(reply), done);
+        Box::pin(async move {
+            match told.await {
+                Ok(Outcome::Accepted) => Ok(true),
+                Ok(Outcome::NotWaiting) => Ok(false),
+                Ok(Outcome::Refused(reason)) => Err((400, reason)),
+                Err(_) => Err((500, "the engine ended before the reply was passed on".into())),
+            }
+        })
+    }
+
+    fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse> {
+        let payloads: Arc<Mutex<Vec<Box<RawValue>>>> = Arc::default();
+        let seen = Arc::clone(&payloads);
+        let tap = Arc::new(move |bytes: Vec<u8>| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Ok(payload) = String::from_utf8(bytes)
+                && let Ok(payload) = RawValue::from_string(payload)
+                && seen.len() < TEST_PAYLOADS_MAX
+            {
+                seen.push(payload);
+            }
+        });
+        let stream = match self.engine.connect(tap) {
+            Ok(stream) => stream,
+            Err(error) => return Box::pin(std::future::ready(Err((503, error.to_string())))),
+        };
+        let limit = self.registry.by_id(webhook.id).map_or(TEST_GRACE, |hook| {
+            TEST_GRACE + Duration::from_secs(u64::from(hook.reply_timeout_seconds))
+        });
+        let target = format!("/webhooks/{}{}", webhook.token.as_str(), request.path);
+        let clock = self.clock;
+        Box::pin(async move {
+            let begun = clock.now();
+            let sent = tokio::time::timeout(limit, send(stream, target, request)).await;
+            let (status_code, headers, body) = match sent {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err((500, format!("the test request failed: {error:#}"))),
+                Err(_) => return Err((504, "the test request got no response".into())),
+            };
+            let duration_ms = (clock.now().nanos - begun.nanos) as f64 / 1e6;
+            let triggers = std::mem::take(&mut *payloads.lock().unwrap_or_else(PoisonError::into_inner));
+            Ok(TestResponse { status_code, headers, body, duration_ms, triggers })
+        })
+    }
+
+    fn metrics(&self) -> String {
+        let mut page = String::new();
+        self.metrics.render(&mut page);
+        page
+    }
+
+    fn ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+}
+
+type Parts = (u16, Vec<(String, String)>, Vec<u8>);
+
+/// Sends the request over the connection and reads the whole response.
+async fn send(stream: std::os::unix::net::UnixStream, target: String, request: TestRequest) -> anyhow::Result<Parts> {
+    stream.set_nonblocking(true)?;
+    let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    let driver = tokio::spawn(connection);
+    let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(target).header("host", "localhost");
+    for (name, value) in &request.headers {
+        builder = builder.header(name.as_str(), value.as_str());
+    }
+    let response = sender.send_request(builder.body(Full::new(Bytes::from(request.body.unwrap_or_default())))?).await?;
+    let status = response.status().as_u16();
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let body = response.into_body().collect().await?.to_bytes().to_vec();
+    driver.abort();
+    Ok((status, headers, body))
+}

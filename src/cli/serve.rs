@@ -1,0 +1,118 @@
+//! `tidegate serve`: opens the data folder, starts the cores and the admin listener, waits for the signal to stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::gateway::Gateway;
+use crate::admin::{self, AdminState};
+use crate::base::clock::Clock;
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::registry::{Defaults, Registry};
+use crate::settings::{Address, Settings};
+use crate::store::{self, Store};
+
+/// File in the data folder that says where the listeners are, for who started the process with port 0.
+const ADDRESSES_FILE: &str = "addresses.json";
+
+/// Serves until a signal says otherwise.
+///
+/// # Errors
+/// What kept it from starting, in words for the operator.
+pub fn run(settings: &Settings) -> anyhow::Result<()> {
+    let clock = Clock::new();
+    let store = Arc::new(Store::open(&settings.data)?);
+    let token = store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
+    if let Some(warning) = &token.warning {
+        tracing::warn!("{warning}");
+    }
+    let registry = Arc::new(Registry::new(Defaults {
+        cores: settings.cores,
+        requests_per_window: settings.limits.requests_per_window,
+        window_seconds: settings.limits.window_seconds,
+        concurrency: settings.limits.concurrency,
+        payload_bytes: settings.limits.payload_bytes,
+        reply_timeout_seconds: settings.limits.reply_timeout_seconds,
+    }));
+    registry.load(&*store, clock.now())?;
+    let metrics = Arc::new(Metrics::new(settings.cores));
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let admin_listener = runtime
+        .block_on(async {
+            match &settings.admin.listen {
+                Address::Tcp(address) => admin::Listener::tcp(*address),
+                Address::Unix(path) => admin::Listener::unix(path),
+            }
+        })
+        .with_context(|| format!("the admin listener cannot be opened on {}", settings.admin.listen))?;
+    let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
+
+    let engine = Engine::start(settings, &registry, &metrics, clock)?;
+    let ingress_address = engine.ingress().clone();
+    let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
+    let mut state = AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
+    state.hosts.clone_from(&settings.admin.hosts);
+    state.open_metrics = settings.admin.open_metrics;
+    state.clock = clock;
+    let router = admin::router(Arc::new(state));
+
+    write_addresses(store.folder().path(), &ingress_address, &admin_address)?;
+    tracing::info!(ingress = %ingress_address, admin = %admin_address, cores = settings.cores, "serving");
+    super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock)?;
+
+    runtime.block_on(async {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let served = tokio::spawn(admin::serve(admin_listener, router, async {
+            // The sender going away is as good a reason to stop.
+            let _ = stopped.await;
+        }));
+        stop_signal().await?;
+        tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
+        gateway.draining.store(true, Ordering::Relaxed);
+        let draining = Arc::clone(&gateway);
+        let drained = tokio::task::spawn_blocking(move || {
+            draining.engine.drain();
+            draining.engine.join();
+        });
+        tokio::select! {
+            drained = drained => drained?,
+            second = stop_signal() => {
+                second?;
+                tracing::warn!("a second signal: what was in flight is cut off");
+                std::process::exit(1);
+            }
+        }
+        let _ = stop.send(());
+        served.await?;
+        anyhow::Ok(())
+    })?;
+    // Nobody can be served from this folder any more.
+    let _ = std::fs::remove_file(store.folder().path().join(ADDRESSES_FILE));
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// SIGTERM or SIGINT.
+async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn write_addresses(folder: &Path, ingress: &Address, admin: &Address) -> anyhow::Result<()> {
+    let text = serde_json::json!({"ingress": ingress.to_string(), "admin": admin.to_string()}).to_string();
+    let path = folder.join(ADDRESSES_FILE);
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
