@@ -115,7 +115,7 @@ impl Engine {
             cors: settings.ingress.cors,
             trusted_proxies: settings.ingress.trusted_proxies.clone(),
             connections: settings.limits.connections as usize,
-            body_bytes: settings.limits.body_bytes_per_core,
+            body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
         });
         let shared = Arc::new(Shared::default());
         let (mut mailboxes, mut receivers) = (Vec::new(), Vec::new());

@@ -1,0 +1,275 @@
+//! Floor 2: what an operator can set. One table ([`ENTRIES`]) says for each setting its key in the file, its
+//! environment variable, its flag, its default and what it is for; the reader of the file, of the environment, the
+//! command line, `--help` and the README's table all come from it.
+//!
+//! Every value passes through its text form, whatever it came from, so that a file, a variable and a flag agree on
+//! what is valid. [`Settings`] is what comes out: resolved, checked, typed.
+//!
+//! Not here: reading files or the environment of the process (`cli`).
+
+mod address;
+mod table;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use address::{Address, IpNet};
+pub use table::{ENTRIES, Entry};
+
+/// Which event loop the cores run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring where it can be had, else epoll.
+    Auto,
+    IoUring,
+    Epoll,
+}
+
+/// When a trigger is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is in this process's memory: a crash loses it.
+    Memory,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value, for who must compare or send it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The ingress listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingress {
+    pub listen: Address,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// CORS fields on every response.
+    pub cors: bool,
+    /// How callers reach the ingress; none: as the listener says.
+    pub public_url: Option<String>,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    pub listen: Address,
+    /// Names that it answers for, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// `/metrics` and `/openapi.json` without the token.
+    pub open_metrics: bool,
+}
+
+/// The workers' listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workers {
+    pub listen: Address,
+}
+
+/// What a webhook may do where it does not say otherwise, and what the process may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls in a window; 0 for no limit.
+    pub requests_per_window: u32,
+    pub window_seconds: u32,
+    /// Calls at a time; 0 for no limit.
+    pub concurrency: u32,
+    /// Bytes of a body, a message, a reply.
+    pub payload_bytes: u32,
+    pub reply_timeout_seconds: u32,
+    /// Open connections of the process.
+    pub connections: u32,
+    /// Bytes of bodies that are coming in, for each core.
+    pub body_bytes: u64,
+}
+
+/// The journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    pub durability: Durability,
+}
+
+/// WebSocket webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Compression may remember earlier messages: smaller messages for more memory.
+    pub context_takeover: bool,
+}
+
+/// Verification of Alexa's requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alexa {
+    /// A PEM file of roots in place of the public ones.
+    pub roots: Option<PathBuf>,
+    /// `host:port` where `s3.amazonaws.com` is reached.
+    pub connect_to: Option<String>,
+}
+
+/// Everything that can be set, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub data: PathBuf,
+    /// Engine threads; at least 1.
+    pub cores: usize,
+    pub ingress: Ingress,
+    pub admin: Admin,
+    pub workers: Workers,
+    pub access_token: Option<Secret>,
+    pub limits: Limits,
+    pub journal: Journal,
+    pub websocket: WebSocket,
+    pub alexa: Alexa,
+    pub driver: Driver,
+    /// A level (`info`) or directives (`tidegate=debug,info`).
+    pub log: String,
+}
+
+/// Why the settings are refused, naming the setting and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    /// `tidegate.toml:3`, `TIDEGATE_CORES in the environment`, `--cores`.
+    pub place: String,
+    pub message: String,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// What every variable of ours begins with.
+const PREFIX: &str = "TIDEGATE_";
+/// Variables with the prefix that are not settings of the server: where the commands find it.
+const CLIENT_VARIABLES: &[&str] = &["TIDEGATE_URL", "TIDEGATE_CONFIG"];
+
+impl Settings {
+    /// The defaults, for a process that may run on `cores` CPUs.
+    ///
+    /// # Panics
+    /// If a default of the table is not valid, which a test excludes.
+    #[must_use]
+    pub fn defaults(cores: usize) -> Settings {
+        table::defaults(cores)
+    }
+
+    /// Resolves the settings: the file over the defaults, the environment over the file, flags over both.
+    ///
+    /// `file` is its name and its text; `flags` are pairs of a flag's name (without dashes) and its value.
+    ///
+    /// # Errors
+    /// The first setting that is unknown or not valid.
+    pub fn resolve(
+        cores: usize,
+        file: Option<(&str, &str)>,
+        environment: &[(String, String)],
+        flags: &[(String, String)],
+    ) -> Result<Settings, SettingsError> {
+        let mut settings = Settings::defaults(cores);
+        if let Some((name, text)) = file {
+            read_file(&mut settings, name, text)?;
+        }
+        for (variable, value) in environment {
+            if !variable.starts_with(PREFIX) || CLIENT_VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+            let place = || format!("{variable} in the environment");
+            let entry = ENTRIES.iter().find(|entry| entry.variable == variable);
+            set(&mut settings, entry, variable, value, place)?;
+        }
+        for (flag, value) in flags {
+            let entry = ENTRIES.iter().find(|entry| entry.flag == Some(flag.as_str()));
+            set(&mut settings, entry, flag, value, || format!("--{flag}"))?;
+        }
+        Ok(settings)
+    }
+}
+
+fn set(
+    settings: &mut Settings,
+    entry: Option<&Entry>,
+    name: &str,
+    value: &str,
+    place: impl Fn() -> String,
+) -> Result<(), SettingsError> {
+    let Some(entry) = entry else {
+        return Err(SettingsError { place: place(), message: format!("there is no setting {name}{}", similar(name)) });
+    };
+    (entry.set)(settings, value.trim())
+        .map_err(|message| SettingsError { place: place(), message: format!("{} {message}", entry.key) })
+}
+
+/// Reads a TOML file whose tables and keys make the dotted keys of the table.
+fn read_file(settings: &mut Settings, name: &str, text: &str) -> Result<(), SettingsError> {
+    let line = |at: usize| text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+    let document = toml::de::DeTable::parse(text).map_err(|error| SettingsError {
+        place: format!("{name}:{}", error.span().map_or(1, |span| line(span.start))),
+        message: error.message().to_owned(),
+    })?;
+    read_table(settings, "", document.get_ref(), &|at| format!("{name}:{}", line(at)))
+}
+
+fn read_table(
+    settings: &mut Settings,
+    prefix: &str,
+    table: &toml::de::DeTable<'_>,
+    place: &dyn Fn(usize) -> String,
+) -> Result<(), SettingsError> {
+    for (key, value) in table {
+        let at = key.span().start;
+        let name = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        if let toml::de::DeValue::Table(table) = value.get_ref() {
+            read_table(settings, &name, table, place)?;
+            continue;
+        }
+        let text = file_text(value.get_ref())
+            .ok_or_else(|| SettingsError { place: place(at), message: format!("{name} is of a type that no setting has") })?;
+        let entry = ENTRIES.iter().find(|entry| entry.key == name);
+        set(settings, entry, &name, &text, || place(at))?;
+    }
+    Ok(())
+}
+
+/// A TOML value in the text form that variables and flags have; lists with commas.
+fn file_text(value: &toml::de::DeValue<'_>) -> Option<String> {
+    use toml::de::DeValue;
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string().replace('_', "")),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        DeValue::Array(items) => {
+            let items: Option<Vec<String>> = items.iter().map(|item| file_text(item.get_ref())).collect();
+            Some(items?.join(","))
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
+    }
+}
+
+/// A hint where a name is nearly one that there is.
+fn similar(name: &str) -> String {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '.'], "_").replace("tidegate_", "");
+    let wanted = plain(name);
+    let near = ENTRIES.iter().find(|entry| {
+        let last = entry.key.rsplit('.').next().unwrap_or(entry.key);
+        plain(entry.key) == wanted || last == wanted || plain(entry.key).ends_with(&wanted)
+    });
+    near.map_or(String::new(), |entry| format!(" (perhaps {}, {} or --{}?)", entry.key, entry.variable, entry.flag.unwrap_or("")))
+        .replace(" or --?", "?")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! What the settings accept, what they refuse, and in which words.
+
+use super::*;
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn resolve(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, String> {
+    Settings::resolve(2, Some(("t.toml", file)), &pairs(environment), &pairs(flags)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_table_has_each_name_once_and_its_defaults_are_those_of_the_settings() {
+    for (index, entry) in ENTRIES.iter().enumerate() {
+        for other in &ENTRIES[index + 1..] {
+            assert!(entry.key != other.key && entry.variable != other.variable, "{}", entry.key);
+            assert!(entry.flag.is_none() || entry.flag != other.flag, "{}", entry.key);
+        }
+        let variable = format!("TIDEGATE_{}", entry.key.replace('.', "_").to_uppercase());
+        assert_eq!(entry.variable, variable);
+        let mut settings = Settings::defaults(2);
+        if (entry.set)(&mut settings, entry.default).is_ok() {
+            let mut expected = Settings::defaults(2);
+            // These defaults are words for people that happen to be valid values too.
+            if entry.key == "alexa.roots" {
+                expected.alexa.roots = Some(entry.default.into());
+            }
+            if entry.key == "admin.hosts" {
+                expected.admin.hosts = vec!["none".to_owned()];
+            }
+            assert_eq!(settings, expected, "{}", entry.key);
+        }
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let file = "cores = 3\nlog = \"warn\"\n[limits]\nconcurrency = 7\n[ingress]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]";
+    let settings = resolve(
+        file,
+        &[("TIDEGATE_CORES", "4"), ("TIDEGATE_LIMITS_CONCURRENCY", "8"), ("PATH", "/bin")],
+        &[("concurrency", "9")],
+    )
+    .unwrap();
+    assert_eq!((settings.cores, settings.limits.concurrency, settings.log.as_str()), (4, 9, "warn"));
+    assert_eq!(settings.ingress.trusted_proxies.len(), 2);
+}
+
+#[test]
+fn what_is_unknown_or_bad_is_named_with_its_place() {
+    let cases: &[(&str, &[(&str, &str)], &[(&str, &str)], &str)] = &[
+        ("\ncoers = 2", &[], &[], "t.toml:2: there is no setting coers"),
+        ("a = 1\n[limits]\nconcurency = 2", &[], &[], "t.toml:1: there is no setting a"),
+        ("[limits]\n\nconcurency = 2", &[], &[], "t.toml:3: there is no setting limits.concurency"),
+        ("cores = 0", &[], &[], "t.toml:1: cores must be a whole number from 1 to 1024, not \"0\""),
+        ("cores = 1.5", &[], &[], "t.toml:1: cores is of a type that no setting has"),
+        ("", &[("TIDEGATE_COERS", "2")], &[], "TIDEGATE_COERS in the environment: there is no setting TIDEGATE_COERS"),
+        ("", &[("TIDEGATE_CORES", "+2")], &[], "TIDEGATE_CORES in the environment: cores must be a whole number"),
+        ("", &[], &[("driver", "kqueue")], "--driver: driver must be auto, io_uring or epoll"),
+        ("", &[], &[("durability", "fsync")], "--durability: journal.durability can only be memory in this version"),
+        ("", &[], &[("nats", "nats://x")], "--nats: cluster.nats is not in this version yet"),
+        ("x = ", &[], &[], "t.toml:1: "),
+        ("concurrency = 3", &[], &[], "perhaps limits.concurrency"),
+    ];
+    for (file, environment, flags, expected) in cases {
+        let error = resolve(file, environment, flags).unwrap_err();
+        assert!(error.contains(expected), "{error:?} should hold {expected:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_printed() {
+    let settings = resolve("", &[("TIDEGATE_ACCESS_TOKEN", "planted-secret-0123")], &[]).unwrap();
+    assert!(!format!("{settings:?}").contains("planted"));
+    let error = resolve("", &[("TIDEGATE_ACCESS_TOKEN", "planted")], &[]).unwrap_err();
+    assert!(!error.contains("planted"), "{error}");
+}
