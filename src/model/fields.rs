@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use super::error::ModelError;
-use super::known;
+use super::{NAME_CHARS_MAX, known};
 
 /// A JSON object of a body while it is read. Each reading marks its field; [`Fields::finish`] looks at the rest.
 pub(super) struct Fields<'v> {
@@ -149,7 +149,8 @@ impl<'v> Fields<'v> {
                 continue;
             }
             if !kept.contains(&name_str) {
-                return Err(self.error(name, format!("is not a field of {what}")));
+                let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+                return Err(self.error(&shown, format!("is not a field of {what}")));
             }
             extra.insert(name.clone(), value.clone());
         }
