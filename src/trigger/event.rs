@@ -1,5 +1,6 @@
 //! The parts of a payload and how they are put together.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::{self, Raw};
 use crate::base::text::write_time;
+use crate::template::Root;
 
 const BEGIN: &[u8] = b"{\"time\":";
 const BEFORE_DATA: &[u8] = b",\"data\":";
@@ -176,14 +178,6 @@ impl Payload {
         self.tail.write(out);
     }
 
-    /// The payload as one text.
-    #[must_use]
-    pub fn whole(&self) -> Vec<u8> {
-        let mut whole = Vec::new();
-        self.write(&mut whole);
-        whole
-    }
-
     /// Bytes of the payload.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -195,14 +189,21 @@ impl Payload {
     pub fn is_empty(&self) -> bool {
         false
     }
+}
 
-    /// The value of one of the payload's keys, without looking through the others.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<Raw<'_>> {
+impl Root for Payload {
+    /// Looks into the one part that has the key, not through the whole payload.
+    fn get(&self, key: &str) -> Option<Raw<'_>> {
         match key {
             "time" => Some(self.event.time()),
             "data" => Some(self.event.data()),
             _ => self.tail.get(key),
         }
+    }
+
+    fn whole(&self) -> Cow<'_, [u8]> {
+        let mut whole = Vec::new();
+        self.write(&mut whole);
+        Cow::Owned(whole)
     }
 }

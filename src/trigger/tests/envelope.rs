@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::template::Root as _;
 
 fn headers_of(fields: &[Field<'_>]) -> String {
     member(&post(fields, b""), "headers")
@@ -43,8 +44,7 @@ fn every_key_of_a_payload_is_found() {
         event: event(&HttpData { reply_id: Some("r"), ..post(&[], b"text") }).unwrap(),
         tail: Arc::new(tail(b"{\"a\":{\"b\":1}}")),
     };
-    let mut whole = Vec::new();
-    payload.write(&mut whole);
+    let whole = payload.whole();
     for (key, value) in json::Raw::document(&whole).unwrap().entries() {
         assert_eq!(shown(payload.get(&key).unwrap()), shown(value), "{key}");
     }

@@ -1,0 +1,128 @@
+//! Why a template or a payload path is refused, and why one that was accepted did not render.
+
+use std::fmt;
+
+/// A template or path that cannot be taken: what is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateError {
+    /// Line of the source, from 1.
+    pub line: usize,
+    /// Character in that line, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What is wrong with a template or path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Something else than what the syntax wants here.
+    Syntax {
+        /// What could have stood here.
+        expected: &'static str,
+    },
+    /// A block, comment or raw block that is still open where the source ends.
+    Unclosed(String),
+    /// A closing tag with another name than its opening tag.
+    Mismatch {
+        /// The name in the opening tag.
+        open: String,
+        /// The name in the closing tag.
+        close: String,
+    },
+    /// A closing tag or an `{{else}}` that belongs to no block.
+    Stray(String),
+    /// A call of something that is no helper.
+    UnknownHelper(String),
+    /// Partials: there is nothing to include here.
+    Partial(String),
+    /// Decorators (`{{* x}}`), inline partials among them.
+    Decorator,
+    /// A helper with the wrong number of arguments.
+    Arguments {
+        /// The helper.
+        helper: String,
+        /// What it takes.
+        takes: &'static str,
+    },
+    /// A helper that is a block helper used as a value, or the other way around.
+    Usage {
+        /// The helper.
+        helper: String,
+        /// How it is used.
+        form: &'static str,
+    },
+    /// A pattern of `match` that is no regular expression, or one that is not supported.
+    Pattern(String),
+    /// A format of `format` that is no number format.
+    Format(String),
+    /// `this` or `..` behind another segment.
+    InvalidPath(String),
+    /// Nested deeper, or longer, than is taken.
+    TooLarge {
+        /// What there is too much of, and how much is taken.
+        what: &'static str,
+    },
+}
+
+impl TemplateError {
+    /// A fault at a byte position of a source.
+    pub(super) fn at(source: &str, position: usize, fault: Fault) -> TemplateError {
+        let before = source.get(..position).unwrap_or(source);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        TemplateError {
+            line: 1 + before.matches('\n').count(),
+            column: 1 + before[line_start..].chars().count(),
+            fault,
+        }
+    }
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.fault)
+    }
+}
+
+impl std::error::Error for TemplateError {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Syntax { expected } => write!(f, "expected {expected}"),
+            Fault::Unclosed(what) => write!(f, "`{what}` is never closed"),
+            Fault::Mismatch { open, close } => write!(f, "`{open}` is closed by `{close}`"),
+            Fault::Stray(what) => write!(f, "`{what}` outside of a block"),
+            Fault::UnknownHelper(name) => write!(f, "there is no helper `{name}`"),
+            Fault::Partial(name) => write!(f, "there is no partial `{name}`: partials are not supported"),
+            Fault::Decorator => f.write_str("decorators are not supported"),
+            Fault::Arguments { helper, takes } => write!(f, "the helper `{helper}` takes {takes}"),
+            Fault::Usage { helper, form } => write!(f, "the helper `{helper}` is used as {form}"),
+            Fault::Pattern(why) => write!(f, "not a supported regular expression: {why}"),
+            Fault::Format(format) => write!(f, "not a number format: `{format}`"),
+            Fault::InvalidPath(path) => write!(f, "invalid path `{path}`"),
+            Fault::TooLarge { what } => write!(f, "too large: {what}"),
+        }
+    }
+}
+
+/// Why nothing was rendered from a template that compiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenderError {
+    /// The output went over its limit.
+    TooLong,
+    /// It took more steps than one rendering may take.
+    TooMuchWork,
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RenderError::TooLong => "the rendered text is over its limit",
+            RenderError::TooMuchWork => "rendering takes too much work",
+        })
+    }
+}
+
+impl std::error::Error for RenderError {}

@@ -1,0 +1,222 @@
+//! Payload paths: where a value lies, such as `data.body.list[0].x`.
+//!
+//! Segments are parted by dots. A segment in brackets may hold anything: `data.[a silly name]`, `data["quoted key"]`
+//! (with `\"` and `\\`), `list[0]`, `list.[0]`; `list.0` is the same. A place of an array counts from 0; of a string it
+//! is that UTF-16 unit, as the platform has it. The empty path, and `.`, are the whole document.
+
+use std::borrow::Cow;
+
+use super::error::{Fault, TemplateError};
+use super::root::Root;
+use super::value::{Segment, Value};
+use crate::base::json::Raw;
+
+/// A path has no more segments: a payload cannot be deeper either.
+const SEGMENTS_MAX: usize = crate::base::json::DOCUMENT_DEPTH_MAX;
+
+/// A payload path, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    segments: Box<[Segment]>,
+}
+
+impl Path {
+    /// Reads a path.
+    ///
+    /// # Errors
+    /// An empty segment, an open bracket or quote, braces (a path is no template), more than 160 segments.
+    pub fn parse(text: &str) -> Result<Path, TemplateError> {
+        let trimmed = text.trim();
+        if trimmed.is_empty() || trimmed == "." {
+            return Ok(Path { segments: Box::default() });
+        }
+        Reader { text, rest: trimmed }.segments().map(|segments| Path { segments })
+    }
+
+    /// Whether this is the path of the whole document.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The value in a document, where it stands there as a value: not the whole document of a root that is in pieces,
+    /// nor a character of a string, nor a `length`. [`Path::read`] finds those too.
+    #[must_use]
+    pub fn find<'r>(&self, root: &'r dyn Root) -> Option<Raw<'r>> {
+        match self.value(root)? {
+            Value::Raw(raw) => Some(raw),
+            _ => None,
+        }
+    }
+
+    /// The JSON text of the value.
+    #[must_use]
+    pub fn read<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, [u8]>> {
+        self.value(root)?.json()
+    }
+
+    fn value<'r>(&self, root: &'r dyn Root) -> Option<Value<'r>> {
+        let mut value = Value::Root(root);
+        for segment in &self.segments {
+            value = value.property(segment);
+        }
+        (!matches!(value, Value::Undefined)).then_some(value)
+    }
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    /// A part of `text`.
+    rest: &'t str,
+}
+
+impl Reader<'_> {
+    fn segments(mut self) -> Result<Box<[Segment]>, TemplateError> {
+        let mut segments = Vec::new();
+        loop {
+            if segments.len() == SEGMENTS_MAX {
+                return Err(self.error(Fault::TooLarge { what: "a path has at most 160 segments" }));
+            }
+            let name = match self.rest.strip_prefix('[') {
+                Some(inside) => self.bracketed(inside)?,
+                None => self.bare()?,
+            };
+            segments.push(Segment::new(name));
+            match self.rest.as_bytes().first() {
+                None => return Ok(segments.into()),
+                Some(b'.') => self.rest = &self.rest[1..],
+                Some(b'[') => {}
+                Some(_) => return Err(self.error(Fault::Syntax { expected: "`.` or `[`" })),
+            }
+        }
+    }
+
+    fn bare(&mut self) -> Result<String, TemplateError> {
+        let end = self.rest.find(['.', '[', ']', '{', '}']).unwrap_or(self.rest.len());
+        let (name, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        if rest.starts_with(['{', '}', ']']) {
+            return Err(self.error(Fault::Syntax { expected: "a payload path, without braces" }));
+        }
+        if name.is_empty() {
+            return Err(self.error(Fault::Syntax { expected: "a name" }));
+        }
+        Ok(name.to_owned())
+    }
+
+    /// `inside` is what follows the opening bracket.
+    fn bracketed(&mut self, inside: &str) -> Result<String, TemplateError> {
+        let Some(quote) = inside.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+            let Some((name, _)) = inside.split_once(']') else {
+                return Err(self.error(Fault::Syntax { expected: "`]` behind this bracket" }));
+            };
+            let name = name.to_owned();
+            self.rest = &self.rest[name.len() + 2..];
+            return Ok(name);
+        };
+        let mut name = String::new();
+        let mut escaped = false;
+        for (at, character) in inside.char_indices().skip(1) {
+            if escaped || (character != '\\' && character != quote) {
+                name.push(character);
+                escaped = false;
+            } else if character == '\\' {
+                escaped = true;
+            } else {
+                let closed = inside[at + 1..].starts_with(']');
+                self.rest = &self.rest[1 + at + 1..];
+                if !closed {
+                    return Err(self.error(Fault::Syntax { expected: "`]` behind the quote" }));
+                }
+                self.rest = &self.rest[1..];
+                return Ok(name);
+            }
+        }
+        Err(self.error(Fault::Syntax { expected: "the closing quote" }))
+    }
+
+    fn error(&self, fault: Fault) -> TemplateError {
+        TemplateError::at(self.text, self.text.trim_end().len() - self.rest.len(), fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str =
+        r#"{"data":{"list":[{"x":1.50},"né"],"a b":null,"c\"d":true,"e.f":[[7]]},"g":"😀"}"#;
+
+    fn check(path: &str, expected: Option<&str>) {
+        let root = Raw::document(DOCUMENT.as_bytes()).unwrap();
+        let path = Path::parse(path).unwrap();
+        let found = path.read(&root).map(|text| String::from_utf8(text.into_owned()).unwrap());
+        assert_eq!(found.as_deref(), expected, "{path:?}");
+        if let Some(raw) = path.find(&root) {
+            assert_eq!(Some(std::str::from_utf8(raw.bytes()).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn paths_lead_to_values_as_they_stand() {
+        for path in ["data.list[0].x", "data.list.0.x", "data.list.[0].x", r#"["data"]["list"][0]['x']"#] {
+            check(path, Some("1.50"));
+        }
+        check("data.list[1]", Some("\"né\""));
+        check("data.[a b]", Some("null"));
+        check("data.a b", Some("null"));
+        check(r#"data["c\"d"]"#, Some("true"));
+        check(r#"data["e.f"][0].[0]"#, Some("7"));
+        check(" data.list ", Some(r#"[{"x":1.50},"né"]"#));
+        check("", Some(DOCUMENT));
+        check(".", Some(DOCUMENT));
+    }
+
+    #[test]
+    fn paths_lead_to_characters_and_lengths_as_on_the_platform() {
+        check("data.list[1][1]", Some("\"é\""));
+        check("data.list.length", Some("2"));
+        check("data.list[1].length", Some("2"));
+        check("g.length", Some("2"));
+        check("g[0]", Some("\"\u{fffd}\""));
+        check("g[2]", None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        for path in
+            ["x", "data.x", "data.list[2]", "data.list[00]", "data.[a b].x", "data.list[0].x.y", "g[-1]"]
+        {
+            check(path, None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused_with_its_place() {
+        for (path, column) in [
+            ("a..b", 3),
+            ("a.", 3),
+            (".a", 1),
+            ("a[", 2),
+            ("a[0", 2),
+            ("a[\"x]", 2),
+            ("a[\"x\"b]", 6),
+            ("a]b", 2),
+            ("{{data.x}}", 1),
+            ("a[0]b", 5),
+        ] {
+            let error = Path::parse(path).unwrap_err();
+            assert_eq!((error.line, error.column), (1, column), "{path}: {error}");
+        }
+        assert!(Path::parse(&vec!["a"; 161].join(".")).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_path_or_an_error(text in "[a.\\[\\]\"'\\\\0 é{}]{0,12}") {
+            if let Ok(path) = Path::parse(&text) {
+                let _ = path.read(&Raw::trusted(DOCUMENT.as_bytes()));
+            }
+        }
+    }
+}
