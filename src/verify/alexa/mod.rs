@@ -19,9 +19,11 @@ pub mod chain;
 pub mod refusal;
 pub mod request;
 pub mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use cache::{ChainCache, Lookup};
-pub use chain::{Chain, ChainError, Roots};
+pub use chain::{Chain, ChainError, Roots, RootsError};
 pub use refusal::{AlexaRefusal, FetchError};
 pub use request::{Digest, Pending, begin};
 pub use rules::ChainUrl;

@@ -175,7 +175,7 @@ mod tests {
     fn timestamps_are_read_with_their_offsets() {
         assert_eq!(time(&body("2026-02-19T18:26:00+01:00", "LaunchRequest")), Ok(()));
         assert_eq!(time(&body("2026-02-19T17:26:00.5Z", "LaunchRequest")), Ok(()));
-        assert_eq!(time(&body("2026-02-19T17:26:00+01:00", "LaunchRequest")).is_err(), true);
+        assert!(time(&body("2026-02-19T17:26:00+01:00", "LaunchRequest")).is_err());
     }
 
     #[test]
