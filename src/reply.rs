@@ -1,6 +1,7 @@
 //! Stand-in.
 use bytes::Bytes;
 use crate::model::WebhookReplyConfig;
+use crate::template::Root;
 use crate::trigger::Payload;
 #[derive(Debug)]
 pub struct Reply { pub response_code: Option<i64>, pub headers: Vec<(String, String)>, pub body: Bytes }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
 use crate::base::clock::Now;
 use crate::base::id::Id;
+use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
 use crate::model::{Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, Webhook};
 use crate::reply::ReplyNode;
@@ -116,7 +117,7 @@ fn render(application: &ApplicationPart, source: &str) -> Option<String> {
     }
     let Ok(template) = Template::compile(source) else { return Some(String::new()) };
     let mut text = Vec::new();
-    template.render(&GlobalsRoot::new(&application.globals), Escape::None, &mut text);
+    template.render(&GlobalsRoot::new(Raw::trusted(&application.globals)), Escape::None, &mut text);
     Some(String::from_utf8(text).unwrap_or_default())
 }
 

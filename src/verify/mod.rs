@@ -1,5 +1,6 @@
 //! Floor 3: is a request genuine? Bytes and a [`Now`](crate::base::clock::Now) in, a verdict out; no I/O, no clock.
 //!
+//! - [`alexa`]: the signed requests of Amazon Alexa;
 //! - [`basic`]: basic authentication (section 8, last paragraph);
 //! - [`provider`]: the handshakes of `verificationType`: facebook, fitbit, twilio;
 //! - [`signature`]: the signatures of senders;
@@ -8,6 +9,7 @@
 //! Not here: rendering credentials from templates (`registry/` does it, when the model changes), and fetching
 //! certificate chains (`control/chains`).
 
+pub mod alexa;
 pub mod basic;
 pub mod fields;
 pub mod provider;

@@ -57,7 +57,7 @@ impl BodyTag {
 
     pub(super) fn check(&self, keys: &[hmac::Key], request: &SignedRequest<'_>) -> Result<(), Mismatch<'_>> {
         let value = request.fields.once(&self.field).map_err(Mismatch::not_once(&self.field))?;
-        let malformed = |must| Mismatch::Malformed { field: &*self.field, must };
+        let malformed = |must| Mismatch::Malformed { field: &self.field, must };
         let Some(text) = value.strip_prefix(self.prefix.as_bytes()) else {
             return Err(malformed("the prefix of the scheme and a tag"));
         };

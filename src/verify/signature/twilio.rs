@@ -14,6 +14,9 @@ const FIELD: &str = "X-Twilio-Signature";
 const BODY_HASH: &str = "bodySHA256";
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
+/// Name and value of a parameter.
+type Pair = (Vec<u8>, Vec<u8>);
+
 pub(super) fn check<'s>(keys: &[hmac::Key], request: &SignedRequest<'_>) -> Result<(), Mismatch<'s>> {
     let value = request.fields.once(FIELD).map_err(Mismatch::not_once(FIELD))?;
     let tag = from_base64(value).ok_or(Mismatch::Malformed { field: FIELD, must: "a tag in base64" })?;
@@ -31,7 +34,7 @@ pub(super) fn check<'s>(keys: &[hmac::Key], request: &SignedRequest<'_>) -> Resu
 
 /// The parameters that are signed beside the URL: those of a form, sorted by name and value, each pair once. A body
 /// of another kind must be covered by its hash in the URL: else anybody could put another one under a signature seen.
-fn signed_parameters(request: &SignedRequest<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Mismatch<'static>> {
+fn signed_parameters(request: &SignedRequest<'_>) -> Result<Vec<Pair>, Mismatch<'static>> {
     let query = memchr::memchr(b'?', request.url).map_or(&b""[..], |at| &request.url[at + 1..]);
     match parameter(query, BODY_HASH) {
         Parameter::Once(hash) => {
