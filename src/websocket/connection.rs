@@ -138,7 +138,8 @@ impl Connection {
                 buf.consume(buf.len());
                 return Event::NeedData;
             }
-            State::CloseSent => self.drop_partial(buf),
+            // What had come of a message before this end closed is of no use.
+            State::CloseSent => self.forget(buf),
             State::Open => {}
         }
         match self.advance(buf, out, scratch) {
@@ -393,6 +394,7 @@ impl Connection {
                 }
                 self.state = State::Closed;
                 self.owed_pong = None;
+                self.takeover = None;
                 self.incoming = None;
                 let code_bytes = size_of::<u16>().min(length);
                 buf.consume(from + code_bytes);
@@ -429,11 +431,6 @@ impl Connection {
         self.takeover = None;
         self.forget(buf);
         buf.consume(buf.len());
-    }
-
-    /// After this end's Close, what had come of a message is of no use.
-    fn drop_partial(&mut self, buf: &mut ReceiveBuffer) {
-        self.forget(buf);
     }
 
     fn forget(&mut self, buf: &mut ReceiveBuffer) {

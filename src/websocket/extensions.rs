@@ -201,11 +201,14 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 }
 
 /// One element of the list: a name and its parameters.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Extension<'b> {
     name: &'b [u8],
-    parameters: Vec<(&'b [u8], Option<Cow<'b, [u8]>>)>,
+    parameters: Vec<Parameter<'b>>,
 }
+
+/// A name, and a value behind `=`.
+type Parameter<'b> = (&'b [u8], Option<Cow<'b, [u8]>>);
 
 impl Extension<'_> {
     fn is_deflate(&self) -> bool {

@@ -101,13 +101,12 @@ fn what_one_end_sends_the_other_sees_in_order() {
         let end = &mut pair.ends[closer];
         assert!(end.connection.close(&mut end.out, code, "done"));
         pair.settle();
-        for side in 0..2 {
-            assert_eq!(messages(&pair.ends[side]), pair.sent[1 - side], "seed {seed}");
-            assert!(pair.ends[side].connection.is_over());
-            assert!(pair.ends[side].received.is_empty());
-            let pongs = pair.ends[side].seen.iter().filter(|seen| **seen == Seen::Pong).count();
+        for (end, (sent, pings)) in pair.ends.iter().zip(pair.sent.iter().rev().zip(pings)) {
+            assert_eq!(messages(end), *sent, "seed {seed}");
+            assert!(end.connection.is_over() && end.received.is_empty());
+            let pongs = end.seen.iter().filter(|seen| **seen == Seen::Pong).count();
             // A ping may meet so much that waits to be sent that only the newest is answered.
-            assert!(pongs <= pings[side] && (pongs > 0) == (pings[side] > 0), "seed {seed}");
+            assert!(pongs <= pings && (pongs > 0) == (pings > 0), "seed {seed}");
         }
         assert_eq!(pair.ends[closer].seen.last(), Some(&Seen::Close(code, String::new())));
         assert_eq!(pair.ends[1 - closer].seen.last(), Some(&Seen::Close(code, "done".into())));
