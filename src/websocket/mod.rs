@@ -1,1 +1,32 @@
-//! To come.
+//! WebSocket (RFC 6455) with permessage-deflate (RFC 7692), as machines without input or output of their own.
+//!
+//! # Layout
+//! - [`handshake`]: is this request an upgrade that can be accepted, and the 101 that accepts it; [`client`] is the
+//!   other end of it; [`extensions`] is what both say in `Sec-WebSocket-Extensions`.
+//! - [`Connection`]: everything after the 101. Received bytes go in, [`Event`]s come out, and what must be sent
+//!   (pongs, the close handshake, messages) is appended to a buffer that the caller writes.
+//! - [`frame`], [`mask`], [`utf8`], [`deflate`]: what the connection is made of.
+//!
+//! # Invariants
+//! - A quiet connection holds no buffer and, without context takeover, no compressor: both are lent by the caller
+//!   for the time of a call ([`Scratch`], one for a core).
+//! - The outcome does not depend on how the bytes were cut into reads.
+//! - Nothing that a peer sends makes memory grow past the limit on a message and a constant.
+
+pub mod client;
+pub mod connection;
+pub mod deflate;
+pub mod extensions;
+mod failure;
+pub mod frame;
+pub mod handshake;
+pub mod mask;
+pub mod utf8;
+
+#[cfg(test)]
+mod tests;
+
+pub use connection::{Connection, Event, Role};
+pub use deflate::Scratch;
+pub use extensions::DeflateParameters;
+pub use failure::Failure;
