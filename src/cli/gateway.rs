@@ -128,16 +128,22 @@ impl admin::Engine for Gateway {
 type Parts = (u16, Vec<(String, String)>, Vec<u8>);
 
 /// Sends the request over the connection and reads the whole response.
-async fn send(stream: std::os::unix::net::UnixStream, target: String, request: TestRequest) -> anyhow::Result<Parts> {
+async fn send(
+    stream: std::os::unix::net::UnixStream,
+    target: String,
+    request: TestRequest,
+) -> anyhow::Result<Parts> {
     stream.set_nonblocking(true)?;
     let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     let driver = tokio::spawn(connection);
-    let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(target).header("host", "localhost");
+    let mut builder =
+        hyper::Request::builder().method(request.method.as_str()).uri(target).header("host", "localhost");
     for (name, value) in &request.headers {
         builder = builder.header(name.as_str(), value.as_str());
     }
-    let response = sender.send_request(builder.body(Full::new(Bytes::from(request.body.unwrap_or_default())))?).await?;
+    let response =
+        sender.send_request(builder.body(Full::new(Bytes::from(request.body.unwrap_or_default())))?).await?;
     let status = response.status().as_u16();
     let headers = response
         .headers()

@@ -26,7 +26,8 @@ const ADDRESSES_FILE: &str = "addresses.json";
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::new();
     let store = Arc::new(Store::open(&settings.data)?);
-    let token = store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
+    let token =
+        store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
     if let Some(warning) = &token.warning {
         tracing::warn!("{warning}");
     }
@@ -55,7 +56,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let engine = Engine::start(settings, &registry, &metrics, clock)?;
     let ingress_address = engine.ingress().clone();
     let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
-    let mut state = AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
+    let mut state =
+        AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
     state.hosts.clone_from(&settings.admin.hosts);
     state.open_metrics = settings.admin.open_metrics;
     state.clock = clock;

@@ -74,7 +74,8 @@ fn accept_one(listener: &Listener, flags: SocketFlags) -> io::Result<(Stream, Op
     match listener {
         Listener::Tcp(listener) => {
             let (fd, address) = rustix::net::acceptfrom_with(listener, flags)?;
-            let peer = address.and_then(|address: SocketAddrAny| std::net::SocketAddr::try_from(address).ok());
+            let peer =
+                address.and_then(|address: SocketAddrAny| std::net::SocketAddr::try_from(address).ok());
             let stream = monoio::net::TcpStream::from_std(std::net::TcpStream::from(fd))?;
             Ok((Stream::Tcp(stream), peer.map(|peer| peer.ip().to_canonical())))
         }

@@ -134,7 +134,11 @@ impl Connection {
                 Received::Some => {}
                 Received::End => break,
                 Received::Expired => {
-                    self.refuse(&Answer::Refused(Outcome::SlowRequest, 408, "The request took too long to arrive"));
+                    self.refuse(&Answer::Refused(
+                        Outcome::SlowRequest,
+                        408,
+                        "The request took too long to arrive",
+                    ));
                     self.close(true).await;
                     break;
                 }
@@ -169,7 +173,9 @@ impl Connection {
                     if !self.flush().await {
                         return Worked::Closed;
                     }
-                    let Some(waited) = Box::pin(self.wait(waiting.place)).await else { return Worked::Closed };
+                    let Some(waited) = Box::pin(self.wait(waiting.place)).await else {
+                        return Worked::Closed;
+                    };
                     if let Next::Close { linger } = self.replied(waiting, waited) {
                         self.close(linger).await;
                         return Worked::Closed;
@@ -260,7 +266,9 @@ impl Connection {
             Ok(0) => Received::End,
             Ok(_) => Received::Some,
             // A spurious wake: the machine finds nothing new and waits again.
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Received::Some,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Received::Some
+            }
             Err(_) => Received::End,
         }
     }
@@ -365,7 +373,9 @@ impl Connection {
         let mut dropped = 0;
         while dropped < LINGER_BYTES {
             self.set_deadline(ends.min(self.now() + LINGER_QUIET_NANOS));
-            if !matches!(self.watch.until_expired(self.stream.readable()).await, Ok(Ok(()))) || self.now() >= ends {
+            if !matches!(self.watch.until_expired(self.stream.readable()).await, Ok(Ok(())))
+                || self.now() >= ends
+            {
                 return;
             }
             match fd::discard(&self.stream) {

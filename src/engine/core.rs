@@ -160,8 +160,13 @@ impl Core {
     pub(super) fn drain(&self) {
         self.draining.set(true);
         self.acceptors.borrow().iter().for_each(|acceptor| acceptor.expire());
-        let idle: Vec<Rc<Watch>> =
-            self.connections.borrow().iter().map(|(_, watch)| Rc::clone(watch)).filter(|watch| watch.is_idle()).collect();
+        let idle: Vec<Rc<Watch>> = self
+            .connections
+            .borrow()
+            .iter()
+            .map(|(_, watch)| Rc::clone(watch))
+            .filter(|watch| watch.is_idle())
+            .collect();
         idle.iter().for_each(|watch| watch.expire());
     }
 
@@ -291,8 +296,13 @@ impl Core {
         match self.mailboxes.get(usize::from(core)) {
             None => tell(done, Outcome::NotWaiting),
             Some(mailbox) => {
-                if let Err(Full(Message::Reply { done, .. })) = mailbox.send(Message::Reply { key, reply, done }) {
-                    tell(done, Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()));
+                if let Err(Full(Message::Reply { done, .. })) =
+                    mailbox.send(Message::Reply { key, reply, done })
+                {
+                    tell(
+                        done,
+                        Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()),
+                    );
                 }
             }
         }

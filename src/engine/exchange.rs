@@ -11,9 +11,9 @@ use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
 use crate::deliver::{self, Effect};
 use crate::http::{self, Step};
-use crate::metrics::{Event, Outcome};
 use crate::ingress::request::{self, AtHead, Door};
 use crate::ingress::respond::{self, Answer, Frame};
+use crate::metrics::{Event, Outcome};
 use crate::registry::Hook;
 use crate::reply::{self, Reply};
 use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer};
@@ -230,7 +230,8 @@ fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: 
     }
     let core = from.core;
     let payload_limit = hook.payload_bytes as usize;
-    let place = core.pending.insert(Pending::Request { waited: None, waker: None, timer: None, payload_limit });
+    let place =
+        core.pending.insert(Pending::Request { waited: None, waker: None, timer: None, payload_limit });
     let held = Held { core, hook, place };
     let reply_id = core.reply_id(place, hook.webhook_id);
     if let Err(refused) = trigger_flows(from, hook, request, body, Some(&reply_id)) {
@@ -262,7 +263,9 @@ fn trigger_flows(
         fields: request.fields(),
         body,
         peer: from.peer.map_or(Peer::Local, Peer::Ip),
-        peer_is_trusted: from.peer.is_some_and(|ip| core.rules.trusted_proxies.iter().any(|net| net.contains(ip))),
+        peer_is_trusted: from
+            .peer
+            .is_some_and(|ip| core.rules.trusted_proxies.iter().any(|net| net.contains(ip))),
         hide_authorization: hook.basic.is_some(),
         cast: hook.cast,
         annotate_multipart: hook.annotate_multipart,
@@ -356,7 +359,14 @@ fn write_reply(
             core.metrics.count(Outcome::Ok);
             core.metrics.status(reply.status);
         }
-        Err(_) => write_answer(core, out, request, &Answer::BadReply("The workflow's reply is too large"), keep_alive, now),
+        Err(_) => write_answer(
+            core,
+            out,
+            request,
+            &Answer::BadReply("The workflow's reply is too large"),
+            keep_alive,
+            now,
+        ),
     }
 }
 

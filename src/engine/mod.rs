@@ -22,8 +22,8 @@ mod watch;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -120,7 +120,8 @@ impl Engine {
         let shared = Arc::new(Shared::default());
         let (mut mailboxes, mut receivers) = (Vec::new(), Vec::new());
         for _ in 0..cores {
-            let (sender, receiver) = mailbox::mailbox(MAILBOX_MESSAGES).map_err(system("an eventfd cannot be made"))?;
+            let (sender, receiver) =
+                mailbox::mailbox(MAILBOX_MESSAGES).map_err(system("an eventfd cannot be made"))?;
             mailboxes.push(sender);
             receivers.push(receiver);
         }
@@ -168,7 +169,9 @@ impl Engine {
     /// Hands in a reply from outside; `done` learns what became of it.
     pub fn reply(&self, reply_id: &str, reply: Box<Reply>, done: Done) {
         let Some(place) = self.seal.open(reply_id) else { return done(Outcome::NotWaiting) };
-        let Some(mailbox) = self.mailboxes.get(usize::from(place.core)) else { return done(Outcome::NotWaiting) };
+        let Some(mailbox) = self.mailboxes.get(usize::from(place.core)) else {
+            return done(Outcome::NotWaiting);
+        };
         let message = Message::Reply { key: place.key, reply, done: Some(done) };
         if let Err(mailbox::Full(Message::Reply { done: Some(done), .. })) = mailbox.send(message) {
             done(Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()));
@@ -182,9 +185,9 @@ impl Engine {
     pub fn connect(&self, tap: Tap) -> io::Result<std::os::unix::net::UnixStream> {
         let (near, far) = std::os::unix::net::UnixStream::pair()?;
         let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        self.mailboxes[core]
-            .send(Message::Adopt { stream: far, tap })
-            .map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "the engine is too busy to take a test request"))?;
+        self.mailboxes[core].send(Message::Adopt { stream: far, tap }).map_err(|_| {
+            io::Error::new(io::ErrorKind::WouldBlock, "the engine is too busy to take a test request")
+        })?;
         Ok(near)
     }
 
@@ -251,7 +254,10 @@ impl Plan {
                     return;
                 }
                 Err(_) => {
-                    tracing::error!(core = self.index, "the core panicked: its connections are lost, it starts again");
+                    tracing::error!(
+                        core = self.index,
+                        "the core panicked: its connections are lost, it starts again"
+                    );
                 }
             }
         }
@@ -318,9 +324,8 @@ impl Plan {
 
 /// Serves a connection that was made inside the process.
 fn adopt(core: &Rc<Core>, stream: std::os::unix::net::UnixStream, tap: Tap, nonblocking: bool) {
-    let adopted = stream
-        .set_nonblocking(nonblocking)
-        .and_then(|()| monoio::net::UnixStream::from_std(stream));
+    let adopted =
+        stream.set_nonblocking(nonblocking).and_then(|()| monoio::net::UnixStream::from_std(stream));
     match adopted {
         Ok(stream) => {
             core.shared.connections.fetch_add(1, Ordering::Relaxed);

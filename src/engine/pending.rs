@@ -10,10 +10,10 @@ use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 
 use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::base::wheel::TimerId;
 use crate::reply::Reply;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 /// Turns a place (core, slot, generation) into the part of a `replyId` that follows the webhook's id, and back.
 ///

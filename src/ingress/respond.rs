@@ -171,7 +171,9 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         Answer::Preflight(asked) => preflight(out, *asked, frame),
         Answer::OverRate(seconds) => retry_after(out, *seconds),
         Answer::Busy(_) | Answer::OverConcurrency => retry_after(out, BUSY_RETRY_SECONDS),
-        Answer::Unauthorized => field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\""),
+        Answer::Unauthorized => {
+            field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\"")
+        }
         Answer::UpgradeRequired => {
             field(out, b"upgrade", b"websocket");
             field(out, b"sec-websocket-version", b"13");
@@ -201,7 +203,8 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
 
 /// Writes the response that a flow's reply makes (section 7).
 pub fn reply(out: &mut Vec<u8>, reply: &HttpReply, frame: &Frame<'_>) {
-    let own_cors = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
+    let own_cors =
+        reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
     begin(out, reply.status, &Frame { cors: frame.cors && !own_cors, ..*frame });
     for (name, value) in &reply.headers {
         field(out, name.as_bytes(), value.as_bytes());
@@ -242,7 +245,8 @@ fn preflight(out: &mut Vec<u8>, asked: Option<&[u8]>, frame: &Frame<'_>) {
     }
     field(out, b"access-control-allow-methods", METHODS);
     if let Some(asked) = asked.filter(|asked| {
-        asked.split(|&byte| byte == b',').all(|name| encode::is_field_name(name.trim_ascii())) && !asked.is_empty()
+        asked.split(|&byte| byte == b',').all(|name| encode::is_field_name(name.trim_ascii()))
+            && !asked.is_empty()
     }) {
         field(out, b"access-control-allow-headers", asked);
         field(out, b"vary", b"Access-Control-Request-Headers");

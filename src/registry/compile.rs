@@ -75,7 +75,8 @@ pub(super) fn hook(
         concurrency_limit: limits.concurrency.unwrap_or(defaults.concurrency),
         basic: basic(application, webhook).map(Box::new),
         rate: rate(defaults, webhook, before, now),
-        concurrency: before.map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
+        concurrency: before
+            .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
         flows: flows
             .iter()
             .filter(|flow| flow.enabled && flow.application_id == webhook.application_id)
@@ -123,7 +124,8 @@ fn render(application: &ApplicationPart, source: &str) -> Option<String> {
 
 /// The flow as this webhook triggers it; none where no trigger of it is on the webhook.
 fn plan(application: &ApplicationPart, webhook: &Webhook, flow: &Flow) -> Option<FlowPlan> {
-    let triggers: Vec<&FlowTrigger> = flow.triggers.iter().filter(|trigger| trigger.key == webhook.id).collect();
+    let triggers: Vec<&FlowTrigger> =
+        flow.triggers.iter().filter(|trigger| trigger.key == webhook.id).collect();
     if triggers.is_empty() {
         return None;
     }
@@ -149,7 +151,8 @@ fn reached<'f>(flow: &'f Flow, triggers: &[&'f FlowTrigger]) -> Vec<&'f FlowNode
     }
     let mut seen = HashSet::new();
     let mut order = Vec::new();
-    let mut queue: VecDeque<&str> = triggers.iter().flat_map(|trigger| wires(trigger.output_ids.as_ref())).collect();
+    let mut queue: VecDeque<&str> =
+        triggers.iter().flat_map(|trigger| wires(trigger.output_ids.as_ref())).collect();
     while let Some(id) = queue.pop_front() {
         let Some(node) = flow.nodes.iter().find(|node| node.id == id) else { continue };
         if seen.insert(id) {
@@ -190,7 +193,8 @@ pub fn check_webhook(webhook: &Webhook) -> Result<(), ModelError> {
         ("basicAuthPassword", &webhook.basic_auth_password),
     ];
     for (field, source) in fields {
-        Template::compile(source).map_err(|error| ModelError::new(field, format!("must be a template: {error}")))?;
+        Template::compile(source)
+            .map_err(|error| ModelError::new(field, format!("must be a template: {error}")))?;
     }
     Ok(())
 }

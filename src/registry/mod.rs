@@ -123,7 +123,14 @@ impl Registry {
                 },
             };
             let flows = source.flows_of_webhook(&id)?;
-            self.publish(Arc::new(compile::hook(&self.defaults, part, &webhook, &flows, before.as_deref(), now)));
+            self.publish(Arc::new(compile::hook(
+                &self.defaults,
+                part,
+                &webhook,
+                &flows,
+                before.as_deref(),
+                now,
+            )));
         }
         Ok(())
     }

@@ -207,7 +207,10 @@ fn set(
     place: impl Fn() -> String,
 ) -> Result<(), SettingsError> {
     let Some(entry) = entry else {
-        return Err(SettingsError { place: place(), message: format!("there is no setting {name}{}", similar(name)) });
+        return Err(SettingsError {
+            place: place(),
+            message: format!("there is no setting {name}{}", similar(name)),
+        });
     };
     (entry.set)(settings, value.trim())
         .map_err(|message| SettingsError { place: place(), message: format!("{} {message}", entry.key) })
@@ -231,13 +234,16 @@ fn read_table(
 ) -> Result<(), SettingsError> {
     for (key, value) in table {
         let at = key.span().start;
-        let name = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        let name =
+            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
         if let toml::de::DeValue::Table(table) = value.get_ref() {
             read_table(settings, &name, table, place)?;
             continue;
         }
-        let text = file_text(value.get_ref())
-            .ok_or_else(|| SettingsError { place: place(at), message: format!("{name} is of a type that no setting has") })?;
+        let text = file_text(value.get_ref()).ok_or_else(|| SettingsError {
+            place: place(at),
+            message: format!("{name} is of a type that no setting has"),
+        })?;
         let entry = ENTRIES.iter().find(|entry| entry.key == name);
         set(settings, entry, &name, &text, || place(at))?;
     }
@@ -267,8 +273,10 @@ fn similar(name: &str) -> String {
         let last = entry.key.rsplit('.').next().unwrap_or(entry.key);
         plain(entry.key) == wanted || last == wanted || plain(entry.key).ends_with(&wanted)
     });
-    near.map_or(String::new(), |entry| format!(" (perhaps {}, {} or --{}?)", entry.key, entry.variable, entry.flag.unwrap_or("")))
-        .replace(" or --?", "?")
+    near.map_or(String::new(), |entry| {
+        format!(" (perhaps {}, {} or --{}?)", entry.key, entry.variable, entry.flag.unwrap_or(""))
+    })
+    .replace(" or --?", "?")
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn resolve(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, String> {
-    Settings::resolve(2, Some(("t.toml", file)), &pairs(environment), &pairs(flags)).map_err(|error| error.to_string())
+    Settings::resolve(2, Some(("t.toml", file)), &pairs(environment), &pairs(flags))
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -55,10 +56,25 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
         ("[limits]\n\nconcurency = 2", &[], &[], "t.toml:3: there is no setting limits.concurency"),
         ("cores = 0", &[], &[], "t.toml:1: cores must be a whole number from 1 to 1024, not \"0\""),
         ("cores = 1.5", &[], &[], "t.toml:1: cores is of a type that no setting has"),
-        ("", &[("TIDEGATE_COERS", "2")], &[], "TIDEGATE_COERS in the environment: there is no setting TIDEGATE_COERS"),
-        ("", &[("TIDEGATE_CORES", "+2")], &[], "TIDEGATE_CORES in the environment: cores must be a whole number"),
+        (
+            "",
+            &[("TIDEGATE_COERS", "2")],
+            &[],
+            "TIDEGATE_COERS in the environment: there is no setting TIDEGATE_COERS",
+        ),
+        (
+            "",
+            &[("TIDEGATE_CORES", "+2")],
+            &[],
+            "TIDEGATE_CORES in the environment: cores must be a whole number",
+        ),
         ("", &[], &[("driver", "kqueue")], "--driver: driver must be auto, io_uring or epoll"),
-        ("", &[], &[("durability", "fsync")], "--durability: journal.durability can only be memory in this version"),
+        (
+            "",
+            &[],
+            &[("durability", "fsync")],
+            "--durability: journal.durability can only be memory in this version",
+        ),
         ("", &[], &[("nats", "nats://x")], "--nats: cluster.nats is not in this version yet"),
         ("x = ", &[], &[], "t.toml:1: "),
         ("concurrency = 3", &[], &[], "perhaps limits.concurrency"),
