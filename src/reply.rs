@@ -56,3 +56,22 @@ impl ReplyNode {
 pub fn parse_body(_t: &[u8]) -> Result<Reply, E> {
     Ok(Reply { response_code: None, headers: vec![], body: Bytes::from_static(b"x") })
 }
+pub struct Message<'a> {
+    pub text: bool,
+    pub bytes: &'a [u8],
+}
+pub struct Close {
+    pub code: u16,
+    pub reason: String,
+}
+impl Reply {
+    pub fn message(&self) -> Option<Message<'_>> {
+        Some(Message { text: true, bytes: &self.body })
+    }
+    pub fn close(&self) -> Option<&Close> {
+        None
+    }
+}
+pub fn parse_frame(_r: crate::base::json::Raw<'_>) -> Result<Reply, E> {
+    parse_body(b"")
+}

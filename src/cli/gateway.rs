@@ -13,13 +13,12 @@ use serde_json::value::RawValue;
 
 use crate::admin::{self, TestRequest, TestResponse};
 use crate::base::clock::Clock;
-use crate::base::id::Id;
 use crate::engine::{Engine, Outcome};
 use crate::metrics::Metrics;
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Registry};
 use crate::reply;
-use crate::store::Store;
+use crate::store::{Affected, Store};
 
 /// How long a test request may take beyond what its webhook waits for a reply.
 const TEST_GRACE: Duration = Duration::from_secs(10);
@@ -39,11 +38,12 @@ pub(super) struct Gateway {
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
 
 impl admin::Engine for Gateway {
-    fn refresh(&self, store: &Store, webhooks: &[Id]) {
-        if let Err(error) = self.registry.refresh(store, webhooks, self.clock.now()) {
+    fn refresh(&self, store: &Store, affected: &Affected) {
+        if let Err(error) = self.registry.refresh(store, affected, self.clock.now()) {
             // The change is on disk; these hooks act as before it until the next change or start.
-            tracing::error!(%error, webhooks = webhooks.len(), "a change could not be read back for the cores");
+            tracing::error!(%error, webhooks = affected.webhooks.len(), "a change could not be read back for the cores");
         }
+        self.engine.changed(affected);
     }
 
     fn check_webhook(&self, webhook: &Webhook) -> Result<(), ModelError> {

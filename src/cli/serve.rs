@@ -53,7 +53,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         .with_context(|| format!("the admin listener cannot be opened on {}", settings.admin.listen))?;
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
-    let engine = Engine::start(settings, &registry, &metrics, clock)?;
+    let engine = Engine::start(settings, &token.secret, &registry, &metrics, clock)?;
     let ingress_address = engine.ingress().clone();
     let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
     let mut state =

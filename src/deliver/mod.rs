@@ -1,5 +1,8 @@
 //! Floor 5: a flow and a trigger become effects. What is to be done is decided here; the engine does it.
 
+pub mod protocol;
+pub mod workers;
+
 use std::sync::Arc;
 
 use crate::registry::{Action, FlowPlan};
