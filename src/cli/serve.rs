@@ -10,14 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::gateway::Gateway;
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
 use crate::store::{self, Store};
 
 /// File in the data folder that says where the listeners are, for who started the process with port 0.
-const ADDRESSES_FILE: &str = "addresses.json";
+pub(super) const ADDRESSES_FILE: &str = "addresses.json";
 
 /// Serves until a signal says otherwise.
 ///
@@ -50,7 +50,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
                 Address::Unix(path) => admin::Listener::unix(path),
             }
         })
-        .with_context(|| format!("the admin listener cannot be opened on {}", settings.admin.listen))?;
+        .map_err(|error| StartError::Listen {
+            listener: "admin",
+            address: settings.admin.listen.to_string(),
+            error,
+        })?;
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
     let engine = Engine::start(settings, &registry, &metrics, clock)?;
