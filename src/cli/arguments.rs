@@ -79,7 +79,8 @@ fn without_flags() -> String {
 
 /// `tidegate app|webhook|flow …`.
 fn resource(kind: Kind) -> Command {
-    let (word, plural) = (kind.word(), kind.plural());
+    let (word, noun, plural) = (kind.word(), kind.noun(), kind.plural());
+    let a = if kind == Kind::Application { "an" } else { "a" };
     let command = Command::new(word)
         .about(format!("List, show, create, change and delete {plural} of a running server"))
         .subcommand_required(true)
@@ -97,7 +98,7 @@ fn resource(kind: Kind) -> Command {
             ),
             config().global(true),
         ]);
-    let id = || Arg::new("id").required(true).value_name("ID|NAME").help(format!("Id or name of the {word}"));
+    let id = || Arg::new("id").required(true).value_name("ID|NAME").help(format!("Id or name of the {noun}"));
     let json = || {
         Arg::new("json")
             .long("json")
@@ -115,21 +116,21 @@ fn resource(kind: Kind) -> Command {
         .arg(
             Arg::new("json").long("json").action(ArgAction::SetTrue).help("A JSON array instead of a table"),
         );
-    let show = Command::new("show").about(format!("One {word} as JSON")).arg(id());
+    let show = Command::new("show").about(format!("One {noun} as JSON")).arg(id());
     let create =
         Command::new("create")
-            .about(format!("Make a {word} and print it as JSON"))
-            .arg(Arg::new("name").required(true).value_name("NAME"))
+            .about(format!("Make {a} {noun} and print it as JSON"))
+            .arg(Arg::new("name").required(true).value_name("NAME").help("Its name"))
             .arg(Arg::new("set").long("set").value_name("FIELD=VALUE").action(ArgAction::Append).help(
                 "A field; the value is JSON, or else text; limits.concurrency=5 reaches into an object",
             ))
             .arg(json());
     let set = Command::new("set")
-        .about(format!("Change fields of a {word} and print it as JSON"))
+        .about(format!("Change fields of {a} {noun} and print it as JSON"))
         .arg(id())
         .arg(Arg::new("set").value_name("FIELD=VALUE").num_args(0..).help("The value is JSON, or else text"))
         .arg(json());
-    let delete = Command::new("delete").about(format!("Delete a {word}")).arg(id());
+    let delete = Command::new("delete").about(format!("Delete {a} {noun}")).arg(id());
     let mut commands = vec![list, show, create, set, delete];
     if kind == Kind::Webhook {
         let flows = Arg::new("include-workflows").long("include-workflows").action(ArgAction::SetTrue);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::ArgMatches;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Request, Response};
@@ -95,9 +95,9 @@ impl Client {
     }
 
     /// POST or PATCH of a JSON body.
-    pub(super) fn send(&self, method: &str, path: &str, body: &Value) -> Result<String, Failure> {
-        let request =
-            self.request(method, path).header("content-type", "application/json").body(body.to_string());
+    pub(super) fn send(&self, method: &str, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        let body = serde_json::to_string(body).context("the request cannot be written as JSON")?;
+        let request = self.request(method, path).header("content-type", "application/json").body(body);
         self.answer(self.agent.run(request.map_err(unsendable)?))
     }
 
@@ -161,21 +161,23 @@ fn locate(server: &str) -> Result<(String, Option<String>), String> {
         return if absolute {
             Ok(("http://127.0.0.1".to_owned(), Some(path.to_owned())))
         } else {
-            Err(format!("--server {MUST}"))
+            Err(format!("the server (--server, {SERVER_VARIABLE}) {MUST}"))
         };
     }
     if server.starts_with("https://") {
         return Err(format!(
-            "--server {MUST}: the admin listener has no TLS; reach one on another machine through a tunnel, such as ssh -L"
+            "the server (--server, {SERVER_VARIABLE}) {MUST}: the admin listener has no TLS; reach one on another machine through a tunnel, such as ssh -L"
         ));
     }
     if let Ok(address) = server.parse::<Address>() {
-        return base_url(&address).map(|base| (base, None)).ok_or_else(|| format!("--server {MUST}"));
+        return base_url(&address)
+            .map(|base| (base, None))
+            .ok_or_else(|| format!("the server (--server, {SERVER_VARIABLE}) {MUST}"));
     }
     let authority = server.strip_prefix("http://").unwrap_or(server);
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.is_empty() || authority.contains(['/', '?', '#', '@', ' ']) {
-        return Err(format!("--server {MUST}, not {server:?}"));
+        return Err(format!("the server (--server, {SERVER_VARIABLE}) {MUST}, not {server:?}"));
     }
     Ok((format!("http://{authority}"), None))
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use super::client::base_url;
@@ -19,8 +19,24 @@ const APPLICATION_NAME: &str = "Demonstration";
 const WEBHOOK_NAME: &str = "hello";
 const FLOW_NAME: &str = "Say hello";
 
+/// File in the data folder that stands there until the greeting of the first start was given, so that a first start
+/// that fails (a port that is taken) does not cost the demonstration.
+const FIRST_START_FILE: &str = "first-start";
+
 /// What the flow replies. Only values that the caller cannot choose freely, so that it is JSON whatever comes.
 const REPLY: &str = r#"{"hello":"from Tidegate","method":"{{data.method}}","time":"{{time}}"}"#;
+
+/// Remembers that a data folder is new, until [`greet`] has greeted.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub(super) fn note_first_start(store: &Store) -> anyhow::Result<()> {
+    if store.folder().is_new() {
+        let path = store.folder().path().join(FIRST_START_FILE);
+        std::fs::write(&path, "").with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
+}
 
 /// Greets. That the demonstration could not be created is said, and is no reason not to serve.
 pub(super) fn greet(
@@ -30,9 +46,10 @@ pub(super) fn greet(
     admin: &Address,
     settings: &Settings,
     clock: Clock,
-) -> anyhow::Result<()> {
-    let text = if store.folder().is_new() {
-        match create(store, clock) {
+) {
+    let first_start = store.folder().path().join(FIRST_START_FILE);
+    let text = if first_start.exists() {
+        let text = match create(store, clock) {
             Ok(webhook) => welcome(&webhook, token_file, ingress, admin, settings),
             Err(error) => {
                 tracing::warn!(%error, "the demonstration could not be created");
@@ -41,14 +58,18 @@ pub(super) fn greet(
                     brief(ingress, admin, settings)
                 )
             }
+        };
+        // Where it stays, the next start makes a second demonstration: a nuisance, no reason to stop.
+        if let Err(error) = std::fs::remove_file(&first_start) {
+            tracing::warn!(%error, path = %first_start.display(), "a file cannot be removed");
         }
+        text
     } else {
         brief(ingress, admin, settings)
     };
     if let Err(error) = output::print(&text) {
         tracing::debug!(%error, "nobody reads the greeting");
     }
-    Ok(())
 }
 
 /// Creates the demonstration, all of it or nothing. As with any change, the cores have it when this returns.

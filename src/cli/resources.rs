@@ -4,6 +4,8 @@ use std::io::Read;
 
 use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
@@ -37,7 +39,16 @@ impl Kind {
         }
     }
 
-    /// In sentences.
+    /// One of them, in sentences.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Kind::Application => "application",
+            Kind::Webhook => "webhook",
+            Kind::Flow => "flow",
+        }
+    }
+
+    /// Several of them, in sentences and in paths.
     pub(super) fn plural(self) -> &'static str {
         match self {
             Kind::Application => "applications",
@@ -89,7 +100,9 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
             client.delete(&if with_flows { format!("{path}?includeWorkflows=true") } else { path })?;
             Ok(())
         }
-        "test" => print_json(&client.send("POST", &format!("{}/test", one()?), &test_request(matches)?)?),
+        "test" => {
+            print_json(&client.send("POST", &format!("{}/test", one()?), &TestRequest::read(matches)?)?)
+        }
         other => Err(Failure::Usage(format!("there is no command {} {other}", kind.word()))),
     }
 }
@@ -126,7 +139,7 @@ fn resource(client: &Client, kind: Kind, folder: &str, word: &str) -> Result<Str
     named.retain(|item| member(item, "name") == word);
     match named.as_slice() {
         [one] => Ok(format!("{folder}/{}", member(one, "id"))),
-        [] => Err(failed(format!("no {} has the id or the name {word:?}", kind.word()))),
+        [] => Err(failed(format!("no {} has the id or the name {word:?}", kind.noun()))),
         [..] => Err(failed(format!("{} {} have the name {word:?}: use the id", named.len(), kind.plural()))),
     }
 }
@@ -278,30 +291,42 @@ fn read(file: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The body of `POST …/test`.
-fn test_request(matches: &ArgMatches) -> Result<Value, Failure> {
-    let mut request = Map::new();
-    for name in ["method", "path"] {
-        if let Some(value) = text(matches, name) {
-            request.insert(name.to_owned(), Value::from(value));
+/// The body of `POST …/test`. The request's own body goes out as it was written: its numbers keep their digits.
+#[derive(Serialize)]
+struct TestRequest<'m> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'m str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'m str>,
+    headers: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Box<RawValue>>,
+}
+
+impl<'m> TestRequest<'m> {
+    fn read(matches: &'m ArgMatches) -> Result<TestRequest<'m>, Failure> {
+        let mut headers = Map::new();
+        for header in matches.get_many::<String>("header").unwrap_or_default() {
+            let (name, value) = header
+                .split_once(':')
+                .ok_or_else(|| Failure::Usage(format!("--header {header:?} must be 'name: value'")))?;
+            headers.insert(name.trim().to_owned(), Value::from(value.trim()));
         }
+        let body = match text(matches, "body") {
+            Some(STANDARD_INPUT) => Some(raw(read(STANDARD_INPUT)?)?),
+            Some(body) => Some(raw(body.to_owned())?),
+            None => None,
+        };
+        Ok(TestRequest { method: text(matches, "method"), path: text(matches, "path"), headers, body })
     }
-    let mut headers = Map::new();
-    for header in matches.get_many::<String>("header").unwrap_or_default() {
-        let (name, value) = header
-            .split_once(':')
-            .ok_or_else(|| Failure::Usage(format!("--header {header:?} must be 'name: value'")))?;
-        headers.insert(name.trim().to_owned(), Value::from(value.trim()));
+}
+
+/// A text as it is where it is JSON, else as a JSON string.
+fn raw(text: String) -> anyhow::Result<Box<RawValue>> {
+    if let Ok(json) = serde_json::from_str::<Box<RawValue>>(&text) {
+        return Ok(json);
     }
-    if !headers.is_empty() {
-        request.insert("headers".to_owned(), Value::Object(headers));
-    }
-    match text(matches, "body") {
-        Some(STANDARD_INPUT) => request.insert("body".to_owned(), json_or_text(&read(STANDARD_INPUT)?)),
-        Some(body) => request.insert("body".to_owned(), json_or_text(body)),
-        None => None,
-    };
-    Ok(Value::Object(request))
+    Ok(serde_json::value::to_raw_value(&text)?)
 }
 
 #[cfg(test)]
@@ -337,6 +362,13 @@ mod tests {
         let mut fields = Map::new();
         assign(&mut fields, "a=1").unwrap();
         assert!(assign(&mut fields, "a.b=1").is_err());
+    }
+
+    #[test]
+    fn the_body_of_a_test_request_keeps_its_digits() {
+        for (text, expected) in [(r#"{"a": 1.10}"#, r#"{"a": 1.10}"#), ("plain", "\"plain\""), (" 7 ", "7")] {
+            assert_eq!(raw(text.to_owned()).unwrap().get(), expected);
+        }
     }
 
     #[test]

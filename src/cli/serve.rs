@@ -26,6 +26,7 @@ pub(super) const ADDRESSES_FILE: &str = "addresses.json";
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::new();
     let store = Arc::new(Store::open(&settings.data)?);
+    super::demo::note_first_start(&store)?;
     let token =
         store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
     if let Some(warning) = &token.warning {
@@ -69,7 +70,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 
     write_addresses(store.folder().path(), &ingress_address, &admin_address)?;
     tracing::info!(ingress = %ingress_address, admin = %admin_address, cores = settings.cores, "serving");
-    super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock)?;
+    super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
 
     runtime.block_on(async {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::{Failure, arguments, logs, serve};
 use crate::engine::StartError;
 use crate::settings::ENTRIES;
+use crate::store::StoreError;
 
 /// `tidegate serve`.
 pub(super) fn serve(matches: &ArgMatches) -> Result<(), Failure> {
@@ -35,9 +36,12 @@ fn raise_open_files() {
 
 /// Adds which setting to turn, where one would help.
 fn explained(error: anyhow::Error) -> anyhow::Error {
-    let key = match error.downcast_ref::<StartError>() {
-        Some(StartError::Listen { listener, .. }) => format!("{listener}.listen"),
-        Some(StartError::Driver(_)) => "driver".to_owned(),
+    let key = match (error.downcast_ref::<StartError>(), error.downcast_ref::<StoreError>()) {
+        (Some(StartError::Listen { listener, .. }), _) => format!("{listener}.listen"),
+        (Some(StartError::Driver(_)), _) => "driver".to_owned(),
+        (_, Some(StoreError::NotAllowed { .. } | StoreError::Locked { .. } | StoreError::Io { .. })) => {
+            "data".to_owned()
+        }
         _ => return error,
     };
     match ENTRIES.iter().find(|entry| entry.key == key) {
