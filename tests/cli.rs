@@ -176,12 +176,15 @@ fn check_shows_each_setting_with_its_place_and_no_secret() {
     assert!(!folder.path().join("tidegate-data").exists(), "check touches nothing");
 }
 
+/// Names and values for the environment.
+type Variables = &'static [(&'static str, &'static str)];
+
 #[test]
 fn a_bad_setting_stops_the_start_with_its_name_and_place() {
     let folder = folder();
     std::fs::write(folder.path().join("bad.toml"), "log = \"info\"\n\n[ingress]\nlisen = \"x\"\n")
         .expect("written");
-    let cases: &[(&[&str], &[(&str, &str)], &str)] = &[
+    let cases: &[(&[&str], Variables, &str)] = &[
         (&["--config", "bad.toml"], &[], "bad.toml:4: there is no setting ingress.lisen"),
         (&["serve", "--config", "absent.toml"], &[], "--config: absent.toml cannot be read"),
         (

@@ -192,6 +192,9 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
+/// A resource as the cells of a table.
+type Row<'r> = &'r dyn Fn(&Value) -> Vec<String>;
+
 fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Result<(), Failure> {
     let items = items(client, folder, text(matches, "filter"))?;
     if matches.get_flag("json") {
@@ -199,7 +202,7 @@ fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Resu
     }
     let count =
         |item: &Value, name: &str| item.get(name).and_then(Value::as_array).map_or(0, Vec::len).to_string();
-    let (heads, row): (&[&str], &dyn Fn(&Value) -> Vec<String>) = match kind {
+    let (heads, row): (&[&str], Row<'_>) = match kind {
         Kind::Application => (&["ID", "NAME", "GLOBALS", "LAST UPDATED"], &|item| {
             vec![
                 member(item, "id"),

@@ -3,6 +3,7 @@
 
 use anyhow::anyhow;
 use clap::ArgMatches;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Failure, arguments, logs, serve};
@@ -36,6 +37,9 @@ fn raise_open_files() {
 
 /// Adds which setting to turn, where one would help.
 fn explained(error: anyhow::Error) -> anyhow::Error {
+    if is_out_of_files(&error) {
+        return error.context("raise the limit of open files (ulimit -n, LimitNOFILE)");
+    }
     let key = match (error.downcast_ref::<StartError>(), error.downcast_ref::<StoreError>()) {
         (Some(StartError::Listen { listener, .. }), _) => format!("{listener}.listen"),
         (Some(StartError::Driver(_)), _) => "driver".to_owned(),
@@ -51,6 +55,18 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
         }
         None => error,
     }
+}
+
+/// Whether the process, or the system, has no descriptor left.
+fn is_out_of_files(error: &anyhow::Error) -> bool {
+    let system = match error.downcast_ref::<StartError>() {
+        Some(
+            StartError::Listen { error, .. } | StartError::Driver(error) | StartError::System { error, .. },
+        ) => Some(error),
+        None => error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()),
+    };
+    let code = system.and_then(std::io::Error::raw_os_error);
+    code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())
 }
 
 #[cfg(test)]
@@ -69,6 +85,14 @@ mod tests {
             let text = format!("{:#}", explained(error.into()));
             assert!(text.ends_with(expected) && text.contains("127.0.0.1:80"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_shortage_of_descriptors_is_not_blamed_on_the_address() {
+        let error = std::io::Error::from(Errno::MFILE);
+        let error = StartError::Listen { listener: "ingress", address: "127.0.0.1:80".to_owned(), error };
+        let text = format!("{:#}", explained(error.into()));
+        assert!(text.starts_with("raise the limit of open files") && !text.contains("--ingress"), "{text}");
     }
 
     #[test]

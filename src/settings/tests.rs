@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Names and values.
+type Pairs = &'static [(&'static str, &'static str)];
+
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
@@ -50,7 +53,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn what_is_unknown_or_bad_is_named_with_its_place() {
-    let cases: &[(&str, &[(&str, &str)], &[(&str, &str)], &str)] = &[
+    let cases: &[(&str, Pairs, Pairs, &str)] = &[
         ("\ncoers = 2", &[], &[], "t.toml:2: there is no setting coers"),
         ("a = 1\n[limits]\nconcurency = 2", &[], &[], "t.toml:1: there is no setting a"),
         ("[limits]\n\nconcurency = 2", &[], &[], "t.toml:3: there is no setting limits.concurency"),
