@@ -62,25 +62,31 @@ struct Server {
 impl Server {
     fn start(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
         let mut command = tidegate(folder);
-        command.args(arguments).envs(environment.iter().copied());
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        let mut output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut greeting = String::new();
-        // The greeting's first line comes once it serves; a first start's ends with the call and an empty line.
-        let mut lines = 0;
-        loop {
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut server = Server { child, output, greeting: String::new() };
+        server.read_greeting();
+        server
+    }
+
+    /// Reads until it has said all of its greeting, which it does once it serves.
+    fn read_greeting(&mut self) {
+        for lines in 1.. {
             let mut line = String::new();
-            if output.read_line(&mut line).expect("text") == 0 {
+            if self.output.read_line(&mut line).expect("text") == 0 {
                 let mut why = String::new();
-                child.stderr.take().expect("piped").read_to_string(&mut why).expect("text");
-                panic!("it ended before it served: {greeting}{why}");
+                self.child.stderr.take().expect("piped").read_to_string(&mut why).expect("text");
+                panic!("it ended before it served: {}{why}", self.greeting);
             }
-            lines += 1;
-            greeting += &line;
-            let long = greeting.starts_with("Tidegate");
-            if long && line.contains("curl ") || !long && lines == 2 {
-                return Server { child, output, greeting };
+            self.greeting += &line;
+            let first_start = self.greeting.starts_with("Tidegate");
+            if first_start && line.contains("curl ") || !first_start && lines == 2 {
+                return;
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::Gateway;
 use crate::admin::{self, AdminState};
@@ -44,6 +44,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(settings.cores));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anyone is told that it serves: a signal from then on must find somebody who listens.
+    let mut signals = runtime.block_on(async { StopSignals::new() })?;
     let admin_listener = runtime
         .block_on(async {
             match &settings.admin.listen {
@@ -78,7 +80,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
             // The sender going away is as good a reason to stop.
             let _ = stopped.await;
         }));
-        stop_signal().await?;
+        signals.next().await;
         tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
         gateway.draining.store(true, Ordering::Relaxed);
         let draining = Arc::clone(&gateway);
@@ -88,8 +90,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         });
         tokio::select! {
             drained = drained => drained?,
-            second = stop_signal() => {
-                second?;
+            () = signals.next() => {
                 tracing::warn!("a second signal: what was in flight is cut off");
                 std::process::exit(1);
             }
@@ -104,15 +105,26 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SIGTERM or SIGINT.
-async fn stop_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, from when it is made.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Within a runtime.
+    fn new() -> std::io::Result<StopSignals> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(StopSignals { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
     }
-    Ok(())
+
+    /// Waits for the next of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn write_addresses(folder: &Path, ingress: &Address, admin: &Address) -> anyhow::Result<()> {
