@@ -28,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use changes::Changes;
 pub use error::{ChangeError, Resource, StoreError};
-pub use folder::{AccessToken, DataFolder, access_token};
+pub use folder::{ACCESS_TOKEN_FILE, AccessToken, DataFolder, access_token};
 pub use glob::Glob;
 pub use list::{ListQuery, Listed, Triggered};
 pub use tables::SortField;
