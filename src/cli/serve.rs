@@ -61,7 +61,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
     let engine = Engine::start(settings, &token.secret, &registry, &metrics, clock)?;
-    let ingress_address = engine.ingress().clone();
+    let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());
     let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
     let mut state =
         AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
@@ -70,8 +70,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     state.clock = clock;
     let router = admin::router(Arc::new(state));
 
-    write_addresses(store.folder().path(), &ingress_address, &admin_address)?;
-    tracing::info!(ingress = %ingress_address, admin = %admin_address, cores = settings.cores, "serving");
+    write_addresses(store.folder().path(), &ingress_address, &admin_address, &workers_address)?;
+    tracing::info!(ingress = %ingress_address, admin = %admin_address, workers = %workers_address, cores = settings.cores, "serving");
     super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
 
     runtime.block_on(async {
@@ -127,8 +127,18 @@ impl StopSignals {
     }
 }
 
-fn write_addresses(folder: &Path, ingress: &Address, admin: &Address) -> anyhow::Result<()> {
-    let text = serde_json::json!({"ingress": ingress.to_string(), "admin": admin.to_string()}).to_string();
+fn write_addresses(
+    folder: &Path,
+    ingress: &Address,
+    admin: &Address,
+    workers: &Address,
+) -> anyhow::Result<()> {
+    let addresses = serde_json::json!({
+        "ingress": ingress.to_string(),
+        "admin": admin.to_string(),
+        "workers": workers.to_string(),
+    });
+    let text = addresses.to_string();
     let path = folder.join(ADDRESSES_FILE);
     let temporary = path.with_extension("new");
     std::fs::write(&temporary, text)

@@ -29,13 +29,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 55\r\nretry-after: 1\r\nconnection: close\r\n\r\n{\"error\":\"Too many connections to this server at once\"}";
 
 /// Accepts until the core drains.
-pub(super) async fn accept(
-    core: Rc<Core>,
-    listener: Listener,
-    door: Door,
-    nonblocking: bool,
-) -> io::Result<()> {
-    let ready = Ready::new(listener.fd()?)?;
+pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, door: Door, nonblocking: bool) {
     let flags = if nonblocking { SocketFlags::CLOEXEC | SocketFlags::NONBLOCK } else { SocketFlags::CLOEXEC };
     let watch = super::watch::Watch::new(u64::MAX);
     let watch = Rc::new(watch);
@@ -63,7 +57,6 @@ pub(super) async fn accept(
             }
         }
     }
-    Ok(())
 }
 
 /// Of repeated exhaustion, one line in this many (a line a minute).

@@ -26,6 +26,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -143,6 +144,7 @@ impl Engine {
             mailboxes.push(sender);
             receivers.push(receiver);
         }
+        let (ready, started) = std::sync::mpsc::sync_channel(cores);
         let cpus = allowed_cpus();
         let mut threads = Vec::new();
         let doors = listeners.into_iter().zip(worker_listeners);
@@ -162,12 +164,21 @@ impl Engine {
                 receiver,
                 listeners,
                 done: AtomicBool::new(false),
+                ready: ready.clone(),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("core-{index}"))
                 .spawn(move || plan.supervise())
                 .map_err(system("a core's thread cannot be started"))?;
             threads.push(thread);
+        }
+        drop(ready);
+        // A core that ends before it serves says why, or lets its sender go.
+        for _ in 0..threads.len() {
+            started
+                .recv()
+                .unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
+                .map_err(system("a core cannot serve"))?;
         }
         let threads = Mutex::new(threads);
         let next_core = AtomicUsize::new(0);
@@ -291,6 +302,8 @@ struct Plan {
     /// Of the ingress and of the workers.
     listeners: (Listener, Listener),
     done: AtomicBool,
+    /// Told once that the core serves, or why it does not.
+    ready: SyncSender<io::Result<()>>,
 }
 
 impl Plan {
@@ -308,6 +321,8 @@ impl Plan {
                 Ok(Ok(Ok(()))) => return,
                 Ok(Ok(Err(error)) | Err(error)) => {
                     tracing::error!(core = self.index, %error, "the core ended; the others go on");
+                    // Nobody listens any more once every core has begun.
+                    let _ = self.ready.try_send(Err(error));
                     return;
                 }
                 Err(_) => {
@@ -332,24 +347,23 @@ impl Plan {
             self.mailboxes.clone(),
         ));
         let nonblocking = self.chosen == runtime::Loop::Epoll;
+        let mailbox = Ready::new(self.receiver.event()?)?;
         monoio::spawn(tick(Rc::clone(&core)));
         for (door, listener) in [(Door::Ingress, &self.listeners.0), (Door::Workers, &self.listeners.1)] {
             let (accepting, listener) = (Rc::clone(&core), listener.try_clone()?);
-            monoio::spawn(async move {
-                if let Err(error) = accept::accept(accepting, listener, door, nonblocking).await {
-                    tracing::error!(%error, "the core does not accept connections");
-                }
-            });
+            let ready = Ready::new(listener.fd()?)?;
+            monoio::spawn(accept::accept(accepting, listener, ready, door, nonblocking));
         }
+        // A core that starts again after a panic has nobody to tell.
+        let _ = self.ready.try_send(Ok(()));
         // Ends when the core has drained: `finish` expires the watch.
-        let served = core.stop.until_expired(self.serve_mailbox(&core, nonblocking)).await;
+        let served = core.stop.until_expired(self.serve_mailbox(&core, &mailbox, nonblocking)).await;
         self.done.store(true, Ordering::Relaxed);
         served.unwrap_or(Ok(()))
     }
 
     /// Does what others ask.
-    async fn serve_mailbox(&self, core: &Rc<Core>, nonblocking: bool) -> io::Result<()> {
-        let ready = Ready::new(self.receiver.event()?)?;
+    async fn serve_mailbox(&self, core: &Rc<Core>, ready: &Ready, nonblocking: bool) -> io::Result<()> {
         loop {
             while let Some(message) = self.receiver.receive() {
                 match message {
