@@ -54,6 +54,8 @@ pub(super) enum Timer {
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) cors: bool,
+    /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
+    pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
     /// Connections of the whole process.
     pub(super) connections: usize,

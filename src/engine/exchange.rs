@@ -11,12 +11,13 @@ use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
 use crate::deliver::{self, Effect};
 use crate::http::{self, Step};
-use crate::ingress::request::{self, AtHead, Door};
+use crate::ingress::request::{self, AtBody, AtHead, Door};
 use crate::ingress::respond::{self, Answer, Frame};
 use crate::metrics::{Event, Outcome};
 use crate::registry::Hook;
 use crate::reply::{self, Reply};
 use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer};
+use crate::verify::alexa;
 
 /// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -215,6 +216,18 @@ struct From<'a> {
 
 /// Steps 8 to 10 of section 4: verification, concurrency, triggers.
 fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
+    match request::at_body(from.now, hook, request, body, &from.core.rules.public_url) {
+        AtBody::Pass => trigger(from, hook, request, body),
+        AtBody::Answer(answer) => Triggered::Answer(answer),
+        AtBody::Chain(_) => {
+            let refusal = alexa::AlexaRefusal::Fetch(alexa::FetchError::Stopped);
+            Triggered::Answer(request::refused_by_alexa(&refusal))
+        }
+    }
+}
+
+/// Steps 9 and 10: concurrency, triggers.
+fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
     let listened = !hook.flows.is_empty() || from.tap.is_some();
     if !hook.wait_for_reply {
         // A coding that cannot be undone is refused even where nobody listens, so that callers learn of it early.
@@ -352,6 +365,9 @@ fn write_reply(
     keep_alive: bool,
     now: Now,
 ) {
+    if let Some(answer) = request::instead_of_reply(hook) {
+        return write_answer(core, out, request, &answer, keep_alive, now);
+    }
     match reply::to_http(reply, hook.response_code, hook.payload_bytes as usize) {
         Ok(reply) => {
             let mut date = core.date.borrow_mut();

@@ -113,6 +113,7 @@ impl Engine {
         let seal = Arc::new(seal);
         let rules = Arc::new(Rules {
             cors: settings.ingress.cors,
+            public_url: public_url(settings.ingress.public_url.as_deref(), &ingress),
             trusted_proxies: settings.ingress.trusted_proxies.clone(),
             connections: settings.limits.connections as usize,
             body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
@@ -210,6 +211,15 @@ impl Engine {
                 tracing::error!("a core's thread ended with a panic");
             }
         }
+    }
+}
+
+/// The URL that callers know the ingress by: as it was set, else as it listens.
+fn public_url(set: Option<&str>, ingress: &Address) -> String {
+    match (set, ingress) {
+        (Some(url), _) => url.to_owned(),
+        (None, Address::Tcp(address)) => format!("http://{address}"),
+        (None, Address::Unix(_)) => "http://localhost".to_owned(),
     }
 }
 
