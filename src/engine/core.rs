@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::chains::{ChainSource, Chains};
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
 use super::watch::{Patience, Watch};
@@ -16,6 +17,7 @@ use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
 use crate::registry::Registry;
 use crate::reply::Reply;
+use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 
 /// Bytes of a connection's receive buffer while it is busy: 16 KiB takes a burst of pipelined requests in one read;
 /// 4 KiB cost 1.8 times as much for each of them.
@@ -29,6 +31,8 @@ const OUT_KEEP_BYTES: usize = 64 * 1024;
 pub(super) enum Message {
     /// A reply for one that waits here.
     Reply { key: Key, reply: Box<Reply>, done: Option<Done> },
+    /// What came of the fetch of a certificate chain.
+    Chain { url: ChainUrl, outcome: Result<Arc<Chain>, FetchError> },
     /// A connection that was made inside the process.
     Adopt { stream: std::os::unix::net::UnixStream, tap: Tap },
     /// Stop accepting, finish what is in flight.
@@ -48,6 +52,8 @@ pub(super) enum Timer {
     Connection(Key),
     /// A reply that did not come.
     Reply(Key),
+    /// A certificate chain that did not come.
+    Chain(Key),
 }
 
 /// Settings that connections ask for.
@@ -92,6 +98,7 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) mailboxes: Vec<Sender<Message>>,
     pub(super) pending: PendingReplies,
+    pub(super) chains: Chains,
     pub(super) connections: RefCell<Slots<Rc<Watch>>>,
     pub(super) draining: Cell<bool>,
     pub(super) date: RefCell<DateField>,
@@ -117,6 +124,7 @@ impl Core {
         seal: Arc<Seal>,
         shared: Arc<Shared>,
         mailboxes: Vec<Sender<Message>>,
+        chains: Arc<dyn ChainSource>,
     ) -> Core {
         Core {
             index,
@@ -128,6 +136,7 @@ impl Core {
             shared,
             mailboxes,
             pending: PendingReplies::default(),
+            chains: Chains::new(chains),
             connections: RefCell::new(Slots::new()),
             draining: Cell::new(false),
             date: RefCell::new(DateField::new()),
@@ -191,6 +200,7 @@ impl Core {
         for timer in fired.drain(..) {
             match timer {
                 Timer::Connection(key) => self.connection_timer(key, now),
+                Timer::Chain(key) => self.chains.time_out(key),
                 Timer::Reply(key) => {
                     if self.pending.time_out(key) {
                         self.metrics.event(Event::ReplyTimeout);

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::chains::{self, ChainWait, Known};
 use super::connection::{Connection, Ongoing};
 use super::core::{Core, Timer};
 use super::pending::{Pending, Waited};
@@ -17,7 +18,7 @@ use crate::metrics::{Event, Outcome};
 use crate::registry::Hook;
 use crate::reply::{self, Reply};
 use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer};
-use crate::verify::alexa;
+use crate::verify::alexa::AlexaRefusal;
 
 /// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -31,6 +32,8 @@ pub(super) enum Next {
     Flush,
     /// The request waits for a reply.
     Wait(Waiting),
+    /// The request waits for the chain that signed it.
+    Verify(ChainWait),
     /// The connection ends after what is ready is sent. Lingering, so that the peer sees a refusal.
     Close { linger: bool },
     /// It becomes a WebSocket of this webhook; the upgrade request lies in the buffer.
@@ -42,6 +45,7 @@ enum Triggered {
     Answer(Answer<'static>),
     Reply(Box<Reply>),
     Wait(Waiting),
+    Verify(ChainWait),
 }
 
 /// A place among those that wait, and a share of the webhook's concurrency. Both go back however the wait ends.
@@ -157,14 +161,8 @@ impl Connection {
                     let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
                     let triggered = decide(&from, hook, &request, body);
                     let stays = http.keep_alive() && !core.draining.get();
-                    match triggered {
-                        Triggered::Answer(answer) => {
-                            write_answer(&core, &mut active.out, &request, &answer, stays, now);
-                        }
-                        Triggered::Reply(reply) => {
-                            write_reply(&core, &mut active.out, &request, hook, &reply, stays, now);
-                        }
-                        Triggered::Wait(waiting) => return Next::Wait(waiting),
+                    if let Some(waits) = settle(&from, &mut active.out, &request, hook, triggered, stays) {
+                        return waits;
                     }
                     http.finish(&mut active.buffer);
                     *ongoing = Ongoing::default();
@@ -197,6 +195,32 @@ impl Connection {
         if stays { Next::Read } else { Next::Close { linger: false } }
     }
 
+    /// The body of the request that waits.
+    pub(super) fn body(&self) -> &[u8] {
+        self.active.as_ref().map_or(&[], |active| self.http.body(&active.buffer))
+    }
+
+    /// Goes on with a request whose chain was waited for.
+    pub(super) fn verified(&mut self, hook: &Arc<Hook>, verdict: Result<(), AlexaRefusal>) -> Next {
+        let core = Rc::clone(&self.core);
+        let now = core.now();
+        let Connection { http, active, request: ongoing, tap, peer, .. } = self;
+        let active = active.get_or_insert_with(|| core.take_active());
+        let stays = http.keep_alive() && !core.draining.get();
+        let request = http.request(&active.buffer);
+        let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
+        let triggered = match verdict {
+            Ok(()) => trigger(&from, hook, &request, http.body(&active.buffer)),
+            Err(refusal) => Triggered::Answer(request::refused_by_alexa(&refusal)),
+        };
+        if let Some(waits) = settle(&from, &mut active.out, &request, hook, triggered, stays) {
+            return waits;
+        }
+        http.finish(&mut active.buffer);
+        *ongoing = Ongoing::default();
+        if stays { Next::Read } else { Next::Close { linger: false } }
+    }
+
     /// Writes a refusal that has no request to belong to.
     pub(super) fn refuse(&mut self, answer: &Answer<'_>) {
         let now = self.core.now();
@@ -219,10 +243,11 @@ fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: 
     match request::at_body(from.now, hook, request, body, &from.core.rules.public_url) {
         AtBody::Pass => trigger(from, hook, request, body),
         AtBody::Answer(answer) => Triggered::Answer(answer),
-        AtBody::Chain(_) => {
-            let refusal = alexa::AlexaRefusal::Fetch(alexa::FetchError::Stopped);
-            Triggered::Answer(request::refused_by_alexa(&refusal))
-        }
+        AtBody::Chain(pending) => match chains::known(from.core, hook, pending, body, from.now) {
+            Known::Verdict(Ok(())) => trigger(from, hook, request, body),
+            Known::Verdict(Err(refusal)) => Triggered::Answer(request::refused_by_alexa(&refusal)),
+            Known::Later(wait) => Triggered::Verify(wait),
+        },
     }
 }
 
@@ -257,6 +282,24 @@ fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body:
     let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
     core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
     Triggered::Wait(held.keep())
+}
+
+/// Writes the answer where there is one; else what the request waits for.
+fn settle(
+    from: &From<'_>,
+    out: &mut Vec<u8>,
+    request: &http::Request<'_>,
+    hook: &Hook,
+    triggered: Triggered,
+    stays: bool,
+) -> Option<Next> {
+    match triggered {
+        Triggered::Answer(answer) => write_answer(from.core, out, request, &answer, stays, from.now),
+        Triggered::Reply(reply) => write_reply(from.core, out, request, hook, &reply, stays, from.now),
+        Triggered::Wait(waiting) => return Some(Next::Wait(waiting)),
+        Triggered::Verify(wait) => return Some(Next::Verify(wait)),
+    }
+    None
 }
 
 /// Builds the payload once and runs every flow with it.

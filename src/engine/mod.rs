@@ -5,6 +5,7 @@
 //! `deliver`, and what comes back is done.
 
 mod accept;
+mod chains;
 mod connection;
 mod core;
 mod exchange;
@@ -39,6 +40,7 @@ use crate::registry::Registry;
 use crate::reply::Reply;
 use crate::settings::{Address, Settings};
 
+pub use self::chains::{ChainSource, Fetched};
 pub use self::core::{Done, Tap};
 pub use self::pending::Outcome;
 
@@ -98,6 +100,7 @@ impl Engine {
         settings: &Settings,
         registry: &Arc<Registry>,
         metrics: &Metrics,
+        chains: &Arc<dyn ChainSource>,
         clock: Clock,
     ) -> Result<Engine, StartError> {
         let cores = settings.cores;
@@ -141,6 +144,7 @@ impl Engine {
                 seal: Arc::clone(&seal),
                 shared: Arc::clone(&shared),
                 mailboxes: mailboxes.clone(),
+                chains: Arc::clone(chains),
                 receiver,
                 listener,
                 done: AtomicBool::new(false),
@@ -241,6 +245,7 @@ struct Plan {
     seal: Arc<Seal>,
     shared: Arc<Shared>,
     mailboxes: Vec<Sender<Message>>,
+    chains: Arc<dyn ChainSource>,
     receiver: Receiver<Message>,
     listener: Listener,
     done: AtomicBool,
@@ -283,6 +288,7 @@ impl Plan {
             Arc::clone(&self.seal),
             Arc::clone(&self.shared),
             self.mailboxes.clone(),
+            Arc::clone(&self.chains),
         ));
         let nonblocking = self.chosen == runtime::Loop::Epoll;
         let listener = match &self.listener {
@@ -315,6 +321,7 @@ impl Plan {
                             done(outcome);
                         }
                     }
+                    Message::Chain { url, outcome } => core.chains.arrived(&url, &outcome, core.now()),
                     Message::Adopt { stream, tap } => adopt(core, stream, tap, nonblocking),
                     Message::Drain => {
                         if !core.draining.get() {

@@ -146,9 +146,9 @@ impl Answer<'_> {
             Answer::UpgradeRequired => Some("This webhook takes WebSocket connections only"),
             Answer::ReplyTimeout => Some("Time out waiting for workflow reply"),
             Answer::Busy(reason) | Answer::BadReply(reason) => Some(reason),
-            Answer::UpgradeRefused(reason)
-            | Answer::Coding(_, reason)
-            | Answer::Refused(_, _, reason) => Some(reason),
+            Answer::UpgradeRefused(reason) | Answer::Coding(_, reason) | Answer::Refused(_, _, reason) => {
+                Some(reason)
+            }
             Answer::Unverified(_, reason) => Some(reason),
         }
     }
