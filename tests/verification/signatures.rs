@@ -112,7 +112,8 @@ fn each_scheme_lets_its_senders_requests_through_and_no_other() {
         twice.push(good.last().expect("a field").clone());
         let none: Fields = good[..good.len() - 1].to_vec();
         let mut shorter = good.clone();
-        shorter.last_mut().expect("a field").1.pop();
+        let text = &mut shorter.last_mut().expect("a field").1;
+        text.truncate(text.len() - 4);
         let (_, triggers) = server.counted(|| {
             for (what, fields, body) in [
                 ("another secret", signed(scheme, OLD_SECRET, now, body), &body[..]),
