@@ -230,9 +230,6 @@ pub fn check_webhook(webhook: &Webhook) -> Result<(), ModelError> {
     webhook.signature.as_ref().map_or(Ok(()), |config| check_signature(webhook, config))
 }
 
-/// What marks a secret as one whose text is known only when it is rendered.
-const TEMPLATE_MARK: &str = "{{";
-
 fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), ModelError> {
     if webhook.is_websocket {
         return Err(ModelError::new(
@@ -241,10 +238,11 @@ fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), Mo
         ));
     }
     for source in config.secret.as_slice() {
-        Template::compile(source)
+        let template = Template::compile(source)
             .map_err(|error| ModelError::new("signature.secret", format!("must be a template: {error}")))?;
-        if !source.contains(TEMPLATE_MARK) {
-            Signature::compile(&config.scheme, std::slice::from_ref(source))
+        // What globals may bring is known only when it is rendered.
+        if let Some(secret) = template.constant() {
+            Signature::compile(&config.scheme, &[secret])
                 .map_err(|SecretError { must, .. }| ModelError::new("signature.secret", must))?;
         }
     }

@@ -3,6 +3,7 @@
 
 mod alexa;
 mod alexa_server;
+mod credentials;
 mod harness;
 mod payloads;
 mod providers;

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{Hook, Response, Server, unix_seconds};
 
-const SECRET: &str = "c2VjcmV0IG9mIHRoZSBzZW5kZXI=";
-const OLD_SECRET: &str = "dGhlIG9sZCBzZWNyZXQ=";
+pub const SECRET: &str = "c2VjcmV0IG9mIHRoZSBzZW5kZXI=";
+pub const OLD_SECRET: &str = "dGhlIG9sZCBzZWNyZXQ=";
 const PUBLIC_URL: &str = "https://hooks.example.org/gate";
 const SUCCESS: &str = r#"{"success":true}"#;
 /// The window of the schemes that sign a time, in seconds.
 const WINDOW: u64 = 300;
 
-type Fields = Vec<(&'static str, String)>;
+pub type Fields = Vec<(&'static str, String)>;
 
 fn tag(algorithm: Algorithm, key: &[u8], text: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(algorithm, key), text).as_ref().to_vec()
@@ -30,7 +30,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// What a sender of this scheme sends along with the body.
-fn signed(scheme: &str, secret: &str, seconds: u64, body: &[u8]) -> Fields {
+pub fn signed(scheme: &str, secret: &str, seconds: u64, body: &[u8]) -> Fields {
     let with_time = |text: String| [text.as_bytes(), body].concat();
     let secret_bytes = secret.as_bytes();
     match scheme {
@@ -76,7 +76,7 @@ const SCHEMES: [&str; 8] =
 /// Those of them that sign a time.
 const TIMED: [&str; 3] = ["standard-webhooks", "stripe", "slack"];
 
-fn signature(scheme: &str, secret: Value) -> Value {
+pub fn signature(scheme: &str, secret: Value) -> Value {
     let mut signature = json!({"scheme": scheme, "secret": secret});
     if scheme == "hmac" {
         for (name, value) in
@@ -88,7 +88,7 @@ fn signature(scheme: &str, secret: Value) -> Value {
     signature
 }
 
-fn post(server: &Server, hook: &Hook, fields: &Fields, body: &[u8]) -> Response {
+pub fn post(server: &Server, hook: &Hook, fields: &Fields, body: &[u8]) -> Response {
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
     server.post(hook, &fields, body)
 }
