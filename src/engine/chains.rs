@@ -10,7 +10,7 @@ use std::task::Waker;
 use super::connection::Connection;
 use super::core::{Core, Message, Timer};
 use super::exchange::Next;
-use super::mailbox::Full;
+use super::mailbox::{Full, Sender};
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
@@ -128,12 +128,11 @@ impl Chains {
         waiter.outcome.take()
     }
 
-    /// Asks for a chain unless it was asked for, and adds one more who waits.
-    fn ask(core: &Rc<Core>, url: &ChainUrl, key: Key, now: Now) -> Result<(), FetchError> {
-        let chains = &core.chains;
+    /// Asks for a chain unless it was asked for, and adds one more who waits. The answer comes to `mailbox`.
+    fn ask(&self, mailbox: &Sender<Message>, url: &ChainUrl, key: Key, now: Now) -> Result<(), FetchError> {
         let ends_nanos = now.nanos + WAIT_NANOS;
         {
-            let mut asked = chains.asked.borrow_mut();
+            let mut asked = self.asked.borrow_mut();
             if asked.len() >= ASKED_MAX {
                 // An answer that was lost on its way (a full mailbox, a panic) leaves nobody without a chain for good.
                 asked.retain(|_, asked| asked.ends_nanos > now.nanos);
@@ -145,7 +144,7 @@ impl Chains {
                 }
                 Some(again) => {
                     again.ends_nanos = ends_nanos;
-                    let waiters = chains.waiters.borrow();
+                    let waiters = self.waiters.borrow();
                     again.waiters.retain(|&key| waiters.get(key).is_some());
                     again.waiters.push(key);
                 }
@@ -157,14 +156,13 @@ impl Chains {
                 }
             }
         }
-        let Some(mailbox) = core.mailboxes.get(core.index).cloned() else { return Err(FetchError::Stopped) };
-        let about = url.clone();
+        let (about, mailbox) = (url.clone(), mailbox.clone());
         let done: Fetched = Box::new(move |outcome| {
             if let Err(Full(_)) = mailbox.send(Message::Chain { url: about, outcome }) {
                 tracing::warn!("a core is too busy to be told of a certificate chain: it will ask again");
             }
         });
-        chains.source.fetch(url, done);
+        self.source.fetch(url, done);
         Ok(())
     }
 }
@@ -184,7 +182,10 @@ pub(super) fn known(
         Lookup::Unknown => {
             let place = core.chains.waiters.borrow_mut().insert(Waiter::default());
             let wait = ChainWait { core: Rc::clone(core), hook: Arc::clone(hook), pending, place };
-            if let Err(error) = Chains::ask(core, &wait.pending.url, place, now) {
+            let asked = core.mailboxes.get(core.index).map_or(Err(FetchError::Stopped), |mailbox| {
+                core.chains.ask(mailbox, &wait.pending.url, place, now)
+            });
+            if let Err(error) = asked {
                 return Known::Verdict(Err(AlexaRefusal::Fetch(error)));
             }
             let timer = core.set_timer(now.nanos + WAIT_NANOS, Timer::Chain(place));
@@ -206,5 +207,132 @@ impl Connection {
             Err(error) => Err(AlexaRefusal::Fetch(error)),
         };
         Some(self.verified(&wait.hook, verdict))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::mailbox::{Receiver, mailbox};
+    use super::*;
+
+    /// Collects what it is asked for, and answers when it is told to.
+    #[derive(Default)]
+    struct Source {
+        asked: Mutex<Vec<Fetched>>,
+    }
+
+    impl ChainSource for Source {
+        fn fetch(&self, _url: &ChainUrl, done: Fetched) {
+            self.asked.lock().unwrap().push(done);
+        }
+    }
+
+    struct Scene {
+        source: Arc<Source>,
+        chains: Chains,
+        sender: Sender<Message>,
+        receiver: Receiver<Message>,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let source = Arc::new(Source::default());
+            let (sender, receiver) = mailbox(8).unwrap();
+            let chains = Chains::new(Arc::clone(&source) as Arc<dyn ChainSource>);
+            Scene { source, chains, sender, receiver }
+        }
+
+        /// One more request that needs the chain with this number.
+        fn ask(&self, number: usize, seconds: u64) -> Result<Key, FetchError> {
+            let key = self.chains.waiters.borrow_mut().insert(Waiter::default());
+            self.chains.ask(&self.sender, &url(number), key, at(seconds)).map(|()| key)
+        }
+
+        fn fetches(&self) -> usize {
+            self.source.asked.lock().unwrap().len()
+        }
+
+        /// The oldest fetch fails in this way, and the core is told.
+        fn fail(&self, error: FetchError, seconds: u64) {
+            self.source.asked.lock().unwrap().remove(0)(Err(error));
+            match self.receiver.receive() {
+                Some(Message::Chain { url, outcome }) => self.chains.arrived(&url, &outcome, at(seconds)),
+                _ => panic!("the core is told"),
+            }
+        }
+
+        fn found(&self, key: Key) -> Option<FetchError> {
+            self.chains.poll(key, Waker::noop()).map(|outcome| outcome.expect_err("no chain here"))
+        }
+    }
+
+    fn url(number: usize) -> ChainUrl {
+        ChainUrl::parse(format!("https://s3.amazonaws.com/echo.api/{number}.pem").as_bytes()).unwrap()
+    }
+
+    fn at(seconds: u64) -> Now {
+        Now { nanos: seconds * NANOS_PER_SECOND, unix_millis: 1_771_521_960_000 + seconds * 1000 }
+    }
+
+    #[test]
+    fn all_who_need_one_chain_wait_for_one_fetch_and_learn_of_its_end() {
+        let scene = Scene::new();
+        let keys: Vec<Key> = (0..3).map(|second| scene.ask(1, second).unwrap()).collect();
+        let other = scene.ask(2, 2).unwrap();
+        assert_eq!(scene.fetches(), 2);
+        assert!(keys.iter().all(|&key| scene.found(key).is_none()));
+        scene.fail(FetchError::Status(404), 3);
+        for key in keys {
+            assert_eq!(scene.found(key), Some(FetchError::Status(404)));
+        }
+        assert_eq!(scene.found(other), None);
+        let known = scene.chains.cache.borrow_mut().lookup(&url(1), at(3));
+        assert!(matches!(known, Lookup::Failed(FetchError::Status(404))));
+    }
+
+    #[test]
+    fn a_wait_ends_by_the_wheel_where_no_answer_comes_and_the_first_end_counts() {
+        let scene = Scene::new();
+        let (first, second) = (scene.ask(1, 0).unwrap(), scene.ask(1, 5).unwrap());
+        scene.chains.time_out(first);
+        assert_eq!(scene.found(first), Some(FetchError::TimedOut));
+        assert_eq!(scene.found(second), None);
+        scene.fail(FetchError::Broken, 7);
+        assert_eq!(scene.found(second), Some(FetchError::Broken));
+        scene.chains.time_out(second);
+        let late = scene.ask(2, 8).unwrap();
+        scene.chains.time_out(late);
+        scene.fail(FetchError::Broken, 9);
+        assert_eq!(scene.found(late), Some(FetchError::TimedOut));
+    }
+
+    #[test]
+    fn an_answer_that_was_lost_is_asked_for_again_after_a_while() {
+        let scene = Scene::new();
+        let gone = scene.ask(1, 0).unwrap();
+        scene.source.asked.lock().unwrap().clear();
+        scene.chains.waiters.borrow_mut().remove(gone);
+        let waits = scene.ask(1, 5).unwrap();
+        assert_eq!(scene.fetches(), 0);
+        let again = scene.ask(1, 6).unwrap();
+        assert_eq!(scene.fetches(), 1);
+        scene.fail(FetchError::Broken, 7);
+        assert_eq!(
+            [scene.found(waits), scene.found(again)],
+            [Some(FetchError::Broken), Some(FetchError::Broken)]
+        );
+    }
+
+    #[test]
+    fn a_core_asks_for_so_many_chains_at_a_time_and_no_more() {
+        let scene = Scene::new();
+        for number in 0..ASKED_MAX {
+            assert!(scene.ask(number, 0).is_ok());
+        }
+        assert_eq!(scene.ask(ASKED_MAX, 5), Err(FetchError::Busy));
+        assert!(scene.ask(0, 5).is_ok(), "this one is asked for already");
+        assert!(scene.ask(ASKED_MAX, 6).is_ok(), "the others were given up by now");
     }
 }
