@@ -3,16 +3,19 @@
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::alexa_server::{Act, Authority, Chains, HOST, NOW, SUBJECT, rsa_key, sign};
-use crate::harness::{Hook, Response, Server, connect, request, response, unix_seconds};
+use crate::harness::{Hook, PATIENCE, Response, Server, connect, request, response, unix_seconds};
 
 const PATH: &str = "/echo.api/echo-api-cert.pem";
 const SUCCESS: &str = r#"{"success":true}"#;
+/// How long a chain lasts that ends during a test.
+const CHAIN_SECONDS: u64 = 4;
 /// Requests at once on a cold cache.
 const MANY: usize = 200;
 
@@ -96,8 +99,30 @@ fn a_request_that_amazons_leaf_signed_triggers_and_its_chain_is_fetched_once() {
 }
 
 #[test]
-fn a_reply_is_waited_for_after_the_chain_and_responses_stay_in_order() {
+fn a_chain_that_ends_while_it_is_known_is_fetched_anew() {
     let world = World::new();
+    let ends = unix_seconds() + CHAIN_SECONDS;
+    world.chains.put(PATH, Act::Body(world.authority.chain_until(&world.key, SUBJECT, ends)));
+    world.send(&body()).is(200, SUCCESS);
+    world.chains.put(PATH, Act::Body(world.authority.chain(&world.key, SUBJECT, NOW)));
+    let begun = Instant::now();
+    while world.chains.all_fetches() == 1 {
+        world.send(&body()).is(200, SUCCESS);
+        assert!(begun.elapsed() < PATIENCE, "a chain that has ended is used");
+    }
+    assert!(unix_seconds() > ends);
+    world.send(&body()).is(200, SUCCESS);
+    assert_eq!(world.chains.all_fetches(), 2);
+}
+
+#[test]
+fn a_reply_is_waited_for_after_the_chain_and_responses_stay_in_order() {
+    for driver in ["auto", "epoll"] {
+        wait_for_chain_and_reply(&World::with(HOST, &[("TIDEGATE_DRIVER", driver)]));
+    }
+}
+
+fn wait_for_chain_and_reply(world: &World) {
     world.server.patch(&world.hook, &json!({"waitForReply": true}));
     let body = body();
     let (signature, url) = (sign(&world.key, body.as_bytes()), format!("https://{HOST}{PATH}"));

@@ -67,6 +67,14 @@ impl Authority {
         params.signed_by(key, &self.intermediate).expect("a leaf").pem()
     }
 
+    /// A chain whose leaf ends at this second since 1970.
+    pub fn chain_until(&self, key: &KeyPair, name: &str, unix_seconds: u64) -> String {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        params.not_before = date_time_ymd(NOW.0, 1, 1);
+        params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(unix_seconds);
+        params.signed_by(key, &self.intermediate).expect("a leaf").pem() + &self.intermediate_pem
+    }
+
     /// A leaf and the intermediate.
     pub fn chain(&self, key: &KeyPair, name: &str, years: Years) -> String {
         self.leaf(key, name, years) + &self.intermediate_pem
@@ -126,7 +134,8 @@ impl Chains {
         let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (acts, seen): (Arc<Mutex<HashMap<String, Act>>>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let (acts, seen) =
+            (Arc::<Mutex<HashMap<String, Act>>>::default(), Arc::<Mutex<Vec<String>>>::default());
         let (known, noted) = (Arc::clone(&acts), Arc::clone(&seen));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {

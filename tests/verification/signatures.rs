@@ -218,6 +218,19 @@ fn twilio_signs_the_public_url_and_the_parameters() {
 }
 
 #[test]
+fn twilio_signs_the_listeners_url_where_no_other_is_set() {
+    let server = Server::start(&[]);
+    let hook = server.webhook(json!({"signature": signature("twilio", json!(SECRET))}));
+    let url = format!("http://{}/webhooks/{}", server.ingress, hook.token);
+    let fields = [("X-Twilio-Signature", twilio(&url, &[]))];
+    post(&server, &hook, &fields.to_vec(), b"").is(200, SUCCESS);
+    post(&server, &hook, &fields.to_vec(), b"{}").refused(
+        401,
+        "X-Twilio-Signature does not cover the body: a form, or bodySHA256 in the URL is needed",
+    );
+}
+
+#[test]
 fn slacks_challenge_is_answered_once_its_signature_is_right() {
     let server = Server::start(&[]);
     let hook = server.webhook(json!({"signature": signature("slack", json!(SECRET)), "waitForReply": true}));
