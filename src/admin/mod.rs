@@ -37,7 +37,6 @@ pub use listener::{Listener, serve};
 pub use routes::router;
 
 use crate::base::clock::Clock;
-use crate::base::id::Id;
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::store::{Affected, Store};
 

@@ -10,7 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::gateway::Gateway;
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
-use crate::engine::{Engine, StartError};
+use crate::control::chains::Chains;
+use crate::engine::{ChainSource, Engine, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
@@ -60,7 +61,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         })?;
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
-    let engine = Engine::start(settings, &token.secret, &registry, &metrics, clock)?;
+    let chains: Arc<dyn ChainSource> = Arc::new(Chains::start(&settings.alexa, clock)?);
+    let engine = Engine::start(settings, &token.secret, &registry, &metrics, &chains, clock)?;
     let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());
     let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
     let mut state =

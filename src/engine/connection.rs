@@ -11,14 +11,13 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use super::accept;
 use super::core::{Active, Core, Tap};
-use super::exchange::Next;
+use super::exchange::{Next, Waiting};
 use super::fd;
 use super::pace::Pace;
-use super::pending::Waited;
 use super::socket::{self, Upgraded};
 use super::stream::Stream;
 use super::watch::Watch;
@@ -194,15 +193,26 @@ impl Connection {
                     }
                 }
                 Next::Wait(waiting) => {
+                    if self.wait_for_reply(waiting).await {
+                        return Worked::Closed;
+                    }
+                }
+                Next::Verify(wait) => {
                     if !self.flush().await {
                         return Worked::Closed;
                     }
-                    let Some(waited) = Box::pin(self.wait(waiting.place)).await else {
-                        return Worked::Closed;
-                    };
-                    if let Next::Close { linger } = self.replied(waiting, waited) {
-                        self.close(linger).await;
-                        return Worked::Closed;
+                    match Box::pin(self.verify_later(wait)).await {
+                        None => return Worked::Closed,
+                        Some(Next::Wait(waiting)) => {
+                            if self.wait_for_reply(waiting).await {
+                                return Worked::Closed;
+                            }
+                        }
+                        Some(Next::Close { linger }) => {
+                            self.close(linger).await;
+                            return Worked::Closed;
+                        }
+                        Some(_) => {}
                     }
                 }
                 Next::Close { linger } => {
@@ -229,6 +239,23 @@ impl Connection {
             Upgrade::Worker(attached) => {
                 accept::spawn(&core, worker::serve(serving, stream, active, attached));
             }
+        }
+    }
+
+    /// Sends what is ready, waits for the reply and answers with it. True: the connection has ended.
+    async fn wait_for_reply(&mut self, waiting: Waiting) -> bool {
+        if !self.flush().await {
+            return true;
+        }
+        let (core, place) = (Rc::clone(&self.core), waiting.place);
+        let replied = Box::pin(self.wait(|waker| core.pending.poll(place, Some(waker)))).await;
+        let Some(waited) = replied else { return true };
+        match self.replied(waiting, waited) {
+            Next::Close { linger } => {
+                self.close(linger).await;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -360,13 +387,13 @@ impl Connection {
         true
     }
 
-    /// Waits for the reply, and sees a caller that goes away. None: it is gone.
-    async fn wait(&mut self, place: Key) -> Option<Waited> {
+    /// Waits for what `poll` finds, and sees a caller that goes away. None: it is gone.
+    pub(super) async fn wait<T>(&mut self, poll: impl Fn(&Waker) -> Option<T>) -> Option<T> {
         loop {
             let has_room = self.active.as_ref().is_none_or(|active| active.buffer.spare() > 0);
             self.set_deadline(if has_room { NEVER } else { self.now() + PROBE_NANOS });
-            match self.woken(place, has_room).await {
-                Woken::Replied(waited) => return Some(waited),
+            match self.woken(&poll, has_room).await {
+                Woken::Found(waited) => return Some(waited),
                 Woken::Readable => {
                     if matches!(self.receive_now(), Received::End) {
                         return None;
@@ -381,12 +408,12 @@ impl Connection {
         }
     }
 
-    /// Waits for the reply, for bytes where there is room for them, or for the moment to ask after the caller.
-    async fn woken(&self, place: Key, has_room: bool) -> Woken {
+    /// Waits for what `find` finds, for bytes where there is room for them, or for the moment to ask after the caller.
+    async fn woken<T>(&self, find: &impl Fn(&Waker) -> Option<T>, has_room: bool) -> Woken<T> {
         let mut readable = pin!(self.stream.readable());
         poll_fn(|context| {
-            if let Some(waited) = self.core.pending.poll(place, Some(context.waker())) {
-                return Poll::Ready(Woken::Replied(waited));
+            if let Some(found) = find(context.waker()) {
+                return Poll::Ready(Woken::Found(found));
             }
             if has_room {
                 return readable.as_mut().poll(context).map(|_| Woken::Readable);
@@ -431,8 +458,8 @@ impl Connection {
 }
 
 /// What ended a look at a caller that waits.
-enum Woken {
-    Replied(Waited),
+enum Woken<T> {
+    Found(T),
     Readable,
     Probe,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
+use super::chains::{ChainSource, Chains};
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
 use super::watch::{Patience, Watch};
@@ -24,6 +25,7 @@ use crate::registry::{Backlog, Registry};
 use crate::reply::Reply;
 use crate::verify::secret::Expected;
 use crate::websocket;
+use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 
 /// Bytes of a connection's receive buffer while it is busy: 16 KiB takes a burst of pipelined requests in one read;
 /// 4 KiB cost 1.8 times as much for each of them.
@@ -37,6 +39,8 @@ const OUT_KEEP_BYTES: usize = 64 * 1024;
 pub(super) enum Message {
     /// A reply for one that waits here.
     Reply { key: Key, reply: Box<Reply>, done: Option<Done> },
+    /// What came of the fetch of a certificate chain.
+    Chain { url: ChainUrl, outcome: Result<Arc<Chain>, FetchError> },
     /// A connection that was made inside the process.
     Adopt { stream: std::os::unix::net::UnixStream, tap: Tap },
     /// A trigger for a flow that is at home here; its room is reserved.
@@ -74,12 +78,16 @@ pub(super) enum Timer {
     Ack(Id, Key),
     /// A flow's triggers that nobody waits for any more.
     Sweep(Id),
+    /// A certificate chain that did not come.
+    Chain(Key),
 }
 
 /// Settings that connections ask for.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) cors: bool,
+    /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
+    pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
     /// Connections of the whole process.
     pub(super) connections: usize,
@@ -123,6 +131,7 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) mailboxes: Vec<Sender<Message>>,
     pub(super) pending: PendingReplies,
+    pub(super) chains: Chains,
     pub(super) connections: RefCell<Slots<Rc<Watch>>>,
     pub(super) draining: Cell<bool>,
     pub(super) date: RefCell<DateField>,
@@ -159,6 +168,7 @@ impl Core {
         seal: Arc<Seal>,
         shared: Arc<Shared>,
         mailboxes: Vec<Sender<Message>>,
+        chains: Arc<dyn ChainSource>,
     ) -> Core {
         Core {
             index,
@@ -170,6 +180,7 @@ impl Core {
             shared,
             mailboxes,
             pending: PendingReplies::default(),
+            chains: Chains::new(chains),
             connections: RefCell::new(Slots::new()),
             draining: Cell::new(false),
             date: RefCell::new(DateField::new()),
@@ -239,6 +250,7 @@ impl Core {
         for timer in fired.drain(..) {
             match timer {
                 Timer::Connection(key) => self.connection_timer(key, now),
+                Timer::Chain(key) => self.chains.time_out(key),
                 Timer::Reply(key) => {
                     if self.pending.time_out(key) {
                         self.metrics.event(Event::ReplyTimeout);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::connection::{self, Connection, Ongoing, Upgrade};
 use super::core::{Active, Core, Timer};
 use super::flows::{self, Busy};
+use super::chains::{self, ChainWait, Known};
 use super::pending::{Pending, Waited};
 use super::socket::Upgraded;
 use super::worker::Attached;
@@ -15,7 +16,7 @@ use crate::base::slots::Key;
 use crate::deliver::workers::{Affinity, WorkerTrigger};
 use crate::deliver::{self, Effect};
 use crate::http::{self, Step};
-use crate::ingress::request::{self, AtHead, Door};
+use crate::ingress::request::{self, AtBody, AtHead, Door};
 use crate::ingress::respond::{self, Answer, Frame};
 use crate::ingress::worker::{self, AtDoor};
 use crate::metrics::{Event, Outcome};
@@ -23,6 +24,7 @@ use crate::registry::{Action, Hook};
 use crate::reply::{self, Reply};
 use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, UpgradeData};
 use crate::websocket::handshake::Options;
+use crate::verify::alexa::AlexaRefusal;
 
 /// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -36,6 +38,8 @@ pub(super) enum Next {
     Flush,
     /// The request waits for a reply.
     Wait(Waiting),
+    /// The request waits for the chain that signed it.
+    Verify(ChainWait),
     /// The connection ends after what is ready is sent. Lingering, so that the peer sees a refusal.
     Close { linger: bool },
     /// It becomes a WebSocket; the 101 is ready to be sent, and what follows the request lies in the buffer.
@@ -47,6 +51,7 @@ enum Triggered {
     Answer(Answer<'static>),
     Reply(Box<Reply>),
     Wait(Waiting),
+    Verify(ChainWait),
 }
 
 /// A place among those that wait, and a share of the webhook's concurrency. Both go back however the wait ends.
@@ -183,14 +188,8 @@ impl Connection {
                     let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
                     let triggered = decide(&from, hook, &request, body);
                     let stays = http.keep_alive() && !core.draining.get();
-                    match triggered {
-                        Triggered::Answer(answer) => {
-                            write_answer(&core, &mut active.out, &request, &answer, stays, now);
-                        }
-                        Triggered::Reply(reply) => {
-                            write_reply(&core, &mut active.out, &request, hook, &reply, stays, now);
-                        }
-                        Triggered::Wait(waiting) => return Next::Wait(waiting),
+                    if let Some(waits) = settle(&from, &mut active.out, &request, hook, triggered, stays) {
+                        return waits;
                     }
                     http.finish(&mut active.buffer);
                     *ongoing = Ongoing::default();
@@ -217,6 +216,32 @@ impl Connection {
             Waited::Timeout => {
                 write_answer(&core, &mut active.out, &request, &Answer::ReplyTimeout, stays, now);
             }
+        }
+        http.finish(&mut active.buffer);
+        *ongoing = Ongoing::default();
+        if stays { Next::Read } else { Next::Close { linger: false } }
+    }
+
+    /// The body of the request that waits.
+    pub(super) fn body(&self) -> &[u8] {
+        self.active.as_ref().map_or(&[], |active| self.http.body(&active.buffer))
+    }
+
+    /// Goes on with a request whose chain was waited for.
+    pub(super) fn verified(&mut self, hook: &Arc<Hook>, verdict: Result<(), AlexaRefusal>) -> Next {
+        let core = Rc::clone(&self.core);
+        let now = core.now();
+        let Connection { http, active, request: ongoing, tap, peer, .. } = self;
+        let active = active.get_or_insert_with(|| core.take_active());
+        let stays = http.keep_alive() && !core.draining.get();
+        let request = http.request(&active.buffer);
+        let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
+        let triggered = match verdict {
+            Ok(()) => trigger(&from, hook, &request, http.body(&active.buffer)),
+            Err(refusal) => Triggered::Answer(request::refused_by_alexa(&refusal)),
+        };
+        if let Some(waits) = settle(&from, &mut active.out, &request, hook, triggered, stays) {
+            return waits;
         }
         http.finish(&mut active.buffer);
         *ongoing = Ongoing::default();
@@ -305,6 +330,19 @@ struct From<'a> {
 
 /// Steps 8 to 10 of section 4: verification, concurrency, triggers.
 fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
+    match request::at_body(from.now, hook, request, body, &from.core.rules.public_url) {
+        AtBody::Pass => trigger(from, hook, request, body),
+        AtBody::Answer(answer) => Triggered::Answer(answer),
+        AtBody::Chain(pending) => match chains::known(from.core, hook, pending, body, from.now) {
+            Known::Verdict(Ok(())) => trigger(from, hook, request, body),
+            Known::Verdict(Err(refusal)) => Triggered::Answer(request::refused_by_alexa(&refusal)),
+            Known::Later(wait) => Triggered::Verify(wait),
+        },
+    }
+}
+
+/// Steps 9 and 10: concurrency, triggers.
+fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
     let listened = !hook.flows.is_empty() || from.tap.is_some();
     if !hook.wait_for_reply {
         // A coding that cannot be undone is refused even where nobody listens, so that callers learn of it early.
@@ -335,6 +373,24 @@ fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: 
     }
     core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
     Triggered::Wait(held.keep())
+}
+
+/// Writes the answer where there is one; else what the request waits for.
+fn settle(
+    from: &From<'_>,
+    out: &mut Vec<u8>,
+    request: &http::Request<'_>,
+    hook: &Hook,
+    triggered: Triggered,
+    stays: bool,
+) -> Option<Next> {
+    match triggered {
+        Triggered::Answer(answer) => write_answer(from.core, out, request, &answer, stays, from.now),
+        Triggered::Reply(reply) => write_reply(from.core, out, request, hook, &reply, stays, from.now),
+        Triggered::Wait(waiting) => return Some(Next::Wait(waiting)),
+        Triggered::Verify(wait) => return Some(Next::Verify(wait)),
+    }
+    None
 }
 
 /// Builds the payload once and runs every flow with it.
@@ -519,6 +575,9 @@ fn write_reply(
     keep_alive: bool,
     now: Now,
 ) {
+    if let Some(answer) = request::instead_of_reply(hook) {
+        return write_answer(core, out, request, &answer, keep_alive, now);
+    }
     match reply::to_http(reply, hook.response_code, hook.payload_bytes as usize) {
         Ok(reply) => {
             let mut date = core.date.borrow_mut();

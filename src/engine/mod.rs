@@ -5,6 +5,7 @@
 //! `deliver`, and what comes back is done.
 
 mod accept;
+mod chains;
 mod connection;
 mod core;
 mod exchange;
@@ -46,6 +47,7 @@ use crate::settings::{Address, Settings};
 use crate::store::Affected;
 use crate::verify::secret::Expected;
 
+pub use self::chains::{ChainSource, Fetched};
 pub use self::core::{Done, Tap};
 pub use self::pending::Outcome;
 
@@ -112,6 +114,7 @@ impl Engine {
         access_token: &str,
         registry: &Arc<Registry>,
         metrics: &Metrics,
+        chains: &Arc<dyn ChainSource>,
         clock: Clock,
     ) -> Result<Engine, StartError> {
         let cores = settings.cores;
@@ -130,6 +133,7 @@ impl Engine {
         let seal = Arc::new(seal);
         let rules = Arc::new(Rules {
             cors: settings.ingress.cors,
+            public_url: public_url(settings.ingress.public_url.as_deref(), &ingress),
             trusted_proxies: settings.ingress.trusted_proxies.clone(),
             connections: settings.limits.connections as usize,
             body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
@@ -161,6 +165,7 @@ impl Engine {
                 seal: Arc::clone(&seal),
                 shared: Arc::clone(&shared),
                 mailboxes: mailboxes.clone(),
+                chains: Arc::clone(chains),
                 receiver,
                 listeners,
                 done: AtomicBool::new(false),
@@ -280,6 +285,15 @@ impl Engine {
     }
 }
 
+/// The URL that callers know the ingress by: as it was set, else as it listens.
+fn public_url(set: Option<&str>, ingress: &Address) -> String {
+    match (set, ingress) {
+        (Some(url), _) => url.to_owned(),
+        (None, Address::Tcp(address)) => format!("http://{address}"),
+        (None, Address::Unix(_)) => "http://localhost".to_owned(),
+    }
+}
+
 /// The CPUs that this process may run on.
 fn allowed_cpus() -> Vec<usize> {
     let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
@@ -298,6 +312,7 @@ struct Plan {
     seal: Arc<Seal>,
     shared: Arc<Shared>,
     mailboxes: Vec<Sender<Message>>,
+    chains: Arc<dyn ChainSource>,
     receiver: Receiver<Message>,
     /// Of the ingress and of the workers.
     listeners: (Listener, Listener),
@@ -345,6 +360,7 @@ impl Plan {
             Arc::clone(&self.seal),
             Arc::clone(&self.shared),
             self.mailboxes.clone(),
+            Arc::clone(&self.chains),
         ));
         let nonblocking = self.chosen == runtime::Loop::Epoll;
         let mailbox = Ready::new(self.receiver.event()?)?;
@@ -374,6 +390,7 @@ impl Plan {
                             done(outcome);
                         }
                     }
+                    Message::Chain { url, outcome } => core.chains.arrived(&url, &outcome, core.now()),
                     Message::Adopt { stream, tap } => adopt(core, stream, tap, nonblocking),
                     Message::Trigger { backlog, trigger } => flows::take(core, backlog, *trigger),
                     Message::Worker { flow, from, event } => flows::hear(core, flow, from, event),

@@ -1,5 +1,7 @@
 //! The answers that do not come from a flow, and the frame around those that do.
 
+use std::borrow::Cow;
+
 use crate::base::json::escape_into;
 use crate::http::encode::{self, content_length, end_of_head, field, has_body, status_line};
 use crate::metrics::Outcome;
@@ -66,11 +68,11 @@ pub enum Answer<'a> {
     /// The body's content coding is unknown or broken: 415 or 400.
     Coding(u16, &'a str),
     /// A verification or a signature failed.
-    Unverified(u16, &'a str),
+    Unverified(u16, Cow<'a, str>),
     /// A verification request of a provider, answered without a trigger.
-    Challenge { status: u16, content_type: &'static str, body: &'a [u8] },
+    Challenge { status: u16, content_type: &'static str, body: Cow<'a, [u8]> },
     /// The webhook's answer in the form that its provider wants.
-    Plain { status: u16, content_type: &'static str, body: &'a [u8] },
+    Plain { status: u16, content_type: &'static str, body: Cow<'a, [u8]> },
     /// Any other refusal: what it counts as, status and reason.
     Refused(Outcome, u16, &'a str),
 }
@@ -160,10 +162,10 @@ impl Answer<'_> {
             Answer::GetOnly => Some("Method not allowed"),
             Answer::ReplyTimeout => Some("Time out waiting for workflow reply"),
             Answer::Busy(reason) | Answer::BadReply(reason) => Some(reason),
-            Answer::UpgradeRefused(reason)
-            | Answer::Coding(_, reason)
-            | Answer::Unverified(_, reason)
-            | Answer::Refused(_, _, reason) => Some(reason),
+            Answer::UpgradeRefused(reason) | Answer::Coding(_, reason) | Answer::Refused(_, _, reason) => {
+                Some(reason)
+            }
+            Answer::Unverified(_, reason) => Some(reason),
         }
     }
 }

@@ -10,11 +10,15 @@ use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
-use crate::model::{Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, Webhook};
+use crate::model::{
+    Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, SignatureConfig, Webhook,
+};
 use crate::reply::ReplyNode;
 use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::Tail;
 use crate::verify::basic::{Basic, Field};
+use crate::verify::provider::Provider;
+use crate::verify::signature::{SecretError, Signature};
 
 /// What a webhook falls back to: the server's settings.
 #[derive(Clone, Debug)]
@@ -83,6 +87,11 @@ pub(super) fn hook(
         reply_timeout_seconds: limits.reply_timeout_seconds.unwrap_or(defaults.reply_timeout_seconds),
         concurrency_limit: limits.concurrency.unwrap_or(defaults.concurrency),
         basic: basic(application, webhook).map(Box::new),
+        provider: Provider::compile(
+            webhook.verification_type,
+            &render(application, &webhook.verification_code).unwrap_or_default(),
+        ),
+        signature: webhook.signature.as_ref().map(|config| Box::new(signature(application, webhook, config))),
         rate: rate(defaults, webhook, before, wiring.now),
         concurrency: before
             .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
@@ -115,6 +124,26 @@ fn basic(application: &ApplicationPart, webhook: &Webhook) -> Option<Basic> {
     Basic::compile(field(username.as_deref()), field(password.as_deref()))
 }
 
+/// A secret that its scheme cannot use (a global may hold anything) matches nothing, as one that renders empty does:
+/// the others of a rotation go on.
+fn signature(application: &ApplicationPart, webhook: &Webhook, config: &SignatureConfig) -> Signature {
+    let mut secrets: Vec<String> = config
+        .secret
+        .as_slice()
+        .iter()
+        .map(|source| render(application, source).unwrap_or_default())
+        .collect();
+    loop {
+        match Signature::compile(&config.scheme, &secrets) {
+            Ok(signature) => return signature,
+            Err(error) => {
+                tracing::warn!(webhook = %webhook.id, %error, index = error.index, "a secret matches nothing");
+                secrets[error.index].clear();
+            }
+        }
+    }
+}
+
 fn field(rendered: Option<&str>) -> Field<'_> {
     rendered.map_or(Field::Blank, Field::Rendered)
 }
@@ -127,8 +156,10 @@ fn render(application: &ApplicationPart, source: &str) -> Option<String> {
     }
     let Ok(template) = Template::compile(source) else { return Some(String::new()) };
     let mut text = Vec::new();
-    template.render(&GlobalsRoot::new(Raw::trusted(&application.globals)), Escape::None, &mut text);
-    Some(String::from_utf8(text).unwrap_or_default())
+    // One that renders too much counts as empty too.
+    let rendered =
+        template.render(&GlobalsRoot::new(Raw::trusted(&application.globals)), Escape::None, &mut text);
+    Some(if rendered.is_ok() { String::from_utf8(text).unwrap_or_default() } else { String::new() })
 }
 
 /// The flow as this webhook triggers it; none where no trigger of it is on the webhook.
@@ -210,6 +241,25 @@ pub fn check_webhook(webhook: &Webhook) -> Result<(), ModelError> {
     for (field, source) in fields {
         Template::compile(source)
             .map_err(|error| ModelError::new(field, format!("must be a template: {error}")))?;
+    }
+    webhook.signature.as_ref().map_or(Ok(()), |config| check_signature(webhook, config))
+}
+
+fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), ModelError> {
+    if webhook.is_websocket {
+        return Err(ModelError::new(
+            "signature",
+            "must be null on a WebSocket webhook: an upgrade and its messages carry no signature",
+        ));
+    }
+    for source in config.secret.as_slice() {
+        let template = Template::compile(source)
+            .map_err(|error| ModelError::new("signature.secret", format!("must be a template: {error}")))?;
+        // What globals may bring is known only when it is rendered.
+        if let Some(secret) = template.constant() {
+            Signature::compile(&config.scheme, &[secret])
+                .map_err(|SecretError { must, .. }| ModelError::new("signature.secret", must))?;
+        }
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ use crate::model::CastBuffersAs;
 use crate::reply::ReplyNode;
 use crate::trigger::Tail;
 use crate::verify::basic::Basic;
+use crate::verify::provider::Provider;
+use crate::verify::signature::Signature;
 
 /// One compiled webhook. Shared by all cores, never changed: a change makes a new one.
 #[derive(Debug)]
@@ -31,6 +33,10 @@ pub struct Hook {
     pub concurrency_limit: u32,
     /// None: every caller passes.
     pub basic: Option<Box<Basic>>,
+    /// Whose handshake it answers, and whose requests it takes.
+    pub provider: Provider,
+    /// None: requests carry no signature, or nobody looks at it.
+    pub signature: Option<Box<Signature>>,
     /// The bucket of calls, none where the rate has no limit. Carried from one compiled hook to the next.
     pub rate: Option<Arc<Rate>>,
     /// The count of calls at a time, carried likewise.
