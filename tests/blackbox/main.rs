@@ -18,6 +18,7 @@ macro_rules! on_each_driver {
 
 mod admission;
 mod body_limit;
+mod clients;
 mod crash;
 mod drain;
 mod limits;
