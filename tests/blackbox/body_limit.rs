@@ -8,6 +8,7 @@ on_each_driver! {
     a_declared_length_over_the_limit_is_refused_before_the_body,
     a_chunked_body_is_refused_at_the_first_byte_over,
     exactly_the_limit_passes,
+    the_refusal_reaches_a_client_that_is_still_sending,
     continue_is_said_when_the_head_is_good_and_not_before,
 }
 
@@ -107,6 +108,32 @@ fn exactly_the_limit_passes(driver: &str) {
     }
     wire.send("0;last=\"1\"\r\nTrailer: 1\r\n\r\n").response().is(200, SUCCESS);
     wire.ask(hook.get()).is(200, SUCCESS);
+}
+
+fn the_refusal_reaches_a_client_that_is_still_sending(driver: &str) {
+    let (server, hook) = server(driver);
+    // Four megabytes are more than the buffers of both sockets hold: a close without lingering would be a reset.
+    let body = vec![b'x'; 4 * 1024 * 1024];
+    let mut wire = server.wire();
+    wire.send(hook.post(&body));
+    refused(&mut wire);
+    let mut wire = server.wire();
+    wire.send(head(&hook, &[("Transfer-Encoding", "chunked")])).send(chunk(&body)).send("0\r\n\r\n");
+    refused(&mut wire);
+    // Refused for another reason, with more of a body than is read and dropped.
+    let locked = server.webhook(json!({"basicAuthUsername": "somebody"}));
+    let mut wire = server.wire();
+    let response = wire.ask(locked.post(&body));
+    assert_eq!((response.status, response.header("connection")), (401, Some("close")));
+    wire.closed();
+    let mut wire = server.wire();
+    let response = wire
+        .send(head(&locked, &[("Transfer-Encoding", "chunked")]))
+        .send(chunk(&body))
+        .send("0\r\n\r\n")
+        .response();
+    assert_eq!(response.status, 401);
+    wire.closed();
 }
 
 fn continue_is_said_when_the_head_is_good_and_not_before(driver: &str) {

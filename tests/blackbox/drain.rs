@@ -1,5 +1,8 @@
 //! Section 14: how a process stops, and that a data folder has one process.
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::common::{Server, eventually};
@@ -7,6 +10,7 @@ use crate::common::{Server, eventually};
 on_each_driver! {
     what_is_in_flight_is_answered_and_the_process_ends_well,
     an_idle_server_ends_at_once,
+    new_connections_are_refused_while_what_waits_is_finished,
 }
 
 const SUCCESS: &str = r#"{"success":true}"#;
@@ -86,4 +90,36 @@ fn a_second_process_on_the_same_folder_refuses_to_start() {
     let folder = "data";
     assert!(log.contains(folder) && log.contains("process"), "it says which folder and why: {log}");
     server.wire().ask(hook.get()).is(200, SUCCESS);
+}
+
+fn new_connections_are_refused_while_what_waits_is_finished(driver: &str) {
+    let mut server = server(driver);
+    let waiting = server.webhook(json!({"waitForReply": true, "limits": {"replyTimeoutSeconds": 3}}));
+    let mut held = server.hold(&waiting).expect("it waits");
+    terminate(&server);
+    eventually("new connections are refused", || {
+        assert!(!held.is_readable(), "the one that waits was answered before");
+        match TcpStream::connect(server.ingress) {
+            Ok(_) => None,
+            Err(error)
+                if [ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset].contains(&error.kind()) =>
+            {
+                Some(())
+            }
+            Err(error) => panic!("{error}"),
+        }
+    });
+    assert_eq!(held.response().status, 504);
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn a_server_that_has_just_begun_to_serve_ends_well() {
+    for _ in 0..10 {
+        let mut server = server("auto");
+        // It said where it serves, and nothing else has happened since.
+        server.terminate();
+        let status = server.ended();
+        assert_eq!(status.code(), Some(0), "{status}: {}", server.log());
+    }
 }

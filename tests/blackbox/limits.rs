@@ -195,6 +195,19 @@ fn a_client_that_leaves_with_requests_behind_the_one_that_waits_frees_its_slot()
 }
 
 #[test]
+fn the_metrics_say_how_many_wait() {
+    let server = Server::start(|settings| {
+        settings.cores(2);
+    });
+    let hook = server.webhook(json!({"waitForReply": true, "limits": {"replyTimeoutSeconds": 3600}}));
+    let waiting = || server.metric("tidegate_waiting_requests", "");
+    let held = hold_all(&server, &hook, 10);
+    assert_eq!(waiting(), 10);
+    drop(held);
+    eventually("none waits any more", || (waiting() == 0).then_some(()));
+}
+
+#[test]
 fn a_limit_of_nothing_is_none() {
     let server = Server::start(|_| {});
     let limits = json!({"requestsPerWindow": 0, "concurrency": 0, "replyTimeoutSeconds": 3600});

@@ -8,6 +8,7 @@ on_each_driver! {
     each_broken_rule_is_refused_and_ends_the_connection,
     what_is_just_within_the_limits_passes,
     a_refusal_comes_in_its_turn,
+    nothing_of_a_refused_connection_is_left_for_another,
 }
 
 const SUCCESS: &str = r#"{"success":true}"#;
@@ -55,6 +56,8 @@ fn broken() -> Vec<(&'static str, u16, Vec<u8>)> {
     case("a name that is no token", 400, "GET TARGET HTTP/1.1\r\nHost: a\r\nX(Y): a\r\n\r\n");
     case("no target", 400, "GET HTTP/1.1\r\nHost: a\r\n\r\n");
     case("two spaces before the target", 400, "GET  TARGET HTTP/1.1\r\nHost: a\r\n\r\n");
+    case("two spaces before the version", 400, "GET TARGET  HTTP/1.1\r\nHost: a\r\n\r\n");
+    case("a space in the target", 400, "GET TARGET x HTTP/1.1\r\nHost: a\r\n\r\n");
     case("a space before the method", 400, " GET TARGET HTTP/1.1\r\nHost: a\r\n\r\n");
     case("a method that is no token", 400, "G(T TARGET HTTP/1.1\r\nHost: a\r\n\r\n");
     case("a fragment in the target", 400, "GET TARGET#x HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -232,4 +235,24 @@ fn a_refusal_comes_in_its_turn(driver: &str) {
     assert_eq!(wire.response().status, 400);
     wire.closed();
     assert_eq!(server.metric("tidegate_triggers_total", ""), 2);
+}
+
+fn nothing_of_a_refused_connection_is_left_for_another(driver: &str) {
+    let (server, hook) = server(driver);
+    let good = String::from_utf8(hook.get()).expect("ASCII");
+    for _ in 0..20 {
+        // Bytes lie unread behind the refusal when the connection ends.
+        let mut wire = server.wire();
+        wire.send(format!("{good}GET / HTTP/1.1\r\nNo Host: a\r\n\r\n{}", smuggled(&hook).repeat(3)));
+        wire.response().is(200, SUCCESS);
+        assert_eq!(wire.response().status, 400);
+        wire.closed();
+        drop(wire);
+        // The next connection may get the buffers of the one before: it must find them empty.
+        let mut next = server.wire();
+        next.ask(&good).is(200, SUCCESS);
+        assert!(!next.is_readable(), "a response to what another connection sent");
+    }
+    assert_eq!(server.metric("tidegate_triggers_total", ""), 40);
+    assert_eq!(server.metric("tidegate_panics_total", ""), 0);
 }

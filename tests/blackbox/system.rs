@@ -33,3 +33,14 @@ fn the_ingress_says_that_it_lives() {
     let response = server.wire().ask(request("GET", "/healthz", &[], b""));
     assert_eq!(response.status, 200);
 }
+
+#[test]
+fn a_connection_too_many_is_refused_with_cors_as_every_response_is() {
+    let server = Server::start(|settings| {
+        settings.set("TIDEGATE_LIMITS_CONNECTIONS", 1);
+    });
+    let mut first = server.wire();
+    assert_eq!(first.ask(request("GET", "/healthz", &[], b"")).status, 200);
+    let response = server.wire().response();
+    assert_eq!((response.status, response.header("access-control-allow-origin")), (503, Some("*")));
+}
