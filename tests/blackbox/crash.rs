@@ -44,3 +44,24 @@ fn what_was_answered_is_there_after_a_crash() {
         assert_eq!(ids, made.as_deref().into_iter().collect::<Vec<_>>(), "round {round}");
     }
 }
+
+#[test]
+fn a_flow_and_globals_survive_a_crash_and_a_deleted_application_stays_away() {
+    let mut server = Server::start(|_| {});
+    let hook = server.webhook(json!({"waitForReply": true, "basicAuthUsername": "{{user}}"}));
+    let application = format!("/applications/{}", hook.application);
+    let gone = server.webhook(json!({}));
+    server.flow(&hook, json!([crate::common::reply_node("{\"kept\":true}")]));
+    server.done("PATCH", &application, &json!({"globals": [{"key": "user", "json": "\"somebody\""}]}));
+    server.done("DELETE", &format!("/applications/{}", gone.application), &Value::Null);
+    server.crash();
+    server.restart();
+    let right = [("Authorization", "Basic c29tZWJvZHk6")];
+    let ask = |headers: &[(&str, &str)]| {
+        server.wire().ask(crate::common::request("GET", &hook.target(""), headers, b""))
+    };
+    ask(&right).is(200, "{\"kept\":true}");
+    assert_eq!(ask(&[]).status, 401);
+    assert_eq!(server.wire().ask(gone.get()).status, 404);
+    assert_eq!(server.call("GET", &gone.resource(""), &Value::Null).0, 404);
+}

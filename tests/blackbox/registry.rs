@@ -45,3 +45,27 @@ fn every_core_sees_a_change_once_it_is_answered() {
     server.done("DELETE", &hook.resource("?includeWorkflows=true"), &Value::Null);
     all_answer(&mut wires, 404, "deleted");
 }
+
+#[test]
+fn globals_reach_credentials_once_their_change_is_answered() {
+    let server = Server::start(|settings| {
+        settings.cores(2);
+    });
+    let hook = server
+        .webhook(json!({"basicAuthPassword": "{{globals.password}}", "limits": {"requestsPerWindow": 0}}));
+    let application = format!("/applications/{}", hook.application);
+    let mut wires: Vec<Wire> = (0..16).map(|_| server.wire()).collect();
+    // ":one" and ":two" in base64.
+    for (password, right, wrong) in [("one", "Om9uZQ==", "OnR3bw=="), ("two", "OnR3bw==", "Om9uZQ==")] {
+        let globals = json!({"globals": [{"key": "password", "json": json!(password).to_string()}]});
+        server.done("PATCH", &application, &globals);
+        for wire in &mut wires {
+            for (credentials, status) in [(right, 200), (wrong, 401)] {
+                let authorization = format!("Basic {credentials}");
+                let headers = [("Authorization", authorization.as_str())];
+                let response = wire.ask(crate::common::request("GET", &hook.target(""), &headers, b""));
+                assert_eq!(response.status, status, "{password}");
+            }
+        }
+    }
+}
