@@ -39,7 +39,7 @@ pub use routes::router;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::model::{Application, Flow, ModelError, Webhook};
-use crate::store::Store;
+use crate::store::{Affected, Store};
 
 /// Bytes of a request's body. A flow of the largest size the model takes fits.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -52,9 +52,9 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Sen
 
 /// What the admin listener needs of the rest of the process.
 pub trait Engine: Send + Sync {
-    /// Compiles these webhooks anew from the store and publishes them to the cores, before it returns. One that is
-    /// not in the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
-    fn refresh(&self, store: &Store, webhooks: &[Id]);
+    /// Compiles what is affected anew from the store and publishes it to the cores, before it returns. What is not in
+    /// the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
+    fn refresh(&self, store: &Store, affected: &Affected);
 
     /// Whether the webhook's templates compile.
     ///
@@ -140,7 +140,7 @@ impl AdminState {
     /// The state of a listener with the defaults of the settings. From here on the engine hears of every commit.
     pub fn new(store: Arc<Store>, engine: Arc<dyn Engine>, access_token: String) -> AdminState {
         let told = Arc::clone(&engine);
-        store.observe(Box::new(move |store, webhooks| told.refresh(store, webhooks)));
+        store.observe(Box::new(move |store, affected| told.refresh(store, affected)));
         AdminState {
             store,
             engine,

@@ -320,10 +320,10 @@ mod tests {
     fn time_that_goes_back_fires_nothing_and_breaks_nothing() {
         let mut wheel = Wheel::new(5 * SECOND);
         wheel.insert(6 * SECOND, 1);
-        assert_eq!(fired(&mut wheel, SECOND), []);
+        assert_eq!(fired(&mut wheel, SECOND), Vec::<u64>::new());
         assert_eq!(fired(&mut wheel, 7 * SECOND), [1]);
         wheel.insert(8 * SECOND, 2);
-        assert_eq!(fired(&mut wheel, 2 * SECOND), []);
+        assert_eq!(fired(&mut wheel, 2 * SECOND), Vec::<u64>::new());
         assert_eq!(fired(&mut wheel, 9 * SECOND), [2]);
     }
 

@@ -13,13 +13,12 @@ use serde_json::value::RawValue;
 
 use crate::admin::{self, TestRequest, TestResponse};
 use crate::base::clock::Clock;
-use crate::base::id::Id;
 use crate::engine::{Engine, Outcome};
 use crate::metrics::Metrics;
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Registry};
 use crate::reply;
-use crate::store::Store;
+use crate::store::{Affected, Store};
 
 /// How long a test request may take beyond what its webhook waits for a reply.
 const TEST_GRACE: Duration = Duration::from_secs(10);
@@ -39,11 +38,12 @@ pub(super) struct Gateway {
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
 
 impl admin::Engine for Gateway {
-    fn refresh(&self, store: &Store, webhooks: &[Id]) {
-        if let Err(error) = self.registry.refresh(store, webhooks, self.clock.now()) {
+    fn refresh(&self, store: &Store, affected: &Affected) {
+        if let Err(error) = self.registry.refresh(store, affected, self.clock.now()) {
             // The change is on disk; these hooks act as before it until the next change or start.
-            tracing::error!(%error, webhooks = webhooks.len(), "a change could not be read back for the cores");
+            tracing::error!(%error, webhooks = affected.webhooks.len(), "a change could not be read back for the cores");
         }
+        self.engine.changed(affected);
     }
 
     fn check_webhook(&self, webhook: &Webhook) -> Result<(), ModelError> {
@@ -128,16 +128,22 @@ impl admin::Engine for Gateway {
 type Parts = (u16, Vec<(String, String)>, Vec<u8>);
 
 /// Sends the request over the connection and reads the whole response.
-async fn send(stream: std::os::unix::net::UnixStream, target: String, request: TestRequest) -> anyhow::Result<Parts> {
+async fn send(
+    stream: std::os::unix::net::UnixStream,
+    target: String,
+    request: TestRequest,
+) -> anyhow::Result<Parts> {
     stream.set_nonblocking(true)?;
     let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     let driver = tokio::spawn(connection);
-    let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(target).header("host", "localhost");
+    let mut builder =
+        hyper::Request::builder().method(request.method.as_str()).uri(target).header("host", "localhost");
     for (name, value) in &request.headers {
         builder = builder.header(name.as_str(), value.as_str());
     }
-    let response = sender.send_request(builder.body(Full::new(Bytes::from(request.body.unwrap_or_default())))?).await?;
+    let response =
+        sender.send_request(builder.body(Full::new(Bytes::from(request.body.unwrap_or_default())))?).await?;
     let status = response.status().as_u16();
     let headers = response
         .headers()

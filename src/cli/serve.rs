@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::Gateway;
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
 use crate::store::{self, Store};
 
 /// File in the data folder that says where the listeners are, for who started the process with port 0.
-const ADDRESSES_FILE: &str = "addresses.json";
+pub(super) const ADDRESSES_FILE: &str = "addresses.json";
 
 /// Serves until a signal says otherwise.
 ///
@@ -26,7 +26,9 @@ const ADDRESSES_FILE: &str = "addresses.json";
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::new();
     let store = Arc::new(Store::open(&settings.data)?);
-    let token = store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
+    super::demo::note_first_start(&store)?;
+    let token =
+        store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
     if let Some(warning) = &token.warning {
         tracing::warn!("{warning}");
     }
@@ -42,6 +44,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(settings.cores));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anyone is told that it serves: a signal from then on must find somebody who listens.
+    let mut signals = runtime.block_on(async { StopSignals::new() })?;
     let admin_listener = runtime
         .block_on(async {
             match &settings.admin.listen {
@@ -49,13 +53,18 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
                 Address::Unix(path) => admin::Listener::unix(path),
             }
         })
-        .with_context(|| format!("the admin listener cannot be opened on {}", settings.admin.listen))?;
+        .map_err(|error| StartError::Listen {
+            listener: "admin",
+            address: settings.admin.listen.to_string(),
+            error,
+        })?;
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
-    let engine = Engine::start(settings, &registry, &metrics, clock)?;
+    let engine = Engine::start(settings, &token.secret, &registry, &metrics, clock)?;
     let ingress_address = engine.ingress().clone();
     let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
-    let mut state = AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
+    let mut state =
+        AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
     state.hosts.clone_from(&settings.admin.hosts);
     state.open_metrics = settings.admin.open_metrics;
     state.clock = clock;
@@ -63,7 +72,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 
     write_addresses(store.folder().path(), &ingress_address, &admin_address)?;
     tracing::info!(ingress = %ingress_address, admin = %admin_address, cores = settings.cores, "serving");
-    super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock)?;
+    super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
 
     runtime.block_on(async {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -71,7 +80,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
             // The sender going away is as good a reason to stop.
             let _ = stopped.await;
         }));
-        stop_signal().await?;
+        signals.next().await;
         tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
         gateway.draining.store(true, Ordering::Relaxed);
         let draining = Arc::clone(&gateway);
@@ -81,8 +90,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         });
         tokio::select! {
             drained = drained => drained?,
-            second = stop_signal() => {
-                second?;
+            () = signals.next() => {
                 tracing::warn!("a second signal: what was in flight is cut off");
                 std::process::exit(1);
             }
@@ -97,15 +105,26 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SIGTERM or SIGINT.
-async fn stop_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, from when it is made.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Within a runtime.
+    fn new() -> std::io::Result<StopSignals> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(StopSignals { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
     }
-    Ok(())
+
+    /// Waits for the next of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn write_addresses(folder: &Path, ingress: &Address, admin: &Address) -> anyhow::Result<()> {

@@ -1,5 +1,8 @@
 //! Floor 5: a flow and a trigger become effects. What is to be done is decided here; the engine does it.
 
+pub mod protocol;
+pub mod workers;
+
 use std::sync::Arc;
 
 use crate::registry::{Action, FlowPlan};
@@ -21,14 +24,20 @@ pub enum Effect {
 pub fn run(plan: &Arc<FlowPlan>, payload: &Payload, is_websocket: bool, effects: &mut Vec<Effect>) {
     for (index, step) in plan.steps.iter().enumerate() {
         match &step.action {
-            Action::Reply(node) if node.is_websocket_message() != is_websocket => effects.push(Effect::Misfit),
+            Action::Reply(node) if node.is_websocket_message() != is_websocket => {
+                effects.push(Effect::Misfit)
+            }
             Action::Reply(node) => {
                 if let Some((reply_id, reply)) = node.render(payload) {
                     effects.push(Effect::Reply { reply_id, reply: Box::new(reply) });
                 }
             }
             Action::Worker(_) => {
-                effects.push(Effect::Worker { plan: Arc::clone(plan), step: index, payload: payload.clone() });
+                effects.push(Effect::Worker {
+                    plan: Arc::clone(plan),
+                    step: index,
+                    payload: payload.clone(),
+                });
             }
         }
     }

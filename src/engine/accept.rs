@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::net::{SocketAddrAny, SocketFlags};
 
-use super::connection;
+use super::connection::{self, Door};
 use super::core::Core;
 use super::fd;
 use super::listen::Listener;
@@ -29,7 +29,12 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 55\r\nretry-after: 1\r\nconnection: close\r\n\r\n{\"error\":\"Too many connections to this server at once\"}";
 
 /// Accepts until the core drains.
-pub(super) async fn accept(core: Rc<Core>, listener: Listener, nonblocking: bool) -> io::Result<()> {
+pub(super) async fn accept(
+    core: Rc<Core>,
+    listener: Listener,
+    door: Door,
+    nonblocking: bool,
+) -> io::Result<()> {
     let ready = Ready::new(listener.fd()?)?;
     let flags = if nonblocking { SocketFlags::CLOEXEC | SocketFlags::NONBLOCK } else { SocketFlags::CLOEXEC };
     let watch = super::watch::Watch::new(u64::MAX);
@@ -42,7 +47,7 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, nonblocking: bool
         }
         for _ in 0..ACCEPT_BATCH {
             match accept_one(&listener, flags) {
-                Ok((stream, peer)) => admit(&core, stream, peer),
+                Ok((stream, peer)) => admit(&core, stream, door, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if is_exhausted(&error) => {
                     core.metrics.event(Event::AcceptError);
@@ -74,7 +79,8 @@ fn accept_one(listener: &Listener, flags: SocketFlags) -> io::Result<(Stream, Op
     match listener {
         Listener::Tcp(listener) => {
             let (fd, address) = rustix::net::acceptfrom_with(listener, flags)?;
-            let peer = address.and_then(|address: SocketAddrAny| std::net::SocketAddr::try_from(address).ok());
+            let peer =
+                address.and_then(|address: SocketAddrAny| std::net::SocketAddr::try_from(address).ok());
             let stream = monoio::net::TcpStream::from_std(std::net::TcpStream::from(fd))?;
             Ok((Stream::Tcp(stream), peer.map(|peer| peer.ip().to_canonical())))
         }
@@ -86,7 +92,7 @@ fn accept_one(listener: &Listener, flags: SocketFlags) -> io::Result<(Stream, Op
     }
 }
 
-fn admit(core: &Rc<Core>, stream: Stream, peer: Option<IpAddr>) {
+fn admit(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>) {
     if core.shared.connections.fetch_add(1, Ordering::Relaxed) >= core.rules.connections {
         core.shared.connections.fetch_sub(1, Ordering::Relaxed);
         core.metrics.count(Outcome::Overloaded);
@@ -96,7 +102,7 @@ fn admit(core: &Rc<Core>, stream: Stream, peer: Option<IpAddr>) {
         fd::shutdown_write(&stream);
         return;
     }
-    spawn(core, connection::serve(Rc::clone(core), stream, peer, None));
+    spawn(core, connection::serve(Rc::clone(core), stream, door, peer, None));
 }
 
 /// Runs a connection's task so that a panic in it costs that connection only.

@@ -13,13 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
+use super::accept;
 use super::core::{Active, Core, Tap};
 use super::exchange::Next;
 use super::fd;
 use super::pace::Pace;
 use super::pending::Waited;
+use super::socket::{self, Upgraded};
 use super::stream::Stream;
 use super::watch::Watch;
+use super::worker::{self, Attached};
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
 use crate::http::{self, Awaiting};
@@ -61,13 +64,27 @@ pub(super) enum Received {
 enum Worked {
     ReadOn,
     Closed,
-    Upgrade(Arc<Hook>),
+    Upgrade(Box<Upgrade>),
+}
+
+/// Which listener a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Ingress,
+    Workers,
+}
+
+/// What a connection becomes when its upgrade is accepted.
+pub(super) enum Upgrade {
+    Webhook(Upgraded),
+    Worker(Attached),
 }
 
 /// One connection.
 pub(super) struct Connection {
     pub(super) core: Rc<Core>,
     pub(super) stream: Stream,
+    pub(super) door: Door,
     /// None: a Unix socket, which has no address.
     pub(super) peer: Option<IpAddr>,
     pub(super) tap: Option<Tap>,
@@ -108,7 +125,13 @@ impl Drop for Counted {
 }
 
 /// Serves one connection to its end. The caller has counted it in `core.shared.connections`.
-pub(super) async fn serve(core: Rc<Core>, stream: Stream, peer: Option<IpAddr>, tap: Option<Tap>) {
+pub(super) async fn serve(
+    core: Rc<Core>,
+    stream: Stream,
+    door: Door,
+    peer: Option<IpAddr>,
+    tap: Option<Tap>,
+) {
     let (key, watch) = core.add_connection(core.now().nanos + IDLE_NANOS);
     core.metrics.connection_opened(ConnectionKind::Http);
     let _counted = Counted { core: Rc::clone(&core), key };
@@ -118,6 +141,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, peer: Option<IpAddr>, 
         request: Ongoing::default(),
         core,
         stream,
+        door,
         peer,
         tap,
         key,
@@ -134,7 +158,11 @@ impl Connection {
                 Received::Some => {}
                 Received::End => break,
                 Received::Expired => {
-                    self.refuse(&Answer::Refused(Outcome::SlowRequest, 408, "The request took too long to arrive"));
+                    self.refuse(&Answer::Refused(
+                        Outcome::SlowRequest,
+                        408,
+                        "The request took too long to arrive",
+                    ));
                     self.close(true).await;
                     break;
                 }
@@ -147,7 +175,7 @@ impl Connection {
             match self.work().await {
                 Worked::ReadOn => {}
                 Worked::Closed => break,
-                Worked::Upgrade(hook) => return Box::pin(super::socket::serve(self, hook)).await,
+                Worked::Upgrade(upgrade) => return self.upgrade(*upgrade),
             }
         }
         if let Some(active) = self.active.take() {
@@ -169,7 +197,9 @@ impl Connection {
                     if !self.flush().await {
                         return Worked::Closed;
                     }
-                    let Some(waited) = Box::pin(self.wait(waiting.place)).await else { return Worked::Closed };
+                    let Some(waited) = Box::pin(self.wait(waiting.place)).await else {
+                        return Worked::Closed;
+                    };
                     if let Next::Close { linger } = self.replied(waiting, waited) {
                         self.close(linger).await;
                         return Worked::Closed;
@@ -179,7 +209,25 @@ impl Connection {
                     self.close(linger).await;
                     return Worked::Closed;
                 }
-                Next::Upgrade(hook) => return Worked::Upgrade(hook),
+                Next::Upgrade(upgrade) => {
+                    // The 101 leaves with whatever the first messages bring, unless it does not fit.
+                    return if self.flush().await { Worked::Upgrade(upgrade) } else { Worked::Closed };
+                }
+            }
+        }
+    }
+
+    /// Goes on as a WebSocket, in a task of its own: what HTTP needed is let go.
+    fn upgrade(self, upgrade: Upgrade) {
+        let Connection { core, stream, active, .. } = self;
+        core.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let serving = Rc::clone(&core);
+        match upgrade {
+            Upgrade::Webhook(upgraded) => {
+                accept::spawn(&core, socket::serve(serving, stream, active, upgraded));
+            }
+            Upgrade::Worker(attached) => {
+                accept::spawn(&core, worker::serve(serving, stream, active, attached));
             }
         }
     }
@@ -260,7 +308,9 @@ impl Connection {
             Ok(0) => Received::End,
             Ok(_) => Received::Some,
             // A spurious wake: the machine finds nothing new and waits again.
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Received::Some,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Received::Some
+            }
             Err(_) => Received::End,
         }
     }
@@ -365,7 +415,9 @@ impl Connection {
         let mut dropped = 0;
         while dropped < LINGER_BYTES {
             self.set_deadline(ends.min(self.now() + LINGER_QUIET_NANOS));
-            if !matches!(self.watch.until_expired(self.stream.readable()).await, Ok(Ok(()))) || self.now() >= ends {
+            if !matches!(self.watch.until_expired(self.stream.readable()).await, Ok(Ok(())))
+                || self.now() >= ends
+            {
                 return;
             }
             match fd::discard(&self.stream) {

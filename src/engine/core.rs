@@ -4,18 +4,26 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
+use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
 use super::watch::{Patience, Watch};
+use super::worker::Desk;
 use crate::base::buffer::ReceiveBuffer;
 use crate::base::clock::{Clock, Now};
+use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::{TimerId, Wheel};
+use crate::deliver::Effect;
+use crate::deliver::workers::WorkerTrigger;
 use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
-use crate::registry::Registry;
+use crate::registry::{Backlog, Registry};
 use crate::reply::Reply;
+use crate::verify::secret::Expected;
+use crate::websocket;
 
 /// Bytes of a connection's receive buffer while it is busy: 16 KiB takes a burst of pipelined requests in one read;
 /// 4 KiB cost 1.8 times as much for each of them.
@@ -31,6 +39,20 @@ pub(super) enum Message {
     Reply { key: Key, reply: Box<Reply>, done: Option<Done> },
     /// A connection that was made inside the process.
     Adopt { stream: std::os::unix::net::UnixStream, tap: Tap },
+    /// A trigger for a flow that is at home here; its room is reserved.
+    Trigger { backlog: Arc<Backlog>, trigger: Box<WorkerTrigger> },
+    /// What a worker did, for its flow, which is at home here.
+    Worker { flow: Id, from: WorkerAddress, event: WorkerEvent },
+    /// A trigger for a worker that is attached here.
+    Give { worker: Key, seq: u64, trigger: Box<WorkerTrigger> },
+    /// Something that a worker here did wrong.
+    Complaint { worker: Key, message: String },
+    /// What became of the reply of a worker here.
+    ReplyResult { worker: Key, reply_id: String, outcome: Outcome },
+    /// A webhook was changed or deleted: its WebSockets look at it again.
+    WebhookChanged(Id),
+    /// A flow was deleted.
+    FlowGone(Id),
     /// Stop accepting, finish what is in flight.
     Drain,
 }
@@ -48,6 +70,10 @@ pub(super) enum Timer {
     Connection(Key),
     /// A reply that did not come.
     Reply(Key),
+    /// A worker's ack of a trigger that did not come.
+    Ack(Id, Key),
+    /// A flow's triggers that nobody waits for any more.
+    Sweep(Id),
 }
 
 /// Settings that connections ask for.
@@ -59,6 +85,10 @@ pub(super) struct Rules {
     pub(super) connections: usize,
     /// Bytes beyond the first buffer that bodies may take on one core.
     pub(super) body_bytes: usize,
+    /// What workers must bring to attach.
+    pub(super) access_token: Expected,
+    /// Whether WebSocket compression may remember earlier messages.
+    pub(super) context_takeover: bool,
 }
 
 /// Buffers of a connection that is doing something.
@@ -76,7 +106,10 @@ impl Active {
 /// Counts that all cores share, written once for a connection and never for a request.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub(super) connections: std::sync::atomic::AtomicUsize,
+    /// All that are open, WebSockets and workers among them.
+    pub(super) connections: AtomicUsize,
+    pub(super) sockets: AtomicUsize,
+    pub(super) workers: AtomicUsize,
 }
 
 /// One engine thread's world.
@@ -102,6 +135,17 @@ pub(super) struct Core {
     pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
     pool: RefCell<Vec<Box<Active>>>,
     body_bytes: Cell<usize>,
+    /// Buffers of WebSockets that have nothing to send.
+    outs: RefCell<Vec<Vec<u8>>>,
+    /// Where WebSocket messages are inflated and deflated.
+    pub(super) scratch: RefCell<websocket::Scratch>,
+    /// Where payloads and frames are built.
+    pub(super) draft: Cell<Vec<u8>>,
+    pub(super) effects: Cell<Vec<Effect>>,
+    /// The flows that are at home here.
+    pub(super) homes: RefCell<Homes>,
+    /// The workers that are attached here.
+    pub(super) workers: RefCell<Slots<Rc<Desk>>>,
 }
 
 impl Core {
@@ -135,6 +179,12 @@ impl Core {
             acceptors: RefCell::new(Vec::new()),
             pool: RefCell::new(Vec::new()),
             body_bytes: Cell::new(0),
+            outs: RefCell::new(Vec::new()),
+            scratch: RefCell::new(websocket::Scratch::new()),
+            draft: Cell::default(),
+            effects: Cell::default(),
+            homes: RefCell::default(),
+            workers: RefCell::new(Slots::new()),
         }
     }
 
@@ -160,8 +210,13 @@ impl Core {
     pub(super) fn drain(&self) {
         self.draining.set(true);
         self.acceptors.borrow().iter().for_each(|acceptor| acceptor.expire());
-        let idle: Vec<Rc<Watch>> =
-            self.connections.borrow().iter().map(|(_, watch)| Rc::clone(watch)).filter(|watch| watch.is_idle()).collect();
+        let idle: Vec<Rc<Watch>> = self
+            .connections
+            .borrow()
+            .iter()
+            .map(|(_, watch)| Rc::clone(watch))
+            .filter(|watch| watch.is_idle())
+            .collect();
         idle.iter().for_each(|watch| watch.expire());
     }
 
@@ -178,7 +233,7 @@ impl Core {
     }
 
     /// Fires what is due and says when to look again.
-    pub(super) fn tick(&self, fired: &mut Vec<Timer>) -> Option<u64> {
+    pub(super) fn tick(self: &Rc<Self>, fired: &mut Vec<Timer>) -> Option<u64> {
         let now = self.now().nanos;
         self.wheel.borrow_mut().advance(now, fired);
         for timer in fired.drain(..) {
@@ -189,6 +244,8 @@ impl Core {
                         self.metrics.event(Event::ReplyTimeout);
                     }
                 }
+                Timer::Ack(flow, flight) => flows::late(self, flow, flight),
+                Timer::Sweep(flow) => flows::sweep(self, flow),
             }
         }
         self.wheel.borrow().next_deadline()
@@ -246,6 +303,20 @@ impl Core {
         }
     }
 
+    /// An empty buffer for what a WebSocket sends.
+    pub(super) fn take_out(&self) -> Vec<u8> {
+        self.outs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(1024))
+    }
+
+    /// Takes a buffer that has been sent.
+    pub(super) fn give_out(&self, mut out: Vec<u8>) {
+        out.clear();
+        let mut outs = self.outs.borrow_mut();
+        if outs.len() < POOL_BUFFERS && (1..=OUT_KEEP_BYTES).contains(&out.capacity()) {
+            outs.push(out);
+        }
+    }
+
     /// Makes the receive buffer larger, within what bodies may take on this core. False: they take all of it.
     #[must_use]
     pub(super) fn grow(&self, active: &mut Active, capacity: usize) -> bool {
@@ -286,16 +357,43 @@ impl Core {
             return tell(done, Outcome::NotWaiting);
         };
         if usize::from(core) == self.index {
-            return tell(done, self.pending.deliver(key, reply));
+            return tell(done, self.pending.deliver(self, key, reply));
         }
         match self.mailboxes.get(usize::from(core)) {
             None => tell(done, Outcome::NotWaiting),
             Some(mailbox) => {
-                if let Err(Full(Message::Reply { done, .. })) = mailbox.send(Message::Reply { key, reply, done }) {
-                    tell(done, Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()));
+                if let Err(Full(Message::Reply { done, .. })) =
+                    mailbox.send(Message::Reply { key, reply, done })
+                {
+                    tell(
+                        done,
+                        Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()),
+                    );
                 }
             }
         }
+    }
+
+    /// Hands in a reply and says at once what became of it, if the one it is for is on this core; else `elsewhere` has
+    /// it.
+    pub(super) fn reply_here(
+        &self,
+        reply_id: &str,
+        reply: Box<Reply>,
+        elsewhere: impl FnOnce(Box<Reply>),
+    ) -> Option<Outcome> {
+        let outcome = match self.seal.open(reply_id) {
+            None => Outcome::NotWaiting,
+            Some(Place { core, key, .. }) if usize::from(core) == self.index => {
+                self.pending.deliver(self, key, reply)
+            }
+            Some(_) => {
+                elsewhere(reply);
+                return None;
+            }
+        };
+        self.count_reply(&outcome);
+        Some(outcome)
     }
 
     /// A `replyId` for one that waits here.

@@ -4,19 +4,25 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::connection::{Connection, Ongoing};
-use super::core::{Core, Timer};
+use super::connection::{self, Connection, Ongoing, Upgrade};
+use super::core::{Active, Core, Timer};
+use super::flows::{self, Busy};
 use super::pending::{Pending, Waited};
+use super::socket::Upgraded;
+use super::worker::Attached;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
+use crate::deliver::workers::{Affinity, WorkerTrigger};
 use crate::deliver::{self, Effect};
 use crate::http::{self, Step};
-use crate::metrics::{Event, Outcome};
 use crate::ingress::request::{self, AtHead, Door};
 use crate::ingress::respond::{self, Answer, Frame};
-use crate::registry::Hook;
+use crate::ingress::worker::{self, AtDoor};
+use crate::metrics::{Event, Outcome};
+use crate::registry::{Action, Hook};
 use crate::reply::{self, Reply};
-use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer};
+use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, UpgradeData};
+use crate::websocket::handshake::Options;
 
 /// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -32,8 +38,8 @@ pub(super) enum Next {
     Wait(Waiting),
     /// The connection ends after what is ready is sent. Lingering, so that the peer sees a refusal.
     Close { linger: bool },
-    /// It becomes a WebSocket of this webhook; the upgrade request lies in the buffer.
-    Upgrade(Arc<Hook>),
+    /// It becomes a WebSocket; the 101 is ready to be sent, and what follows the request lies in the buffer.
+    Upgrade(Box<Upgrade>),
 }
 
 /// What the triggers of one request came to.
@@ -85,7 +91,7 @@ impl Connection {
         let core = Rc::clone(&self.core);
         let now = core.now();
         let pin = core.registry.pin();
-        let Connection { http, active, request: ongoing, tap, peer, .. } = self;
+        let Connection { http, active, request: ongoing, tap, peer, door, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
         // The hook of the request at hand while its body is whole in the buffer: no count is touched for it.
         let mut at_hand: Option<&Arc<Hook>> = None;
@@ -109,6 +115,18 @@ impl Connection {
                 Step::Head => {
                     *ongoing = Ongoing::default();
                     let request = http.request(&active.buffer);
+                    if *door == connection::Door::Workers {
+                        match attach(&core, &request, &mut active.out) {
+                            Ok(attached) => {
+                                skip_head(http, active);
+                                return Next::Upgrade(Box::new(Upgrade::Worker(attached)));
+                            }
+                            Err(answer) => {
+                                write_answer(&core, &mut active.out, &request, &answer, false, now);
+                                return Next::Close { linger: true };
+                            }
+                        }
+                    }
                     let at_head = request::at_head(Door { core: core.index, now }, &pin, &request);
                     let (answer, hook, stays) = match at_head {
                         AtHead::Take { hook, limit } => {
@@ -117,7 +135,16 @@ impl Connection {
                             http.take_body(limit);
                             continue;
                         }
-                        AtHead::Upgrade { hook } => return Next::Upgrade(Arc::clone(hook)),
+                        AtHead::Upgrade { hook } => {
+                            match upgrade(&core, hook, &request, *peer, &mut active.out) {
+                                Ok(upgraded) => {
+                                    skip_head(http, active);
+                                    return Next::Upgrade(Box::new(Upgrade::Webhook(upgraded)));
+                                }
+                                Err(answer @ Answer::UpgradeRefused(_)) => (answer, Some(hook), false),
+                                Err(answer) => (answer, Some(hook), true),
+                            }
+                        }
                         AtHead::Answer(answer, hook) => (answer, hook, true),
                         AtHead::Close(answer, hook) => (answer, hook, false),
                     };
@@ -205,6 +232,69 @@ impl Connection {
     }
 }
 
+/// Takes the head of an accepted upgrade out of the buffer.
+fn skip_head(http: &mut http::Connection, active: &mut Active) {
+    http.drop_body(0);
+    // There is no body: that was checked.
+    let dropped = http.poll(&mut active.buffer);
+    debug_assert_eq!(dropped, Step::Dropped);
+}
+
+/// Accepts a worker, or says why not.
+fn attach(core: &Core, request: &http::Request<'_>, out: &mut Vec<u8>) -> Result<Attached, Answer<'static>> {
+    match worker::at_door(request, &core.registry, &core.rules.access_token) {
+        AtDoor::Answer(answer) => Err(answer),
+        AtDoor::Attach { flow, accept } => {
+            let backlog = core.registry.flow(flow).ok_or(Answer::FlowNotFound)?;
+            if core.draining.get() {
+                return Err(Answer::Busy("The server is stopping"));
+            }
+            accept.write(out, b"");
+            core.metrics.count(Outcome::Ok);
+            core.metrics.status(SWITCHING_PROTOCOLS);
+            Ok(Attached { backlog })
+        }
+    }
+}
+
+/// Accepts a WebSocket of a webhook, or says why not.
+fn upgrade(
+    core: &Core,
+    hook: &Arc<Hook>,
+    request: &http::Request<'_>,
+    peer: Option<std::net::IpAddr>,
+    out: &mut Vec<u8>,
+) -> Result<Upgraded, Answer<'static>> {
+    let options = Options { deflate: true, context_takeover: core.rules.context_takeover, protocols: &[] };
+    let accept = worker::check(request, &options)?;
+    if core.draining.get() {
+        return Err(Answer::Busy("The server is stopping"));
+    }
+    if !hook.concurrency.try_acquire(hook.concurrency_limit) {
+        return Err(Answer::OverConcurrency);
+    }
+    let path = request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more);
+    let data = UpgradeData::new(
+        path,
+        request.query(),
+        request.fields(),
+        peer.map_or(Peer::Local, Peer::Ip),
+        is_trusted(core, peer),
+        hook.basic.is_some(),
+    );
+    accept.write(out, if core.rules.cors { respond::CORS_LINE } else { b"" });
+    core.metrics.count(Outcome::Ok);
+    core.metrics.status(SWITCHING_PROTOCOLS);
+    Ok(Upgraded { hook: Arc::clone(hook), deflate: accept.deflate, data })
+}
+
+const SWITCHING_PROTOCOLS: u16 = 101;
+
+/// Whether the peer may say for whom it speaks.
+fn is_trusted(core: &Core, peer: Option<std::net::IpAddr>) -> bool {
+    peer.is_some_and(|ip| core.rules.trusted_proxies.iter().any(|net| net.contains(ip)))
+}
+
 /// Where a request came from.
 struct From<'a> {
     core: &'a Rc<Core>,
@@ -219,9 +309,9 @@ fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: 
     if !hook.wait_for_reply {
         // A coding that cannot be undone is refused even where nobody listens, so that callers learn of it early.
         if (listened || request.field("content-encoding").is_some())
-            && let Err(refused) = trigger_flows(from, hook, request, body, None)
+            && let Err(answer) = trigger_flows(from, hook, request, body, None)
         {
-            return Triggered::Answer(refusal(&refused));
+            return Triggered::Answer(answer);
         }
         return Triggered::Answer(request::default_answer(hook));
     }
@@ -230,17 +320,19 @@ fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: 
     }
     let core = from.core;
     let payload_limit = hook.payload_bytes as usize;
-    let place = core.pending.insert(Pending::Request { waited: None, waker: None, timer: None, payload_limit });
+    let place =
+        core.pending.insert(Pending::Request { waited: None, waker: None, timer: None, payload_limit });
     let held = Held { core, hook, place };
     let reply_id = core.reply_id(place, hook.webhook_id);
-    if let Err(refused) = trigger_flows(from, hook, request, body, Some(&reply_id)) {
-        return Triggered::Answer(refusal(&refused));
+    let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
+    let waits = Waits { reply_id: &reply_id, until: deadline };
+    if let Err(answer) = trigger_flows(from, hook, request, body, Some(waits)) {
+        return Triggered::Answer(answer);
     }
     // A template's reply is there already: the request never waits.
     if let Some(Waited::Reply(reply)) = core.pending.poll(place, None) {
         return Triggered::Reply(reply);
     }
-    let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
     core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
     Triggered::Wait(held.keep())
 }
@@ -248,11 +340,11 @@ fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: 
 /// Builds the payload once and runs every flow with it.
 fn trigger_flows(
     from: &From<'_>,
-    hook: &Arc<Hook>,
+    hook: &Hook,
     request: &http::Request<'_>,
     body: &[u8],
-    reply_id: Option<&str>,
-) -> Result<(), BodyRefused> {
+    waits: Option<Waits<'_>>,
+) -> Result<(), Answer<'static>> {
     let core = from.core;
     let path = request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more);
     let data = HttpData {
@@ -262,42 +354,120 @@ fn trigger_flows(
         fields: request.fields(),
         body,
         peer: from.peer.map_or(Peer::Local, Peer::Ip),
-        peer_is_trusted: from.peer.is_some_and(|ip| core.rules.trusted_proxies.iter().any(|net| net.contains(ip))),
+        peer_is_trusted: is_trusted(core, from.peer),
         hide_authorization: hook.basic.is_some(),
         cast: hook.cast,
         annotate_multipart: hook.annotate_multipart,
         payload_limit: hook.payload_bytes as usize,
-        reply_id,
+        reply_id: waits.as_ref().map(|waits| waits.reply_id),
     };
-    let mut out = Vec::with_capacity(PAYLOAD_ROOM + body.len());
-    let event = trigger::http_event(&mut out, from.now, &data)?;
-    let mut effects = Vec::new();
+    let mut draft = core.draft.take();
+    let event = trigger::http_event(&mut draft, from.now, &data);
+    core.draft.set(draft);
+    let event = event.map_err(|refused| refusal(&refused))?;
+    let audience = Audience {
+        tap: from.tap,
+        affinity: None,
+        reply_id: waits.as_ref().map(|waits| waits.reply_id.into()),
+        expires_nanos: waits.map(|waits| waits.until),
+        must: false,
+    };
+    run_flows(core, hook, &event, &audience)
+        .map_err(|Busy| Answer::Busy("The workflow's workers are behind, try again"))
+}
+
+/// A caller that waits for a reply.
+struct Waits<'a> {
+    reply_id: &'a str,
+    until: u64,
+}
+
+/// For whom an event is, beside the webhook's flows.
+pub(super) struct Audience<'a> {
+    pub(super) tap: Option<&'a super::core::Tap>,
+    /// The WebSocket that it came on, whose triggers stay with one worker.
+    pub(super) affinity: Option<Affinity>,
+    /// Where a reply would go.
+    pub(super) reply_id: Option<Arc<str>>,
+    /// After this moment nobody waits for a reply.
+    pub(super) expires_nanos: Option<u64>,
+    /// It cannot be refused any more: the end of a WebSocket.
+    pub(super) must: bool,
+}
+
+/// Runs every flow of the webhook with an event.
+///
+/// # Errors
+/// If the workers of one of them are too far behind. Then no reply was sent; a worker of another flow may have got
+/// the trigger already, as it would from a caller that tries again.
+pub(super) fn run_flows(
+    core: &Rc<Core>,
+    hook: &Hook,
+    event: &trigger::Event,
+    audience: &Audience<'_>,
+) -> Result<(), Busy> {
+    let mut effects = core.effects.take();
     for plan in &hook.flows {
         let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
         core.metrics.event(Event::Trigger);
-        if let Some(tap) = from.tap {
+        if let Some(tap) = audience.tap {
             let mut bytes = Vec::with_capacity(payload.len());
             payload.write(&mut bytes);
             tap(bytes);
         }
         deliver::run(plan, &payload, hook.is_websocket, &mut effects);
     }
-    perform(core, effects);
-    Ok(())
-}
-
-/// Room for what a payload holds beside the body: the head of an ordinary request, escaped.
-const PAYLOAD_ROOM: usize = 1024;
-
-/// Does what the nodes want done.
-pub(super) fn perform(core: &Rc<Core>, effects: Vec<Effect>) {
-    for effect in effects {
+    let taken = hand_to_workers(core, &effects, audience);
+    for effect in effects.drain(..) {
         match effect {
-            Effect::Reply { reply_id, reply } => core.reply(&reply_id, reply, None),
+            Effect::Reply { reply_id, reply } if taken.is_ok() => core.reply(&reply_id, reply, None),
             Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
-            Effect::Worker { .. } => core.metrics.event(Event::ReplyNodeError),
+            Effect::Reply { .. } | Effect::Worker { .. } => {}
         }
     }
+    core.effects.set(effects);
+    taken
+}
+
+/// Reserves room for every trigger that is for a worker, then offers them: all of them, or none for want of room.
+fn hand_to_workers(core: &Rc<Core>, effects: &[Effect], audience: &Audience<'_>) -> Result<(), Busy> {
+    let triggers = || {
+        effects.iter().filter_map(|effect| match effect {
+            Effect::Worker { plan, step, payload } => Some((plan, *step, payload)),
+            Effect::Reply { .. } | Effect::Misfit => None,
+        })
+    };
+    for (reserved, (plan, _, payload)) in triggers().enumerate() {
+        if audience.must {
+            plan.backlog.reserve_anyway(payload.len());
+        } else if !plan.backlog.reserve(payload.len()) {
+            triggers().take(reserved).for_each(|(plan, _, payload)| plan.backlog.release(payload.len()));
+            return Err(Busy);
+        }
+    }
+    let mut outcome = Ok(());
+    for (plan, step, payload) in triggers() {
+        let step = &plan.steps[step];
+        let Action::Worker(worker) = &step.action else { continue };
+        let trigger = WorkerTrigger {
+            node_id: Arc::clone(&step.node_id),
+            payload: payload.clone(),
+            ack_timeout_nanos: u64::from(worker.ack_timeout_seconds) * NANOS_PER_SECOND,
+            max_in_flight: worker.max_in_flight,
+            affinity: audience.affinity,
+            reply_id: audience.reply_id.clone(),
+            expires_nanos: audience.expires_nanos,
+            attempt: 1,
+        };
+        if audience.must {
+            flows::offer_until_taken(core, &plan.backlog, trigger);
+        } else if outcome.is_ok() {
+            outcome = flows::offer(core, &plan.backlog, trigger);
+        } else {
+            plan.backlog.release(payload.len());
+        }
+    }
+    outcome
 }
 
 fn refusal(refused: &BodyRefused) -> Answer<'static> {
@@ -356,7 +526,14 @@ fn write_reply(
             core.metrics.count(Outcome::Ok);
             core.metrics.status(reply.status);
         }
-        Err(_) => write_answer(core, out, request, &Answer::BadReply("The workflow's reply is too large"), keep_alive, now),
+        Err(_) => write_answer(
+            core,
+            out,
+            request,
+            &Answer::BadReply("The workflow's reply is too large"),
+            keep_alive,
+            now,
+        ),
     }
 }
 

@@ -21,6 +21,14 @@ pub(super) enum Listener {
 }
 
 impl Listener {
+    /// Another handle on the same socket.
+    pub(super) fn try_clone(&self) -> io::Result<Listener> {
+        Ok(match self {
+            Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
+            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
+        })
+    }
+
     /// The descriptor, to be watched.
     pub(super) fn fd(&self) -> io::Result<OwnedFd> {
         match self {
@@ -52,7 +60,8 @@ pub(super) fn open(address: &Address, cores: usize) -> io::Result<(Vec<Listener>
         }
         Address::Unix(path) => {
             let listener = bind_unix(path)?;
-            let listeners = (0..cores).map(|_| listener.try_clone().map(Listener::Unix)).collect::<io::Result<_>>()?;
+            let listeners =
+                (0..cores).map(|_| listener.try_clone().map(Listener::Unix)).collect::<io::Result<_>>()?;
             Ok((listeners, Address::Unix(path.clone())))
         }
     }
@@ -60,8 +69,12 @@ pub(super) fn open(address: &Address, cores: usize) -> io::Result<(Vec<Listener>
 
 fn bind(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let socket =
-        rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let socket = rustix::net::socket_with(
+        family,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if share {
         sockopt::set_socket_reuseport(&socket, true)?;

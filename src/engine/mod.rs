@@ -9,6 +9,8 @@ mod connection;
 mod core;
 mod exchange;
 mod fd;
+mod flows;
+mod line;
 mod listen;
 mod mailbox;
 mod pace;
@@ -18,15 +20,17 @@ mod runtime;
 mod socket;
 mod stream;
 mod watch;
+mod worker;
 
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::connection::Door;
 use self::core::{Core, Message, Rules, Shared};
 use self::listen::Listener;
 use self::mailbox::{Receiver, Sender};
@@ -38,6 +42,8 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
 use crate::settings::{Address, Settings};
+use crate::store::Affected;
+use crate::verify::secret::Expected;
 
 pub use self::core::{Done, Tap};
 pub use self::pending::Outcome;
@@ -50,6 +56,10 @@ const DRAIN_NANOS: u64 = 30 * NANOS_PER_SECOND;
 const TICK_MAX: Duration = Duration::from_secs(60);
 /// How often a draining core looks whether it is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
+/// How long the peers of closed WebSockets get beyond that to answer.
+const DRAIN_CLOSE_NANOS: u64 = 5 * NANOS_PER_SECOND;
+/// How often a full mailbox is tried again from a thread that may wait.
+const BUSY_LOOK: Duration = Duration::from_millis(1);
 
 /// Why the engine did not start.
 #[derive(Debug)]
@@ -85,8 +95,10 @@ pub struct Engine {
     threads: Mutex<Vec<JoinHandle<()>>>,
     seal: Arc<Seal>,
     ingress: Address,
+    workers: Address,
     next_core: AtomicUsize,
     shared: Arc<Shared>,
+    registry: Arc<Registry>,
 }
 
 impl Engine {
@@ -96,6 +108,7 @@ impl Engine {
     /// [`StartError`], with nothing left running.
     pub fn start(
         settings: &Settings,
+        access_token: &str,
         registry: &Arc<Registry>,
         metrics: &Metrics,
         clock: Clock,
@@ -104,6 +117,9 @@ impl Engine {
         let chosen = runtime::choose(settings.driver, cores).map_err(StartError::Driver)?;
         let (listeners, ingress) = listen::open(&settings.ingress.listen, cores).map_err(|error| {
             StartError::Listen { listener: "ingress", address: settings.ingress.listen.to_string(), error }
+        })?;
+        let (worker_listeners, workers) = listen::open(&settings.workers.listen, cores).map_err(|error| {
+            StartError::Listen { listener: "workers", address: settings.workers.listen.to_string(), error }
         })?;
         let system = |what| move |error| StartError::System { what, error };
         let seal = Seal::new().map_err(|error| StartError::System {
@@ -116,17 +132,21 @@ impl Engine {
             trusted_proxies: settings.ingress.trusted_proxies.clone(),
             connections: settings.limits.connections as usize,
             body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
+            access_token: Expected::secret(access_token.as_bytes()),
+            context_takeover: settings.websocket.context_takeover,
         });
         let shared = Arc::new(Shared::default());
         let (mut mailboxes, mut receivers) = (Vec::new(), Vec::new());
         for _ in 0..cores {
-            let (sender, receiver) = mailbox::mailbox(MAILBOX_MESSAGES).map_err(system("an eventfd cannot be made"))?;
+            let (sender, receiver) =
+                mailbox::mailbox(MAILBOX_MESSAGES).map_err(system("an eventfd cannot be made"))?;
             mailboxes.push(sender);
             receivers.push(receiver);
         }
         let cpus = allowed_cpus();
         let mut threads = Vec::new();
-        for (index, (listener, receiver)) in listeners.into_iter().zip(receivers).enumerate() {
+        let doors = listeners.into_iter().zip(worker_listeners);
+        for (index, (listeners, receiver)) in doors.zip(receivers).enumerate() {
             let Some(core_metrics) = metrics.core(index) else { break };
             let plan = Plan {
                 index,
@@ -140,7 +160,7 @@ impl Engine {
                 shared: Arc::clone(&shared),
                 mailboxes: mailboxes.clone(),
                 receiver,
-                listener,
+                listeners,
                 done: AtomicBool::new(false),
             };
             let thread = std::thread::Builder::new()
@@ -150,13 +170,56 @@ impl Engine {
             threads.push(thread);
         }
         let threads = Mutex::new(threads);
-        Ok(Engine { mailboxes, threads, seal, ingress, next_core: AtomicUsize::new(0), shared })
+        let next_core = AtomicUsize::new(0);
+        Ok(Engine {
+            mailboxes,
+            threads,
+            seal,
+            ingress,
+            workers,
+            next_core,
+            shared,
+            registry: Arc::clone(registry),
+        })
     }
 
     /// Where ingress listens; the port that was chosen, where the settings left it open.
     #[must_use]
     pub fn ingress(&self) -> &Address {
         &self.ingress
+    }
+
+    /// Where workers attach; the port that was chosen, where the settings left it open.
+    #[must_use]
+    pub fn workers(&self) -> &Address {
+        &self.workers
+    }
+
+    /// Tells the cores what changed in the model, after the registry has it: WebSockets of a webhook that may not stay
+    /// are closed, and the workers of a flow that is gone. May wait for a core that is busy.
+    pub fn changed(&self, affected: &Affected) {
+        for &webhook in &affected.webhooks {
+            // Only where one is open: a change of one that has none costs the cores nothing.
+            if self.shared.sockets.load(Ordering::Relaxed) > 0 {
+                self.tell_all(|| Message::WebhookChanged(webhook));
+            }
+        }
+        for &flow in &affected.flows {
+            if self.registry.flow(flow).is_none() {
+                self.tell_all(|| Message::FlowGone(flow));
+            }
+        }
+    }
+
+    /// Tells every core, waiting for those that are busy.
+    fn tell_all(&self, make: impl Fn() -> Message) {
+        for mailbox in &self.mailboxes {
+            let mut message = make();
+            while let Err(mailbox::Full(back)) = mailbox.send(message) {
+                message = back;
+                std::thread::sleep(BUSY_LOOK);
+            }
+        }
     }
 
     /// Connections that are open, of all cores.
@@ -168,7 +231,9 @@ impl Engine {
     /// Hands in a reply from outside; `done` learns what became of it.
     pub fn reply(&self, reply_id: &str, reply: Box<Reply>, done: Done) {
         let Some(place) = self.seal.open(reply_id) else { return done(Outcome::NotWaiting) };
-        let Some(mailbox) = self.mailboxes.get(usize::from(place.core)) else { return done(Outcome::NotWaiting) };
+        let Some(mailbox) = self.mailboxes.get(usize::from(place.core)) else {
+            return done(Outcome::NotWaiting);
+        };
         let message = Message::Reply { key: place.key, reply, done: Some(done) };
         if let Err(mailbox::Full(Message::Reply { done: Some(done), .. })) = mailbox.send(message) {
             done(Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()));
@@ -182,21 +247,15 @@ impl Engine {
     pub fn connect(&self, tap: Tap) -> io::Result<std::os::unix::net::UnixStream> {
         let (near, far) = std::os::unix::net::UnixStream::pair()?;
         let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        self.mailboxes[core]
-            .send(Message::Adopt { stream: far, tap })
-            .map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "the engine is too busy to take a test request"))?;
+        self.mailboxes[core].send(Message::Adopt { stream: far, tap }).map_err(|_| {
+            io::Error::new(io::ErrorKind::WouldBlock, "the engine is too busy to take a test request")
+        })?;
         Ok(near)
     }
 
     /// Stops accepting and lets what is in flight end, for at most 30 s. [`Self::join`] waits for it.
     pub fn drain(&self) {
-        for mailbox in &self.mailboxes {
-            let mut message = Message::Drain;
-            while let Err(mailbox::Full(back)) = mailbox.send(message) {
-                message = back;
-                std::thread::sleep(DRAIN_LOOK);
-            }
-        }
+        self.tell_all(|| Message::Drain);
     }
 
     /// Waits until every core has ended.
@@ -229,7 +288,8 @@ struct Plan {
     shared: Arc<Shared>,
     mailboxes: Vec<Sender<Message>>,
     receiver: Receiver<Message>,
-    listener: Listener,
+    /// Of the ingress and of the workers.
+    listeners: (Listener, Listener),
     done: AtomicBool,
 }
 
@@ -251,7 +311,10 @@ impl Plan {
                     return;
                 }
                 Err(_) => {
-                    tracing::error!(core = self.index, "the core panicked: its connections are lost, it starts again");
+                    tracing::error!(
+                        core = self.index,
+                        "the core panicked: its connections are lost, it starts again"
+                    );
                 }
             }
         }
@@ -269,17 +332,15 @@ impl Plan {
             self.mailboxes.clone(),
         ));
         let nonblocking = self.chosen == runtime::Loop::Epoll;
-        let listener = match &self.listener {
-            Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
-            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
-        };
         monoio::spawn(tick(Rc::clone(&core)));
-        let accepting = Rc::clone(&core);
-        monoio::spawn(async move {
-            if let Err(error) = accept::accept(accepting, listener, nonblocking).await {
-                tracing::error!(%error, "the core does not accept connections");
-            }
-        });
+        for (door, listener) in [(Door::Ingress, &self.listeners.0), (Door::Workers, &self.listeners.1)] {
+            let (accepting, listener) = (Rc::clone(&core), listener.try_clone()?);
+            monoio::spawn(async move {
+                if let Err(error) = accept::accept(accepting, listener, door, nonblocking).await {
+                    tracing::error!(%error, "the core does not accept connections");
+                }
+            });
+        }
         // Ends when the core has drained: `finish` expires the watch.
         let served = core.stop.until_expired(self.serve_mailbox(&core, nonblocking)).await;
         self.done.store(true, Ordering::Relaxed);
@@ -293,13 +354,28 @@ impl Plan {
             while let Some(message) = self.receiver.receive() {
                 match message {
                     Message::Reply { key, reply, done } => {
-                        let outcome = core.pending.deliver(key, reply);
+                        let outcome = core.pending.deliver(core, key, reply);
                         core.count_reply(&outcome);
                         if let Some(done) = done {
                             done(outcome);
                         }
                     }
                     Message::Adopt { stream, tap } => adopt(core, stream, tap, nonblocking),
+                    Message::Trigger { backlog, trigger } => flows::take(core, backlog, *trigger),
+                    Message::Worker { flow, from, event } => flows::hear(core, flow, from, event),
+                    Message::Give { worker, seq, trigger } => worker::give(core, worker, seq, trigger),
+                    Message::Complaint { worker, message } => worker::complain(core, worker, &message),
+                    Message::ReplyResult { worker, reply_id, outcome } => {
+                        worker::reply_result(core, worker, &reply_id, &outcome);
+                    }
+                    Message::WebhookChanged(webhook) => {
+                        for socket in core.pending.sockets() {
+                            if socket.webhook() == webhook {
+                                socket.look_again(core);
+                            }
+                        }
+                    }
+                    Message::FlowGone(flow) => flows::gone(core, flow),
                     Message::Drain => {
                         if !core.draining.get() {
                             core.drain();
@@ -318,14 +394,16 @@ impl Plan {
 
 /// Serves a connection that was made inside the process.
 fn adopt(core: &Rc<Core>, stream: std::os::unix::net::UnixStream, tap: Tap, nonblocking: bool) {
-    let adopted = stream
-        .set_nonblocking(nonblocking)
-        .and_then(|()| monoio::net::UnixStream::from_std(stream));
+    let adopted =
+        stream.set_nonblocking(nonblocking).and_then(|()| monoio::net::UnixStream::from_std(stream));
     match adopted {
         Ok(stream) => {
             core.shared.connections.fetch_add(1, Ordering::Relaxed);
             let peer = Some(std::net::Ipv4Addr::LOCALHOST.into());
-            accept::spawn(core, connection::serve(Rc::clone(core), Stream::Unix(stream), peer, Some(tap)));
+            accept::spawn(
+                core,
+                connection::serve(Rc::clone(core), Stream::Unix(stream), Door::Ingress, peer, Some(tap)),
+            );
         }
         // The other end sees its connection close.
         Err(error) => tracing::warn!(%error, "a test request's connection cannot be watched"),
@@ -347,15 +425,38 @@ async fn tick(core: Rc<Core>) {
     }
 }
 
-/// Waits until nothing is in flight any more, or the time for it is over, and ends the core.
+/// Ends the core: first the requests in flight, then the webhooks' WebSockets, whose goodbyes are triggers still, then
+/// the workers, who get what is left (section 14). The cores go through it together, since each may have what
+/// another's request waits for.
 async fn finish(core: Rc<Core>) {
     let ends = core.now().nanos + DRAIN_NANOS;
-    while core.connections.borrow().len() > 0 && core.now().nanos < ends {
-        monoio::time::sleep(DRAIN_LOOK).await;
+    let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+    let shared = Arc::clone(&core.shared);
+    let requests = || count(&shared.connections) > count(&shared.sockets) + count(&shared.workers);
+    until(&core, ends, || !requests()).await;
+    core.pending.sockets().iter().for_each(|socket| socket.restart(&core));
+    until(&core, ends + DRAIN_CLOSE_NANOS, || count(&shared.sockets) == 0).await;
+    until(&core, ends, || !matches!(flows::open(&core), (1.., true))).await;
+    let (unacked, _) = flows::open(&core);
+    if unacked > 0 {
+        tracing::warn!(
+            core = core.index,
+            triggers = unacked,
+            "triggers that no worker acked are lost: journal.durability is memory"
+        );
     }
+    worker::close_all(&core);
+    until(&core, ends + DRAIN_CLOSE_NANOS, || count(&shared.workers) == 0).await;
     let left = core.connections.borrow().len();
     if left > 0 {
         tracing::warn!(core = core.index, connections = left, "not all that was in flight ended in time");
     }
     core.stop.expire();
+}
+
+/// Waits until something is so, or it is too late.
+async fn until(core: &Core, ends: u64, is_so: impl Fn() -> bool) {
+    while !is_so() && core.now().nanos < ends {
+        monoio::time::sleep(DRAIN_LOOK).await;
+    }
 }

@@ -32,7 +32,11 @@ impl Stream {
 
     /// Reads into the room behind `storage`'s length. Must be awaited to its end: a dropped read loses bytes; to
     /// end it early, cancel it through the handle's owner and await what it says.
-    pub(super) async fn read(&mut self, storage: Vec<u8>, handle: CancelHandle) -> (io::Result<usize>, Vec<u8>) {
+    pub(super) async fn read(
+        &mut self,
+        storage: Vec<u8>,
+        handle: CancelHandle,
+    ) -> (io::Result<usize>, Vec<u8>) {
         let room = storage.len()..storage.capacity();
         let slice = storage.slice_mut(room);
         let (result, slice) = match self {

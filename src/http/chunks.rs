@@ -48,7 +48,10 @@ pub(super) enum Found {
     /// It used all of the control bytes there were.
     NeedData,
     /// `data[range]` of what it was given is data: `from..from + length`.
-    Data { from: usize, length: usize },
+    Data {
+        from: usize,
+        length: usize,
+    },
     /// The body is over.
     End,
     /// The chunk that begins is larger than `room`.
@@ -104,7 +107,9 @@ impl Chunks {
                 At::Size
             }
             (At::Size, b'\r') if self.digits > 0 => At::SizeLf,
-            (At::Size, b';') if self.digits > 0 => self.overhead(limits, At::ExtensionName { begun: false })?,
+            (At::Size, b';') if self.digits > 0 => {
+                self.overhead(limits, At::ExtensionName { begun: false })?
+            }
             (At::Size, b'\n') => return Err(Refusal::BareLf),
             (At::Size, _) => return Err(Refusal::ChunkSize),
 
@@ -122,7 +127,9 @@ impl Chunks {
             (At::ExtensionName { begun: true } | At::ExtensionToken | At::QuotedEnd, b'\r') => At::SizeLf,
             (At::Quoted, b'"') => self.overhead(limits, At::QuotedEnd)?,
             (At::Quoted, b'\\') => self.overhead(limits, At::QuotedPair)?,
-            (At::Quoted | At::QuotedPair, b'\t' | b' '..=b'~' | 0x80..) => self.overhead(limits, At::Quoted)?,
+            (At::Quoted | At::QuotedPair, b'\t' | b' '..=b'~' | 0x80..) => {
+                self.overhead(limits, At::Quoted)?
+            }
             (
                 At::ExtensionName { .. }
                 | At::ExtensionValue
@@ -142,7 +149,9 @@ impl Chunks {
             (At::DataCr | At::DataLf, _) => return Err(Refusal::ChunkEnd),
 
             (At::TrailerStart, b'\r') => At::LastLf,
-            (At::TrailerStart | At::TrailerName, byte) if is_token(byte) => self.overhead(limits, At::TrailerName)?,
+            (At::TrailerStart | At::TrailerName, byte) if is_token(byte) => {
+                self.overhead(limits, At::TrailerName)?
+            }
             (At::TrailerName, b':') => self.overhead(limits, At::TrailerValue)?,
             (At::TrailerStart | At::TrailerName, _) => return Err(Refusal::Trailer),
             (At::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => self.overhead(limits, At::TrailerValue)?,

@@ -49,14 +49,24 @@ pub enum Awaiting {
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// Looking for the end of a head; so many bytes were looked at.
-    Head { scanned: usize, skipped_line: bool },
+    Head {
+        scanned: usize,
+        skipped_line: bool,
+    },
     /// The head is there, what to do with the body is not said.
     Decide,
     TakeLength,
     TakeChunked(Chunks),
     /// So many bytes are still to be dropped. The head goes first.
-    DropLength { left: u64, head: bool },
-    DropChunked { chunks: Chunks, room: u64, head: bool },
+    DropLength {
+        left: u64,
+        head: bool,
+    },
+    DropChunked {
+        chunks: Chunks,
+        room: u64,
+        head: bool,
+    },
     Whole,
     TooLarge,
     Refused(Refusal),
@@ -306,9 +316,10 @@ impl Connection {
         match self.state {
             State::Head { scanned: 0, .. } => Awaiting::Idle,
             State::Head { .. } => Awaiting::Head,
-            State::TakeLength | State::TakeChunked(_) | State::DropLength { .. } | State::DropChunked { .. } => {
-                Awaiting::Body
-            }
+            State::TakeLength
+            | State::TakeChunked(_)
+            | State::DropLength { .. }
+            | State::DropChunked { .. } => Awaiting::Body,
             State::Decide | State::Whole | State::TooLarge | State::Refused(_) => Awaiting::Nothing,
         }
     }

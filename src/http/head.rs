@@ -181,7 +181,9 @@ impl<'b> Request<'b> {
     /// The first field of this name, which is given in lower case.
     #[must_use]
     pub fn field(&self, lower_name: &str) -> Option<&'b [u8]> {
-        self.fields().find(|(name, _)| name.eq_ignore_ascii_case(lower_name.as_bytes())).map(|(_, value)| value)
+        self.fields()
+            .find(|(name, _)| name.eq_ignore_ascii_case(lower_name.as_bytes()))
+            .map(|(_, value)| value)
     }
 }
 
@@ -211,7 +213,11 @@ pub(super) fn find_end(bytes: &[u8], scanned: usize, limits: &Limits) -> Result<
             return Err(Refusal::BareLf);
         }
         if at >= 3 && bytes[at - 2] == b'\n' {
-            return if at < limits.head_bytes as usize { Ok(Some(at + 1)) } else { Err(too_large(bytes, limits)) };
+            return if at < limits.head_bytes as usize {
+                Ok(Some(at + 1))
+            } else {
+                Err(too_large(bytes, limits))
+            };
         }
         from = at + 1;
     }
@@ -253,7 +259,8 @@ pub(super) fn parse(bytes: &[u8], fields: &mut Vec<Field>, limits: &Limits) -> R
         Ok(_) => return Err(Refusal::FieldLine),
         Err(error) => return Err(why(error, bytes)),
     }
-    let (Some(method_name), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+    let (Some(method_name), Some(target), Some(version)) = (request.method, request.path, request.version)
+    else {
         return Err(Refusal::RequestLine);
     };
     let mut head = Head {
@@ -341,7 +348,9 @@ fn split_target(head: &mut Head, target: &[u8], bytes: &[u8]) -> Result<(), Refu
         _ => {
             let scheme = [&b"http://"[..], b"https://"]
                 .into_iter()
-                .find(|scheme| target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme))
+                .find(|scheme| {
+                    target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme)
+                })
                 .ok_or(Refusal::Target)?;
             let rest = &target[scheme.len()..];
             let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
@@ -486,9 +495,27 @@ fn is_host(host: &[u8]) -> bool {
     };
     let is_name = |byte: &u8| {
         byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            )
     };
-    name.iter().all(is_name) && (port.is_empty() || (port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit)))
+    name.iter().all(is_name)
+        && (port.is_empty() || (port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit)))
 }
 
 /// RFC 9110, 5.6.2: the characters of a token.
@@ -501,7 +528,20 @@ pub(super) fn is_token(byte: u8) -> bool {
             table[byte] = c.is_ascii_alphanumeric()
                 || matches!(
                     c,
-                    b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
                 );
             byte += 1;
         }

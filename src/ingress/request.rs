@@ -69,7 +69,12 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
     }
     match (hook.is_websocket, request.upgrade_websocket()) {
         (true, false) => return refuse(Answer::UpgradeRequired),
-        (false, true) => return AtHead::Close(Answer::UpgradeRefused("This webhook takes HTTP requests only"), Some(hook)),
+        (false, true) => {
+            return AtHead::Close(
+                Answer::UpgradeRefused("This webhook takes HTTP requests only"),
+                Some(hook),
+            );
+        }
         _ => {}
     }
 
@@ -164,7 +169,9 @@ mod tests {
     #[test]
     fn a_path_is_split_behind_its_token() {
         let path = |more: &str| format!("/webhooks/{TOKEN}{more}").into_bytes();
-        for (more, expected) in [("", Some("")), ("/", Some("/")), ("/a/b", Some("/a/b")), ("x", None), ("-", None)] {
+        for (more, expected) in
+            [("", Some("")), ("/", Some("/")), ("/a/b", Some("/a/b")), ("x", None), ("-", None)]
+        {
             let path = path(more);
             let got = split_path(&path).map(|(token, more)| (token.as_str().to_owned(), more.to_vec()));
             assert_eq!(got, expected.map(|more| (TOKEN.to_owned(), more.as_bytes().to_vec())), "{more:?}");

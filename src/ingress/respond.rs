@@ -45,6 +45,16 @@ pub enum Answer<'a> {
     OverConcurrency,
     /// A plain request to a WebSocket webhook.
     UpgradeRequired,
+    /// An upgrade to a version of the protocol that there is not (RFC 6455, 4.4).
+    UpgradeVersion,
+    /// No access token, or a wrong one, on the workers' listener.
+    TokenRequired,
+    /// A path that the workers' listener does not have.
+    WorkerPath,
+    /// A worker's flow that there is not.
+    FlowNotFound,
+    /// The workers' listener takes GET alone.
+    GetOnly,
     /// The process is at one of its own limits, named.
     Busy(&'static str),
     /// No reply came in time.
@@ -73,7 +83,8 @@ const PREFLIGHT_SECONDS: &[u8] = b"86400";
 const BUSY_RETRY_SECONDS: u32 = 1;
 /// The most common answer by far, up to its date.
 const SUCCESS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n";
-const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
+/// The CORS field that is on every response (`ingress.cors`).
+pub const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
 const SUCCESS_BODY: &[u8] = b"{\"success\":true}";
 
 impl Answer<'_> {
@@ -89,13 +100,13 @@ impl Answer<'_> {
             | Answer::Plain { status, .. } => *status,
             Answer::UpgradeRefused(_) => 400,
             Answer::Healthy | Answer::Disabled => 200,
-            Answer::NotFound => 404,
-            Answer::MethodNotAllowed => 405,
+            Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => 404,
+            Answer::MethodNotAllowed | Answer::GetOnly => 405,
             Answer::Preflight(_) => 204,
             Answer::OverRate(_) | Answer::OverConcurrency => 429,
-            Answer::Unauthorized => 401,
+            Answer::Unauthorized | Answer::TokenRequired => 401,
             Answer::TooLarge => 413,
-            Answer::UpgradeRequired => 426,
+            Answer::UpgradeRequired | Answer::UpgradeVersion => 426,
             Answer::Busy(_) => 503,
             Answer::ReplyTimeout => 504,
             Answer::BadReply(_) => 502,
@@ -109,14 +120,14 @@ impl Answer<'_> {
             Answer::Success(_) => Outcome::Ok,
             Answer::Disabled => Outcome::Disabled,
             Answer::Healthy => Outcome::Health,
-            Answer::NotFound => Outcome::NotFound,
-            Answer::MethodNotAllowed => Outcome::Method,
+            Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => Outcome::NotFound,
+            Answer::MethodNotAllowed | Answer::GetOnly => Outcome::Method,
             Answer::Preflight(_) => Outcome::Preflight,
             Answer::OverRate(_) => Outcome::ThrottledRate,
-            Answer::Unauthorized => Outcome::Unauthorized,
+            Answer::Unauthorized | Answer::TokenRequired => Outcome::Unauthorized,
             Answer::TooLarge => Outcome::TooLarge,
             Answer::OverConcurrency => Outcome::ThrottledConcurrency,
-            Answer::UpgradeRequired | Answer::UpgradeRefused(_) => Outcome::Upgrade,
+            Answer::UpgradeRequired | Answer::UpgradeVersion | Answer::UpgradeRefused(_) => Outcome::Upgrade,
             Answer::Busy(_) => Outcome::Overloaded,
             Answer::ReplyTimeout => Outcome::Timeout,
             Answer::BadReply(_) => Outcome::BadReply,
@@ -141,7 +152,12 @@ impl Answer<'_> {
             Answer::OverConcurrency => Some("Over concurrency limit, request throttled"),
             Answer::Unauthorized => Some("Unauthorized"),
             Answer::TooLarge => Some("Content too large"),
-            Answer::UpgradeRequired => Some("This webhook takes WebSocket connections only"),
+            Answer::UpgradeRequired => Some("This URL takes WebSocket connections only"),
+            Answer::UpgradeVersion => Some("Sec-WebSocket-Version must be 13"),
+            Answer::TokenRequired => Some("Authorization must be Bearer and the access token"),
+            Answer::WorkerPath => Some("Workers attach at /flows/<flowId>/worker"),
+            Answer::FlowNotFound => Some("Flow not found"),
+            Answer::GetOnly => Some("Method not allowed"),
             Answer::ReplyTimeout => Some("Time out waiting for workflow reply"),
             Answer::Busy(reason) | Answer::BadReply(reason) => Some(reason),
             Answer::UpgradeRefused(reason)
@@ -168,11 +184,15 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     begin(out, status, frame);
     match answer {
         Answer::MethodNotAllowed => field(out, b"allow", METHODS),
+        Answer::GetOnly => field(out, b"allow", b"GET"),
+        Answer::TokenRequired => field(out, b"www-authenticate", b"Bearer realm=\"tidegate\""),
         Answer::Preflight(asked) => preflight(out, *asked, frame),
         Answer::OverRate(seconds) => retry_after(out, *seconds),
         Answer::Busy(_) | Answer::OverConcurrency => retry_after(out, BUSY_RETRY_SECONDS),
-        Answer::Unauthorized => field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\""),
-        Answer::UpgradeRequired => {
+        Answer::Unauthorized => {
+            field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\"")
+        }
+        Answer::UpgradeRequired | Answer::UpgradeVersion => {
             field(out, b"upgrade", b"websocket");
             field(out, b"sec-websocket-version", b"13");
         }
@@ -201,7 +221,8 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
 
 /// Writes the response that a flow's reply makes (section 7).
 pub fn reply(out: &mut Vec<u8>, reply: &HttpReply, frame: &Frame<'_>) {
-    let own_cors = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
+    let own_cors =
+        reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
     begin(out, reply.status, &Frame { cors: frame.cors && !own_cors, ..*frame });
     for (name, value) in &reply.headers {
         field(out, name.as_bytes(), value.as_bytes());
@@ -242,7 +263,8 @@ fn preflight(out: &mut Vec<u8>, asked: Option<&[u8]>, frame: &Frame<'_>) {
     }
     field(out, b"access-control-allow-methods", METHODS);
     if let Some(asked) = asked.filter(|asked| {
-        asked.split(|&byte| byte == b',').all(|name| encode::is_field_name(name.trim_ascii())) && !asked.is_empty()
+        asked.split(|&byte| byte == b',').all(|name| encode::is_field_name(name.trim_ascii()))
+            && !asked.is_empty()
     }) {
         field(out, b"access-control-allow-headers", asked);
         field(out, b"vary", b"Access-Control-Request-Headers");

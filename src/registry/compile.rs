@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::Registry;
 use super::hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
 use crate::base::clock::Now;
 use crate::base::id::Id;
@@ -50,15 +51,23 @@ impl ApplicationPart {
     }
 }
 
+/// What compiling needs beside the model.
+pub(super) struct Wiring<'r> {
+    pub(super) defaults: &'r Defaults,
+    /// Knows the flows' backlogs.
+    pub(super) registry: &'r Registry,
+    pub(super) now: Now,
+}
+
 /// Compiles one webhook. `before` is the hook it replaces, whose counts go on.
 pub(super) fn hook(
-    defaults: &Defaults,
+    wiring: &Wiring<'_>,
     application: &ApplicationPart,
     webhook: &Webhook,
     flows: &[Flow],
     before: Option<&Hook>,
-    now: Now,
 ) -> Hook {
+    let defaults = wiring.defaults;
     let limits = &webhook.limits;
     Hook {
         webhook_id: webhook.id,
@@ -74,12 +83,13 @@ pub(super) fn hook(
         reply_timeout_seconds: limits.reply_timeout_seconds.unwrap_or(defaults.reply_timeout_seconds),
         concurrency_limit: limits.concurrency.unwrap_or(defaults.concurrency),
         basic: basic(application, webhook).map(Box::new),
-        rate: rate(defaults, webhook, before, now),
-        concurrency: before.map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
+        rate: rate(defaults, webhook, before, wiring.now),
+        concurrency: before
+            .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
         flows: flows
             .iter()
             .filter(|flow| flow.enabled && flow.application_id == webhook.application_id)
-            .filter_map(|flow| plan(application, webhook, flow))
+            .filter_map(|flow| plan(wiring, application, webhook, flow))
             .map(Arc::new)
             .collect(),
     }
@@ -122,12 +132,18 @@ fn render(application: &ApplicationPart, source: &str) -> Option<String> {
 }
 
 /// The flow as this webhook triggers it; none where no trigger of it is on the webhook.
-fn plan(application: &ApplicationPart, webhook: &Webhook, flow: &Flow) -> Option<FlowPlan> {
-    let triggers: Vec<&FlowTrigger> = flow.triggers.iter().filter(|trigger| trigger.key == webhook.id).collect();
+fn plan(
+    wiring: &Wiring<'_>,
+    application: &ApplicationPart,
+    webhook: &Webhook,
+    flow: &Flow,
+) -> Option<FlowPlan> {
+    let triggers: Vec<&FlowTrigger> =
+        flow.triggers.iter().filter(|trigger| trigger.key == webhook.id).collect();
     if triggers.is_empty() {
         return None;
     }
-    let steps = reached(flow, &triggers).into_iter().filter_map(step).collect();
+    let steps: Box<[Step]> = reached(flow, &triggers).into_iter().filter_map(step).collect();
     let tail = Tail::new(
         application.id,
         &application.name,
@@ -136,7 +152,8 @@ fn plan(application: &ApplicationPart, webhook: &Webhook, flow: &Flow) -> Option
         &flow.name,
         Arc::clone(&application.globals),
     );
-    Some(FlowPlan { flow_id: flow.id, tail: Arc::new(tail), steps })
+    let backlog = wiring.registry.backlog(flow.id);
+    Some(FlowPlan { flow_id: flow.id, backlog, tail: Arc::new(tail), steps })
 }
 
 /// The nodes that the triggers' wires lead to, and on from there, breadth first, each once. A flow without any
@@ -149,7 +166,8 @@ fn reached<'f>(flow: &'f Flow, triggers: &[&'f FlowTrigger]) -> Vec<&'f FlowNode
     }
     let mut seen = HashSet::new();
     let mut order = Vec::new();
-    let mut queue: VecDeque<&str> = triggers.iter().flat_map(|trigger| wires(trigger.output_ids.as_ref())).collect();
+    let mut queue: VecDeque<&str> =
+        triggers.iter().flat_map(|trigger| wires(trigger.output_ids.as_ref())).collect();
     while let Some(id) = queue.pop_front() {
         let Some(node) = flow.nodes.iter().find(|node| node.id == id) else { continue };
         if seen.insert(id) {
@@ -190,7 +208,8 @@ pub fn check_webhook(webhook: &Webhook) -> Result<(), ModelError> {
         ("basicAuthPassword", &webhook.basic_auth_password),
     ];
     for (field, source) in fields {
-        Template::compile(source).map_err(|error| ModelError::new(field, format!("must be a template: {error}")))?;
+        Template::compile(source)
+            .map_err(|error| ModelError::new(field, format!("must be a template: {error}")))?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::Backlog;
 use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;
@@ -38,10 +39,24 @@ pub struct Hook {
     pub flows: Box<[Arc<FlowPlan>]>,
 }
 
+impl Hook {
+    /// Whether the callers that may come in are those of `other`.
+    #[must_use]
+    pub fn has_credentials_of(&self, other: &Hook) -> bool {
+        match (&self.basic, &other.basic) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.is_same(two),
+            _ => false,
+        }
+    }
+}
+
 /// One flow as one webhook triggers it.
 #[derive(Debug)]
 pub struct FlowPlan {
     pub flow_id: Id,
+    /// What waits for its workers; the same for every webhook that triggers it.
+    pub backlog: Arc<Backlog>,
     /// The part of the payload that is the same for each of its triggers.
     pub tail: Arc<Tail>,
     /// What the trigger's wires lead to, in the order of the wires.
@@ -51,7 +66,7 @@ pub struct FlowPlan {
 /// A node that a trigger reaches.
 #[derive(Debug)]
 pub struct Step {
-    pub node_id: Box<str>,
+    pub node_id: Arc<str>,
     pub action: Action,
 }
 

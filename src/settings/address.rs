@@ -56,7 +56,9 @@ impl IpNet {
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => agree(u32::from(net).into(), u32::from(ip).into(), self.bits, 32),
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                agree(u32::from(net).into(), u32::from(ip).into(), self.bits, 32)
+            }
             (IpAddr::V6(net), IpAddr::V6(ip)) => agree(net.into(), ip.into(), self.bits, 128),
             _ => false,
         }

@@ -44,143 +44,387 @@ macro_rules! entry {
 
 /// Every setting, in the order of the README's table.
 pub static ENTRIES: &[Entry] = &[
-    entry!("data", "TIDEGATE_DATA", Some("data"), "tidegate-data", "Folder of the database, the access token and the addresses", |s, v| {
-        if v.is_empty() { return Err("must be a path".into()) }
-        s.data = v.into();
-        Ok(())
-    }),
-    entry!("cores", "TIDEGATE_CORES", Some("cores"), "as many as the process may run on", "Engine threads, each with a ring and connections of its own", |s, v| {
-        s.cores = within(v, 1, CORES_MAX)?;
-        Ok(())
-    }),
-    entry!("ingress.listen", "TIDEGATE_INGRESS_LISTEN", Some("ingress"), "127.0.0.1:8080", "Where webhooks are served: ip:port or unix:/path", |s, v| {
-        s.ingress.listen = v.parse()?;
-        Ok(())
-    }),
-    entry!("admin.listen", "TIDEGATE_ADMIN_LISTEN", Some("admin"), "127.0.0.1:8081", "Where the REST API, the metrics and the health checks are served", |s, v| {
-        s.admin.listen = v.parse()?;
-        Ok(())
-    }),
-    entry!("workers.listen", "TIDEGATE_WORKERS_LISTEN", Some("workers"), "127.0.0.1:8082", "Where workers attach to flows", |s, v| {
-        s.workers.listen = v.parse()?;
-        Ok(())
-    }),
-    entry!("access_token", "TIDEGATE_ACCESS_TOKEN", None, "made at first start", "What the REST API asks for; 16 or more visible ASCII characters", |s, v| {
-        if v.len() < ACCESS_TOKEN_MIN || !v.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(format!("must be at least {ACCESS_TOKEN_MIN} visible ASCII characters"));
-        }
-        s.access_token = Some(Secret(v.to_owned()));
-        Ok(())
-    }),
-    entry!("ingress.tls.certificate", "TIDEGATE_INGRESS_TLS_CERTIFICATE", Some("tls-certificate"), "none", "PEM file of the certificate chain (not in this version)", |_, v| not_yet(v)),
-    entry!("ingress.tls.key", "TIDEGATE_INGRESS_TLS_KEY", Some("tls-key"), "none", "PEM file of its key (not in this version)", |_, v| not_yet(v)),
-    entry!("ingress.trusted_proxies", "TIDEGATE_INGRESS_TRUSTED_PROXIES", Some("trusted-proxies"), "none", "Addresses and networks whose X-Forwarded-For is believed, with commas", |s, v| {
-        s.ingress.trusted_proxies = list(v).map(str::parse).collect::<Result<_, _>>()?;
-        Ok(())
-    }),
-    entry!("ingress.proxy_protocol", "TIDEGATE_INGRESS_PROXY_PROTOCOL", Some("proxy-protocol"), "false", "Connections begin with a PROXY header (not in this version)", |_, v| {
-        if truth(v)? { not_yet(v) } else { Ok(()) }
-    }),
-    entry!("ingress.cors", "TIDEGATE_INGRESS_CORS", Some("cors"), "true", "CORS headers for any origin on every response", |s, v| {
-        s.ingress.cors = truth(v)?;
-        Ok(())
-    }),
-    entry!("ingress.public_url", "TIDEGATE_INGRESS_PUBLIC_URL", Some("public-url"), "from the listener", "How callers reach the ingress: https://hooks.example.org", |s, v| {
-        if !(v.starts_with("http://") || v.starts_with("https://")) || v.contains(['?', '#', ' ']) {
-            return Err("must be an http or https URL without a query".into());
-        }
-        s.ingress.public_url = Some(v.trim_end_matches('/').to_owned());
-        Ok(())
-    }),
-    entry!("limits.requests_per_window", "TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", Some("requests-per-window"), "100", "Calls of a webhook in any window; 0 for no limit", |s, v| {
-        s.limits.requests_per_window = within(v, 0, u32::MAX)?;
-        Ok(())
-    }),
-    entry!("limits.window_seconds", "TIDEGATE_LIMITS_WINDOW_SECONDS", Some("window-seconds"), "10", "Length of that window", |s, v| {
-        s.limits.window_seconds = within(v, 1, WINDOW_SECONDS_MAX)?;
-        Ok(())
-    }),
-    entry!("limits.concurrency", "TIDEGATE_LIMITS_CONCURRENCY", Some("concurrency"), "100", "Waiting requests and WebSockets of a webhook at a time; 0 for no limit", |s, v| {
-        s.limits.concurrency = within(v, 0, u32::MAX)?;
-        Ok(())
-    }),
-    entry!("limits.payload_bytes", "TIDEGATE_LIMITS_PAYLOAD_BYTES", Some("payload-bytes"), "262144", "Bytes of a body, a message, a reply", |s, v| {
-        s.limits.payload_bytes = within(v, 1, PAYLOAD_BYTES_MAX)?;
-        Ok(())
-    }),
-    entry!("limits.reply_timeout_seconds", "TIDEGATE_LIMITS_REPLY_TIMEOUT_SECONDS", Some("reply-timeout-seconds"), "60", "How long a request waits for its reply", |s, v| {
-        s.limits.reply_timeout_seconds = within(v, 1, REPLY_TIMEOUT_SECONDS_MAX)?;
-        Ok(())
-    }),
-    entry!("limits.connections", "TIDEGATE_LIMITS_CONNECTIONS", Some("connections"), "1000000", "Open connections of the process; more are told 503", |s, v| {
-        s.limits.connections = within(v, 1, u32::MAX)?;
-        Ok(())
-    }),
-    entry!("limits.body_bytes", "TIDEGATE_LIMITS_BODY_BYTES", Some("body-bytes"), "268435456", "Bytes of large bodies that are coming in, for each core; more are told 503", |s, v| {
-        s.limits.body_bytes = within(v, 0, u64::MAX)?;
-        Ok(())
-    }),
-    entry!("journal.durability", "TIDEGATE_JOURNAL_DURABILITY", Some("durability"), "memory", "When a trigger is safe: memory (fsync and os come with the journal)", |s, v| match v {
-        "memory" => {
-            s.journal.durability = Durability::Memory;
+    entry!(
+        "data",
+        "TIDEGATE_DATA",
+        Some("data"),
+        "tidegate-data",
+        "Folder of the database, the access token and the addresses",
+        |s, v| {
+            if v.is_empty() {
+                return Err("must be a path".into());
+            }
+            s.data = v.into();
             Ok(())
         }
-        "fsync" | "os" => Err(format!("can only be memory in this version: the journal that {v} needs is not there yet")),
-        _ => Err("must be memory".into()),
-    }),
-    entry!("journal.max_bytes", "TIDEGATE_JOURNAL_MAX_BYTES", Some("journal-max-bytes"), "8589934592", "Bytes of the journal (not in this version)", |_, v| not_yet(v)),
-    entry!("journal.retention_seconds", "TIDEGATE_JOURNAL_RETENTION_SECONDS", Some("journal-retention-seconds"), "86400", "How long a trigger is tried (not in this version)", |_, v| not_yet(v)),
-    entry!("cluster.nats", "TIDEGATE_CLUSTER_NATS", Some("nats"), "none", "URL of NATS, for a cluster (not in this version)", |_, v| not_yet(v)),
-    entry!("cluster.name", "TIDEGATE_CLUSTER_NAME", Some("cluster"), "none", "Name of the cluster (not in this version)", |_, v| not_yet(v)),
-    entry!("admin.hosts", "TIDEGATE_ADMIN_HOSTS", Some("admin-hosts"), "none", "Names that the admin listener answers for, beside addresses and localhost, with commas", |s, v| {
-        s.admin.hosts = list(v).map(str::to_ascii_lowercase).collect();
-        Ok(())
-    }),
-    entry!("admin.open_metrics", "TIDEGATE_ADMIN_OPEN_METRICS", Some("open-metrics"), "false", "/metrics and /openapi.json without the access token", |s, v| {
-        s.admin.open_metrics = truth(v)?;
-        Ok(())
-    }),
-    entry!("websocket.context_takeover", "TIDEGATE_WEBSOCKET_CONTEXT_TAKEOVER", Some("context-takeover"), "false", "Compression remembers earlier messages: smaller messages, more memory for each connection", |s, v| {
-        s.websocket.context_takeover = truth(v)?;
-        Ok(())
-    }),
-    entry!("alexa.roots", "TIDEGATE_ALEXA_ROOTS", None, "the public roots", "PEM file of the roots that Alexa's certificates chain to", |s, v| {
-        s.alexa.roots = Some(v.into());
-        Ok(())
-    }),
-    entry!("alexa.connect_to", "TIDEGATE_ALEXA_CONNECT_TO", None, "none", "host:port where s3.amazonaws.com is reached", |s, v| {
-        if !v.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-            return Err("must be host:port".into());
+    ),
+    entry!(
+        "cores",
+        "TIDEGATE_CORES",
+        Some("cores"),
+        "as many as the process may run on",
+        "Engine threads, each with a ring and connections of its own",
+        |s, v| {
+            s.cores = within(v, 1, CORES_MAX)?;
+            Ok(())
         }
-        s.alexa.connect_to = Some(v.to_owned());
-        Ok(())
-    }),
-    entry!("driver", "TIDEGATE_DRIVER", Some("driver"), "auto", "auto (io_uring, else epoll), io_uring or epoll", |s, v| {
-        s.driver = match v {
-            "auto" => Driver::Auto,
-            "io_uring" => Driver::IoUring,
-            "epoll" => Driver::Epoll,
-            _ => return Err("must be auto, io_uring or epoll".into()),
-        };
-        Ok(())
-    }),
-    entry!("log", "TIDEGATE_LOG", Some("log"), "info", "error, warn, info, debug or trace", |s, v| {
-        if !["error", "warn", "info", "debug", "trace"].contains(&v) {
-            return Err("must be error, warn, info, debug or trace".into());
+    ),
+    entry!(
+        "ingress.listen",
+        "TIDEGATE_INGRESS_LISTEN",
+        Some("ingress"),
+        "127.0.0.1:8080",
+        "Where webhooks are served: ip:port or unix:/path",
+        |s, v| {
+            s.ingress.listen = v.parse()?;
+            Ok(())
         }
-        s.log = v.to_owned();
-        Ok(())
-    }),
+    ),
+    entry!(
+        "admin.listen",
+        "TIDEGATE_ADMIN_LISTEN",
+        Some("admin"),
+        "127.0.0.1:8081",
+        "Where the REST API, the metrics and the health checks are served",
+        |s, v| {
+            s.admin.listen = v.parse()?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "workers.listen",
+        "TIDEGATE_WORKERS_LISTEN",
+        Some("workers"),
+        "127.0.0.1:8082",
+        "Where workers attach to flows",
+        |s, v| {
+            s.workers.listen = v.parse()?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "access_token",
+        "TIDEGATE_ACCESS_TOKEN",
+        None,
+        "made at first start",
+        "What the REST API asks for; 16 or more visible ASCII characters",
+        |s, v| {
+            if v.len() < ACCESS_TOKEN_MIN || !v.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(format!("must be at least {ACCESS_TOKEN_MIN} visible ASCII characters"));
+            }
+            s.access_token = Some(Secret(v.to_owned()));
+            Ok(())
+        }
+    ),
+    entry!(
+        "ingress.tls.certificate",
+        "TIDEGATE_INGRESS_TLS_CERTIFICATE",
+        Some("tls-certificate"),
+        "none",
+        "PEM file of the certificate chain (not in this version)",
+        |_, v| not_yet(v)
+    ),
+    entry!(
+        "ingress.tls.key",
+        "TIDEGATE_INGRESS_TLS_KEY",
+        Some("tls-key"),
+        "none",
+        "PEM file of its key (not in this version)",
+        |_, v| not_yet(v)
+    ),
+    entry!(
+        "ingress.trusted_proxies",
+        "TIDEGATE_INGRESS_TRUSTED_PROXIES",
+        Some("trusted-proxies"),
+        "none",
+        "Addresses and networks whose X-Forwarded-For is believed, with commas",
+        |s, v| {
+            s.ingress.trusted_proxies = list(v).map(str::parse).collect::<Result<_, _>>()?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "ingress.proxy_protocol",
+        "TIDEGATE_INGRESS_PROXY_PROTOCOL",
+        Some("proxy-protocol"),
+        "false",
+        "Connections begin with a PROXY header (not in this version)",
+        |_, v| { if truth(v)? { not_yet(v) } else { Ok(()) } }
+    ),
+    entry!(
+        "ingress.cors",
+        "TIDEGATE_INGRESS_CORS",
+        Some("cors"),
+        "true",
+        "CORS headers for any origin on every response",
+        |s, v| {
+            s.ingress.cors = truth(v)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "ingress.public_url",
+        "TIDEGATE_INGRESS_PUBLIC_URL",
+        Some("public-url"),
+        "from the listener",
+        "How callers reach the ingress: https://hooks.example.org",
+        |s, v| {
+            if !(v.starts_with("http://") || v.starts_with("https://")) || v.contains(['?', '#', ' ']) {
+                return Err("must be an http or https URL without a query".into());
+            }
+            s.ingress.public_url = Some(v.trim_end_matches('/').to_owned());
+            Ok(())
+        }
+    ),
+    entry!(
+        "limits.requests_per_window",
+        "TIDEGATE_LIMITS_REQUESTS_PER_WINDOW",
+        Some("requests-per-window"),
+        "100",
+        "Calls of a webhook in any window; 0 for no limit",
+        |s, v| {
+            s.limits.requests_per_window = within(v, 0, u32::MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "limits.window_seconds",
+        "TIDEGATE_LIMITS_WINDOW_SECONDS",
+        Some("window-seconds"),
+        "10",
+        "Length of that window",
+        |s, v| {
+            s.limits.window_seconds = within(v, 1, WINDOW_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "limits.concurrency",
+        "TIDEGATE_LIMITS_CONCURRENCY",
+        Some("concurrency"),
+        "100",
+        "Waiting requests and WebSockets of a webhook at a time; 0 for no limit",
+        |s, v| {
+            s.limits.concurrency = within(v, 0, u32::MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "limits.payload_bytes",
+        "TIDEGATE_LIMITS_PAYLOAD_BYTES",
+        Some("payload-bytes"),
+        "262144",
+        "Bytes of a body, a message, a reply",
+        |s, v| {
+            s.limits.payload_bytes = within(v, 1, PAYLOAD_BYTES_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "limits.reply_timeout_seconds",
+        "TIDEGATE_LIMITS_REPLY_TIMEOUT_SECONDS",
+        Some("reply-timeout-seconds"),
+        "60",
+        "How long a request waits for its reply",
+        |s, v| {
+            s.limits.reply_timeout_seconds = within(v, 1, REPLY_TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "limits.connections",
+        "TIDEGATE_LIMITS_CONNECTIONS",
+        Some("connections"),
+        "1000000",
+        "Open connections of the process; more are told 503",
+        |s, v| {
+            s.limits.connections = within(v, 1, u32::MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "limits.body_bytes",
+        "TIDEGATE_LIMITS_BODY_BYTES",
+        Some("body-bytes"),
+        "268435456",
+        "Bytes of large bodies that are coming in, for each core; more are told 503",
+        |s, v| {
+            s.limits.body_bytes = within(v, 0, u64::MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "journal.durability",
+        "TIDEGATE_JOURNAL_DURABILITY",
+        Some("durability"),
+        "memory",
+        "When a trigger is safe: memory (fsync and os come with the journal)",
+        |s, v| match v {
+            "memory" => {
+                s.journal.durability = Durability::Memory;
+                Ok(())
+            }
+            "fsync" | "os" => Err(format!(
+                "can only be memory in this version: the journal that {v} needs is not there yet"
+            )),
+            _ => Err("must be memory".into()),
+        }
+    ),
+    entry!(
+        "journal.max_bytes",
+        "TIDEGATE_JOURNAL_MAX_BYTES",
+        Some("journal-max-bytes"),
+        "8589934592",
+        "Bytes of the journal (not in this version)",
+        |_, v| not_yet(v)
+    ),
+    entry!(
+        "journal.retention_seconds",
+        "TIDEGATE_JOURNAL_RETENTION_SECONDS",
+        Some("journal-retention-seconds"),
+        "86400",
+        "How long a trigger is tried (not in this version)",
+        |_, v| not_yet(v)
+    ),
+    entry!(
+        "cluster.nats",
+        "TIDEGATE_CLUSTER_NATS",
+        Some("nats"),
+        "none",
+        "URL of NATS, for a cluster (not in this version)",
+        |_, v| not_yet(v)
+    ),
+    entry!(
+        "cluster.name",
+        "TIDEGATE_CLUSTER_NAME",
+        Some("cluster"),
+        "none",
+        "Name of the cluster (not in this version)",
+        |_, v| not_yet(v)
+    ),
+    entry!(
+        "admin.hosts",
+        "TIDEGATE_ADMIN_HOSTS",
+        Some("admin-hosts"),
+        "none",
+        "Names that the admin listener answers for, beside addresses and localhost, with commas",
+        |s, v| {
+            s.admin.hosts = list(v).map(str::to_ascii_lowercase).collect();
+            Ok(())
+        }
+    ),
+    entry!(
+        "admin.open_metrics",
+        "TIDEGATE_ADMIN_OPEN_METRICS",
+        Some("open-metrics"),
+        "false",
+        "/metrics and /openapi.json without the access token",
+        |s, v| {
+            s.admin.open_metrics = truth(v)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "websocket.context_takeover",
+        "TIDEGATE_WEBSOCKET_CONTEXT_TAKEOVER",
+        Some("context-takeover"),
+        "false",
+        "Compression remembers earlier messages: smaller messages, more memory for each connection",
+        |s, v| {
+            s.websocket.context_takeover = truth(v)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "alexa.roots",
+        "TIDEGATE_ALEXA_ROOTS",
+        None,
+        "the public roots",
+        "PEM file of the roots that Alexa's certificates chain to",
+        |s, v| {
+            s.alexa.roots = Some(v.into());
+            Ok(())
+        }
+    ),
+    entry!(
+        "alexa.connect_to",
+        "TIDEGATE_ALEXA_CONNECT_TO",
+        None,
+        "none",
+        "host:port where s3.amazonaws.com is reached",
+        |s, v| {
+            if !v.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            {
+                return Err("must be host:port".into());
+            }
+            s.alexa.connect_to = Some(v.to_owned());
+            Ok(())
+        }
+    ),
+    entry!(
+        "driver",
+        "TIDEGATE_DRIVER",
+        Some("driver"),
+        "auto",
+        "auto (io_uring, else epoll), io_uring or epoll",
+        |s, v| {
+            s.driver = match v {
+                "auto" => Driver::Auto,
+                "io_uring" => Driver::IoUring,
+                "epoll" => Driver::Epoll,
+                _ => return Err("must be auto, io_uring or epoll".into()),
+            };
+            Ok(())
+        }
+    ),
+    entry!(
+        "log",
+        "TIDEGATE_LOG",
+        Some("log"),
+        "info",
+        "error, warn, info, debug, trace or off; or directives: tidegate=debug,info",
+        |s, v| {
+            log_directives(v)?;
+            s.log = v.to_owned();
+            Ok(())
+        }
+    ),
 ];
 
 /// A token that can be guessed is none.
 const ACCESS_TOKEN_MIN: usize = 16;
 
+/// Levels of the log.
+const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
+
+/// Checks a level, or directives as `tracing_subscriber` reads them. That takes a word which is no level for the name
+/// of a module; here a bare word has to be a level, so that a slip of the pen does not silence the log.
+fn log_directives(value: &str) -> Result<(), String> {
+    let must = || {
+        format!(
+            "must be one of {}, or directives such as tidegate=debug,info; not {value:?}",
+            LOG_LEVELS.join(", ")
+        )
+    };
+    let bare =
+        value.split(',').map(str::trim).filter(|directive| !directive.contains(['=', '[', ']', '{', '}']));
+    for word in bare {
+        if !LOG_LEVELS.contains(&word) {
+            return Err(must());
+        }
+    }
+    tracing_subscriber::EnvFilter::builder().parse(value).map(drop).map_err(|_| must())
+}
+
 fn not_yet(_value: &str) -> Result<(), String> {
     Err("is not in this version yet".to_owned())
 }
 
-fn within<T: FromStr + PartialOrd + std::fmt::Display + Copy>(value: &str, least: T, most: T) -> Result<T, String> {
+fn within<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
+    value: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { value.parse().ok() } else { None };
     number

@@ -2,12 +2,16 @@
 
 use super::*;
 
+/// Names and values.
+type Pairs = &'static [(&'static str, &'static str)];
+
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn resolve(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, String> {
-    Settings::resolve(2, Some(("t.toml", file)), &pairs(environment), &pairs(flags)).map_err(|error| error.to_string())
+    Settings::resolve(2, Some(("t.toml", file)), &pairs(environment), &pairs(flags))
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -49,16 +53,34 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn what_is_unknown_or_bad_is_named_with_its_place() {
-    let cases: &[(&str, &[(&str, &str)], &[(&str, &str)], &str)] = &[
+    let cases: &[(&str, Pairs, Pairs, &str)] = &[
         ("\ncoers = 2", &[], &[], "t.toml:2: there is no setting coers"),
         ("a = 1\n[limits]\nconcurency = 2", &[], &[], "t.toml:1: there is no setting a"),
         ("[limits]\n\nconcurency = 2", &[], &[], "t.toml:3: there is no setting limits.concurency"),
         ("cores = 0", &[], &[], "t.toml:1: cores must be a whole number from 1 to 1024, not \"0\""),
         ("cores = 1.5", &[], &[], "t.toml:1: cores is of a type that no setting has"),
-        ("", &[("TIDEGATE_COERS", "2")], &[], "TIDEGATE_COERS in the environment: there is no setting TIDEGATE_COERS"),
-        ("", &[("TIDEGATE_CORES", "+2")], &[], "TIDEGATE_CORES in the environment: cores must be a whole number"),
+        (
+            "",
+            &[("TIDEGATE_COERS", "2")],
+            &[],
+            "TIDEGATE_COERS in the environment: there is no setting TIDEGATE_COERS",
+        ),
+        (
+            "",
+            &[("TIDEGATE_CORES", "+2")],
+            &[],
+            "TIDEGATE_CORES in the environment: cores must be a whole number",
+        ),
+        ("log = \"inof\"", &[], &[], "t.toml:1: log must be one of error, warn"),
+        ("", &[("TIDEGATE_LOG", "")], &[], "TIDEGATE_LOG in the environment: log must be"),
+        ("", &[], &[("log", "tidegate=loud")], "--log: log must be"),
         ("", &[], &[("driver", "kqueue")], "--driver: driver must be auto, io_uring or epoll"),
-        ("", &[], &[("durability", "fsync")], "--durability: journal.durability can only be memory in this version"),
+        (
+            "",
+            &[],
+            &[("durability", "fsync")],
+            "--durability: journal.durability can only be memory in this version",
+        ),
         ("", &[], &[("nats", "nats://x")], "--nats: cluster.nats is not in this version yet"),
         ("x = ", &[], &[], "t.toml:1: "),
         ("concurrency = 3", &[], &[], "perhaps limits.concurrency"),
@@ -75,4 +97,30 @@ fn a_secret_is_never_printed() {
     assert!(!format!("{settings:?}").contains("planted"));
     let error = resolve("", &[("TIDEGATE_ACCESS_TOKEN", "planted")], &[]).unwrap_err();
     assert!(!error.contains("planted"), "{error}");
+}
+
+#[test]
+fn what_was_given_is_told_with_its_place_and_without_secrets() {
+    let (settings, given) = Settings::resolve_given(
+        2,
+        Some(("t.toml", "\nlog = \"tidegate=debug,warn\"")),
+        &pairs(&[
+            ("TIDEGATE_ACCESS_TOKEN", "planted-secret-0123"),
+            ("TIDEGATE_SERVER", "http://127.0.0.1:1"),
+        ]),
+        &pairs(&[("cores", " 3 "), ("public-url", "https://user:planted@hooks.example.org/x@y")]),
+    )
+    .unwrap();
+    assert_eq!((settings.cores, settings.log.as_str()), (3, "tidegate=debug,warn"));
+    let told: Vec<String> =
+        given.iter().map(|given| format!("{} {} {}", given.entry.key, given.shown, given.place)).collect();
+    assert_eq!(
+        told,
+        [
+            "log tidegate=debug,warn t.toml:2",
+            "access_token *** TIDEGATE_ACCESS_TOKEN in the environment",
+            "cores 3 --cores",
+            "ingress.public_url https://***@hooks.example.org/x@y --public-url",
+        ]
+    );
 }

@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use super::routes::ROUTES;
 use super::*;
-use crate::store::Source;
+use crate::store::{Affected, Source};
 
 const TOKEN: &str = "the-access-token";
 const NOBODY: &str = "0123456789abcdef01234567";
@@ -28,11 +28,11 @@ struct Recorder {
 }
 
 impl Engine for Recorder {
-    fn refresh(&self, store: &Store, webhooks: &[Id]) {
-        for id in webhooks {
+    fn refresh(&self, store: &Store, affected: &Affected) {
+        for id in &affected.webhooks {
             store.webhook(id).expect("the commit can be read");
         }
-        self.refreshed.lock().expect("not poisoned").extend(webhooks);
+        self.refreshed.lock().expect("not poisoned").extend(&affected.webhooks);
     }
 
     fn check_webhook(&self, webhook: &Webhook) -> Result<(), ModelError> {
