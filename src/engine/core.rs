@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::chains::{ChainSource, Chains};
+use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
 use super::watch::{Patience, Watch};
@@ -23,9 +23,9 @@ use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
 use crate::registry::{Backlog, Registry};
 use crate::reply::Reply;
+use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 use crate::verify::secret::Expected;
 use crate::websocket;
-use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 
 /// Bytes of a connection's receive buffer while it is busy: 16 KiB takes a burst of pipelined requests in one read;
 /// 4 KiB cost 1.8 times as much for each of them.
@@ -144,6 +144,8 @@ pub(super) struct Core {
     pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
     pool: RefCell<Vec<Box<Active>>>,
     body_bytes: Cell<usize>,
+    /// Connections over the cap that are being told so.
+    pub(super) turned_away: Cell<usize>,
     /// Buffers of WebSockets that have nothing to send.
     outs: RefCell<Vec<Vec<u8>>>,
     /// Where WebSocket messages are inflated and deflated.
@@ -190,6 +192,7 @@ impl Core {
             acceptors: RefCell::new(Vec::new()),
             pool: RefCell::new(Vec::new()),
             body_bytes: Cell::new(0),
+            turned_away: Cell::new(0),
             outs: RefCell::new(Vec::new()),
             scratch: RefCell::new(websocket::Scratch::new()),
             draft: Cell::default(),

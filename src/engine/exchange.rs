@@ -4,10 +4,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::chains::{self, ChainWait, Known};
 use super::connection::{self, Connection, Ongoing, Upgrade};
 use super::core::{Active, Core, Timer};
 use super::flows::{self, Busy};
-use super::chains::{self, ChainWait, Known};
 use super::pending::{Pending, Waited};
 use super::socket::Upgraded;
 use super::worker::Attached;
@@ -23,8 +23,8 @@ use crate::metrics::{Event, Outcome};
 use crate::registry::{Action, Hook};
 use crate::reply::{self, Reply};
 use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, UpgradeData};
-use crate::websocket::handshake::Options;
 use crate::verify::alexa::AlexaRefusal;
+use crate::websocket::handshake::Options;
 
 /// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -71,6 +71,7 @@ pub(super) struct Waiting {
 impl Held<'_> {
     fn keep(self) -> Waiting {
         let waiting = Waiting { core: Rc::clone(self.core), hook: Arc::clone(self.hook), place: self.place };
+        self.core.metrics.wait_begun();
         std::mem::forget(self);
         waiting
     }
@@ -85,6 +86,7 @@ impl Drop for Held<'_> {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.core.metrics.wait_ended();
         self.core.forget(self.place);
         self.hook.concurrency.release();
     }
@@ -596,7 +598,7 @@ fn write_reply(
     }
 }
 
-fn refuse_into(core: &Core, out: &mut Vec<u8>, answer: &Answer<'_>, now: Now) {
+pub(super) fn refuse_into(core: &Core, out: &mut Vec<u8>, answer: &Answer<'_>, now: Now) {
     let mut date = core.date.borrow_mut();
     let frame = Frame {
         date: date.line(now.unix_millis),

@@ -292,6 +292,8 @@ fn why(error: httparse::Error, bytes: &[u8]) -> Refusal {
         httparse::Error::Version => {
             let version = bytes[..line_end].rsplit(|&byte| byte == b' ').next().unwrap_or_default();
             match version {
+                // A good version, but more before it than a target: the parser met that first.
+                b"HTTP/1.0" | b"HTTP/1.1" => Refusal::RequestLine,
                 [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
                     if major.is_ascii_digit() && minor.is_ascii_digit() =>
                 {
