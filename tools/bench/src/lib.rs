@@ -4,9 +4,11 @@
 //! - `ring`: io_uring with a ring of provided buffers; the floor server and the load stand on it.
 //! - `answer`, `frames`, `targets`: HTTP answers, WebSocket frames, and the paths that are asked for.
 //! - `load`: the load generator; `tools/load` is a thin wrapper around it.
+//! - `compare`: servers, rows and the table of targets; `tools/compare` prints it.
 //! - `system`: what the operating system says of processes and lets them do.
 
 pub mod answer;
+pub mod compare;
 pub mod frames;
 pub mod load;
 pub mod ring;

@@ -7,6 +7,7 @@ mod outcome;
 mod plot;
 mod run;
 
+pub use connection::upgrade;
 pub use outcome::{Outcome, Second};
 pub use plot::svg;
 pub use run::{Watcher, run};
