@@ -1,0 +1,2 @@
+export async function flowPage() {}
+export async function flowsPage() {}
