@@ -118,8 +118,10 @@ fn render(application: &ApplicationPart, source: &str) -> Option<String> {
     }
     let Ok(template) = Template::compile(source) else { return Some(String::new()) };
     let mut text = Vec::new();
-    template.render(&GlobalsRoot::new(Raw::trusted(&application.globals)), Escape::None, &mut text);
-    Some(String::from_utf8(text).unwrap_or_default())
+    // One that renders too much counts as empty too.
+    let rendered =
+        template.render(&GlobalsRoot::new(Raw::trusted(&application.globals)), Escape::None, &mut text);
+    Some(if rendered.is_ok() { String::from_utf8(text).unwrap_or_default() } else { String::new() })
 }
 
 /// The flow as this webhook triggers it; none where no trigger of it is on the webhook.

@@ -22,7 +22,9 @@ pub enum Fault {
         /// What could have stood here.
         expected: &'static str,
     },
-    /// A block, comment or raw block that is still open where the source ends.
+    /// What the parser says, where it stopped.
+    Parse(String),
+    /// A block, tag or comment that is still open where the source ends.
     Unclosed(String),
     /// A closing tag with another name than its opening tag.
     Mismatch {
@@ -91,6 +93,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Syntax { expected } => write!(f, "expected {expected}"),
+            Fault::Parse(why) => write!(f, "not a template: {why}"),
             Fault::Unclosed(what) => write!(f, "`{what}` is never closed"),
             Fault::Mismatch { open, close } => write!(f, "`{open}` is closed by `{close}`"),
             Fault::Stray(what) => write!(f, "`{what}` outside of a block"),

@@ -1,13 +1,37 @@
 //! Handlebars templates and payload paths.
+//!
+//! A template is compiled when a flow or webhook is saved and rendered for every trigger. Compiling has three steps:
+//! [`prepare`] walks the source once, bounds it and writes it as the `handlebars` crate reads it; that crate parses;
+//! [`compile`] makes a tree of it in which every path is split, every helper known and every pattern built. Rendering
+//! ([`render`]) walks that tree over the payload's own bytes: nothing is copied but what goes out.
+//!
+//! **Invariant**: rendering ends. Templates have no loops but over values of the payload, what is read is paid for from
+//! a budget of work, and the output has a limit.
+
+mod call;
+mod compile;
+mod encode;
 mod error;
+mod format;
+mod helper;
 mod number;
 mod path;
+mod pattern;
+mod prepare;
+mod render;
 mod root;
+mod tree;
 mod value;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{Fault, RenderError, TemplateError};
 pub use path::Path;
 pub use root::{GlobalsRoot, Root};
+
+/// Bytes that a rendering may have where nothing smaller is asked for: far over any payload limit.
+pub const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How `{{x}}` is escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,41 +45,48 @@ pub enum Escape {
 /// A template, compiled.
 #[derive(Debug)]
 pub struct Template {
-    text: String,
+    nodes: Box<[tree::Node]>,
 }
 
 impl Template {
     /// Compiles a template.
     ///
     /// # Errors
-    /// What is no template.
+    /// What is wrong with it, and where: syntax, a helper that there is not or that is called with the wrong number of
+    /// arguments, a partial or decorator, a pattern or number format that is none, too much nesting.
     pub fn compile(source: &str) -> Result<Template, TemplateError> {
-        Ok(Template { text: source.to_owned() })
+        compile::compile(source).map(|nodes| Template { nodes })
     }
 
-    /// Renders it.
-    pub fn render(&self, _root: &dyn Root, _escape: Escape, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.text.as_bytes());
-    }
-
-    /// Renders it, within a limit.
+    /// Appends the text to `out`, at most [`OUTPUT_BYTES_MAX`] bytes.
     ///
     /// # Errors
-    /// Too long.
-    pub fn try_render(
+    /// As [`Template::render_within`].
+    pub fn render(&self, root: &dyn Root, escape: Escape, out: &mut Vec<u8>) -> Result<(), RenderError> {
+        self.render_within(root, escape, OUTPUT_BYTES_MAX, out)
+    }
+
+    /// Appends the text to `out`, at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// The text is longer, or takes too much work; `out` is as it was.
+    pub fn render_within(
         &self,
         root: &dyn Root,
         escape: Escape,
-        _bytes_max: usize,
+        bytes_max: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), RenderError> {
-        self.render(root, escape, out);
-        Ok(())
+        render::render(&self.nodes, root, escape, bytes_max, out)
     }
 
-    /// The text that it always renders.
+    /// The text that it always renders, if it does not look at anything.
     #[must_use]
-    pub fn is_constant(&self) -> Option<&str> {
-        Some(&self.text)
+    pub fn constant(&self) -> Option<&str> {
+        match &*self.nodes {
+            [] => Some(""),
+            [tree::Node::Text(text)] => Some(text),
+            _ => None,
+        }
     }
 }

@@ -1,0 +1,86 @@
+//! A template as it is rendered: texts, values and blocks, all names resolved.
+
+use super::call::Call;
+use super::value::Segment;
+
+/// A piece of a template.
+#[derive(Debug)]
+pub(super) enum Node {
+    /// Text as it stands.
+    Text(Box<str>),
+    /// `{{x}}`, and unescaped `{{{x}}}`.
+    Write { value: Expression, escaped: bool },
+    /// `{{#x}}…{{else}}…{{/x}}`.
+    Block(Box<Block>),
+}
+
+/// A block.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) kind: BlockKind,
+    pub(super) body: Box<[Node]>,
+    pub(super) otherwise: Box<[Node]>,
+}
+
+/// What decides how often a block's body is rendered, and over what.
+#[derive(Debug)]
+pub(super) enum BlockKind {
+    /// `if`, `unless` (`wanted` is false), and the comparisons.
+    If { condition: Expression, include_zero: Option<Expression>, wanted: bool },
+    /// `each`: once for every value, which becomes the context.
+    Each(Expression),
+    /// `with`: once, over the value.
+    With(Expression),
+    /// A block with the name of a value: `each` over an array, `if` of a boolean, `with` of anything else.
+    Section(Expression),
+}
+
+/// What has a value.
+#[derive(Debug)]
+pub(super) enum Expression {
+    /// A text of the template.
+    Text(Box<str>),
+    /// A number of the template.
+    Number(f64),
+    /// `true` or `false`.
+    Bool(bool),
+    /// `null`.
+    Null,
+    /// `undefined`.
+    Undefined,
+    /// A path.
+    Lookup(Lookup),
+    /// A helper with its arguments.
+    Call(Box<Call>),
+}
+
+/// A path from where it starts.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) base: Base,
+    pub(super) segments: Box<[Segment]>,
+}
+
+/// Where a path starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// The context so many `../` out.
+    Context { up: usize },
+    /// `@root`.
+    Root,
+    /// `@index` and the like, of the `each` so many `../` out.
+    Loop { variable: LoopVariable, up: usize },
+    /// A name of a block's `as |…|`: the first or second of the scope that is so many scopes out.
+    Parameter { scope: usize, second: bool },
+}
+
+/// What `each` tells about the round it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoopVariable {
+    Index,
+    Key,
+    First,
+    Last,
+    /// A name that `each` does not set.
+    Unknown,
+}
