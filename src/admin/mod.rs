@@ -19,6 +19,7 @@ mod door;
 mod error;
 mod listener;
 mod openapi;
+mod preview;
 mod query;
 mod requests;
 mod resources;

@@ -14,6 +14,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 use serde_json::Value;
 
 use super::error::{ApiError, Kind};
+use super::preview::preview;
 use super::requests::requests;
 use super::resources::{
     create_application, create_flow, create_webhook, delete_application, delete_flow, delete_webhook,
@@ -199,6 +200,8 @@ pub(super) static ROUTES: &[Route] = routes! {
     Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Token "replayDeadLetter" Nothing None => None,
         absent, "Delivers one of them again, or all";
 
+    Post "/preview" Token "preview" Nothing Some(Shape::PreviewRequest) => Some((200, Shape::Preview)), preview,
+        "Renders templates over a payload; nothing is sent or kept";
     Post "/replies/{replyId}" Token "reply" Nothing Some(Shape::Reply) => Some((200, Shape::Accepted)), reply,
         "Replies to a trigger";
 };

@@ -38,6 +38,8 @@ pub(super) enum Shape {
     Stats,
     Settings,
     Usages,
+    PreviewRequest,
+    Preview,
 }
 
 impl Shape {
@@ -67,6 +69,8 @@ impl Shape {
             Shape::Stats => "Stats",
             Shape::Settings => "Settings",
             Shape::Usages => "Usages",
+            Shape::PreviewRequest => "PreviewRequest",
+            Shape::Preview => "Preview",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The shapes of what is only looked at: series, usage, requests, settings. As JSON Schema for `/openapi.json`.
+//! The shapes of what is only looked at: series, usage, requests, settings, previews. As JSON Schema for `/openapi.json`.
 
 use serde_json::{Map, Value, json};
 
@@ -73,6 +73,23 @@ pub(super) fn all() -> Map<String, Value> {
                 "applicationId": id(),
             }),
             &["items", "count", "applicationId"],
+        ),
+        "PreviewRequest": object(
+            json!({
+                "payload": {"type": "object"},
+                "templates": {"type": "array", "items": object(json!({
+                    "template": {"type": "string"},
+                    "type": {"type": "string", "enum": ["string", "path"], "default": "string"},
+                }), &["template"])},
+            }),
+            &["payload", "templates"],
+        ),
+        "Preview": object(
+            json!({"items": {"type": "array", "description": "In the order of the templates", "items": object(json!({
+                "text": {"type": ["string", "null"], "description": "null where a path leads to nothing"},
+                "error": {"type": "string", "description": "Why it cannot be rendered"},
+            }), &[])}}),
+            &["items"],
         ),
         "SeenRequest": object(
             json!({
