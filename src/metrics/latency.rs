@@ -104,6 +104,21 @@ impl LatencyCounts {
         self.sum_nanos = self.sum_nanos.wrapping_add(other.sum_nanos);
     }
 
+    /// The buckets that are not empty, by number, for keeping many of these. Counts beyond 2³² are taken as that.
+    pub(super) fn sparse(&self) -> Box<[(u16, u32)]> {
+        let filled = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        filled.map(|(index, count)| (index as u16, u32::try_from(*count).unwrap_or(u32::MAX))).collect()
+    }
+
+    /// Adds what [`sparse`](Self::sparse) kept. The sum of the durations is not among it.
+    pub(super) fn add_sparse(&mut self, sparse: &[(u16, u32)]) {
+        for (index, count) in sparse {
+            if let Some(bucket) = self.buckets.get_mut(usize::from(*index)) {
+                *bucket += u64::from(*count);
+            }
+        }
+    }
+
     /// Upper bounds in nanoseconds with the number of durations up to them; the last bound is infinite, `None`.
     pub fn cumulative(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let mut sum = 0;

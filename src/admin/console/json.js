@@ -1,0 +1,176 @@
+// JSON as one types: what is wrong with it and where, told beneath the text; and JSON to be looked at.
+
+import { h, put } from "./dom.js";
+import { button, field } from "./ui.js";
+
+/** Characters of a value that are shown at once: a payload may be megabytes, and a page of that is no help. */
+const SHOWN_CHARACTERS_MAX = 200_000;
+
+/** What is wrong with a text as JSON: `null`, or `{message, position, line, column}`. Positions are in characters. */
+export function jsonError(text) {
+  try {
+    JSON.parse(text);
+    return null;
+  } catch (error) {
+    const position = positionOf(error.message, text);
+    const before = text.slice(0, position);
+    const line = before.split("\n").length;
+    const column = position - before.lastIndexOf("\n");
+    const message = error.message.replace(/ (in JSON )?at (position|line) .*$/, "").replace(/, "[\s\S]*$/, "").replace(/^JSON\.parse: /, "");
+    return { message, position, line, column };
+  }
+}
+
+/** Engines tell the place in different words, or not at all; then the longest valid beginning is looked for. */
+function positionOf(message, text) {
+  const position = /position (\d+)/.exec(message);
+  if (position) return Math.min(Number(position[1]), text.length);
+  const place = /line (\d+) column (\d+)/.exec(message);
+  if (place) {
+    const lines = text.split("\n").slice(0, Number(place[1]) - 1);
+    return Math.min(lines.join("\n").length + (lines.length > 0 ? 1 : 0) + Number(place[2]) - 1, text.length);
+  }
+  return text.length;
+}
+
+/**
+ * A text area for JSON. `value()` is the parsed value, or undefined while it is not valid; the text's error is shown
+ * as one types, and a button leads to its place. Where `optional`, an empty text is fine and its value is null.
+ */
+export function jsonField(label, text, { help, optional = false, rows = 10, oninput = () => {} } = {}) {
+  const area = h("textarea", { class: "mono", rows, spellcheck: "false", autocapitalize: "off" });
+  area.value = text;
+  const made = field(label, area, help);
+  const where = h("div", { class: "where" });
+  made.element.append(where);
+  const check = () => {
+    if (optional && area.value.trim() === "") {
+      made.error(null);
+      put(where);
+      return true;
+    }
+    const error = jsonError(area.value);
+    made.error(error ? `Line ${error.line}, column ${error.column}: ${error.message}` : null);
+    put(where, error ? button("Go to the place", () => select(area, error.position), { class: "linkish" }) : null);
+    return error === null;
+  };
+  area.addEventListener("input", () => {
+    check();
+    oninput();
+  });
+  keepIndent(area);
+  return {
+    ...made,
+    check,
+    value() {
+      if (optional && area.value.trim() === "") return null;
+      return check() ? JSON.parse(area.value) : undefined;
+    },
+    /** Shows a fault that the server found, at the value that its path names: `nodes[0].config.url`. */
+    fault(path, message) {
+      made.error(message);
+      const position = path ? placeOf(area.value, path) : null;
+      put(where, position === null ? null : button("Go to the place", () => select(area, position), { class: "linkish" }));
+      if (position !== null) select(area, position);
+    },
+  };
+}
+
+/** Enter keeps the indent of the line; Tab stays what it is, the way to the next field. */
+function keepIndent(area) {
+  area.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.ctrlKey || event.metaKey) return;
+    const indent = /[ ]*$/.exec(/(^|\n)( *)[^\n]*$/.exec(area.value.slice(0, area.selectionStart))?.[2] ?? "")[0];
+    if (indent === "") return;
+    event.preventDefault();
+    area.setRangeText(`\n${indent}`, area.selectionStart, area.selectionEnd, "end");
+    area.dispatchEvent(new Event("input"));
+  });
+}
+
+function select(area, position) {
+  area.focus();
+  const end = area.value.indexOf("\n", position);
+  area.setSelectionRange(position, end < 0 ? area.value.length : end);
+  // A text area scrolls to its selection only as it is typed in: lines are counted instead.
+  const line = area.value.slice(0, position).split("\n").length;
+  area.scrollTop = Math.max(0, (line - 3) * 18);
+}
+
+/**
+ * Where the value of a path (`nodes[0].config.url`) begins in a valid JSON text; of the longest part of the path that
+ * is there. Null for a text that cannot be read.
+ */
+export function placeOf(text, path) {
+  const keys = path.split(/[.[\]]+/).filter(Boolean).map((key) => (/^\d+$/.test(key) ? Number(key) : key));
+  let at = skip(text, 0);
+  let found = at;
+  for (const key of keys) {
+    const open = text[at];
+    if (open !== "{" && open !== "[") return found;
+    let index = 0;
+    let cursor = skip(text, at + 1);
+    let next = null;
+    while (cursor < text.length && text[cursor] !== "}" && text[cursor] !== "]") {
+      let name = index;
+      let start = cursor;
+      if (open === "{") {
+        const end = endOf(text, cursor);
+        name = JSON.parse(text.slice(cursor, end));
+        start = cursor;
+        cursor = skip(text, skip(text, end) + 1);
+      }
+      if (name === key) {
+        next = { value: cursor, start };
+        break;
+      }
+      cursor = skip(text, endOf(text, cursor));
+      if (text[cursor] === ",") cursor = skip(text, cursor + 1);
+      index += 1;
+    }
+    if (next === null) return found;
+    found = next.start;
+    at = next.value;
+  }
+  return found;
+}
+
+function skip(text, at) {
+  while (at < text.length && " \t\r\n".includes(text[at])) at += 1;
+  return at;
+}
+
+/** Behind the value that begins here. */
+function endOf(text, at) {
+  if (text[at] === "\"") {
+    let end = at + 1;
+    while (end < text.length && text[end] !== "\"") end += text[end] === "\\" ? 2 : 1;
+    return end + 1;
+  }
+  if (text[at] !== "{" && text[at] !== "[") {
+    let end = at;
+    while (end < text.length && !",]} \t\r\n".includes(text[end])) end += 1;
+    return Math.max(end, at + 1);
+  }
+  let depth = 0;
+  let end = at;
+  while (end < text.length) {
+    const sign = text[end];
+    if (sign === "\"") {
+      end = endOf(text, end);
+      continue;
+    }
+    if (sign === "{" || sign === "[") depth += 1;
+    if (sign === "}" || sign === "]") depth -= 1;
+    end += 1;
+    if (depth === 0) break;
+  }
+  return end;
+}
+
+/** A value as indented text, cut where it is too long to look at. */
+export function shown(value) {
+  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2) ?? "";
+  if (text.length <= SHOWN_CHARACTERS_MAX) return text;
+  return `${text.slice(0, SHOWN_CHARACTERS_MAX)}\n… ${text.length - SHOWN_CHARACTERS_MAX} more characters`;
+}
