@@ -275,11 +275,7 @@ mod tests {
         ] {
             assert_eq!(body(&path_config(path, false)).as_deref(), expected, "{path}");
             assert_eq!(body(&path_config(path, true)).as_deref(), expected, "{path}");
-            assert_eq!(
-                render(&path_config(path, false)).is_some(),
-                true,
-                "a request is always answered: {path}"
-            );
+            assert!(render(&path_config(path, false)).is_some(), "a request is always answered: {path}");
             assert_eq!(render(&path_config(path, true)).is_some(), expected.is_some(), "{path}");
         }
     }
