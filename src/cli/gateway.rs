@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::admin::{self, Seen, SeenRequest, TestRequest, TestResponse, Usage};
 use crate::base::clock::Clock;
+use crate::base::id::Id;
 use crate::engine::{Engine, Outcome};
 use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
