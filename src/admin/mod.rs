@@ -106,7 +106,7 @@ pub trait Engine: Send + Sync {
     fn watch(&self, webhook: Id) -> Result<Receiver<Seen>, (u16, String)>;
 
     /// What these webhooks have used of their limits at this moment; one that is not there is left out.
-    fn usage(&self, webhooks: &[Id]) -> Vec<Usage>;
+    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>>;
 
     /// The page of `/metrics`.
     fn metrics(&self) -> String;

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use rustix::net::{SocketAddrAny, SocketFlags};
 
+use super::answer;
 use super::connection::{self, Door};
 use super::core::Core;
-use super::exchange;
 use super::fd;
 use super::listen::Listener;
 use super::ready::Ready;
@@ -114,7 +114,7 @@ fn admit(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>) {
 /// Tells a connection that there are too many, and waits a little for it to read that.
 async fn turn_away(core: Rc<Core>, stream: Stream) {
     let mut out = Vec::new();
-    exchange::refuse_into(&core, &mut out, &TOO_MANY, core.now());
+    answer::refuse_into(&core, &mut out, &TOO_MANY, core.now());
     // It either fits into the fresh socket's buffer or the peer is gone.
     let _ = fd::send(&stream, &out);
     fd::shutdown_write(&stream);

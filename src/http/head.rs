@@ -160,6 +160,15 @@ impl<'b> Request<'b> {
         self.head.framing
     }
 
+    /// Bytes of the body, where the head says how many.
+    #[must_use]
+    pub fn declared_length(&self) -> usize {
+        match self.head.framing {
+            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Framing::None | Framing::Chunked => 0,
+        }
+    }
+
     /// Whether the client waits for `100 Continue` before it sends its body.
     #[must_use]
     pub fn expects_continue(&self) -> bool {

@@ -99,7 +99,7 @@ impl Engine for Recorder {
         Ok(receiver)
     }
 
-    fn usage(&self, webhooks: &[Id]) -> Vec<Usage> {
+    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>> {
         let usage = |webhook: &Id| Usage {
             webhook: *webhook,
             calls: Some(3),
@@ -111,7 +111,8 @@ impl Engine for Recorder {
             reply_timeout_seconds: 60,
             last_call_millis: Some(1_771_521_960_123),
         };
-        webhooks.iter().map(usage).collect()
+        let usages = webhooks.iter().map(usage).collect();
+        Box::pin(async move { Ok(usages) })
     }
 
     fn snapshot(&self) -> Snapshot {
