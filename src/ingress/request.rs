@@ -70,7 +70,10 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
     match (hook.is_websocket, request.upgrade_websocket()) {
         (true, false) => return refuse(Answer::UpgradeRequired),
         (false, true) => {
-            return AtHead::Close(Answer::UpgradeRefused("This webhook takes HTTP requests only"), Some(hook));
+            return AtHead::Close(
+                Answer::UpgradeRefused("This webhook takes HTTP requests only"),
+                Some(hook),
+            );
         }
         _ => {}
     }
