@@ -80,7 +80,7 @@ await step("a flow that replies is added from the webhook's page, with a preview
 });
 
 await step("a flow's JSON shows what is wrong with it at its place", async () => {
-  const area = page.getByLabel("Flow", { exact: true });
+  const area = page.getByLabel("The flow as JSON");
   const text = await area.inputValue();
   await area.fill(text.replace("\"enabled\": true,", "\"enabled\": true"));
   await see(/Line \d+, column \d+/);
@@ -97,10 +97,12 @@ await step("a flow's JSON shows what is wrong with it at its place", async () =>
   await area.fill(text);
   await press("Save");
   await see("Saved");
-  await follow("Dead letters");
-  await expectingErrors(() => page.reload());
-  await see("No deliveries are kept in this version");
-  await expectingErrors(() => judge("flow-dead-letters"));
+  // A version that keeps none answers 404, which the browser tells.
+  await expectingErrors(async () => {
+    await follow("Dead letters");
+    await see(/No deliveries are kept in this version|No dead letters/);
+    await judge("flow-dead-letters");
+  });
   await follow("Flows");
   await heading("Flows");
   await judge("flows");
@@ -347,6 +349,5 @@ await step("who signs out is forgotten", async () => {
 });
 
 check(complaints.length === 0, complaints.join("\n"));
-console.log(`all of it holds on ${admin}`);
+console.log(`every step was taken on ${admin}`);
 await end();
-process.exit(0);

@@ -120,6 +120,15 @@ export async function server(what) {
   check(value === "done", `the server did ${what}`);
 }
 
+/** What was found wrong with how pages look: all of it is told, since one page's faults do not hinder the next. */
+const ugly = [];
+
+function judged(holds, what) {
+  if (holds) return;
+  ugly.push(what);
+  console.log(`FAILED ${what}`);
+}
+
 /** Shows a page in both themes: no rule of accessibility is broken, it fits 360 pixels; and a picture of it is kept. */
 export async function judge(name, prepare = async () => {}) {
   for (const theme of ["light", "dark"]) {
@@ -129,16 +138,17 @@ export async function judge(name, prepare = async () => {}) {
     const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
     const told = found.violations.map((one) => `${one.id}: ${one.help}\n  ${one.nodes.map((node) => `${node.html}\n  ${node.failureSummary}`).join("\n  ")}`);
     if (screens) await page.screenshot({ path: path.join(screens, `${name}-${theme}.png`), fullPage: true });
-    check(told.length === 0, `${name} in ${theme} is accessible:\n${told.join("\n")}`);
+    judged(told.length === 0, `${name} in ${theme} is accessible:\n${told.join("\n")}`);
   }
   await page.setViewportSize({ width: 360, height: 740 });
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   if (screens) await page.screenshot({ path: path.join(screens, `${name}-narrow.png`), fullPage: true });
   await page.setViewportSize({ width: 1280, height: 860 });
   await page.emulateMedia({ colorScheme: "light" });
-  check(width <= 360, `${name} fits 360 pixels, and is ${width} wide`);
+  judged(width <= 360, `${name} fits 360 pixels, and is ${width} wide`);
 }
 
 export async function end() {
   await browser.close();
+  process.exit(ugly.length > 0 ? 1 : 0);
 }

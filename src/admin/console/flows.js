@@ -133,7 +133,7 @@ function edit(view, flow, panel) {
   const kept = Object.fromEntries(Object.entries(flow).filter(([key]) => !READ_ONLY.includes(key)));
   const draft = drafts.read(name);
   const text = draft ?? JSON.stringify(kept, null, 2);
-  const area = jsonField("Flow", text, {
+  const area = jsonField("The flow as JSON", text, {
     rows: Math.min(36, Math.max(16, text.split("\n").length + 2)),
     help: "triggers name webhooks by their ids; a trigger's outputIds lead to nodes. Secrets that show as *** are kept. Ctrl+S saves.",
     oninput: () => drafts.keep(name, area.control.value),

@@ -1,37 +1,11 @@
 // JSON as one types: what is wrong with it and where, told beneath the text; and JSON to be looked at.
 
 import { h, put } from "./dom.js";
+import { jsonError } from "./json_error.js";
 import { button, field } from "./ui.js";
 
 /** Characters of a value that are shown at once: a payload may be megabytes, and a page of that is no help. */
 const SHOWN_CHARACTERS_MAX = 200_000;
-
-/** What is wrong with a text as JSON: `null`, or `{message, position, line, column}`. Positions are in characters. */
-export function jsonError(text) {
-  try {
-    JSON.parse(text);
-    return null;
-  } catch (error) {
-    const position = positionOf(error.message, text);
-    const before = text.slice(0, position);
-    const line = before.split("\n").length;
-    const column = position - before.lastIndexOf("\n");
-    const message = error.message.replace(/ (in JSON )?at (position|line) .*$/, "").replace(/, "[\s\S]*$/, "").replace(/^JSON\.parse: /, "");
-    return { message, position, line, column };
-  }
-}
-
-/** Engines tell the place in different words, or not at all; then the longest valid beginning is looked for. */
-function positionOf(message, text) {
-  const position = /position (\d+)/.exec(message);
-  if (position) return Math.min(Number(position[1]), text.length);
-  const place = /line (\d+) column (\d+)/.exec(message);
-  if (place) {
-    const lines = text.split("\n").slice(0, Number(place[1]) - 1);
-    return Math.min(lines.join("\n").length + (lines.length > 0 ? 1 : 0) + Number(place[2]) - 1, text.length);
-  }
-  return text.length;
-}
 
 /**
  * A text area for JSON. `value()` is the parsed value, or undefined while it is not valid; the text's error is shown

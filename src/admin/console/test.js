@@ -2,7 +2,8 @@
 
 import { ask, paths } from "./api.js";
 import { append, h, put } from "./dom.js";
-import { jsonError, shown } from "./json.js";
+import { shown } from "./json.js";
+import { jsonError } from "./json_error.js";
 import { drafts } from "./store.js";
 import { button, code, duration, failure, field, select } from "./ui.js";
 
