@@ -41,6 +41,11 @@ observe("reachable", (isReachable) => {
   lost ? lookForServer() : found();
 });
 window.addEventListener("hashchange", () => token.read() !== null && show());
+// The address says which page this is, so that a link within the page cannot use it.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 start();
 
 async function start() {

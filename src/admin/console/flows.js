@@ -3,7 +3,7 @@
 import { ApiError, ask, paths } from "./api.js";
 import { h, put } from "./dom.js";
 import { newFlowForm } from "./flow_form.js";
-import { jsonField, shown } from "./json.js";
+import { jsonField, pretty } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
 import { badge, button, code, dialog, empty, failure, heading, moment, notice, pager, table, tabs } from "./ui.js";
@@ -210,5 +210,5 @@ async function deadLetters(view, flow, panel) {
         h("div", { class: "actions" },
           button("Deliver again", act(letter.id, "POST", "/replay", "It is being delivered again."), { class: "small" }),
           button("Drop", act(letter.id, "DELETE", "", "Dropped."), { class: "small danger" }))),
-      code("Payload", shown(letter.payload ?? letter)))));
+      code("Payload", pretty(JSON.stringify(letter.payload ?? letter))))));
 }
