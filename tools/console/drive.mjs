@@ -79,6 +79,36 @@ await step("a flow that replies is added from the webhook's page, with a preview
   await heading("answer");
 });
 
+await step("the page's own reader of JSON takes what the browser takes, and nothing else", async () => {
+  const differing = await page.evaluate(async () => {
+    const { jsonError } = await import("/console/json_error.js");
+    const { pretty, textAt } = await import("/console/json.js");
+    const text = "{\"a\": [1, -2.5e+3, true, null, \"x\\u00e9\\n\", {}], \"b\": {\"c\": []}, \"d\": \"\"}";
+    const signs = ["", "\"", "{", "}", "[", "]", ",", ":", "1", "e", "\\", "-", ".", "0", " ", "\n", "t"];
+    const wrong = [];
+    const compare = (one) => {
+      let isJson = true;
+      try {
+        JSON.parse(one);
+      } catch {
+        isJson = false;
+      }
+      if ((jsonError(one) === null) !== isJson) wrong.push(one);
+      else if (isJson && JSON.stringify(JSON.parse(pretty(one))) !== JSON.stringify(JSON.parse(one))) wrong.push(pretty(one));
+    };
+    for (let at = 0; at <= text.length; at += 1) {
+      for (const sign of signs) {
+        compare(text.slice(0, at) + sign + text.slice(at));
+        compare(text.slice(0, at) + sign + text.slice(at + 1));
+        compare(text.slice(0, at) + sign);
+      }
+    }
+    if (textAt("{\"x\": {\"n\": [0, 1.00]}}", "x", "n", 1) !== "1.00") wrong.push("textAt");
+    return wrong;
+  });
+  check(differing.length === 0, differing.slice(0, 3).join("\n"));
+});
+
 await step("a flow's JSON shows what is wrong with it at its place", async () => {
   const area = page.getByLabel("The flow as JSON");
   const text = await area.inputValue();
