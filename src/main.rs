@@ -1,9 +1,8 @@
-//! stand-in
-use tidegate::settings::*;
+//! The program. Everything it does is in the library; here is only which allocator it does it with.
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().init();
-    let env: Vec<(String, String)> = std::env::vars().collect();
-    tidegate::cli::serve::run(&Settings::resolve(1, None, &env, &[])?)
+
+fn main() -> std::process::ExitCode {
+    tidegate::cli::run()
 }

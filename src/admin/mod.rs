@@ -50,7 +50,7 @@ use crate::base::id::Id;
 use crate::metrics::{Series, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::settings::{Address, Limits, Settings};
-use crate::store::Store;
+use crate::store::{Affected, Store};
 
 /// Bytes of a request's body. A flow of the largest size the model takes fits.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -63,9 +63,9 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Sen
 
 /// What the admin listener needs of the rest of the process.
 pub trait Engine: Send + Sync {
-    /// Compiles these webhooks anew from the store and publishes them to the cores, before it returns. One that is
-    /// not in the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
-    fn refresh(&self, store: &Store, webhooks: &[Id]);
+    /// Compiles what is affected anew from the store and publishes it to the cores, before it returns. What is not in
+    /// the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
+    fn refresh(&self, store: &Store, affected: &Affected);
 
     /// Whether the webhook's templates compile.
     ///
@@ -106,7 +106,7 @@ pub trait Engine: Send + Sync {
     fn watch(&self, webhook: Id) -> Result<Receiver<Seen>, (u16, String)>;
 
     /// What these webhooks have used of their limits at this moment; one that is not there is left out.
-    fn usage(&self, webhooks: &[Id]) -> Vec<Usage>;
+    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>>;
 
     /// The page of `/metrics`.
     fn metrics(&self) -> String;
@@ -215,7 +215,7 @@ impl AdminState {
     /// The state of a listener with the defaults of the settings. From here on the engine hears of every commit.
     pub fn new(store: Arc<Store>, engine: Arc<dyn Engine>, access_token: String) -> AdminState {
         let told = Arc::clone(&engine);
-        store.observe(Box::new(move |store, webhooks| told.refresh(store, webhooks)));
+        store.observe(Box::new(move |store, affected| told.refresh(store, affected)));
         AdminState {
             store,
             engine,

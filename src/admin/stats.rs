@@ -100,7 +100,11 @@ pub(super) async fn usage(call: Call) -> Outcome {
         }
         Ok(found)
     });
-    let items: Vec<Value> = call.state.engine.usage(&found.await?).iter().map(shown).collect();
+    let items: Vec<Value> = {
+        let usages = call.state.engine.usage(&found.await?).await;
+        let usages = usages.map_err(|(status, message)| ApiError::from_engine(status, message))?;
+        usages.iter().map(shown).collect()
+    };
     let count = items.len();
     Ok(Json(json!({"items": items, "count": count, "applicationId": application.to_string()}))
         .into_response())

@@ -1,18 +1,239 @@
-//! Stand-in.
-use crate::{
-    base::clock::Clock,
-    settings::{Address, Settings},
-    store::Store,
-};
+//! What a start says on standard output; and, where the data folder is new, something to say it about: an application
+//! with a webhook `hello` and a flow that replies.
+
 use std::path::PathBuf;
-pub(super) fn greet(
-    _s: &Store,
-    t: &Option<PathBuf>,
-    i: &Address,
-    a: &Address,
-    _: &Settings,
-    _c: Clock,
-) -> anyhow::Result<()> {
-    println!("{i} {a} {t:?}");
+
+use anyhow::{Context as _, anyhow};
+use serde_json::json;
+
+use super::client::base_url;
+use super::output;
+use crate::base::clock::Clock;
+use crate::model::{Application, Flow, Webhook};
+use crate::registry;
+use crate::settings::{Address, Settings};
+use crate::store::Store;
+
+/// Names of what is created.
+const APPLICATION_NAME: &str = "Demonstration";
+const WEBHOOK_NAME: &str = "hello";
+const FLOW_NAME: &str = "Say hello";
+
+/// File in the data folder that stands there until the greeting of the first start was given, so that a first start
+/// that fails (a port that is taken) does not cost the demonstration.
+const FIRST_START_FILE: &str = "first-start";
+
+/// What the flow replies. Only values that the caller cannot choose freely, so that it is JSON whatever comes.
+const REPLY: &str = r#"{"hello":"from Tidegate","method":"{{data.method}}","time":"{{time}}"}"#;
+
+/// Remembers that a data folder is new, until [`greet`] has greeted.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub(super) fn note_first_start(store: &Store) -> anyhow::Result<()> {
+    if store.folder().is_new() {
+        let path = store.folder().path().join(FIRST_START_FILE);
+        std::fs::write(&path, "").with_context(|| format!("{} cannot be written", path.display()))?;
+    }
     Ok(())
+}
+
+/// Greets. That the demonstration could not be created is said, and is no reason not to serve.
+pub(super) fn greet(
+    store: &Store,
+    token_file: &Option<PathBuf>,
+    ingress: &Address,
+    admin: &Address,
+    settings: &Settings,
+    clock: Clock,
+) {
+    let first_start = store.folder().path().join(FIRST_START_FILE);
+    let text = if first_start.exists() {
+        let text = match create(store, clock) {
+            Ok(webhook) => welcome(&webhook, token_file, ingress, admin, settings),
+            Err(error) => {
+                tracing::warn!(%error, "the demonstration could not be created");
+                format!(
+                    "The demonstration could not be created: {error:#}\n{}",
+                    brief(ingress, admin, settings)
+                )
+            }
+        };
+        // Where it stays, the next start makes a second demonstration: a nuisance, no reason to stop.
+        if let Err(error) = std::fs::remove_file(&first_start) {
+            tracing::warn!(%error, path = %first_start.display(), "a file cannot be removed");
+        }
+        text
+    } else {
+        brief(ingress, admin, settings)
+    };
+    if let Err(error) = output::print(&text) {
+        tracing::debug!(%error, "nobody reads the greeting");
+    }
+}
+
+/// Creates the demonstration, all of it or nothing. As with any change, the cores have it when this returns.
+fn create(store: &Store, clock: Clock) -> anyhow::Result<Webhook> {
+    let now = clock.now().unix_millis;
+    let refused = |error: crate::model::ModelError| anyhow!("{error}");
+    let application = Application::create(&json!({"name": APPLICATION_NAME}), now).map_err(refused)?;
+    let body = json!({
+        "name": WEBHOOK_NAME,
+        "description": "Made at the first start, to try things on.",
+        "waitForReply": true,
+    });
+    let webhook = Webhook::create(&body, application.id, now).map_err(refused)?;
+    let body = json!({
+        "name": FLOW_NAME,
+        "triggers": [{"type": "webhook", "key": webhook.id.to_string(), "outputIds": [["reply"]]}],
+        "nodes": [{
+            "id": "reply",
+            "type": "WebhookReplyNode",
+            "config": {
+                "responseCodeTemplate": "200",
+                "bodyTemplate": REPLY,
+                "headerInfo": [{"keyTemplate": "Content-Type", "valueTemplate": "application/json"}],
+            },
+        }],
+    });
+    let flow = Flow::create(&body, application.id, now).map_err(refused)?;
+    registry::check_webhook(&webhook).map_err(refused)?;
+    registry::check_flow(&flow).map_err(refused)?;
+    let created = store.change(move |changes| {
+        changes.insert_application(application)?;
+        let webhook = changes.insert_webhook(webhook)?;
+        changes.insert_flow(flow)?;
+        Ok(webhook)
+    })?;
+    Ok(created.value)
+}
+
+/// The greeting of a first start.
+fn welcome(
+    webhook: &Webhook,
+    token_file: &Option<PathBuf>,
+    ingress: &Address,
+    admin: &Address,
+    settings: &Settings,
+) -> String {
+    let path = format!("/webhooks/{}", webhook.token.as_str());
+    let token = match token_file {
+        Some(file) => format!("in {}", file.display()),
+        None => "as given by access_token".to_owned(),
+    };
+    // The local address, even where there is a public one: that may not lead here yet.
+    let call = match ingress {
+        Address::Unix(socket) => {
+            format!(
+                "curl --unix-socket {} {}",
+                quoted(&socket.display().to_string()),
+                quoted(&format!("http://localhost{path}"))
+            )
+        }
+        Address::Tcp(_) => {
+            format!("curl {}", quoted(&format!("{}{path}", base_url(ingress).unwrap_or_default())))
+        }
+    };
+    format!(
+        "Tidegate serves, with a webhook `{WEBHOOK_NAME}` and a flow that replies to try it on.\n\n  \
+           webhook        {}\n  \
+           admin          {}\n  \
+           access token   {token}\n\n\
+         Try it:\n\n  {call}\n\n",
+        webhook_url(ingress, settings, &path),
+        listener_url(admin),
+    )
+}
+
+/// The greeting of every other start.
+fn brief(ingress: &Address, admin: &Address, settings: &Settings) -> String {
+    format!(
+        "webhooks  {}\nadmin     {}\n",
+        webhook_url(ingress, settings, "/webhooks/<token>"),
+        listener_url(admin)
+    )
+}
+
+fn webhook_url(ingress: &Address, settings: &Settings, path: &str) -> String {
+    let base = settings.ingress.public_url.clone().unwrap_or_else(|| listener_url(ingress));
+    match ingress {
+        Address::Unix(_) if settings.ingress.public_url.is_none() => format!("{path} on {base}"),
+        _ => format!("{base}{path}"),
+    }
+}
+
+fn listener_url(address: &Address) -> String {
+    base_url(address).unwrap_or_else(|| address.to_string())
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:=@%+,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Source;
+
+    fn tcp(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_demonstration_is_created_whole_and_wired() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("data")).unwrap();
+        assert!(store.folder().is_new());
+        let webhook = create(&store, Clock::new()).unwrap();
+        assert!(webhook.wait_for_reply);
+        let flows = store.flows_of_webhook(&webhook.id).unwrap();
+        assert_eq!(flows.len(), 1);
+        assert_eq!(flows[0].nodes.len(), 1);
+    }
+
+    #[test]
+    fn the_greeting_names_the_public_url_and_calls_the_local_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let webhook = create(&Store::open(&folder.path().join("data")).unwrap(), Clock::new()).unwrap();
+        let flags = [("public-url".to_owned(), "https://hooks.example.org/in".to_owned())];
+        let settings = Settings::resolve(1, None, &[], &flags).unwrap();
+        let file = Some(PathBuf::from("d/access-token"));
+        let text = welcome(&webhook, &file, &tcp("0.0.0.0:80"), &tcp("127.0.0.1:8081"), &settings);
+        let token = webhook.token.as_str();
+        for expected in [
+            &format!("https://hooks.example.org/in/webhooks/{token}\n"),
+            &format!("curl http://127.0.0.1:80/webhooks/{token}\n"),
+            "http://127.0.0.1:8081\n",
+            "in d/access-token\n",
+        ] {
+            assert!(text.contains(expected), "{expected} in {text}");
+        }
+        let text = welcome(
+            &webhook,
+            &None,
+            &tcp("unix:/run/it's.sock"),
+            &tcp("unix:/run/a.sock"),
+            &Settings::defaults(1),
+        );
+        let call = format!(r"curl --unix-socket '/run/it'\''s.sock' http://localhost/webhooks/{token}");
+        assert!(text.contains(&call) && text.contains("as given by access_token"), "{text}");
+    }
+
+    #[test]
+    fn a_word_for_the_shell_is_quoted_where_it_must_be() {
+        for (word, expected) in [
+            ("http://127.0.0.1:80/a", "http://127.0.0.1:80/a"),
+            ("http://[::1]/", "'http://[::1]/'"),
+            ("a b", "'a b'"),
+            ("", "''"),
+            ("$x", "'$x'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

@@ -1,4 +1,83 @@
-//! Floor 9: the command line. (stand-in)
+//! Floor 9: the command line. Reads arguments, environment and file, and hands over to the command that is meant.
+//!
+//! Exit codes: 0 done; 1 it failed; 2 it was asked for wrongly (a usage error, a bad setting). Whatever fails says so
+//! on standard error in one line that begins with `tidegate:`.
+//!
+//! Not here: what the commands do (a file for each), what can be set (`settings`).
+
+mod arguments;
+mod check;
+mod client;
 mod demo;
 mod gateway;
+mod logs;
+mod output;
+mod resources;
 pub mod serve;
+mod start;
+mod unix;
+
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use crate::settings::SettingsError;
+
+/// Exit code of what was tried and failed.
+const FAILED: u8 = 1;
+/// Exit code of what was asked for wrongly.
+const MISUSED: u8 = 2;
+
+/// Why a command ended early.
+enum Failure {
+    /// It was asked for wrongly.
+    Usage(String),
+    /// It failed.
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Failed(error)
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Failure {
+        Failure::Usage(error.to_string())
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let matches = match arguments::command().try_get_matches() {
+        Ok(matches) => matches,
+        // `--help` and `--version` come here too, and go to standard output with 0.
+        Err(error) => {
+            // A closed standard error leaves nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(MISUSED));
+        }
+    };
+    let (message, code) = match dispatch(&matches) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) if output::is_closed_pipe(&error) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) => (format!("{error:#}"), FAILED),
+        Err(Failure::Usage(message)) => (message, MISUSED),
+    };
+    output::complain(&message);
+    ExitCode::from(code)
+}
+
+fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
+    match matches.subcommand() {
+        None => start::serve(matches),
+        Some(("serve", matches)) => start::serve(matches),
+        Some(("check", matches)) => check::run(matches),
+        Some((name, matches)) => match resources::Kind::named(name) {
+            Some(kind) => resources::run(kind, matches),
+            None => Err(Failure::Usage(format!("there is no command {name}"))),
+        },
+    }
+}

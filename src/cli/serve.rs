@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::Gateway;
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
-use crate::engine::Engine;
+use crate::control::chains::Chains;
+use crate::engine::{ChainSource, Engine, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
 use crate::store::{self, Store};
 
 /// File in the data folder that says where the listeners are, for who started the process with port 0.
-const ADDRESSES_FILE: &str = "addresses.json";
+pub(super) const ADDRESSES_FILE: &str = "addresses.json";
 
 /// Serves until a signal says otherwise.
 ///
@@ -26,6 +27,7 @@ const ADDRESSES_FILE: &str = "addresses.json";
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::new();
     let store = Arc::new(Store::open(&settings.data)?);
+    super::demo::note_first_start(&store)?;
     let token =
         store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
     if let Some(warning) = &token.warning {
@@ -43,6 +45,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(settings.cores));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anyone is told that it serves: a signal from then on must find somebody who listens.
+    let mut signals = runtime.block_on(async { StopSignals::new() })?;
     let admin_listener = runtime
         .block_on(async {
             match &settings.admin.listen {
@@ -50,11 +54,16 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
                 Address::Unix(path) => admin::Listener::unix(path),
             }
         })
-        .with_context(|| format!("the admin listener cannot be opened on {}", settings.admin.listen))?;
+        .map_err(|error| StartError::Listen {
+            listener: "admin",
+            address: settings.admin.listen.to_string(),
+            error,
+        })?;
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
-    let engine = Engine::start(settings, &registry, &metrics, clock)?;
-    let ingress_address = engine.ingress().clone();
+    let chains: Arc<dyn ChainSource> = Arc::new(Chains::start(&settings.alexa, clock)?);
+    let engine = Engine::start(settings, &token.secret, &registry, &metrics, &chains, clock)?;
+    let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());
     let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
     let mut state =
         AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
@@ -69,9 +78,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let state = Arc::new(state);
     let router = admin::router(Arc::clone(&state));
 
-    write_addresses(store.folder().path(), &ingress_address, &admin_address)?;
-    tracing::info!(ingress = %ingress_address, admin = %admin_address, cores = settings.cores, "serving");
-    super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock)?;
+    write_addresses(store.folder().path(), &ingress_address, &admin_address, &workers_address)?;
+    tracing::info!(ingress = %ingress_address, admin = %admin_address, workers = %workers_address, cores = settings.cores, "serving");
+    super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
 
     runtime.block_on(async {
         tokio::spawn(admin::sample(state));
@@ -80,7 +89,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
             // The sender going away is as good a reason to stop.
             let _ = stopped.await;
         }));
-        stop_signal().await?;
+        signals.next().await;
         tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
         gateway.draining.store(true, Ordering::Relaxed);
         let draining = Arc::clone(&gateway);
@@ -90,8 +99,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         });
         tokio::select! {
             drained = drained => drained?,
-            second = stop_signal() => {
-                second?;
+            () = signals.next() => {
                 tracing::warn!("a second signal: what was in flight is cut off");
                 std::process::exit(1);
             }
@@ -106,19 +114,40 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SIGTERM or SIGINT.
-async fn stop_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+/// SIGTERM and SIGINT, from when it is made.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-fn write_addresses(folder: &Path, ingress: &Address, admin: &Address) -> anyhow::Result<()> {
-    let text = serde_json::json!({"ingress": ingress.to_string(), "admin": admin.to_string()}).to_string();
+impl StopSignals {
+    /// Within a runtime.
+    fn new() -> std::io::Result<StopSignals> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(StopSignals { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    /// Waits for the next of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn write_addresses(
+    folder: &Path,
+    ingress: &Address,
+    admin: &Address,
+    workers: &Address,
+) -> anyhow::Result<()> {
+    let addresses = serde_json::json!({
+        "ingress": ingress.to_string(),
+        "admin": admin.to_string(),
+        "workers": workers.to_string(),
+    });
+    let text = addresses.to_string();
     let path = folder.join(ADDRESSES_FILE);
     let temporary = path.with_extension("new");
     std::fs::write(&temporary, text)

@@ -1,1 +1,5 @@
-//! To come.
+//! Floor 8: what the process asks of other machines, on threads of its own, so that no core waits for it.
+//!
+//! - [`chains`]: the certificate chains that sign Alexa's requests.
+
+pub mod chains;

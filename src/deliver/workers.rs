@@ -15,6 +15,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::slots::{Key, Slots};
+use crate::base::wheel::TimerId;
 use crate::trigger::Payload;
 
 /// Credits that a worker may pile up; more are not counted (they add up, and a worker could overflow them).
@@ -43,8 +44,8 @@ pub struct WorkerTrigger {
 /// What keeps triggers together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Affinity {
-    /// The connection's place: its core and slot.
-    pub key: u64,
+    /// The connection's core and its place there.
+    pub key: (u16, Key),
     /// Whether this is the connection's last trigger.
     pub last: bool,
 }
@@ -52,10 +53,13 @@ pub struct Affinity {
 /// Something to be done for the queue.
 #[derive(Clone, Debug)]
 pub enum Order<W> {
-    /// Send the trigger to the worker; `seq` is the worker's own. Set a timer for `flight`, to fire at `deadline`.
+    /// Send the trigger to the worker; `seq` is the worker's own. Set a timer for `flight`, to fire at `deadline`, and
+    /// tell [`FlowQueue::timed`] of it.
     Send { worker: W, seq: u64, trigger: WorkerTrigger, flight: Key, deadline_nanos: u64 },
     /// The trigger is done with (acked, or nobody waits for it any more): what it took is free.
     Done { bytes: usize },
+    /// A timer is not needed any more.
+    Cancel(TimerId),
 }
 
 struct Worker<W> {
@@ -65,6 +69,8 @@ struct Worker<W> {
     next_seq: u64,
     /// seq to flight.
     flights: HashMap<u64, Key, ahash::RandomState>,
+    /// replyId to the unacked seqs that it answers, oldest first.
+    replies: HashMap<Arc<str>, VecDeque<u64>, ahash::RandomState>,
     /// Triggers that must wait for this very worker.
     bound: VecDeque<WorkerTrigger>,
 }
@@ -73,6 +79,7 @@ struct Flight {
     worker: Key,
     seq: u64,
     trigger: WorkerTrigger,
+    timer: Option<TimerId>,
 }
 
 struct Home {
@@ -87,7 +94,7 @@ pub struct FlowQueue<W> {
     workers: Slots<Worker<W>>,
     waiting: VecDeque<(WorkerTrigger, Option<Key>)>,
     flights: Slots<Flight>,
-    homes: HashMap<u64, Home, ahash::RandomState>,
+    homes: HashMap<(u16, Key), Home, ahash::RandomState>,
 }
 
 impl<W: Clone> Default for FlowQueue<W> {
@@ -110,6 +117,7 @@ impl<W: Clone> FlowQueue<W> {
             in_flight: 0,
             next_seq: 1,
             flights: HashMap::default(),
+            replies: HashMap::default(),
             bound: VecDeque::new(),
         })
     }
@@ -118,6 +126,12 @@ impl<W: Clone> FlowQueue<W> {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Triggers that no worker has yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Triggers that are not acked: waiting, bound and in flight.
@@ -150,7 +164,7 @@ impl<W: Clone> FlowQueue<W> {
 
     /// The worker is done with `seq`. False: it has no such trigger.
     pub fn ack(&mut self, worker: Key, seq: u64, now: u64, orders: &mut Vec<Order<W>>) -> bool {
-        let Some(flight) = self.land(worker, seq) else { return false };
+        let Some(flight) = self.land(worker, seq, orders) else { return false };
         self.close_affinity(&flight.trigger);
         orders.push(Order::Done { bytes: flight.trigger.payload.len() });
         self.pump(now, orders);
@@ -160,19 +174,12 @@ impl<W: Clone> FlowQueue<W> {
     /// The oldest trigger with this `replyId` that the worker has not acked, if any.
     #[must_use]
     pub fn seq_of_reply(&self, worker: Key, reply_id: &str) -> Option<u64> {
-        let worker = self.workers.get(worker)?;
-        let answers = |flight: &Flight| flight.trigger.reply_id.as_deref() == Some(reply_id);
-        worker
-            .flights
-            .iter()
-            .filter(|(_, flight)| self.flights.get(**flight).is_some_and(answers))
-            .map(|(seq, _)| *seq)
-            .min()
+        self.workers.get(worker)?.replies.get(reply_id)?.front().copied()
     }
 
     /// The worker does not want `seq`: another gets it. False: it has no such trigger.
     pub fn nack(&mut self, worker: Key, seq: u64, now: u64, orders: &mut Vec<Order<W>>) -> bool {
-        let Some(flight) = self.land(worker, seq) else { return false };
+        let Some(flight) = self.land(worker, seq, orders) else { return false };
         self.again(flight);
         self.pump(now, orders);
         true
@@ -180,11 +187,56 @@ impl<W: Clone> FlowQueue<W> {
 
     /// The timer of a flight fired: its worker was too slow. Nothing if it was acked meanwhile.
     pub fn late(&mut self, flight: Key, now: u64, orders: &mut Vec<Order<W>>) {
-        let Some((worker, seq)) = self.flights.get(flight).map(|flight| (flight.worker, flight.seq)) else { return };
-        if let Some(flight) = self.land(worker, seq) {
+        let Some((worker, seq)) = self.flights.get(flight).map(|flight| (flight.worker, flight.seq)) else {
+            return;
+        };
+        if let Some(flight) = self.land(worker, seq, orders) {
             self.again(flight);
         }
         self.pump(now, orders);
+    }
+
+    /// The timer of a flight was set.
+    pub fn timed(&mut self, flight: Key, timer: TimerId) {
+        if let Some(flight) = self.flights.get_mut(flight) {
+            flight.timer = Some(timer);
+        }
+    }
+
+    /// Lets go of what waits and nobody waits for any more; says when the next of it is due.
+    pub fn expire(&mut self, now: u64, orders: &mut Vec<Order<W>>) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        self.waiting.retain(|(trigger, _)| match trigger.expires_nanos {
+            Some(expires) if expires <= now => {
+                orders.push(Order::Done { bytes: trigger.payload.len() });
+                false
+            }
+            Some(expires) => {
+                next = Some(next.map_or(expires, |next| next.min(expires)));
+                true
+            }
+            None => true,
+        });
+        next
+    }
+
+    /// The flow is gone: nothing of it is delivered any more.
+    pub fn clear(&mut self, orders: &mut Vec<Order<W>>) {
+        let bound: Vec<WorkerTrigger> =
+            self.workers.iter_mut().flat_map(|(_, worker)| worker.bound.drain(..)).collect();
+        let waiting = self.waiting.drain(..).map(|(trigger, _)| trigger);
+        orders.extend(waiting.chain(bound).map(|trigger| Order::Done { bytes: trigger.payload.len() }));
+        let flights: Vec<Key> = self.flights.iter().map(|(key, _)| key).collect();
+        for flight in flights.into_iter().filter_map(|key| self.flights.remove(key)) {
+            orders.extend(flight.timer.map(Order::Cancel));
+            orders.push(Order::Done { bytes: flight.trigger.payload.len() });
+        }
+        for (_, worker) in self.workers.iter_mut() {
+            worker.flights.clear();
+            worker.replies.clear();
+            worker.in_flight = 0;
+        }
+        self.homes.clear();
     }
 
     /// The worker left: all that it had goes to others.
@@ -198,6 +250,7 @@ impl<W: Clone> FlowQueue<W> {
         for (_, flight) in seqs {
             if let Some(mut flight) = self.flights.remove(flight) {
                 flight.trigger.attempt += 1;
+                orders.extend(flight.timer.map(Order::Cancel));
                 back.push_back((flight.trigger, Some(worker)));
             }
         }
@@ -208,11 +261,21 @@ impl<W: Clone> FlowQueue<W> {
     }
 
     /// Takes the flight of `seq` off the worker.
-    fn land(&mut self, worker: Key, seq: u64) -> Option<Flight> {
+    fn land(&mut self, worker: Key, seq: u64, orders: &mut Vec<Order<W>>) -> Option<Flight> {
         let owner = self.workers.get_mut(worker)?;
         let flight = owner.flights.remove(&seq)?;
         owner.in_flight -= 1;
-        self.flights.remove(flight)
+        let flight = self.flights.remove(flight)?;
+        if let Some(reply_id) = &flight.trigger.reply_id
+            && let Some(seqs) = owner.replies.get_mut(reply_id)
+        {
+            seqs.retain(|other| *other != seq);
+            if seqs.is_empty() {
+                owner.replies.remove(reply_id);
+            }
+        }
+        orders.extend(flight.timer.map(Order::Cancel));
+        Some(flight)
     }
 
     /// Gives a trigger that failed with one worker to another.
@@ -307,7 +370,8 @@ impl<W: Clone> FlowQueue<W> {
     /// The least loaded worker that may take the trigger; not `not`, unless there is no other attached.
     fn choose(&self, trigger: &WorkerTrigger, not: Option<Key>) -> Option<Key> {
         let others = self.workers.iter().any(|(key, _)| Some(key) != not);
-        let home = trigger.affinity.and_then(|affinity| self.homes.get(&affinity.key)).map(|home| home.worker);
+        let home =
+            trigger.affinity.and_then(|affinity| self.homes.get(&affinity.key)).map(|home| home.worker);
         self.workers
             .iter()
             .filter(|(key, _)| !others || Some(*key) != not)
@@ -327,8 +391,11 @@ impl<W: Clone> FlowQueue<W> {
         worker.credit -= 1;
         worker.in_flight += 1;
         let deadline_nanos = now.saturating_add(trigger.ack_timeout_nanos);
-        let flight = self.flights.insert(Flight { worker: key, seq, trigger: trigger.clone() });
+        let flight = self.flights.insert(Flight { worker: key, seq, trigger: trigger.clone(), timer: None });
         worker.flights.insert(seq, flight);
+        if let Some(reply_id) = &trigger.reply_id {
+            worker.replies.entry(Arc::clone(reply_id)).or_default().push_back(seq);
+        }
         orders.push(Order::Send { worker: worker.handle.clone(), seq, trigger, flight, deadline_nanos });
     }
 }

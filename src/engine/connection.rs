@@ -11,15 +11,17 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
+use super::accept;
 use super::core::{Active, Core, Tap};
-use super::exchange::Next;
+use super::exchange::{Next, Waiting};
 use super::fd;
 use super::pace::Pace;
-use super::pending::Waited;
+use super::socket::{self, Upgraded};
 use super::stream::Stream;
 use super::watch::Watch;
+use super::worker::{self, Attached};
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
 use crate::http::{self, Awaiting};
@@ -61,13 +63,27 @@ pub(super) enum Received {
 enum Worked {
     ReadOn,
     Closed,
-    Upgrade(Arc<Hook>),
+    Upgrade(Box<Upgrade>),
+}
+
+/// Which listener a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Ingress,
+    Workers,
+}
+
+/// What a connection becomes when its upgrade is accepted.
+pub(super) enum Upgrade {
+    Webhook(Upgraded),
+    Worker(Attached),
 }
 
 /// One connection.
 pub(super) struct Connection {
     pub(super) core: Rc<Core>,
     pub(super) stream: Stream,
+    pub(super) door: Door,
     /// None: a Unix socket, which has no address.
     pub(super) peer: Option<IpAddr>,
     pub(super) tap: Option<Tap>,
@@ -108,7 +124,13 @@ impl Drop for Counted {
 }
 
 /// Serves one connection to its end. The caller has counted it in `core.shared.connections`.
-pub(super) async fn serve(core: Rc<Core>, stream: Stream, peer: Option<IpAddr>, tap: Option<Tap>) {
+pub(super) async fn serve(
+    core: Rc<Core>,
+    stream: Stream,
+    door: Door,
+    peer: Option<IpAddr>,
+    tap: Option<Tap>,
+) {
     let (key, watch) = core.add_connection(core.now().nanos + IDLE_NANOS);
     core.metrics.connection_opened(ConnectionKind::Http);
     let _counted = Counted { core: Rc::clone(&core), key };
@@ -118,6 +140,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, peer: Option<IpAddr>, 
         request: Ongoing::default(),
         core,
         stream,
+        door,
         peer,
         tap,
         key,
@@ -151,7 +174,7 @@ impl Connection {
             match self.work().await {
                 Worked::ReadOn => {}
                 Worked::Closed => break,
-                Worked::Upgrade(hook) => return Box::pin(super::socket::serve(self, hook)).await,
+                Worked::Upgrade(upgrade) => return self.upgrade(*upgrade),
             }
         }
         if let Some(active) = self.active.take() {
@@ -170,23 +193,69 @@ impl Connection {
                     }
                 }
                 Next::Wait(waiting) => {
+                    if self.wait_for_reply(waiting).await {
+                        return Worked::Closed;
+                    }
+                }
+                Next::Verify(wait) => {
                     if !self.flush().await {
                         return Worked::Closed;
                     }
-                    let Some(waited) = Box::pin(self.wait(waiting.place)).await else {
-                        return Worked::Closed;
-                    };
-                    if let Next::Close { linger } = self.replied(waiting, waited) {
-                        self.close(linger).await;
-                        return Worked::Closed;
+                    match Box::pin(self.verify_later(wait)).await {
+                        None => return Worked::Closed,
+                        Some(Next::Wait(waiting)) => {
+                            if self.wait_for_reply(waiting).await {
+                                return Worked::Closed;
+                            }
+                        }
+                        Some(Next::Close { linger }) => {
+                            self.close(linger).await;
+                            return Worked::Closed;
+                        }
+                        Some(_) => {}
                     }
                 }
                 Next::Close { linger } => {
                     self.close(linger).await;
                     return Worked::Closed;
                 }
-                Next::Upgrade(hook) => return Worked::Upgrade(hook),
+                Next::Upgrade(upgrade) => {
+                    // The 101 leaves with whatever the first messages bring, unless it does not fit.
+                    return if self.flush().await { Worked::Upgrade(upgrade) } else { Worked::Closed };
+                }
             }
+        }
+    }
+
+    /// Goes on as a WebSocket, in a task of its own: what HTTP needed is let go.
+    fn upgrade(self, upgrade: Upgrade) {
+        let Connection { core, stream, active, .. } = self;
+        core.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let serving = Rc::clone(&core);
+        match upgrade {
+            Upgrade::Webhook(upgraded) => {
+                accept::spawn(&core, socket::serve(serving, stream, active, upgraded));
+            }
+            Upgrade::Worker(attached) => {
+                accept::spawn(&core, worker::serve(serving, stream, active, attached));
+            }
+        }
+    }
+
+    /// Sends what is ready, waits for the reply and answers with it. True: the connection has ended.
+    async fn wait_for_reply(&mut self, waiting: Waiting) -> bool {
+        if !self.flush().await {
+            return true;
+        }
+        let (core, place) = (Rc::clone(&self.core), waiting.place);
+        let replied = Box::pin(self.wait(|waker| core.pending.poll(place, Some(waker)))).await;
+        let Some(waited) = replied else { return true };
+        match self.replied(waiting, waited) {
+            Next::Close { linger } => {
+                self.close(linger).await;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -318,13 +387,13 @@ impl Connection {
         true
     }
 
-    /// Waits for the reply, and sees a caller that goes away. None: it is gone.
-    async fn wait(&mut self, place: Key) -> Option<Waited> {
+    /// Waits for what `poll` finds, and sees a caller that goes away. None: it is gone.
+    pub(super) async fn wait<T>(&mut self, poll: impl Fn(&Waker) -> Option<T>) -> Option<T> {
         loop {
             let has_room = self.active.as_ref().is_none_or(|active| active.buffer.spare() > 0);
             self.set_deadline(if has_room { NEVER } else { self.now() + PROBE_NANOS });
-            match self.woken(place, has_room).await {
-                Woken::Replied(waited) => return Some(waited),
+            match self.woken(&poll, has_room).await {
+                Woken::Found(waited) => return Some(waited),
                 Woken::Readable => {
                     if matches!(self.receive_now(), Received::End) {
                         return None;
@@ -339,12 +408,12 @@ impl Connection {
         }
     }
 
-    /// Waits for the reply, for bytes where there is room for them, or for the moment to ask after the caller.
-    async fn woken(&self, place: Key, has_room: bool) -> Woken {
+    /// Waits for what `find` finds, for bytes where there is room for them, or for the moment to ask after the caller.
+    async fn woken<T>(&self, find: &impl Fn(&Waker) -> Option<T>, has_room: bool) -> Woken<T> {
         let mut readable = pin!(self.stream.readable());
         poll_fn(|context| {
-            if let Some(waited) = self.core.pending.poll(place, Some(context.waker())) {
-                return Poll::Ready(Woken::Replied(waited));
+            if let Some(found) = find(context.waker()) {
+                return Poll::Ready(Woken::Found(found));
             }
             if has_room {
                 return readable.as_mut().poll(context).map(|_| Woken::Readable);
@@ -389,8 +458,8 @@ impl Connection {
 }
 
 /// What ended a look at a caller that waits.
-enum Woken {
-    Replied(Waited),
+enum Woken<T> {
+    Found(T),
     Readable,
     Probe,
 }

@@ -4,18 +4,30 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
+use super::chains::{ChainSource, Chains};
+use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
+use super::recent::Recent;
 use super::watch::{Patience, Watch};
+use super::worker::Desk;
 use crate::base::buffer::ReceiveBuffer;
 use crate::base::clock::{Clock, Now};
+use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::{TimerId, Wheel};
+use crate::deliver::Effect;
+use crate::deliver::workers::WorkerTrigger;
 use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
-use crate::registry::Registry;
+use crate::registry::{Backlog, Registry};
 use crate::reply::Reply;
+use crate::trigger::Payload;
+use crate::verify::alexa::{Chain, ChainUrl, FetchError};
+use crate::verify::secret::Expected;
+use crate::websocket;
 
 /// Bytes of a connection's receive buffer while it is busy: 16 KiB takes a burst of pipelined requests in one read;
 /// 4 KiB cost 1.8 times as much for each of them.
@@ -29,14 +41,35 @@ const OUT_KEEP_BYTES: usize = 64 * 1024;
 pub(super) enum Message {
     /// A reply for one that waits here.
     Reply { key: Key, reply: Box<Reply>, done: Option<Done> },
+    /// What came of the fetch of a certificate chain.
+    Chain { url: ChainUrl, outcome: Result<Arc<Chain>, FetchError> },
     /// A connection that was made inside the process.
     Adopt { stream: std::os::unix::net::UnixStream, tap: Tap },
+    /// A trigger for a flow that is at home here; its room is reserved.
+    Trigger { backlog: Arc<Backlog>, trigger: Box<WorkerTrigger> },
+    /// What a worker did, for its flow, which is at home here.
+    Worker { flow: Id, from: WorkerAddress, event: WorkerEvent },
+    /// A trigger for a worker that is attached here.
+    Give { worker: Key, seq: u64, trigger: Box<WorkerTrigger> },
+    /// Something that a worker here did wrong.
+    Complaint { worker: Key, message: String },
+    /// What became of the reply of a worker here.
+    ReplyResult { worker: Key, reply_id: String, outcome: Outcome },
+    /// A webhook was changed or deleted: its WebSockets look at it again.
+    WebhookChanged(Id),
+    /// A flow was deleted.
+    FlowGone(Id),
+    /// Somebody looks at the last requests.
+    Recent { ask: Ask },
     /// Stop accepting, finish what is in flight.
     Drain,
 }
 
 /// Told what became of a reply, on the thread of the core that had it.
 pub type Done = Box<dyn FnOnce(Outcome) + Send>;
+
+/// What is asked of a core's last requests.
+pub(super) type Ask = Box<dyn FnOnce(&mut Recent, Now) + Send>;
 
 /// Gets each payload that the requests of a test connection make.
 pub type Tap = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
@@ -48,17 +81,29 @@ pub(super) enum Timer {
     Connection(Key),
     /// A reply that did not come.
     Reply(Key),
+    /// A worker's ack of a trigger that did not come.
+    Ack(Id, Key),
+    /// A flow's triggers that nobody waits for any more.
+    Sweep(Id),
+    /// A certificate chain that did not come.
+    Chain(Key),
 }
 
 /// Settings that connections ask for.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) cors: bool,
+    /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
+    pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
     /// Connections of the whole process.
     pub(super) connections: usize,
     /// Bytes beyond the first buffer that bodies may take on one core.
     pub(super) body_bytes: usize,
+    /// What workers must bring to attach.
+    pub(super) access_token: Expected,
+    /// Whether WebSocket compression may remember earlier messages.
+    pub(super) context_takeover: bool,
 }
 
 /// Buffers of a connection that is doing something.
@@ -76,7 +121,10 @@ impl Active {
 /// Counts that all cores share, written once for a connection and never for a request.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub(super) connections: std::sync::atomic::AtomicUsize,
+    /// All that are open, WebSockets and workers among them.
+    pub(super) connections: AtomicUsize,
+    pub(super) sockets: AtomicUsize,
+    pub(super) workers: AtomicUsize,
 }
 
 /// One engine thread's world.
@@ -90,6 +138,7 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) mailboxes: Vec<Sender<Message>>,
     pub(super) pending: PendingReplies,
+    pub(super) chains: Chains,
     pub(super) connections: RefCell<Slots<Rc<Watch>>>,
     pub(super) draining: Cell<bool>,
     pub(super) date: RefCell<DateField>,
@@ -102,6 +151,25 @@ pub(super) struct Core {
     pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
     pool: RefCell<Vec<Box<Active>>>,
     body_bytes: Cell<usize>,
+    /// Connections over the cap that are being told so.
+    pub(super) turned_away: Cell<usize>,
+    /// Buffers of WebSockets that have nothing to send.
+    outs: RefCell<Vec<Vec<u8>>>,
+    /// Where WebSocket messages are inflated and deflated.
+    pub(super) scratch: RefCell<websocket::Scratch>,
+    /// Where payloads and frames are built.
+    pub(super) draft: Cell<Vec<u8>>,
+    pub(super) effects: Cell<Vec<Effect>>,
+    pub(super) recent: RefCell<Recent>,
+    /// The payload of the request at hand, where somebody looks at its webhook.
+    pub(super) shown: Cell<Option<Payload>>,
+    /// Responses of the present batch, and when it began.
+    pub(super) answered: Cell<u64>,
+    batch: Cell<Now>,
+    /// The flows that are at home here.
+    pub(super) homes: RefCell<Homes>,
+    /// The workers that are attached here.
+    pub(super) workers: RefCell<Slots<Rc<Desk>>>,
 }
 
 impl Core {
@@ -115,6 +183,7 @@ impl Core {
         seal: Arc<Seal>,
         shared: Arc<Shared>,
         mailboxes: Vec<Sender<Message>>,
+        chains: Arc<dyn ChainSource>,
     ) -> Core {
         Core {
             index,
@@ -126,6 +195,7 @@ impl Core {
             shared,
             mailboxes,
             pending: PendingReplies::default(),
+            chains: Chains::new(chains),
             connections: RefCell::new(Slots::new()),
             draining: Cell::new(false),
             date: RefCell::new(DateField::new()),
@@ -135,11 +205,45 @@ impl Core {
             acceptors: RefCell::new(Vec::new()),
             pool: RefCell::new(Vec::new()),
             body_bytes: Cell::new(0),
+            turned_away: Cell::new(0),
+            outs: RefCell::new(Vec::new()),
+            scratch: RefCell::new(websocket::Scratch::new()),
+            draft: Cell::default(),
+            effects: Cell::default(),
+            recent: RefCell::default(),
+            shown: Cell::default(),
+            answered: Cell::new(0),
+            batch: Cell::new(clock.now()),
+            homes: RefCell::default(),
+            workers: RefCell::new(Slots::new()),
         }
     }
 
     pub(super) fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// A batch of requests that came together begins: the time that is now holds for all of them.
+    pub(super) fn begin_batch(&self) -> Now {
+        let now = self.now();
+        self.batch.set(now);
+        now
+    }
+
+    /// When the present batch began.
+    pub(super) fn now_of_batch(&self) -> Now {
+        self.batch.get()
+    }
+
+    /// The batch is over: what was answered in it took until now.
+    pub(super) fn end_batch(&self, began: Now) {
+        let answered = self.answered.take();
+        if answered > 0 {
+            let now = self.now();
+            let elapsed = now.nanos.saturating_sub(began.nanos);
+            self.metrics.latencies(elapsed, answered);
+            self.recent.borrow_mut().end_batch(now, elapsed);
+        }
     }
 
     /// Sets a timer.
@@ -183,17 +287,20 @@ impl Core {
     }
 
     /// Fires what is due and says when to look again.
-    pub(super) fn tick(&self, fired: &mut Vec<Timer>) -> Option<u64> {
+    pub(super) fn tick(self: &Rc<Self>, fired: &mut Vec<Timer>) -> Option<u64> {
         let now = self.now().nanos;
         self.wheel.borrow_mut().advance(now, fired);
         for timer in fired.drain(..) {
             match timer {
                 Timer::Connection(key) => self.connection_timer(key, now),
+                Timer::Chain(key) => self.chains.time_out(key),
                 Timer::Reply(key) => {
                     if self.pending.time_out(key) {
                         self.metrics.event(Event::ReplyTimeout);
                     }
                 }
+                Timer::Ack(flow, flight) => flows::late(self, flow, flight),
+                Timer::Sweep(flow) => flows::sweep(self, flow),
             }
         }
         self.wheel.borrow().next_deadline()
@@ -251,6 +358,20 @@ impl Core {
         }
     }
 
+    /// An empty buffer for what a WebSocket sends.
+    pub(super) fn take_out(&self) -> Vec<u8> {
+        self.outs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(1024))
+    }
+
+    /// Takes a buffer that has been sent.
+    pub(super) fn give_out(&self, mut out: Vec<u8>) {
+        out.clear();
+        let mut outs = self.outs.borrow_mut();
+        if outs.len() < POOL_BUFFERS && (1..=OUT_KEEP_BYTES).contains(&out.capacity()) {
+            outs.push(out);
+        }
+    }
+
     /// Makes the receive buffer larger, within what bodies may take on this core. False: they take all of it.
     #[must_use]
     pub(super) fn grow(&self, active: &mut Active, capacity: usize) -> bool {
@@ -291,7 +412,7 @@ impl Core {
             return tell(done, Outcome::NotWaiting);
         };
         if usize::from(core) == self.index {
-            return tell(done, self.pending.deliver(key, reply));
+            return tell(done, self.pending.deliver(self, key, reply));
         }
         match self.mailboxes.get(usize::from(core)) {
             None => tell(done, Outcome::NotWaiting),
@@ -306,6 +427,28 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Hands in a reply and says at once what became of it, if the one it is for is on this core; else `elsewhere` has
+    /// it.
+    pub(super) fn reply_here(
+        &self,
+        reply_id: &str,
+        reply: Box<Reply>,
+        elsewhere: impl FnOnce(Box<Reply>),
+    ) -> Option<Outcome> {
+        let outcome = match self.seal.open(reply_id) {
+            None => Outcome::NotWaiting,
+            Some(Place { core, key, .. }) if usize::from(core) == self.index => {
+                self.pending.deliver(self, key, reply)
+            }
+            Some(_) => {
+                elsewhere(reply);
+                return None;
+            }
+        };
+        self.count_reply(&outcome);
+        Some(outcome)
     }
 
     /// A `replyId` for one that waits here.

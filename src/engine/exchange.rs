@@ -4,19 +4,27 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::connection::{Connection, Ongoing};
-use super::core::{Core, Timer};
+use super::answer::{Exchange, refuse_into};
+use super::chains::{self, ChainWait, Known};
+use super::connection::{self, Connection, Ongoing, Upgrade};
+use super::core::{Active, Core, Timer};
+use super::flows::Busy;
 use super::pending::{Pending, Waited};
+use super::socket::Upgraded;
+use super::spread::{Audience, run_flows};
+use super::worker::Attached;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
-use crate::deliver::{self, Effect};
 use crate::http::{self, Step};
-use crate::ingress::request::{self, AtHead, Door};
-use crate::ingress::respond::{self, Answer, Frame};
-use crate::metrics::{Event, Outcome};
+use crate::ingress::request::{self, AtBody, AtHead, Door};
+use crate::ingress::respond::{self, Answer};
+use crate::ingress::worker::{self, AtDoor};
+use crate::metrics::Outcome;
 use crate::registry::Hook;
-use crate::reply::{self, Reply};
-use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer};
+use crate::reply::Reply;
+use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, UpgradeData};
+use crate::verify::alexa::AlexaRefusal;
+use crate::websocket::handshake::Options;
 
 /// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -30,10 +38,12 @@ pub(super) enum Next {
     Flush,
     /// The request waits for a reply.
     Wait(Waiting),
+    /// The request waits for the chain that signed it.
+    Verify(ChainWait),
     /// The connection ends after what is ready is sent. Lingering, so that the peer sees a refusal.
     Close { linger: bool },
-    /// It becomes a WebSocket of this webhook; the upgrade request lies in the buffer.
-    Upgrade(Arc<Hook>),
+    /// It becomes a WebSocket; the 101 is ready to be sent, and what follows the request lies in the buffer.
+    Upgrade(Box<Upgrade>),
 }
 
 /// What the triggers of one request came to.
@@ -41,6 +51,7 @@ enum Triggered {
     Answer(Answer<'static>),
     Reply(Box<Reply>),
     Wait(Waiting),
+    Verify(ChainWait),
 }
 
 /// A place among those that wait, and a share of the webhook's concurrency. Both go back however the wait ends.
@@ -55,11 +66,21 @@ pub(super) struct Waiting {
     core: Rc<Core>,
     hook: Arc<Hook>,
     pub(super) place: Key,
+    since: u64,
+    /// What the flows got, where somebody looks.
+    shown: Option<Payload>,
 }
 
 impl Held<'_> {
-    fn keep(self) -> Waiting {
-        let waiting = Waiting { core: Rc::clone(self.core), hook: Arc::clone(self.hook), place: self.place };
+    fn keep(self, now: Now) -> Waiting {
+        let waiting = Waiting {
+            core: Rc::clone(self.core),
+            hook: Arc::clone(self.hook),
+            place: self.place,
+            since: now.nanos,
+            shown: self.core.shown.take(),
+        };
+        self.core.metrics.wait_begun();
         std::mem::forget(self);
         waiting
     }
@@ -74,6 +95,7 @@ impl Drop for Held<'_> {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.core.metrics.wait_ended();
         self.core.forget(self.place);
         self.hook.concurrency.release();
     }
@@ -82,10 +104,16 @@ impl Drop for Waiting {
 impl Connection {
     /// Decides every request that is whole in the buffer.
     pub(super) fn process(&mut self) -> Next {
+        let now = self.core.begin_batch();
+        let next = self.process_batch(now);
+        self.core.end_batch(now);
+        next
+    }
+
+    fn process_batch(&mut self, now: Now) -> Next {
         let core = Rc::clone(&self.core);
-        let now = core.now();
         let pin = core.registry.pin();
-        let Connection { http, active, request: ongoing, tap, peer, .. } = self;
+        let Connection { http, active, request: ongoing, tap, peer, door, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
         // The hook of the request at hand while its body is whole in the buffer: no count is touched for it.
         let mut at_hand: Option<&Arc<Hook>> = None;
@@ -109,6 +137,27 @@ impl Connection {
                 Step::Head => {
                     *ongoing = Ongoing::default();
                     let request = http.request(&active.buffer);
+                    if *door == connection::Door::Workers {
+                        match attach(&core, &request, &mut active.out) {
+                            Ok(attached) => {
+                                skip_head(http, active);
+                                return Next::Upgrade(Box::new(Upgrade::Worker(attached)));
+                            }
+                            Err(answer) => {
+                                let exchange = Exchange {
+                                    core: &core,
+                                    request: &request,
+                                    hook: None,
+                                    bytes: 0,
+                                    keep_alive: false,
+                                    now,
+                                    waited_since: None,
+                                };
+                                exchange.answer(&mut active.out, &answer);
+                                return Next::Close { linger: true };
+                            }
+                        }
+                    }
                     let at_head = request::at_head(Door { core: core.index, now }, &pin, &request);
                     let (answer, hook, stays) = match at_head {
                         AtHead::Take { hook, limit } => {
@@ -117,12 +166,30 @@ impl Connection {
                             http.take_body(limit);
                             continue;
                         }
-                        AtHead::Upgrade { hook } => return Next::Upgrade(Arc::clone(hook)),
+                        AtHead::Upgrade { hook } => {
+                            match upgrade(&core, hook, &request, *peer, now, &mut active.out) {
+                                Ok(upgraded) => {
+                                    skip_head(http, active);
+                                    return Next::Upgrade(Box::new(Upgrade::Webhook(upgraded)));
+                                }
+                                Err(answer @ Answer::UpgradeRefused(_)) => (answer, Some(hook), false),
+                                Err(answer) => (answer, Some(hook), true),
+                            }
+                        }
                         AtHead::Answer(answer, hook) => (answer, hook, true),
                         AtHead::Close(answer, hook) => (answer, hook, false),
                     };
                     let stays = stays && http.keep_alive() && !core.draining.get();
-                    write_answer(&core, &mut active.out, &request, &answer, stays, now);
+                    let exchange = Exchange {
+                        core: &core,
+                        request: &request,
+                        hook: hook.map(|hook| &**hook),
+                        bytes: request.declared_length(),
+                        keep_alive: stays,
+                        now,
+                        waited_since: None,
+                    };
+                    exchange.answer(&mut active.out, &answer);
                     if !stays {
                         return Next::Close { linger: true };
                     }
@@ -134,7 +201,16 @@ impl Connection {
                 Step::TooLarge => {
                     if !ongoing.dropping {
                         let request = http.request(&active.buffer);
-                        write_answer(&core, &mut active.out, &request, &Answer::TooLarge, false, now);
+                        let exchange = Exchange {
+                            core: &core,
+                            request: &request,
+                            hook: at_hand.or(ongoing.hook.as_ref()).map(|hook| &**hook),
+                            bytes: http.buffered_body(),
+                            keep_alive: false,
+                            now,
+                            waited_since: None,
+                        };
+                        exchange.answer(&mut active.out, &Answer::TooLarge);
                     }
                     return Next::Close { linger: true };
                 }
@@ -156,14 +232,17 @@ impl Connection {
                     let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
                     let triggered = decide(&from, hook, &request, body);
                     let stays = http.keep_alive() && !core.draining.get();
-                    match triggered {
-                        Triggered::Answer(answer) => {
-                            write_answer(&core, &mut active.out, &request, &answer, stays, now);
-                        }
-                        Triggered::Reply(reply) => {
-                            write_reply(&core, &mut active.out, &request, hook, &reply, stays, now);
-                        }
-                        Triggered::Wait(waiting) => return Next::Wait(waiting),
+                    let exchange = Exchange {
+                        core: &core,
+                        request: &request,
+                        hook: Some(hook),
+                        bytes: body.len(),
+                        keep_alive: stays,
+                        now,
+                        waited_since: None,
+                    };
+                    if let Some(waits) = settle(&exchange, &mut active.out, hook, triggered) {
+                        return waits;
                     }
                     http.finish(&mut active.buffer);
                     *ongoing = Ongoing::default();
@@ -176,20 +255,64 @@ impl Connection {
     }
 
     /// Answers the request that waited.
-    pub(super) fn replied(&mut self, waiting: Waiting, waited: Waited) -> Next {
+    pub(super) fn replied(&mut self, mut waiting: Waiting, waited: Waited) -> Next {
         let core = Rc::clone(&self.core);
         let now = core.now();
         let Connection { http, active, request: ongoing, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
         let stays = http.keep_alive() && !core.draining.get();
         let request = http.request(&active.buffer);
+        core.shown.set(waiting.shown.take());
+        let exchange = Exchange {
+            core: &core,
+            request: &request,
+            hook: Some(&waiting.hook),
+            bytes: http.body(&active.buffer).len(),
+            keep_alive: stays,
+            now,
+            waited_since: Some(waiting.since),
+        };
         match waited {
-            Waited::Reply(reply) => {
-                write_reply(&core, &mut active.out, &request, &waiting.hook, &reply, stays, now);
-            }
-            Waited::Timeout => {
-                write_answer(&core, &mut active.out, &request, &Answer::ReplyTimeout, stays, now);
-            }
+            Waited::Reply(reply) => exchange.reply(&mut active.out, &waiting.hook, &reply),
+            Waited::Timeout => exchange.answer(&mut active.out, &Answer::ReplyTimeout),
+        }
+        http.finish(&mut active.buffer);
+        *ongoing = Ongoing::default();
+        if stays { Next::Read } else { Next::Close { linger: false } }
+    }
+
+    /// The body of the request that waits.
+    pub(super) fn body(&self) -> &[u8] {
+        self.active.as_ref().map_or(&[], |active| self.http.body(&active.buffer))
+    }
+
+    /// Goes on with a request whose chain was waited for.
+    pub(super) fn verified(&mut self, hook: &Arc<Hook>, verdict: Result<(), AlexaRefusal>) -> Next {
+        let core = Rc::clone(&self.core);
+        let now = core.begin_batch();
+        let Connection { http, active, request: ongoing, tap, peer, .. } = self;
+        let active = active.get_or_insert_with(|| core.take_active());
+        let stays = http.keep_alive() && !core.draining.get();
+        let request = http.request(&active.buffer);
+        let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
+        let body = http.body(&active.buffer);
+        let triggered = match verdict {
+            Ok(()) => trigger(&from, hook, &request, body),
+            Err(refusal) => Triggered::Answer(request::refused_by_alexa(&refusal)),
+        };
+        let exchange = Exchange {
+            core: &core,
+            request: &request,
+            hook: Some(hook),
+            bytes: body.len(),
+            keep_alive: stays,
+            now,
+            waited_since: None,
+        };
+        let waits = settle(&exchange, &mut active.out, hook, triggered);
+        core.end_batch(now);
+        if let Some(waits) = waits {
+            return waits;
         }
         http.finish(&mut active.buffer);
         *ongoing = Ongoing::default();
@@ -205,6 +328,69 @@ impl Connection {
     }
 }
 
+/// Takes the head of an accepted upgrade out of the buffer.
+fn skip_head(http: &mut http::Connection, active: &mut Active) {
+    http.drop_body(0);
+    // There is no body: that was checked.
+    let dropped = http.poll(&mut active.buffer);
+    debug_assert_eq!(dropped, Step::Dropped);
+}
+
+/// Accepts a worker, or says why not.
+fn attach(core: &Core, request: &http::Request<'_>, out: &mut Vec<u8>) -> Result<Attached, Answer<'static>> {
+    match worker::at_door(request, &core.registry, &core.rules.access_token) {
+        AtDoor::Answer(answer) => Err(answer),
+        AtDoor::Attach { flow, accept } => {
+            let backlog = core.registry.flow(flow).ok_or(Answer::FlowNotFound)?;
+            if core.draining.get() {
+                return Err(Answer::Busy("The server is stopping"));
+            }
+            accept.write(out, b"");
+            core.metrics.count(Outcome::Ok);
+            core.metrics.status(101);
+            Ok(Attached { backlog })
+        }
+    }
+}
+
+/// Accepts a WebSocket of a webhook, or says why not.
+fn upgrade(
+    core: &Core,
+    hook: &Arc<Hook>,
+    request: &http::Request<'_>,
+    peer: Option<std::net::IpAddr>,
+    now: Now,
+    out: &mut Vec<u8>,
+) -> Result<Upgraded, Answer<'static>> {
+    let options = Options { deflate: true, context_takeover: core.rules.context_takeover, protocols: &[] };
+    let accept = worker::check(request, &options)?;
+    if core.draining.get() {
+        return Err(Answer::Busy("The server is stopping"));
+    }
+    if !hook.concurrency.try_acquire(hook.concurrency_limit) {
+        return Err(Answer::OverConcurrency);
+    }
+    let path = request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more);
+    let data = UpgradeData::new(
+        path,
+        request.query(),
+        request.fields(),
+        peer.map_or(Peer::Local, Peer::Ip),
+        is_trusted(core, peer),
+        hook.basic.is_some(),
+    );
+    accept.write(out, if core.rules.cors { respond::CORS_LINE } else { b"" });
+    let exchange =
+        Exchange { core, request, hook: Some(hook), bytes: 0, keep_alive: true, now, waited_since: None };
+    exchange.upgraded();
+    Ok(Upgraded { hook: Arc::clone(hook), deflate: accept.deflate, data })
+}
+
+/// Whether the peer may say for whom it speaks.
+fn is_trusted(core: &Core, peer: Option<std::net::IpAddr>) -> bool {
+    peer.is_some_and(|ip| core.rules.trusted_proxies.iter().any(|net| net.contains(ip)))
+}
+
 /// Where a request came from.
 struct From<'a> {
     core: &'a Rc<Core>,
@@ -215,13 +401,26 @@ struct From<'a> {
 
 /// Steps 8 to 10 of section 4: verification, concurrency, triggers.
 fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
+    match request::at_body(from.now, hook, request, body, &from.core.rules.public_url) {
+        AtBody::Pass => trigger(from, hook, request, body),
+        AtBody::Answer(answer) => Triggered::Answer(answer),
+        AtBody::Chain(pending) => match chains::known(from.core, hook, pending, body, from.now) {
+            Known::Verdict(Ok(())) => trigger(from, hook, request, body),
+            Known::Verdict(Err(refusal)) => Triggered::Answer(request::refused_by_alexa(&refusal)),
+            Known::Later(wait) => Triggered::Verify(wait),
+        },
+    }
+}
+
+/// Steps 9 and 10: concurrency, triggers.
+fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
     let listened = !hook.flows.is_empty() || from.tap.is_some();
     if !hook.wait_for_reply {
         // A coding that cannot be undone is refused even where nobody listens, so that callers learn of it early.
         if (listened || request.field("content-encoding").is_some())
-            && let Err(refused) = trigger_flows(from, hook, request, body, None)
+            && let Err(answer) = trigger_flows(from, hook, request, body, None)
         {
-            return Triggered::Answer(refusal(&refused));
+            return Triggered::Answer(answer);
         }
         return Triggered::Answer(request::default_answer(hook));
     }
@@ -234,26 +433,38 @@ fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: 
         core.pending.insert(Pending::Request { waited: None, waker: None, timer: None, payload_limit });
     let held = Held { core, hook, place };
     let reply_id = core.reply_id(place, hook.webhook_id);
-    if let Err(refused) = trigger_flows(from, hook, request, body, Some(&reply_id)) {
-        return Triggered::Answer(refusal(&refused));
+    let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
+    let waits = Waits { reply_id: &reply_id, until: deadline };
+    if let Err(answer) = trigger_flows(from, hook, request, body, Some(waits)) {
+        return Triggered::Answer(answer);
     }
     // A template's reply is there already: the request never waits.
     if let Some(Waited::Reply(reply)) = core.pending.poll(place, None) {
         return Triggered::Reply(reply);
     }
-    let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
     core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
-    Triggered::Wait(held.keep())
+    Triggered::Wait(held.keep(from.now))
+}
+
+/// Writes the answer where there is one; else what the request waits for.
+fn settle(exchange: &Exchange<'_>, out: &mut Vec<u8>, hook: &Hook, triggered: Triggered) -> Option<Next> {
+    match triggered {
+        Triggered::Answer(answer) => exchange.answer(out, &answer),
+        Triggered::Reply(reply) => exchange.reply(out, hook, &reply),
+        Triggered::Wait(waiting) => return Some(Next::Wait(waiting)),
+        Triggered::Verify(wait) => return Some(Next::Verify(wait)),
+    }
+    None
 }
 
 /// Builds the payload once and runs every flow with it.
 fn trigger_flows(
     from: &From<'_>,
-    hook: &Arc<Hook>,
+    hook: &Hook,
     request: &http::Request<'_>,
     body: &[u8],
-    reply_id: Option<&str>,
-) -> Result<(), BodyRefused> {
+    waits: Option<Waits<'_>>,
+) -> Result<(), Answer<'static>> {
     let core = from.core;
     let path = request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more);
     let data = HttpData {
@@ -263,44 +474,32 @@ fn trigger_flows(
         fields: request.fields(),
         body,
         peer: from.peer.map_or(Peer::Local, Peer::Ip),
-        peer_is_trusted: from
-            .peer
-            .is_some_and(|ip| core.rules.trusted_proxies.iter().any(|net| net.contains(ip))),
+        peer_is_trusted: is_trusted(core, from.peer),
         hide_authorization: hook.basic.is_some(),
         cast: hook.cast,
         annotate_multipart: hook.annotate_multipart,
         payload_limit: hook.payload_bytes as usize,
-        reply_id,
+        reply_id: waits.as_ref().map(|waits| waits.reply_id),
     };
-    let mut out = Vec::with_capacity(PAYLOAD_ROOM + body.len());
-    let event = trigger::http_event(&mut out, from.now, &data)?;
-    let mut effects = Vec::new();
-    for plan in &hook.flows {
-        let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
-        core.metrics.event(Event::Trigger);
-        if let Some(tap) = from.tap {
-            let mut bytes = Vec::with_capacity(payload.len());
-            payload.write(&mut bytes);
-            tap(bytes);
-        }
-        deliver::run(plan, &payload, hook.is_websocket, &mut effects);
-    }
-    perform(core, effects);
-    Ok(())
+    let mut draft = core.draft.take();
+    let event = trigger::http_event(&mut draft, from.now, &data);
+    core.draft.set(draft);
+    let event = event.map_err(|refused| refusal(&refused))?;
+    let audience = Audience {
+        tap: from.tap,
+        affinity: None,
+        reply_id: waits.as_ref().map(|waits| waits.reply_id.into()),
+        expires_nanos: waits.map(|waits| waits.until),
+        must: false,
+    };
+    run_flows(core, hook, &event, &audience)
+        .map_err(|Busy| Answer::Busy("The workflow's workers are behind, try again"))
 }
 
-/// Room for what a payload holds beside the body: the head of an ordinary request, escaped.
-const PAYLOAD_ROOM: usize = 1024;
-
-/// Does what the nodes want done.
-pub(super) fn perform(core: &Rc<Core>, effects: Vec<Effect>) {
-    for effect in effects {
-        match effect {
-            Effect::Reply { reply_id, reply } => core.reply(&reply_id, reply, None),
-            Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
-            Effect::Worker { .. } => core.metrics.event(Event::ReplyNodeError),
-        }
-    }
+/// A caller that waits for a reply.
+struct Waits<'a> {
+    reply_id: &'a str,
+    until: u64,
 }
 
 fn refusal(refused: &BodyRefused) -> Answer<'static> {
@@ -316,70 +515,4 @@ fn refused_as(refusal: http::Refusal) -> Outcome {
         414 | 431 => Outcome::HeadTooLarge,
         _ => Outcome::Malformed,
     }
-}
-
-fn frame<'a>(core: &Core, http: &http::Request<'_>, date: &'a [u8], keep_alive: bool) -> Frame<'a> {
-    Frame {
-        date,
-        keep_alive,
-        http10: http.version() == http::Version::Http10,
-        head_only: http.method() == http::Method::Head,
-        cors: core.rules.cors,
-    }
-}
-
-fn write_answer(
-    core: &Core,
-    out: &mut Vec<u8>,
-    request: &http::Request<'_>,
-    answer: &Answer<'_>,
-    keep_alive: bool,
-    now: Now,
-) {
-    let mut date = core.date.borrow_mut();
-    respond::answer(out, answer, &frame(core, request, date.line(now.unix_millis), keep_alive));
-    core.metrics.count(answer.outcome());
-    core.metrics.status(answer.status());
-}
-
-#[allow(clippy::too_many_arguments, reason = "a response is made of all of these")]
-fn write_reply(
-    core: &Core,
-    out: &mut Vec<u8>,
-    request: &http::Request<'_>,
-    hook: &Hook,
-    reply: &Reply,
-    keep_alive: bool,
-    now: Now,
-) {
-    match reply::to_http(reply, hook.response_code, hook.payload_bytes as usize) {
-        Ok(reply) => {
-            let mut date = core.date.borrow_mut();
-            respond::reply(out, &reply, &frame(core, request, date.line(now.unix_millis), keep_alive));
-            core.metrics.count(Outcome::Ok);
-            core.metrics.status(reply.status);
-        }
-        Err(_) => write_answer(
-            core,
-            out,
-            request,
-            &Answer::BadReply("The workflow's reply is too large"),
-            keep_alive,
-            now,
-        ),
-    }
-}
-
-fn refuse_into(core: &Core, out: &mut Vec<u8>, answer: &Answer<'_>, now: Now) {
-    let mut date = core.date.borrow_mut();
-    let frame = Frame {
-        date: date.line(now.unix_millis),
-        keep_alive: false,
-        http10: false,
-        head_only: false,
-        cors: core.rules.cors,
-    };
-    respond::answer(out, answer, &frame);
-    core.metrics.count(answer.outcome());
-    core.metrics.status(answer.status());
 }

@@ -21,6 +21,14 @@ pub(super) enum Listener {
 }
 
 impl Listener {
+    /// Another handle on the same socket.
+    pub(super) fn try_clone(&self) -> io::Result<Listener> {
+        Ok(match self {
+            Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
+            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
+        })
+    }
+
     /// The descriptor, to be watched.
     pub(super) fn fd(&self) -> io::Result<OwnedFd> {
         match self {

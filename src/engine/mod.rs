@@ -5,28 +5,37 @@
 //! `deliver`, and what comes back is done.
 
 mod accept;
+mod answer;
+mod chains;
 mod connection;
 mod core;
 mod exchange;
 mod fd;
+mod flows;
+mod line;
 mod listen;
 mod mailbox;
 mod pace;
 mod pending;
 mod ready;
+mod recent;
 mod runtime;
 mod socket;
+mod spread;
 mod stream;
 mod watch;
+mod worker;
 
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::connection::Door;
 use self::core::{Core, Message, Rules, Shared};
 use self::listen::Listener;
 use self::mailbox::{Receiver, Sender};
@@ -34,13 +43,18 @@ use self::pending::Seal;
 use self::ready::Ready;
 use self::stream::Stream;
 use crate::base::clock::{Clock, NANOS_PER_SECOND};
+use crate::base::id::Id;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
 use crate::settings::{Address, Settings};
+use crate::store::Affected;
+use crate::verify::secret::Expected;
 
+pub use self::chains::{ChainSource, Fetched};
 pub use self::core::{Done, Tap};
 pub use self::pending::Outcome;
+pub use self::recent::{RECORDS_MAX, RequestSink, SHOWN_PAYLOAD_BYTES_MAX, SeenRequest};
 
 /// Messages that wait for a core before its senders are told that it is busy.
 const MAILBOX_MESSAGES: usize = 65_536;
@@ -50,6 +64,10 @@ const DRAIN_NANOS: u64 = 30 * NANOS_PER_SECOND;
 const TICK_MAX: Duration = Duration::from_secs(60);
 /// How often a draining core looks whether it is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
+/// How long the peers of closed WebSockets get beyond that to answer.
+const DRAIN_CLOSE_NANOS: u64 = 5 * NANOS_PER_SECOND;
+/// How often a full mailbox is tried again from a thread that may wait.
+const BUSY_LOOK: Duration = Duration::from_millis(1);
 
 /// Why the engine did not start.
 #[derive(Debug)]
@@ -85,8 +103,10 @@ pub struct Engine {
     threads: Mutex<Vec<JoinHandle<()>>>,
     seal: Arc<Seal>,
     ingress: Address,
+    workers: Address,
     next_core: AtomicUsize,
     shared: Arc<Shared>,
+    registry: Arc<Registry>,
 }
 
 impl Engine {
@@ -96,14 +116,19 @@ impl Engine {
     /// [`StartError`], with nothing left running.
     pub fn start(
         settings: &Settings,
+        access_token: &str,
         registry: &Arc<Registry>,
         metrics: &Metrics,
+        chains: &Arc<dyn ChainSource>,
         clock: Clock,
     ) -> Result<Engine, StartError> {
         let cores = settings.cores;
         let chosen = runtime::choose(settings.driver, cores).map_err(StartError::Driver)?;
         let (listeners, ingress) = listen::open(&settings.ingress.listen, cores).map_err(|error| {
             StartError::Listen { listener: "ingress", address: settings.ingress.listen.to_string(), error }
+        })?;
+        let (worker_listeners, workers) = listen::open(&settings.workers.listen, cores).map_err(|error| {
+            StartError::Listen { listener: "workers", address: settings.workers.listen.to_string(), error }
         })?;
         let system = |what| move |error| StartError::System { what, error };
         let seal = Seal::new().map_err(|error| StartError::System {
@@ -113,9 +138,12 @@ impl Engine {
         let seal = Arc::new(seal);
         let rules = Arc::new(Rules {
             cors: settings.ingress.cors,
+            public_url: public_url(settings.ingress.public_url.as_deref(), &ingress),
             trusted_proxies: settings.ingress.trusted_proxies.clone(),
             connections: settings.limits.connections as usize,
             body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
+            access_token: Expected::secret(access_token.as_bytes()),
+            context_takeover: settings.websocket.context_takeover,
         });
         let shared = Arc::new(Shared::default());
         let (mut mailboxes, mut receivers) = (Vec::new(), Vec::new());
@@ -125,9 +153,11 @@ impl Engine {
             mailboxes.push(sender);
             receivers.push(receiver);
         }
+        let (ready, started) = std::sync::mpsc::sync_channel(cores);
         let cpus = allowed_cpus();
         let mut threads = Vec::new();
-        for (index, (listener, receiver)) in listeners.into_iter().zip(receivers).enumerate() {
+        let doors = listeners.into_iter().zip(worker_listeners);
+        for (index, (listeners, receiver)) in doors.zip(receivers).enumerate() {
             let Some(core_metrics) = metrics.core(index) else { break };
             let plan = Plan {
                 index,
@@ -140,9 +170,11 @@ impl Engine {
                 seal: Arc::clone(&seal),
                 shared: Arc::clone(&shared),
                 mailboxes: mailboxes.clone(),
+                chains: Arc::clone(chains),
                 receiver,
-                listener,
+                listeners,
                 done: AtomicBool::new(false),
+                ready: ready.clone(),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("core-{index}"))
@@ -150,14 +182,95 @@ impl Engine {
                 .map_err(system("a core's thread cannot be started"))?;
             threads.push(thread);
         }
+        drop(ready);
+        // A core that ends before it serves says why, or lets its sender go.
+        for _ in 0..threads.len() {
+            started
+                .recv()
+                .unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
+                .map_err(system("a core cannot serve"))?;
+        }
         let threads = Mutex::new(threads);
-        Ok(Engine { mailboxes, threads, seal, ingress, next_core: AtomicUsize::new(0), shared })
+        let next_core = AtomicUsize::new(0);
+        Ok(Engine {
+            mailboxes,
+            threads,
+            seal,
+            ingress,
+            workers,
+            next_core,
+            shared,
+            registry: Arc::clone(registry),
+        })
     }
 
     /// Where ingress listens; the port that was chosen, where the settings left it open.
     #[must_use]
     pub fn ingress(&self) -> &Address {
         &self.ingress
+    }
+
+    /// Where workers attach; the port that was chosen, where the settings left it open.
+    #[must_use]
+    pub fn workers(&self) -> &Address {
+        &self.workers
+    }
+
+    /// Tells the cores what changed in the model, after the registry has it: WebSockets of a webhook that may not stay
+    /// are closed, and the workers of a flow that is gone. May wait for a core that is busy.
+    pub fn changed(&self, affected: &Affected) {
+        for &webhook in &affected.webhooks {
+            // Only where one is open: a change of one that has none costs the cores nothing.
+            if self.shared.sockets.load(Ordering::Relaxed) > 0 {
+                self.tell_all(|| Message::WebhookChanged(webhook));
+            }
+        }
+        for &flow in &affected.flows {
+            if self.registry.flow(flow).is_none() {
+                self.tell_all(|| Message::FlowGone(flow));
+            }
+        }
+    }
+
+    /// A webhook's last requests on each core, newest first; `done` gets each core's when it has them.
+    pub fn recent(&self, webhook: Id, most: usize, done: Arc<dyn Fn(Vec<SeenRequest>) + Send + Sync>) {
+        self.tell_all(|| {
+            let done = Arc::clone(&done);
+            Message::Recent { ask: Box::new(move |recent, now| done(recent.last(webhook, most, now))) }
+        });
+    }
+
+    /// When each webhook had its last request on each core (milliseconds since 1970), as [`Self::recent`].
+    pub fn last_calls(&self, webhooks: &Arc<[Id]>, done: Arc<dyn Fn(Vec<(Id, u64)>) + Send + Sync>) {
+        self.tell_all(|| {
+            let (done, webhooks) = (Arc::clone(&done), Arc::clone(webhooks));
+            Message::Recent { ask: Box::new(move |recent, _| done(recent.last_calls(&webhooks))) }
+        });
+    }
+
+    /// Gives each further request of a webhook to `sink`, until it says that nobody reads.
+    pub fn watch(&self, webhook: Id, sink: &Arc<dyn RequestSink>) {
+        self.tell_all(|| {
+            let sink = Arc::clone(sink);
+            Message::Recent { ask: Box::new(move |recent, now| recent.watch(webhook, sink, now)) }
+        });
+    }
+
+    /// Engine threads.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// Tells every core, waiting for those that are busy.
+    fn tell_all(&self, make: impl Fn() -> Message) {
+        for mailbox in &self.mailboxes {
+            let mut message = make();
+            while let Err(mailbox::Full(back)) = mailbox.send(message) {
+                message = back;
+                std::thread::sleep(BUSY_LOOK);
+            }
+        }
     }
 
     /// Connections that are open, of all cores.
@@ -193,13 +306,7 @@ impl Engine {
 
     /// Stops accepting and lets what is in flight end, for at most 30 s. [`Self::join`] waits for it.
     pub fn drain(&self) {
-        for mailbox in &self.mailboxes {
-            let mut message = Message::Drain;
-            while let Err(mailbox::Full(back)) = mailbox.send(message) {
-                message = back;
-                std::thread::sleep(DRAIN_LOOK);
-            }
-        }
+        self.tell_all(|| Message::Drain);
     }
 
     /// Waits until every core has ended.
@@ -210,6 +317,15 @@ impl Engine {
                 tracing::error!("a core's thread ended with a panic");
             }
         }
+    }
+}
+
+/// The URL that callers know the ingress by: as it was set, else as it listens.
+fn public_url(set: Option<&str>, ingress: &Address) -> String {
+    match (set, ingress) {
+        (Some(url), _) => url.to_owned(),
+        (None, Address::Tcp(address)) => format!("http://{address}"),
+        (None, Address::Unix(_)) => "http://localhost".to_owned(),
     }
 }
 
@@ -231,9 +347,13 @@ struct Plan {
     seal: Arc<Seal>,
     shared: Arc<Shared>,
     mailboxes: Vec<Sender<Message>>,
+    chains: Arc<dyn ChainSource>,
     receiver: Receiver<Message>,
-    listener: Listener,
+    /// Of the ingress and of the workers.
+    listeners: (Listener, Listener),
     done: AtomicBool,
+    /// Told once that the core serves, or why it does not.
+    ready: SyncSender<io::Result<()>>,
 }
 
 impl Plan {
@@ -251,6 +371,8 @@ impl Plan {
                 Ok(Ok(Ok(()))) => return,
                 Ok(Ok(Err(error)) | Err(error)) => {
                     tracing::error!(core = self.index, %error, "the core ended; the others go on");
+                    // Nobody listens any more once every core has begun.
+                    let _ = self.ready.try_send(Err(error));
                     return;
                 }
                 Err(_) => {
@@ -273,39 +395,54 @@ impl Plan {
             Arc::clone(&self.seal),
             Arc::clone(&self.shared),
             self.mailboxes.clone(),
+            Arc::clone(&self.chains),
         ));
         let nonblocking = self.chosen == runtime::Loop::Epoll;
-        let listener = match &self.listener {
-            Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
-            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
-        };
+        let mailbox = Ready::new(self.receiver.event()?)?;
         monoio::spawn(tick(Rc::clone(&core)));
-        let accepting = Rc::clone(&core);
-        monoio::spawn(async move {
-            if let Err(error) = accept::accept(accepting, listener, nonblocking).await {
-                tracing::error!(%error, "the core does not accept connections");
-            }
-        });
+        for (door, listener) in [(Door::Ingress, &self.listeners.0), (Door::Workers, &self.listeners.1)] {
+            let (accepting, listener) = (Rc::clone(&core), listener.try_clone()?);
+            let ready = Ready::new(listener.fd()?)?;
+            monoio::spawn(accept::accept(accepting, listener, ready, door, nonblocking));
+        }
+        // A core that starts again after a panic has nobody to tell.
+        let _ = self.ready.try_send(Ok(()));
         // Ends when the core has drained: `finish` expires the watch.
-        let served = core.stop.until_expired(self.serve_mailbox(&core, nonblocking)).await;
+        let served = core.stop.until_expired(self.serve_mailbox(&core, &mailbox, nonblocking)).await;
         self.done.store(true, Ordering::Relaxed);
         served.unwrap_or(Ok(()))
     }
 
     /// Does what others ask.
-    async fn serve_mailbox(&self, core: &Rc<Core>, nonblocking: bool) -> io::Result<()> {
-        let ready = Ready::new(self.receiver.event()?)?;
+    async fn serve_mailbox(&self, core: &Rc<Core>, ready: &Ready, nonblocking: bool) -> io::Result<()> {
         loop {
             while let Some(message) = self.receiver.receive() {
                 match message {
                     Message::Reply { key, reply, done } => {
-                        let outcome = core.pending.deliver(key, reply);
+                        let outcome = core.pending.deliver(core, key, reply);
                         core.count_reply(&outcome);
                         if let Some(done) = done {
                             done(outcome);
                         }
                     }
+                    Message::Chain { url, outcome } => core.chains.arrived(&url, &outcome, core.now()),
                     Message::Adopt { stream, tap } => adopt(core, stream, tap, nonblocking),
+                    Message::Trigger { backlog, trigger } => flows::take(core, backlog, *trigger),
+                    Message::Worker { flow, from, event } => flows::hear(core, flow, from, event),
+                    Message::Give { worker, seq, trigger } => worker::give(core, worker, seq, trigger),
+                    Message::Complaint { worker, message } => worker::complain(core, worker, &message),
+                    Message::ReplyResult { worker, reply_id, outcome } => {
+                        worker::reply_result(core, worker, &reply_id, &outcome);
+                    }
+                    Message::WebhookChanged(webhook) => {
+                        for socket in core.pending.sockets() {
+                            if socket.webhook() == webhook {
+                                socket.look_again(core);
+                            }
+                        }
+                    }
+                    Message::Recent { ask } => ask(&mut core.recent.borrow_mut(), core.now()),
+                    Message::FlowGone(flow) => flows::gone(core, flow),
                     Message::Drain => {
                         if !core.draining.get() {
                             core.drain();
@@ -330,7 +467,10 @@ fn adopt(core: &Rc<Core>, stream: std::os::unix::net::UnixStream, tap: Tap, nonb
         Ok(stream) => {
             core.shared.connections.fetch_add(1, Ordering::Relaxed);
             let peer = Some(std::net::Ipv4Addr::LOCALHOST.into());
-            accept::spawn(core, connection::serve(Rc::clone(core), Stream::Unix(stream), peer, Some(tap)));
+            accept::spawn(
+                core,
+                connection::serve(Rc::clone(core), Stream::Unix(stream), Door::Ingress, peer, Some(tap)),
+            );
         }
         // The other end sees its connection close.
         Err(error) => tracing::warn!(%error, "a test request's connection cannot be watched"),
@@ -352,15 +492,38 @@ async fn tick(core: Rc<Core>) {
     }
 }
 
-/// Waits until nothing is in flight any more, or the time for it is over, and ends the core.
+/// Ends the core: first the requests in flight, then the webhooks' WebSockets, whose goodbyes are triggers still, then
+/// the workers, who get what is left (section 14). The cores go through it together, since each may have what
+/// another's request waits for.
 async fn finish(core: Rc<Core>) {
     let ends = core.now().nanos + DRAIN_NANOS;
-    while core.connections.borrow().len() > 0 && core.now().nanos < ends {
-        monoio::time::sleep(DRAIN_LOOK).await;
+    let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+    let shared = Arc::clone(&core.shared);
+    let requests = || count(&shared.connections) > count(&shared.sockets) + count(&shared.workers);
+    until(&core, ends, || !requests()).await;
+    core.pending.sockets().iter().for_each(|socket| socket.restart(&core));
+    until(&core, ends + DRAIN_CLOSE_NANOS, || count(&shared.sockets) == 0).await;
+    until(&core, ends, || !matches!(flows::open(&core), (1.., true))).await;
+    let (unacked, _) = flows::open(&core);
+    if unacked > 0 {
+        tracing::warn!(
+            core = core.index,
+            triggers = unacked,
+            "triggers that no worker acked are lost: journal.durability is memory"
+        );
     }
+    worker::close_all(&core);
+    until(&core, ends + DRAIN_CLOSE_NANOS, || count(&shared.workers) == 0).await;
     let left = core.connections.borrow().len();
     if left > 0 {
         tracing::warn!(core = core.index, connections = left, "not all that was in flight ended in time");
     }
     core.stop.expire();
+}
+
+/// Waits until something is so, or it is too late.
+async fn until(core: &Core, ends: u64, is_so: impl Fn() -> bool) {
+    while !is_so() && core.now().nanos < ends {
+        monoio::time::sleep(DRAIN_LOOK).await;
+    }
 }

@@ -8,6 +8,8 @@ use std::task::Waker;
 use aes::Aes128;
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 
+use super::core::Core;
+use super::socket::Socket;
 use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
@@ -67,7 +69,8 @@ impl Seal {
             return None;
         }
         let (webhook, sealed) = reply_id.split_once('.')?;
-        let webhook: Id = webhook.parse().ok()?;
+        // One spelling: capital digits would be a second.
+        let webhook = Id::from_bytes(webhook.as_bytes()).filter(|id| id.digits() == webhook.as_bytes())?;
         let mut block = [0; 16];
         if BASE64_URL_SAFE_NO_PAD.decode_slice(sealed, &mut block) != Ok(block.len()) {
             return None;
@@ -95,16 +98,7 @@ pub(super) enum Pending {
     /// A request. Its task takes what is found here.
     Request { waited: Option<Waited>, waker: Option<Waker>, timer: Option<TimerId>, payload_limit: usize },
     /// A WebSocket, which takes any number of messages.
-    Socket(Rc<dyn SocketInbox>),
-}
-
-/// Where replies to a WebSocket go.
-pub(super) trait SocketInbox {
-    /// Takes a reply's message or close.
-    ///
-    /// # Errors
-    /// Why nothing was sent, in words for the sender.
-    fn deliver(&self, reply: Reply) -> Result<(), String>;
+    Socket(Rc<Socket>),
 }
 
 /// The places of one core.
@@ -133,13 +127,21 @@ impl PendingReplies {
         self.slots.borrow_mut().remove(key)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.slots.borrow().len()
+    /// The WebSockets of this core.
+    pub(super) fn sockets(&self) -> Vec<Rc<Socket>> {
+        let slots = self.slots.borrow();
+        slots
+            .iter()
+            .filter_map(|(_, pending)| match pending {
+                Pending::Socket(socket) => Some(Rc::clone(socket)),
+                Pending::Request { .. } => None,
+            })
+            .collect()
     }
 
     /// Hands a reply to the one that waits at `key`. The first wins.
-    pub(super) fn deliver(&self, key: Key, reply: Box<Reply>) -> Outcome {
-        let inbox = {
+    pub(super) fn deliver(&self, core: &Core, key: Key, reply: Box<Reply>) -> Outcome {
+        let socket = {
             let mut slots = self.slots.borrow_mut();
             match slots.get_mut(key) {
                 None | Some(Pending::Request { waited: Some(_), .. }) => return Outcome::NotWaiting,
@@ -154,13 +156,10 @@ impl PendingReplies {
                     }
                     return outcome;
                 }
-                Some(Pending::Socket(inbox)) => Rc::clone(inbox),
+                Some(Pending::Socket(socket)) => Rc::clone(socket),
             }
         };
-        match inbox.deliver(*reply) {
-            Ok(()) => Outcome::Accepted,
-            Err(reason) => Outcome::Refused(reason),
-        }
+        socket.deliver(core, &reply)
     }
 
     /// Ends the wait at `key`, unless it ended already.

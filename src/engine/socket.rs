@@ -1,13 +1,278 @@
-//! The task of one WebSocket, which began as an HTTP connection.
+//! The task of a webhook's WebSocket (section 6): its messages become triggers, replies become messages.
 
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::connection::Connection;
-use crate::ingress::respond::Answer;
+use super::core::{Active, Core};
+use super::line::{self, Ended, Line, Speaker, Unsent};
+use super::pending::{Outcome, Pending};
+use super::recent::Note;
+use super::spread::{Audience, run_flows};
+use super::stream::Stream;
+use crate::base::id::Id;
+use crate::base::slots::Key;
+use crate::deliver::workers::Affinity;
+use crate::ingress::socket::{CODE_BROKEN, Closing};
+use crate::metrics::{ConnectionKind, Event as Counted};
 use crate::registry::Hook;
+use crate::reply::{self, Reply};
+use crate::trigger::{Event, UpgradeData, WsEvent, websocket_event};
+use crate::websocket::{Connection as Machine, DeflateParameters, Role};
 
-/// Serves a WebSocket to its end.
-pub(super) async fn serve(mut connection: Connection, _hook: Arc<Hook>) {
-    connection.refuse(&Answer::UpgradeRefused("This version does not serve WebSocket webhooks yet"));
-    connection.close(true).await;
+/// An upgrade that was accepted. It holds a place in the webhook's concurrency.
+pub(super) struct Upgraded {
+    pub(super) hook: Arc<Hook>,
+    pub(super) deflate: Option<DeflateParameters>,
+    pub(super) data: UpgradeData,
+}
+
+/// A WebSocket as its core knows it.
+pub(super) struct Socket {
+    line: Line,
+    /// As it was when the connection last looked.
+    hook: RefCell<Arc<Hook>>,
+    data: UpgradeData,
+    reply_id: RefCell<Arc<str>>,
+    place: Cell<Option<Key>>,
+}
+
+/// What the client's messages do.
+struct Conversation<'c> {
+    core: &'c Rc<Core>,
+    socket: &'c Rc<Socket>,
+}
+
+/// What a message of the client asks for.
+enum Heard {
+    Nothing,
+    Trigger(Event, usize),
+    Throttled,
+}
+
+/// What a message that was taken is shown with among the last requests.
+const TAKEN: u16 = 200;
+
+/// Takes the WebSocket off its core and says goodbye to its flows, once, however its task ends.
+struct Leave<'c> {
+    core: &'c Rc<Core>,
+    socket: &'c Rc<Socket>,
+    ended: Option<Ended>,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let (core, socket) = (self.core, self.socket);
+        if let Some(place) = socket.place.get() {
+            core.pending.remove(place);
+        }
+        socket.hook.borrow().concurrency.release();
+        core.metrics.connection_closed(ConnectionKind::WebSocket);
+        let ended = self.ended.take().unwrap_or(Ended { code: CODE_BROKEN, reason: "".into() });
+        let event = WsEvent::Disconnect { status_code: ended.code, reason: &ended.reason };
+        socket.trigger(core, event, true);
+        let reason = Some(&*ended.reason).filter(|reason| !reason.is_empty());
+        socket.note(core, b"CLOSE", ended.code, 0, reason);
+    }
+}
+
+/// Uncounts the connection once its socket is let go.
+struct Connected<'c> {
+    core: &'c Rc<Core>,
+    key: Key,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.core.remove_connection(self.key);
+        self.core.shared.sockets.fetch_sub(1, Ordering::Relaxed);
+        self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves a WebSocket to its end. The caller has counted it in `core.shared.connections`, and in the webhook's
+/// concurrency.
+pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Active>>, upgraded: Upgraded) {
+    let Upgraded { hook, deflate, data } = upgraded;
+    let payload_limit = hook.payload_bytes as usize;
+    let machine = Machine::new(Role::Server, deflate, payload_limit);
+    let webhook = hook.webhook_id;
+    let socket = Rc::new(Socket {
+        line: Line::new(&core, machine, payload_limit),
+        hook: RefCell::new(hook),
+        data,
+        reply_id: RefCell::new("".into()),
+        place: Cell::new(None),
+    });
+    core.shared.sockets.fetch_add(1, Ordering::Relaxed);
+    core.metrics.connection_opened(ConnectionKind::WebSocket);
+    let _connected = Connected { core: &core, key: socket.line.key() };
+    let place = core.pending.insert(Pending::Socket(Rc::clone(&socket)));
+    socket.place.set(Some(place));
+    socket.reply_id.replace(core.reply_id(place, webhook).into());
+    {
+        let mut leave = Leave { core: &core, socket: &socket, ended: None };
+        // The webhook may have changed between its head and now.
+        socket.look_again(&core);
+        if core.draining.get() {
+            socket.line.close_for(&core, Closing::Restart);
+        }
+        if !socket.trigger(&core, WsEvent::Connect, false) {
+            socket.line.close_for(&core, Closing::Busy);
+        }
+        let mut conversation = Conversation { core: &core, socket: &socket };
+        leave.ended = Some(line::run(&core, &stream, &socket.line, active, &mut conversation).await);
+    }
+    line::linger(&core, &stream, &socket.line).await;
+}
+
+impl Speaker for Conversation<'_> {
+    type Heard = Heard;
+
+    fn hear(&mut self, text: bool, data: &[u8]) -> Heard {
+        let (core, socket) = (self.core, self.socket);
+        let now = core.begin_batch();
+        core.metrics.event(Counted::MessageReceived);
+        socket.take_over(core);
+        let hook = socket.hook.borrow();
+        if let Some(rate) = &hook.rate
+            && rate.take(core.index, now).is_err()
+        {
+            let closing = Closing::OverRate;
+            socket.note(core, b"MESSAGE", closing.code(), data.len(), Some(closing.reason()));
+            return Heard::Throttled;
+        }
+        if hook.flows.is_empty() {
+            socket.note(core, b"MESSAGE", TAKEN, data.len(), None);
+            return Heard::Nothing;
+        }
+        let mut draft = core.draft.take();
+        let event = WsEvent::Message { text, data };
+        let event = websocket_event(&mut draft, now, &socket.data, event, &socket.reply_id.borrow());
+        core.draft.set(draft);
+        Heard::Trigger(event, data.len())
+    }
+
+    fn act(&mut self, heard: Heard) {
+        let (core, socket) = (self.core, self.socket);
+        match heard {
+            Heard::Nothing => {}
+            Heard::Throttled => {
+                core.metrics.event(Counted::MessageThrottled);
+                socket.line.close_for(core, Closing::OverRate);
+            }
+            Heard::Trigger(event, bytes) => {
+                if socket.run_flows(core, &event, false) {
+                    socket.note(core, b"MESSAGE", TAKEN, bytes, None);
+                } else {
+                    let closing = Closing::Busy;
+                    socket.note(core, b"MESSAGE", closing.code(), bytes, Some(closing.reason()));
+                    socket.line.close_for(core, closing);
+                }
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// Whose it is.
+    pub(super) fn webhook(&self) -> Id {
+        self.hook.borrow().webhook_id
+    }
+
+    /// Shows a message or the end among the webhook's last requests.
+    fn note(&self, core: &Core, method: &[u8], status: u16, bytes: usize, refusal: Option<&str>) {
+        core.recent.borrow_mut().note(Note {
+            webhook: self.webhook(),
+            now: core.now_of_batch(),
+            duration_nanos: Some(0),
+            method,
+            path: self.data.path(),
+            query: None,
+            status,
+            bytes: bytes as u64,
+            refusal,
+            payload: core.shown.take(),
+        });
+    }
+
+    /// Builds an event and hands it to the flows. False: it cannot be taken.
+    fn trigger(&self, core: &Rc<Core>, event: WsEvent<'_>, last: bool) -> bool {
+        if self.hook.borrow().flows.is_empty() {
+            return true;
+        }
+        let mut draft = core.draft.take();
+        let event = websocket_event(&mut draft, core.now(), &self.data, event, &self.reply_id.borrow());
+        core.draft.set(draft);
+        self.run_flows(core, &event, last)
+    }
+
+    fn run_flows(&self, core: &Rc<Core>, event: &Event, last: bool) -> bool {
+        let hook = Arc::clone(&self.hook.borrow());
+        let reply_id = Arc::clone(&self.reply_id.borrow());
+        let affinity = self
+            .place
+            .get()
+            .map(|place| Affinity { key: (u16::try_from(core.index).unwrap_or(u16::MAX), place), last });
+        let audience =
+            Audience { tap: None, affinity, reply_id: Some(reply_id), expires_nanos: None, must: last };
+        run_flows(core, &hook, event, &audience).is_ok()
+    }
+
+    /// Sees a change of the webhook that came since the last message.
+    fn take_over(&self, core: &Core) {
+        let pin = core.registry.pin();
+        let token = self.hook.borrow().token;
+        if let Some(hook) = pin.find(&token)
+            && !Arc::ptr_eq(hook, &self.hook.borrow())
+        {
+            self.hook.replace(Arc::clone(hook));
+        }
+    }
+
+    /// The webhook has changed: what is no longer allowed ends.
+    pub(super) fn look_again(&self, core: &Core) {
+        let token = self.hook.borrow().token;
+        let closing = {
+            let pin = core.registry.pin();
+            let before = self.hook.borrow();
+            match pin.find(&token) {
+                None => Some(Closing::Deleted),
+                Some(hook) if !hook.enabled => Some(Closing::Disabled),
+                Some(hook) if !hook.has_credentials_of(&before) => Some(Closing::CredentialsChanged),
+                Some(_) => None,
+            }
+        };
+        match closing {
+            Some(closing) => self.line.close_for(core, closing),
+            None => self.take_over(core),
+        }
+    }
+
+    /// Closes it: the process stops.
+    pub(super) fn restart(&self, core: &Core) {
+        self.line.close_for(core, Closing::Restart);
+    }
+
+    /// Takes a reply's message, its close, or both.
+    pub(super) fn deliver(&self, core: &Core, reply: &Reply) -> Outcome {
+        if !self.line.is_open() {
+            return Outcome::NotWaiting;
+        }
+        if let Some(body) = &reply.body {
+            if let Err(error) = reply::check_size(reply, self.line.payload_limit()) {
+                return Outcome::Refused(error.to_string());
+            }
+            match self.line.send(core, !reply.is_binary, body) {
+                Ok(()) => core.metrics.event(Counted::MessageSent),
+                Err(Unsent::Closed) => return Outcome::NotWaiting,
+                Err(Unsent::TooSlow) => return Outcome::Refused(Closing::TooSlow.reason().into()),
+            }
+        }
+        if let Some(close) = &reply.close {
+            self.line.close(core, close.code, &close.reason);
+        }
+        Outcome::Accepted
+    }
 }

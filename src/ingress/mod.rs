@@ -3,3 +3,5 @@
 
 pub mod request;
 pub mod respond;
+pub mod socket;
+pub mod worker;

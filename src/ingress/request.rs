@@ -1,8 +1,9 @@
 //! A request to a webhook: section 4 of the specification, step by step.
 //!
 //! [`at_head`] takes steps 2 to 7 when the head is there and before a byte of the body is looked at; [`at_body`]
-//! takes steps 8 and 9 when the body is whole. Step 1 is `http`'s, step 10 the engine's, with `deliver`.
+//! takes step 8 when the body is whole. Step 1 is `http`'s; 9 and 10 are the engine's, with `deliver`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::respond::Answer;
@@ -10,6 +11,9 @@ use crate::base::clock::Now;
 use crate::base::id::Token;
 use crate::http::{Framing, Method, Request};
 use crate::registry::{Hook, Pin};
+use crate::verify::alexa;
+use crate::verify::provider::{self, Provider, Verdict};
+use crate::verify::signature::{Mismatch, SignedRequest, slack_challenge};
 
 /// Where webhooks live.
 const PREFIX: &[u8] = b"/webhooks/";
@@ -105,6 +109,60 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
     AtHead::Take { hook, limit: limit as usize }
 }
 
+/// What becomes of a request when its body is whole.
+#[derive(Debug)]
+#[must_use]
+pub enum AtBody {
+    /// Answer now; there is no trigger.
+    Answer(Answer<'static>),
+    /// It is genuine, or nobody asks: on to concurrency and the triggers.
+    Pass,
+    /// It is genuine if this is: [`alexa::finish`] says so, with the chain that signed it.
+    Chain(Box<alexa::Pending>),
+}
+
+/// Step 8: the handshakes of providers, which carry no signature; then the signature; then Alexa's rules. `body` is
+/// as it came; `public_url` is how callers reach the ingress, without a slash at its end.
+pub fn at_body(now: Now, hook: &Hook, request: &Request<'_>, body: &[u8], public_url: &str) -> AtBody {
+    if let Verdict::Answer(answer) = hook.provider.verify(request.method_bytes(), request.query()) {
+        return AtBody::Answer(Answer::Challenge {
+            status: answer.status,
+            content_type: answer.content_type.unwrap_or_default(),
+            body: answer.body,
+        });
+    }
+    if let Some(signature) = &hook.signature {
+        let fields = request.fields();
+        let (mark, query) = request.query().map_or((&b""[..], &b""[..]), |query| (b"?", query));
+        let url = [public_url.as_bytes(), request.path(), mark, query].concat();
+        if let Err(mismatch) = signature.check(&SignedRequest { url: &url, fields: &fields, body }, now) {
+            return AtBody::Answer(Answer::Unverified(Mismatch::STATUS, Cow::Owned(mismatch.to_string())));
+        }
+        if signature.answers_slack_challenges()
+            && let Some(challenge) = slack_challenge(body)
+        {
+            return AtBody::Answer(Answer::Challenge {
+                status: 200,
+                content_type: "text/plain",
+                body: Cow::Owned(challenge.into_bytes()),
+            });
+        }
+    }
+    if matches!(hook.provider, Provider::Alexa) {
+        return match alexa::begin(&request.fields(), body, now) {
+            Ok(pending) => AtBody::Chain(Box::new(pending)),
+            Err(refusal) => AtBody::Answer(refused_by_alexa(&refusal)),
+        };
+    }
+    AtBody::Pass
+}
+
+/// The answer to a request of Alexa's that breaks a rule.
+#[must_use]
+pub fn refused_by_alexa(refusal: &alexa::AlexaRefusal) -> Answer<'static> {
+    Answer::Unverified(alexa::AlexaRefusal::STATUS, Cow::Owned(refusal.to_string()))
+}
+
 /// Bytes of a body that is read and dropped where no webhook says how much it takes: the default payload limit of
 /// section 11.
 const DROP_LIMIT_WITHOUT_WEBHOOK: u64 = 262_144;
@@ -157,7 +215,24 @@ pub fn split_path(path: &[u8]) -> Option<(Token, &[u8])> {
 /// The status of a request that was taken, where no reply says otherwise.
 #[must_use]
 pub fn default_answer(hook: &Hook) -> Answer<'static> {
-    Answer::Success(hook.response_code)
+    match hook.provider {
+        Provider::Fitbit(_) | Provider::Twilio => plain(hook.provider.default_response(hook.response_code)),
+        Provider::None | Provider::Facebook(_) | Provider::Alexa => Answer::Success(hook.response_code),
+    }
+}
+
+/// What the caller gets in place of a flow's reply, whatever that says; none: the reply.
+#[must_use]
+pub fn instead_of_reply(hook: &Hook) -> Option<Answer<'static>> {
+    hook.provider.instead_of_reply().map(plain)
+}
+
+fn plain(answer: provider::Answer) -> Answer<'static> {
+    Answer::Plain {
+        status: answer.status,
+        content_type: answer.content_type.unwrap_or_default(),
+        body: answer.body,
+    }
 }
 
 #[cfg(test)]

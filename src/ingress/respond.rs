@@ -1,5 +1,7 @@
 //! The answers that do not come from a flow, and the frame around those that do.
 
+use std::borrow::Cow;
+
 use crate::base::json::escape_into;
 use crate::http::encode::{self, content_length, end_of_head, field, has_body, status_line};
 use crate::metrics::Outcome;
@@ -45,6 +47,16 @@ pub enum Answer<'a> {
     OverConcurrency,
     /// A plain request to a WebSocket webhook.
     UpgradeRequired,
+    /// An upgrade to a version of the protocol that there is not (RFC 6455, 4.4).
+    UpgradeVersion,
+    /// No access token, or a wrong one, on the workers' listener.
+    TokenRequired,
+    /// A path that the workers' listener does not have.
+    WorkerPath,
+    /// A worker's flow that there is not.
+    FlowNotFound,
+    /// The workers' listener takes GET alone.
+    GetOnly,
     /// The process is at one of its own limits, named.
     Busy(&'static str),
     /// No reply came in time.
@@ -56,24 +68,27 @@ pub enum Answer<'a> {
     /// The body's content coding is unknown or broken: 415 or 400.
     Coding(u16, &'a str),
     /// A verification or a signature failed.
-    Unverified(u16, &'a str),
+    Unverified(u16, Cow<'a, str>),
     /// A verification request of a provider, answered without a trigger.
-    Challenge { status: u16, content_type: &'static str, body: &'a [u8] },
+    Challenge { status: u16, content_type: &'static str, body: Cow<'a, [u8]> },
     /// The webhook's answer in the form that its provider wants.
-    Plain { status: u16, content_type: &'static str, body: &'a [u8] },
+    Plain { status: u16, content_type: &'static str, body: Cow<'a, [u8]> },
     /// Any other refusal: what it counts as, status and reason.
     Refused(Outcome, u16, &'a str),
 }
 
 /// What webhooks take, for `Allow` and CORS.
 const METHODS: &[u8] = b"DELETE, GET, OPTIONS, PATCH, POST, PUT";
+/// The one status beside 204 and 304 that has no body.
+const RESET_CONTENT: u16 = 205;
 /// Seconds a browser may remember a preflight: a day, which browsers cut to their own maximum.
 const PREFLIGHT_SECONDS: &[u8] = b"86400";
 /// Seconds to come back after, where the engine is full and cannot know better.
 const BUSY_RETRY_SECONDS: u32 = 1;
 /// The most common answer by far, up to its date.
 const SUCCESS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n";
-const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
+/// The CORS field that is on every response (`ingress.cors`).
+pub const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
 const SUCCESS_BODY: &[u8] = b"{\"success\":true}";
 
 impl Answer<'_> {
@@ -89,13 +104,13 @@ impl Answer<'_> {
             | Answer::Plain { status, .. } => *status,
             Answer::UpgradeRefused(_) => 400,
             Answer::Healthy | Answer::Disabled => 200,
-            Answer::NotFound => 404,
-            Answer::MethodNotAllowed => 405,
+            Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => 404,
+            Answer::MethodNotAllowed | Answer::GetOnly => 405,
             Answer::Preflight(_) => 204,
             Answer::OverRate(_) | Answer::OverConcurrency => 429,
-            Answer::Unauthorized => 401,
+            Answer::Unauthorized | Answer::TokenRequired => 401,
             Answer::TooLarge => 413,
-            Answer::UpgradeRequired => 426,
+            Answer::UpgradeRequired | Answer::UpgradeVersion => 426,
             Answer::Busy(_) => 503,
             Answer::ReplyTimeout => 504,
             Answer::BadReply(_) => 502,
@@ -109,14 +124,14 @@ impl Answer<'_> {
             Answer::Success(_) => Outcome::Ok,
             Answer::Disabled => Outcome::Disabled,
             Answer::Healthy => Outcome::Health,
-            Answer::NotFound => Outcome::NotFound,
-            Answer::MethodNotAllowed => Outcome::Method,
+            Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => Outcome::NotFound,
+            Answer::MethodNotAllowed | Answer::GetOnly => Outcome::Method,
             Answer::Preflight(_) => Outcome::Preflight,
             Answer::OverRate(_) => Outcome::ThrottledRate,
-            Answer::Unauthorized => Outcome::Unauthorized,
+            Answer::Unauthorized | Answer::TokenRequired => Outcome::Unauthorized,
             Answer::TooLarge => Outcome::TooLarge,
             Answer::OverConcurrency => Outcome::ThrottledConcurrency,
-            Answer::UpgradeRequired | Answer::UpgradeRefused(_) => Outcome::Upgrade,
+            Answer::UpgradeRequired | Answer::UpgradeVersion | Answer::UpgradeRefused(_) => Outcome::Upgrade,
             Answer::Busy(_) => Outcome::Overloaded,
             Answer::ReplyTimeout => Outcome::Timeout,
             Answer::BadReply(_) => Outcome::BadReply,
@@ -141,13 +156,18 @@ impl Answer<'_> {
             Answer::OverConcurrency => Some("Over concurrency limit, request throttled"),
             Answer::Unauthorized => Some("Unauthorized"),
             Answer::TooLarge => Some("Content too large"),
-            Answer::UpgradeRequired => Some("This webhook takes WebSocket connections only"),
+            Answer::UpgradeRequired => Some("This URL takes WebSocket connections only"),
+            Answer::UpgradeVersion => Some("Sec-WebSocket-Version must be 13"),
+            Answer::TokenRequired => Some("Authorization must be Bearer and the access token"),
+            Answer::WorkerPath => Some("Workers attach at /flows/<flowId>/worker"),
+            Answer::FlowNotFound => Some("Flow not found"),
+            Answer::GetOnly => Some("Method not allowed"),
             Answer::ReplyTimeout => Some("Time out waiting for workflow reply"),
             Answer::Busy(reason) | Answer::BadReply(reason) => Some(reason),
-            Answer::UpgradeRefused(reason)
-            | Answer::Coding(_, reason)
-            | Answer::Unverified(_, reason)
-            | Answer::Refused(_, _, reason) => Some(reason),
+            Answer::UpgradeRefused(reason) | Answer::Coding(_, reason) | Answer::Refused(_, _, reason) => {
+                Some(reason)
+            }
+            Answer::Unverified(_, reason) => Some(reason),
         }
     }
 }
@@ -168,13 +188,15 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     begin(out, status, frame);
     match answer {
         Answer::MethodNotAllowed => field(out, b"allow", METHODS),
+        Answer::GetOnly => field(out, b"allow", b"GET"),
+        Answer::TokenRequired => field(out, b"www-authenticate", b"Bearer realm=\"tidegate\""),
         Answer::Preflight(asked) => preflight(out, *asked, frame),
         Answer::OverRate(seconds) => retry_after(out, *seconds),
         Answer::Busy(_) | Answer::OverConcurrency => retry_after(out, BUSY_RETRY_SECONDS),
         Answer::Unauthorized => {
             field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\"")
         }
-        Answer::UpgradeRequired => {
+        Answer::UpgradeRequired | Answer::UpgradeVersion => {
             field(out, b"upgrade", b"websocket");
             field(out, b"sec-websocket-version", b"13");
         }
@@ -255,6 +277,12 @@ fn preflight(out: &mut Vec<u8>, asked: Option<&[u8]>, frame: &Frame<'_>) {
 }
 
 fn body_with_type(out: &mut Vec<u8>, status: u16, content_type: &[u8], body: &[u8], frame: &Frame<'_>) {
+    if status == RESET_CONTENT {
+        // RFC 9110, 15.3.6: it ends with its head, and says so.
+        content_length(out, 0);
+        end_of_head(out);
+        return;
+    }
     if !has_body(status) {
         end_of_head(out);
         return;

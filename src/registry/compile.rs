@@ -4,16 +4,21 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::Registry;
 use super::hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
-use crate::model::{Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, Webhook};
+use crate::model::{
+    Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, SignatureConfig, Webhook,
+};
 use crate::reply::ReplyNode;
 use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::Tail;
 use crate::verify::basic::{Basic, Field};
+use crate::verify::provider::Provider;
+use crate::verify::signature::{SecretError, Signature};
 
 /// What a webhook falls back to: the server's settings.
 #[derive(Clone, Debug)]
@@ -50,15 +55,23 @@ impl ApplicationPart {
     }
 }
 
+/// What compiling needs beside the model.
+pub(super) struct Wiring<'r> {
+    pub(super) defaults: &'r Defaults,
+    /// Knows the flows' backlogs.
+    pub(super) registry: &'r Registry,
+    pub(super) now: Now,
+}
+
 /// Compiles one webhook. `before` is the hook it replaces, whose counts go on.
 pub(super) fn hook(
-    defaults: &Defaults,
+    wiring: &Wiring<'_>,
     application: &ApplicationPart,
     webhook: &Webhook,
     flows: &[Flow],
     before: Option<&Hook>,
-    now: Now,
 ) -> Hook {
+    let defaults = wiring.defaults;
     let limits = &webhook.limits;
     Hook {
         webhook_id: webhook.id,
@@ -74,13 +87,18 @@ pub(super) fn hook(
         reply_timeout_seconds: limits.reply_timeout_seconds.unwrap_or(defaults.reply_timeout_seconds),
         concurrency_limit: limits.concurrency.unwrap_or(defaults.concurrency),
         basic: basic(application, webhook).map(Box::new),
-        rate: rate(defaults, webhook, before, now),
+        provider: Provider::compile(
+            webhook.verification_type,
+            &render(application, &webhook.verification_code).unwrap_or_default(),
+        ),
+        signature: webhook.signature.as_ref().map(|config| Box::new(signature(application, webhook, config))),
+        rate: rate(defaults, webhook, before, wiring.now),
         concurrency: before
             .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
         flows: flows
             .iter()
             .filter(|flow| flow.enabled && flow.application_id == webhook.application_id)
-            .filter_map(|flow| plan(application, webhook, flow))
+            .filter_map(|flow| plan(wiring, application, webhook, flow))
             .map(Arc::new)
             .collect(),
     }
@@ -106,6 +124,26 @@ fn basic(application: &ApplicationPart, webhook: &Webhook) -> Option<Basic> {
     Basic::compile(field(username.as_deref()), field(password.as_deref()))
 }
 
+/// A secret that its scheme cannot use (a global may hold anything) matches nothing, as one that renders empty does:
+/// the others of a rotation go on.
+fn signature(application: &ApplicationPart, webhook: &Webhook, config: &SignatureConfig) -> Signature {
+    let mut secrets: Vec<String> = config
+        .secret
+        .as_slice()
+        .iter()
+        .map(|source| render(application, source).unwrap_or_default())
+        .collect();
+    loop {
+        match Signature::compile(&config.scheme, &secrets) {
+            Ok(signature) => return signature,
+            Err(error) => {
+                tracing::warn!(webhook = %webhook.id, %error, index = error.index, "a secret matches nothing");
+                secrets[error.index].clear();
+            }
+        }
+    }
+}
+
 fn field(rendered: Option<&str>) -> Field<'_> {
     rendered.map_or(Field::Blank, Field::Rendered)
 }
@@ -125,13 +163,18 @@ fn render(application: &ApplicationPart, source: &str) -> Option<String> {
 }
 
 /// The flow as this webhook triggers it; none where no trigger of it is on the webhook.
-fn plan(application: &ApplicationPart, webhook: &Webhook, flow: &Flow) -> Option<FlowPlan> {
+fn plan(
+    wiring: &Wiring<'_>,
+    application: &ApplicationPart,
+    webhook: &Webhook,
+    flow: &Flow,
+) -> Option<FlowPlan> {
     let triggers: Vec<&FlowTrigger> =
         flow.triggers.iter().filter(|trigger| trigger.key == webhook.id).collect();
     if triggers.is_empty() {
         return None;
     }
-    let steps = reached(flow, &triggers).into_iter().filter_map(step).collect();
+    let steps: Box<[Step]> = reached(flow, &triggers).into_iter().filter_map(step).collect();
     let tail = Tail::new(
         application.id,
         &application.name,
@@ -140,7 +183,8 @@ fn plan(application: &ApplicationPart, webhook: &Webhook, flow: &Flow) -> Option
         &flow.name,
         Arc::clone(&application.globals),
     );
-    Some(FlowPlan { flow_id: flow.id, tail: Arc::new(tail), steps })
+    let backlog = wiring.registry.backlog(flow.id);
+    Some(FlowPlan { flow_id: flow.id, backlog, tail: Arc::new(tail), steps })
 }
 
 /// The nodes that the triggers' wires lead to, and on from there, breadth first, each once. A flow without any
@@ -197,6 +241,25 @@ pub fn check_webhook(webhook: &Webhook) -> Result<(), ModelError> {
     for (field, source) in fields {
         Template::compile(source)
             .map_err(|error| ModelError::new(field, format!("must be a template: {error}")))?;
+    }
+    webhook.signature.as_ref().map_or(Ok(()), |config| check_signature(webhook, config))
+}
+
+fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), ModelError> {
+    if webhook.is_websocket {
+        return Err(ModelError::new(
+            "signature",
+            "must be null on a WebSocket webhook: an upgrade and its messages carry no signature",
+        ));
+    }
+    for source in config.secret.as_slice() {
+        let template = Template::compile(source)
+            .map_err(|error| ModelError::new("signature.secret", format!("must be a template: {error}")))?;
+        // What globals may bring is known only when it is rendered.
+        if let Some(secret) = template.constant() {
+            Signature::compile(&config.scheme, &[secret])
+                .map_err(|SecretError { must, .. }| ModelError::new("signature.secret", must))?;
+        }
     }
     Ok(())
 }

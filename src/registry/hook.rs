@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use super::Backlog;
 use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;
 use crate::reply::ReplyNode;
 use crate::trigger::Tail;
 use crate::verify::basic::Basic;
+use crate::verify::provider::Provider;
+use crate::verify::signature::Signature;
 
 /// One compiled webhook. Shared by all cores, never changed: a change makes a new one.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub struct Hook {
     pub concurrency_limit: u32,
     /// None: every caller passes.
     pub basic: Option<Box<Basic>>,
+    /// Whose handshake it answers, and whose requests it takes.
+    pub provider: Provider,
+    /// None: requests carry no signature, or nobody looks at it.
+    pub signature: Option<Box<Signature>>,
     /// The bucket of calls, none where the rate has no limit. Carried from one compiled hook to the next.
     pub rate: Option<Arc<Rate>>,
     /// The count of calls at a time, carried likewise.
@@ -38,10 +45,24 @@ pub struct Hook {
     pub flows: Box<[Arc<FlowPlan>]>,
 }
 
+impl Hook {
+    /// Whether the callers that may come in are those of `other`.
+    #[must_use]
+    pub fn has_credentials_of(&self, other: &Hook) -> bool {
+        match (&self.basic, &other.basic) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.is_same(two),
+            _ => false,
+        }
+    }
+}
+
 /// One flow as one webhook triggers it.
 #[derive(Debug)]
 pub struct FlowPlan {
     pub flow_id: Id,
+    /// What waits for its workers; the same for every webhook that triggers it.
+    pub backlog: Arc<Backlog>,
     /// The part of the payload that is the same for each of its triggers.
     pub tail: Arc<Tail>,
     /// What the trigger's wires lead to, in the order of the wires.
@@ -51,7 +72,7 @@ pub struct FlowPlan {
 /// A node that a trigger reaches.
 #[derive(Debug)]
 pub struct Step {
-    pub node_id: Box<str>,
+    pub node_id: Arc<str>,
     pub action: Action,
 }
 

@@ -5,6 +5,7 @@
 //! before the change or after it, never in between, and from the moment [`Registry::refresh`] returns only after.
 //! The model itself is never changed here.
 
+mod backlog;
 mod compile;
 mod hook;
 
@@ -14,15 +15,16 @@ use std::collections::hash_map::Entry;
 
 use papaya::{Guard, LocalGuard};
 
-use self::compile::ApplicationPart;
+use self::compile::{ApplicationPart, Wiring};
 use crate::base::clock::Now;
 use crate::base::id::{Id, Token};
 use crate::model::Flow;
-use crate::store::{Source, StoreError};
+use crate::store::{Affected, Source, StoreError};
 
 type HashMap<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
 type SharedMap<K, V> = papaya::HashMap<K, V, ahash::RandomState>;
 
+pub use backlog::{Backlog, FLOW_BYTES_MAX, FLOW_TRIGGERS_MAX, PROCESS_BYTES_MAX};
 pub use compile::{Defaults, check_application, check_flow, check_webhook};
 pub use hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
 
@@ -30,6 +32,9 @@ pub use hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
 pub struct Registry {
     by_token: SharedMap<Token, Arc<Hook>>,
     by_id: SharedMap<Id, Arc<Hook>>,
+    /// Every flow, enabled or not, wired or not: a worker may attach to any.
+    flows: SharedMap<Id, Arc<Backlog>>,
+    process_backlog: Arc<backlog::ProcessBacklog>,
     defaults: Defaults,
 }
 
@@ -46,6 +51,8 @@ impl Registry {
         Registry {
             by_token: SharedMap::with_hasher(ahash::RandomState::new()),
             by_id: SharedMap::with_hasher(ahash::RandomState::new()),
+            flows: SharedMap::with_hasher(ahash::RandomState::new()),
+            process_backlog: Arc::default(),
             defaults,
         }
     }
@@ -60,6 +67,12 @@ impl Registry {
     #[must_use]
     pub fn by_id(&self, id: Id) -> Option<Arc<Hook>> {
         self.by_id.pin().get(&id).cloned()
+    }
+
+    /// What a flow has waiting for its workers. None: there is no such flow.
+    #[must_use]
+    pub fn flow(&self, id: Id) -> Option<Arc<Backlog>> {
+        self.flows.pin().get(&id).cloned()
     }
 
     /// How many webhooks there are.
@@ -85,6 +98,7 @@ impl Registry {
         })?;
         let mut flows: HashMap<Id, Vec<Flow>> = HashMap::default();
         source.for_each_flow(&mut |flow| {
+            self.backlog(flow.id);
             let mut keys: Vec<Id> = flow.triggers.iter().map(|trigger| trigger.key).collect();
             keys.sort_unstable();
             keys.dedup();
@@ -95,18 +109,25 @@ impl Registry {
         source.for_each_webhook(&mut |webhook| {
             let Some(part) = parts.get(&webhook.application_id) else { return };
             let flows = flows.get(&webhook.id).map_or(&[][..], Vec::as_slice);
-            self.publish(Arc::new(compile::hook(&self.defaults, part, &webhook, flows, None, now)));
+            self.publish(Arc::new(compile::hook(&self.wiring(now), part, &webhook, flows, None)));
         })
     }
 
-    /// Compiles the named webhooks anew and publishes them; those that are gone from the model go from here. When
-    /// it returns, every core sees the change.
+    /// Compiles what is affected anew and publishes it; what is gone from the model goes from here. When it returns,
+    /// every core sees the change.
     ///
     /// # Errors
     /// If the model cannot be read; the hooks that were not yet compiled stay as they were.
-    pub fn refresh(&self, source: &dyn Source, webhooks: &[Id], now: Now) -> Result<(), StoreError> {
+    pub fn refresh(&self, source: &dyn Source, affected: &Affected, now: Now) -> Result<(), StoreError> {
+        for &id in &affected.flows {
+            if source.flow(&id)?.is_some() {
+                self.backlog(id);
+            } else {
+                self.flows.pin().remove(&id);
+            }
+        }
         let mut parts: HashMap<Id, ApplicationPart> = HashMap::default();
-        for &id in webhooks {
+        for &id in &affected.webhooks {
             let before = self.by_id(id);
             let Some(webhook) = source.webhook(&id)? else {
                 self.withdraw(id);
@@ -124,15 +145,24 @@ impl Registry {
             };
             let flows = source.flows_of_webhook(&id)?;
             self.publish(Arc::new(compile::hook(
-                &self.defaults,
+                &self.wiring(now),
                 part,
                 &webhook,
                 &flows,
                 before.as_deref(),
-                now,
             )));
         }
         Ok(())
+    }
+
+    fn wiring(&self, now: Now) -> Wiring<'_> {
+        Wiring { defaults: &self.defaults, registry: self, now }
+    }
+
+    /// The backlog of a flow, made where there is none yet.
+    fn backlog(&self, flow: Id) -> Arc<Backlog> {
+        let make = || Arc::new(Backlog::new(flow, Arc::clone(&self.process_backlog)));
+        Arc::clone(self.flows.pin().get_or_insert_with(flow, make))
     }
 
     fn publish(&self, hook: Arc<Hook>) {

@@ -155,7 +155,21 @@ impl std::error::Error for SettingsError {}
 /// What every variable of ours begins with.
 const PREFIX: &str = "TIDEGATE_";
 /// Variables with the prefix that are not settings of the server: where the commands find it.
-const CLIENT_VARIABLES: &[&str] = &["TIDEGATE_URL", "TIDEGATE_CONFIG"];
+const CLIENT_VARIABLES: &[&str] = &["TIDEGATE_SERVER", "TIDEGATE_CONFIG"];
+/// Keys of settings whose value is never shown.
+const SECRET_KEYS: &[&str] = &["access_token"];
+/// What is shown in a secret's place.
+const SECRET_SHOWN: &str = "***";
+
+/// A value that was given for a setting, and where.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub entry: &'static Entry,
+    /// In its text form, fit to be shown: a secret is `***`.
+    pub shown: String,
+    /// As in [`SettingsError`].
+    pub place: String,
+}
 
 impl Settings {
     /// The defaults, for a process that may run on `cores` CPUs.
@@ -179,9 +193,22 @@ impl Settings {
         environment: &[(String, String)],
         flags: &[(String, String)],
     ) -> Result<Settings, SettingsError> {
-        let mut settings = Settings::defaults(cores);
+        Settings::resolve_given(cores, file, environment, flags).map(|(settings, _)| settings)
+    }
+
+    /// As [`Settings::resolve`], with every value that was given, in rising order: the last one of a setting counts.
+    ///
+    /// # Errors
+    /// The first setting that is unknown or not valid.
+    pub fn resolve_given(
+        cores: usize,
+        file: Option<(&str, &str)>,
+        environment: &[(String, String)],
+        flags: &[(String, String)],
+    ) -> Result<(Settings, Vec<Given>), SettingsError> {
+        let mut resolver = Resolver { settings: Settings::defaults(cores), given: Vec::new() };
         if let Some((name, text)) = file {
-            read_file(&mut settings, name, text)?;
+            resolver.read_file(name, text)?;
         }
         for (variable, value) in environment {
             if !variable.starts_with(PREFIX) || CLIENT_VARIABLES.contains(&variable.as_str()) {
@@ -189,65 +216,93 @@ impl Settings {
             }
             let place = || format!("{variable} in the environment");
             let entry = ENTRIES.iter().find(|entry| entry.variable == variable);
-            set(&mut settings, entry, variable, value, place)?;
+            resolver.set(entry, variable, value, place)?;
         }
         for (flag, value) in flags {
             let entry = ENTRIES.iter().find(|entry| entry.flag == Some(flag.as_str()));
-            set(&mut settings, entry, flag, value, || format!("--{flag}"))?;
+            resolver.set(entry, flag, value, || format!("--{flag}"))?;
         }
-        Ok(settings)
+        Ok((resolver.settings, resolver.given))
     }
 }
 
-fn set(
-    settings: &mut Settings,
-    entry: Option<&Entry>,
-    name: &str,
-    value: &str,
-    place: impl Fn() -> String,
-) -> Result<(), SettingsError> {
-    let Some(entry) = entry else {
-        return Err(SettingsError {
+/// The settings while they are gathered.
+struct Resolver {
+    settings: Settings,
+    given: Vec<Given>,
+}
+
+impl Resolver {
+    fn set(
+        &mut self,
+        entry: Option<&'static Entry>,
+        name: &str,
+        value: &str,
+        place: impl Fn() -> String,
+    ) -> Result<(), SettingsError> {
+        let Some(entry) = entry else {
+            return Err(SettingsError {
+                place: place(),
+                message: format!("there is no setting {name}{}", similar(name)),
+            });
+        };
+        let value = value.trim();
+        (entry.set)(&mut self.settings, value).map_err(|message| SettingsError {
             place: place(),
-            message: format!("there is no setting {name}{}", similar(name)),
-        });
-    };
-    (entry.set)(settings, value.trim())
-        .map_err(|message| SettingsError { place: place(), message: format!("{} {message}", entry.key) })
-}
-
-/// Reads a TOML file whose tables and keys make the dotted keys of the table.
-fn read_file(settings: &mut Settings, name: &str, text: &str) -> Result<(), SettingsError> {
-    let line = |at: usize| text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
-    let document = toml::de::DeTable::parse(text).map_err(|error| SettingsError {
-        place: format!("{name}:{}", error.span().map_or(1, |span| line(span.start))),
-        message: error.message().to_owned(),
-    })?;
-    read_table(settings, "", document.get_ref(), &|at| format!("{name}:{}", line(at)))
-}
-
-fn read_table(
-    settings: &mut Settings,
-    prefix: &str,
-    table: &toml::de::DeTable<'_>,
-    place: &dyn Fn(usize) -> String,
-) -> Result<(), SettingsError> {
-    for (key, value) in table {
-        let at = key.span().start;
-        let name =
-            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
-        if let toml::de::DeValue::Table(table) = value.get_ref() {
-            read_table(settings, &name, table, place)?;
-            continue;
-        }
-        let text = file_text(value.get_ref()).ok_or_else(|| SettingsError {
-            place: place(at),
-            message: format!("{name} is of a type that no setting has"),
+            message: format!("{} {message}", entry.key),
         })?;
-        let entry = ENTRIES.iter().find(|entry| entry.key == name);
-        set(settings, entry, &name, &text, || place(at))?;
+        let shown =
+            if SECRET_KEYS.contains(&entry.key) { SECRET_SHOWN.to_owned() } else { without_user(value) };
+        self.given.push(Given { entry, shown, place: place() });
+        Ok(())
     }
-    Ok(())
+
+    /// Reads a TOML file whose tables and keys make the dotted keys of the table.
+    fn read_file(&mut self, name: &str, text: &str) -> Result<(), SettingsError> {
+        let line = |at: usize| text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+        let document = toml::de::DeTable::parse(text).map_err(|error| SettingsError {
+            place: format!("{name}:{}", error.span().map_or(1, |span| line(span.start))),
+            message: error.message().to_owned(),
+        })?;
+        self.read_table("", document.get_ref(), &|at| format!("{name}:{}", line(at)))
+    }
+
+    fn read_table(
+        &mut self,
+        prefix: &str,
+        table: &toml::de::DeTable<'_>,
+        place: &dyn Fn(usize) -> String,
+    ) -> Result<(), SettingsError> {
+        for (key, value) in table {
+            let at = key.span().start;
+            let name = if prefix.is_empty() {
+                key.get_ref().to_string()
+            } else {
+                format!("{prefix}.{}", key.get_ref())
+            };
+            if let toml::de::DeValue::Table(table) = value.get_ref() {
+                self.read_table(&name, table, place)?;
+                continue;
+            }
+            let text = file_text(value.get_ref()).ok_or_else(|| SettingsError {
+                place: place(at),
+                message: format!("{name} is of a type that no setting has"),
+            })?;
+            let entry = ENTRIES.iter().find(|entry| entry.key == name);
+            self.set(entry, &name, &text, || place(at))?;
+        }
+        Ok(())
+    }
+}
+
+/// A URL without the credentials that may stand before its host; any other value as it is.
+fn without_user(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{SECRET_SHOWN}@{host}{path}"),
+        None => value.to_owned(),
+    }
 }
 
 /// A TOML value in the text form that variables and flags have; lists with commas.

@@ -377,17 +377,44 @@ pub static ENTRIES: &[Entry] = &[
             Ok(())
         }
     ),
-    entry!("log", "TIDEGATE_LOG", Some("log"), "info", "error, warn, info, debug or trace", |s, v| {
-        if !["error", "warn", "info", "debug", "trace"].contains(&v) {
-            return Err("must be error, warn, info, debug or trace".into());
+    entry!(
+        "log",
+        "TIDEGATE_LOG",
+        Some("log"),
+        "info",
+        "error, warn, info, debug, trace or off; or directives: tidegate=debug,info",
+        |s, v| {
+            log_directives(v)?;
+            s.log = v.to_owned();
+            Ok(())
         }
-        s.log = v.to_owned();
-        Ok(())
-    }),
+    ),
 ];
 
 /// A token that can be guessed is none.
 const ACCESS_TOKEN_MIN: usize = 16;
+
+/// Levels of the log.
+const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
+
+/// Checks a level, or directives as `tracing_subscriber` reads them. That takes a word which is no level for the name
+/// of a module; here a bare word has to be a level, so that a slip of the pen does not silence the log.
+fn log_directives(value: &str) -> Result<(), String> {
+    let must = || {
+        format!(
+            "must be one of {}, or directives such as tidegate=debug,info; not {value:?}",
+            LOG_LEVELS.join(", ")
+        )
+    };
+    let bare =
+        value.split(',').map(str::trim).filter(|directive| !directive.contains(['=', '[', ']', '{', '}']));
+    for word in bare {
+        if !LOG_LEVELS.contains(&word) {
+            return Err(must());
+        }
+    }
+    tracing_subscriber::EnvFilter::builder().parse(value).map(drop).map_err(|_| must())
+}
 
 fn not_yet(_value: &str) -> Result<(), String> {
     Err("is not in this version yet".to_owned())

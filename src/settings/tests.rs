@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Names and values.
+type Pairs = &'static [(&'static str, &'static str)];
+
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
@@ -50,7 +53,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn what_is_unknown_or_bad_is_named_with_its_place() {
-    let cases: &[(&str, &[(&str, &str)], &[(&str, &str)], &str)] = &[
+    let cases: &[(&str, Pairs, Pairs, &str)] = &[
         ("\ncoers = 2", &[], &[], "t.toml:2: there is no setting coers"),
         ("a = 1\n[limits]\nconcurency = 2", &[], &[], "t.toml:1: there is no setting a"),
         ("[limits]\n\nconcurency = 2", &[], &[], "t.toml:3: there is no setting limits.concurency"),
@@ -68,6 +71,9 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
             &[],
             "TIDEGATE_CORES in the environment: cores must be a whole number",
         ),
+        ("log = \"inof\"", &[], &[], "t.toml:1: log must be one of error, warn"),
+        ("", &[("TIDEGATE_LOG", "")], &[], "TIDEGATE_LOG in the environment: log must be"),
+        ("", &[], &[("log", "tidegate=loud")], "--log: log must be"),
         ("", &[], &[("driver", "kqueue")], "--driver: driver must be auto, io_uring or epoll"),
         (
             "",
@@ -91,4 +97,30 @@ fn a_secret_is_never_printed() {
     assert!(!format!("{settings:?}").contains("planted"));
     let error = resolve("", &[("TIDEGATE_ACCESS_TOKEN", "planted")], &[]).unwrap_err();
     assert!(!error.contains("planted"), "{error}");
+}
+
+#[test]
+fn what_was_given_is_told_with_its_place_and_without_secrets() {
+    let (settings, given) = Settings::resolve_given(
+        2,
+        Some(("t.toml", "\nlog = \"tidegate=debug,warn\"")),
+        &pairs(&[
+            ("TIDEGATE_ACCESS_TOKEN", "planted-secret-0123"),
+            ("TIDEGATE_SERVER", "http://127.0.0.1:1"),
+        ]),
+        &pairs(&[("cores", " 3 "), ("public-url", "https://user:planted@hooks.example.org/x@y")]),
+    )
+    .unwrap();
+    assert_eq!((settings.cores, settings.log.as_str()), (3, "tidegate=debug,warn"));
+    let told: Vec<String> =
+        given.iter().map(|given| format!("{} {} {}", given.entry.key, given.shown, given.place)).collect();
+    assert_eq!(
+        told,
+        [
+            "log tidegate=debug,warn t.toml:2",
+            "access_token *** TIDEGATE_ACCESS_TOKEN in the environment",
+            "cores 3 --cores",
+            "ingress.public_url https://***@hooks.example.org/x@y --public-url",
+        ]
+    );
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::ModelRecord;
 use super::database::{flow_ids_of_webhook, read_record};
 use super::error::{ChangeError, Resource, StoreError};
 use super::tables::{
@@ -12,6 +11,7 @@ use super::tables::{
     TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix, flow_of_webhook_key, id_of, list_key, order_key,
     order_prefix,
 };
+use super::{Affected, ModelRecord};
 use crate::base::id::Id;
 use crate::model::{Application, Flow, ModelError, Webhook};
 
@@ -28,8 +28,8 @@ pub struct Changes<'t> {
     order: Table<'t, &'static [u8], ()>,
     counts: Table<'t, &'static ListKey, u64>,
     flows_of_webhook: Table<'t, &'static [u8; 2 * ID_BYTES], ()>,
-    /// The webhooks that act differently since, repeated as they come.
-    pub(super) affected: Vec<Id>,
+    /// What acts differently since, repeated as it comes.
+    pub(super) affected: Affected,
     /// Set where the database failed: the whole transaction is lost.
     pub(super) failed: Option<StoreError>,
 }
@@ -55,7 +55,7 @@ impl<'t> Changes<'t> {
             order: open(transaction, path, ORDER)?,
             counts: open(transaction, path, COUNTS)?,
             flows_of_webhook: open(transaction, path, FLOWS_OF_WEBHOOK)?,
-            affected: Vec::new(),
+            affected: Affected::default(),
             failed: None,
         })
     }
@@ -88,7 +88,7 @@ impl<'t> Changes<'t> {
         alter(&mut new)?;
         self.put_application(Some(&old), &new)?;
         let webhooks = self.ids_of_list(&list_key(Resource::Webhook, Some(id)))?;
-        self.affected.extend(webhooks);
+        self.affected.webhooks.extend(webhooks);
         Ok(new)
     }
 
@@ -168,7 +168,7 @@ impl<'t> Changes<'t> {
         self.relist(&list, Some(&sortable_webhook(&webhook)), None)?;
         self.tokens.remove(webhook.token.as_bytes()).map_err(|error| failed(self.path, error))?;
         self.webhooks.remove(id.raw()).map_err(|error| failed(self.path, error))?;
-        self.affected.push(*id);
+        self.affected.webhooks.push(*id);
         Ok(())
     }
 
@@ -257,7 +257,7 @@ impl<'t> Changes<'t> {
     fn put_webhook(&mut self, old: Option<&Webhook>, new: &Webhook) -> Result<(), StoreError> {
         let list = list_key(Resource::Webhook, Some(&new.application_id));
         self.relist(&list, old.map(sortable_webhook).as_ref(), Some(&sortable_webhook(new)))?;
-        self.affected.push(new.id);
+        self.affected.webhooks.push(new.id);
         put(&mut self.webhooks, self.path, new.id, &new.to_stored())
     }
 
@@ -304,6 +304,7 @@ impl<'t> Changes<'t> {
     /// Moves a flow from the webhooks of its old triggers to those of its new ones; all of them are affected.
     fn rewire(&mut self, old: Option<&Flow>, new: Option<&Flow>) -> Result<(), StoreError> {
         for (flow, insert) in old.map(|flow| (flow, false)).into_iter().chain(new.map(|flow| (flow, true))) {
+            self.affected.flows.push(flow.id);
             for webhook in flow.webhook_ids() {
                 let key = flow_of_webhook_key(&webhook, &flow.id);
                 let done = if insert {
@@ -312,7 +313,7 @@ impl<'t> Changes<'t> {
                     self.flows_of_webhook.remove(&key).map(drop)
                 };
                 done.map_err(|error| failed(self.path, error))?;
-                self.affected.push(webhook);
+                self.affected.webhooks.push(webhook);
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ pub(super) const FILE_MODE: u32 = 0o600;
 /// Held with `flock` while a process works on the folder; holds its id.
 const LOCK_FILE: &str = "lock";
 /// Holds the access token of the REST API.
-const ACCESS_TOKEN_FILE: &str = "access-token";
+pub const ACCESS_TOKEN_FILE: &str = "access-token";
 /// Random bytes of an access token that is made here: as strong as a 256-bit key.
 const ACCESS_TOKEN_BYTES: usize = 32;
 /// Longest access token that is read from its file, in bytes.

@@ -28,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use changes::Changes;
 pub use error::{ChangeError, Resource, StoreError};
-pub use folder::{AccessToken, DataFolder, access_token};
+pub use folder::{ACCESS_TOKEN_FILE, AccessToken, DataFolder, access_token};
 pub use glob::Glob;
 pub use list::{ListQuery, Listed, Triggered};
 pub use tables::SortField;
@@ -49,6 +49,8 @@ pub trait Source {
     fn application(&self, id: &Id) -> Result<Option<Application>, StoreError>;
     /// The webhook, if there is one.
     fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError>;
+    /// The flow, if there is one.
+    fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError>;
     /// The flows of the webhook's own application that it triggers, enabled or not, in the order of their ids.
     fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError>;
     /// Every application.
@@ -59,8 +61,17 @@ pub trait Source {
     fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError>;
 }
 
-/// Told of each commit: the webhooks that now act differently, each once. A deleted webhook is among them.
-pub type Observer = Box<dyn Fn(&Store, &[Id]) + Send + Sync>;
+/// What acts differently since a commit, each once. What was deleted is among it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Affected {
+    /// Webhooks: changed themselves, or through their application or a flow that they trigger.
+    pub webhooks: Vec<Id>,
+    /// Flows that were made, changed or deleted.
+    pub flows: Vec<Id>,
+}
+
+/// Told of each commit.
+pub type Observer = Box<dyn Fn(&Store, &Affected) + Send + Sync>;
 
 /// The model on disk. Shared by reference between threads; writes wait for the disk.
 pub struct Store {
@@ -142,12 +153,12 @@ impl Store {
         let (tell, told) = mpsc::sync_channel(1);
         let job = Job {
             run: Box::new(move |changes| {
-                let before = changes.affected.len();
+                let before = changes.affected.webhooks.len();
                 let outcome = change(changes);
                 if let Err(ChangeError::Store(error)) = &outcome {
                     changes.failed = Some(error.clone());
                 }
-                let webhooks = changes.affected[before..].to_vec();
+                let webhooks = changes.affected.webhooks[before..].to_vec();
                 Box::new(move |committed| {
                     let outcome = match (outcome, committed) {
                         (Err(error), _) => Err(error),
@@ -191,13 +202,15 @@ impl Store {
             Ok(std::mem::take(&mut changes.affected))
         });
         let outcome = match committed {
-            Ok(mut webhooks) => {
-                webhooks.sort_unstable();
-                webhooks.dedup();
+            Ok(mut affected) => {
+                for ids in [&mut affected.webhooks, &mut affected.flows] {
+                    ids.sort_unstable();
+                    ids.dedup();
+                }
                 if let Some(observer) = self.observer.get()
-                    && !webhooks.is_empty()
+                    && affected != Affected::default()
                 {
-                    observer(self, &webhooks);
+                    observer(self, &affected);
                 }
                 Ok(())
             }
@@ -352,6 +365,10 @@ impl Source for Store {
 
     fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
         self.database.read(|reads| reads.webhook(id))
+    }
+
+    fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
+        self.database.read(|reads| reads.flow(id))
     }
 
     fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError> {

@@ -142,11 +142,11 @@ fn changes_of_many_threads_lose_none_of_one_another() {
     let store = Arc::new(Store::open(folder.path()).expect("opens"));
     let told: Arc<Mutex<HashSet<Id>>> = Arc::default();
     let seen = Arc::clone(&told);
-    store.observe(Box::new(move |store, webhooks| {
-        for id in webhooks {
+    store.observe(Box::new(move |store, affected| {
+        for id in &affected.webhooks {
             assert!(store.webhook(id).expect("reads").is_some(), "told after the commit");
         }
-        seen.lock().expect("not poisoned").extend(webhooks);
+        seen.lock().expect("not poisoned").extend(&affected.webhooks);
     }));
     let app = application(&store, "shop");
     let hook = webhook(&store, app.id, "hook", 0);

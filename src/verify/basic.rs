@@ -35,6 +35,12 @@ pub struct Basic {
 }
 
 impl Basic {
+    /// Whether both let the same callers in.
+    #[must_use]
+    pub fn is_same(&self, other: &Basic) -> bool {
+        self.user_pass.is_same(&other.user_pass)
+    }
+
     /// `None` where both fields are blank: the webhook has no basic authentication. One blank field matches the
     /// empty string. A field that has a template but renders empty refuses everything.
     #[must_use]

@@ -30,6 +30,12 @@ impl Expected {
         Expected { digest: None }
     }
 
+    /// Whether both are equal to the same. For noticing a change; no secret is presented here.
+    #[must_use]
+    pub fn is_same(&self, other: &Expected) -> bool {
+        self.digest == other.digest
+    }
+
     /// Whether `presented` is the secret. The time depends on the length of `presented` alone.
     #[must_use]
     pub fn equals(&self, presented: &[u8]) -> bool {

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use super::routes::ROUTES;
 use super::*;
-use crate::store::Source;
+use crate::store::{Affected, Source};
 
 const TOKEN: &str = "the-access-token";
 const NOBODY: &str = "0123456789abcdef01234567";
@@ -34,11 +34,11 @@ struct Recorder {
 }
 
 impl Engine for Recorder {
-    fn refresh(&self, store: &Store, webhooks: &[Id]) {
-        for id in webhooks {
+    fn refresh(&self, store: &Store, affected: &Affected) {
+        for id in &affected.webhooks {
             store.webhook(id).expect("the commit can be read");
         }
-        self.refreshed.lock().expect("not poisoned").extend(webhooks);
+        self.refreshed.lock().expect("not poisoned").extend(&affected.webhooks);
     }
 
     fn check_webhook(&self, webhook: &Webhook) -> Result<(), ModelError> {
@@ -99,7 +99,7 @@ impl Engine for Recorder {
         Ok(receiver)
     }
 
-    fn usage(&self, webhooks: &[Id]) -> Vec<Usage> {
+    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>> {
         let usage = |webhook: &Id| Usage {
             webhook: *webhook,
             calls: Some(3),
@@ -111,7 +111,8 @@ impl Engine for Recorder {
             reply_timeout_seconds: 60,
             last_call_millis: Some(1_771_521_960_123),
         };
-        webhooks.iter().map(usage).collect()
+        let usages = webhooks.iter().map(usage).collect();
+        Box::pin(async move { Ok(usages) })
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -182,7 +182,8 @@ fn path_error(error: &webpki::Error) -> ChainError {
         Error::CertExpired { .. } => ChainError::Expired,
         Error::CertNotValidYet { .. } => ChainError::NotYetValid,
         Error::BadDer | Error::BadDerTime | Error::TrailingData(_) => ChainError::BadCertificate,
-        Error::UnknownIssuer => ChainError::UnknownIssuer,
+        // A stranger may call itself as a trusted root is called; its signatures do not become the root's by that.
+        Error::UnknownIssuer | Error::InvalidSignatureForPublicKey => ChainError::UnknownIssuer,
         _ => ChainError::NotForThis,
     }
 }

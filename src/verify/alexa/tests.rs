@@ -1,5 +1,5 @@
 //! The whole way of a request, with a chain and signatures that Python's `cryptography` made (the files in `vectors`;
-//! the leaf is valid in 2026, the intermediate from 2025 to 2029). Chains that are wrong are in `tests/alexa.rs`.
+//! the leaf is valid in 2026, the intermediate from 2025 to 2029). Chains that are wrong are in `tests/verification`.
 
 use super::*;
 use crate::base::text::parse_time;

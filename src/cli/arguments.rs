@@ -1,0 +1,277 @@
+//! What can be written on the command line: the commands, their flags, and the settings that come of flags,
+//! environment and file. The flags of settings, and what `--help` says of them, are made from the table of settings.
+
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::Failure;
+use super::resources::Kind;
+use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
+
+/// Names the file of settings where no flag does.
+const CONFIG_VARIABLE: &str = "TIDEGATE_CONFIG";
+/// Names the server for the commands that talk to one.
+pub(super) const SERVER_VARIABLE: &str = "TIDEGATE_SERVER";
+/// What every variable of ours begins with.
+const PREFIX: &str = "TIDEGATE_";
+/// Widest that help is written, in characters.
+const HELP_COLUMNS: usize = 110;
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    let program = Command::new("tidegate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A webhook ingress engine: HTTP and WebSocket endpoints that trigger workflows.\nWithout a command it serves.")
+        .args_conflicts_with_subcommands(true)
+        .max_term_width(HELP_COLUMNS)
+        .after_help(without_flags());
+    let serve = Command::new("serve").about("Serve (the default)").after_help(without_flags());
+    let check = Command::new("check")
+        .about("Check the settings and show each with where it comes from")
+        .after_help(without_flags());
+    with_settings(program)
+        .subcommand(with_settings(serve))
+        .subcommand(with_settings(check))
+        .subcommands(Kind::ALL.map(resource))
+}
+
+/// The flags of the settings, and `--config`.
+fn with_settings(command: Command) -> Command {
+    let flags = ENTRIES.iter().filter_map(|entry| entry.flag.map(|flag| setting(entry, flag)));
+    command.arg(config()).args(flags)
+}
+
+fn config() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help(format!("File of settings in TOML [default: none] [env: {CONFIG_VARIABLE}]"))
+}
+
+fn setting(entry: &'static Entry, flag: &'static str) -> Arg {
+    let arg = Arg::new(flag)
+        .long(flag)
+        .value_name("VALUE")
+        .allow_negative_numbers(true)
+        .help(format!("{} [default: {}] [env: {}]", entry.help, entry.default, entry.variable));
+    // A switch may be named alone: `--open-metrics` says true.
+    if ["true", "false"].contains(&entry.default) {
+        arg.num_args(0..=1).default_missing_value("true").value_name("true|false")
+    } else {
+        arg
+    }
+}
+
+/// The settings that have no flag, for the end of the help.
+fn without_flags() -> String {
+    let mut text = "Only in the file or the environment:\n".to_owned();
+    for entry in ENTRIES.iter().filter(|entry| entry.flag.is_none()) {
+        text += &format!(
+            "  {}, {}\n      {} [default: {}]\n",
+            entry.key, entry.variable, entry.help, entry.default
+        );
+    }
+    text + "\nIn the file, keys are dotted or in tables: [ingress] listen = \"127.0.0.1:8080\""
+}
+
+/// `tidegate app|webhook|flow …`.
+fn resource(kind: Kind) -> Command {
+    let (word, noun, plural) = (kind.word(), kind.noun(), kind.plural());
+    let a = if kind == Kind::Application { "an" } else { "a" };
+    let command = Command::new(word)
+        .about(format!("List, show, create, change and delete {plural} of a running server"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help(format!(
+            "The server is --server or {SERVER_VARIABLE}, else the one that serves from the data folder.\n\
+             The access token is TIDEGATE_ACCESS_TOKEN, else the one in the data folder. It is never an argument."
+        ))
+        .args([
+            Arg::new("server").long("server").global(true).value_name("URL").help(format!(
+                "Admin listener: http://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"
+            )),
+            Arg::new("data").long("data").global(true).value_name("FOLDER").help(
+                "Data folder of the server [default: tidegate-data] [env: TIDEGATE_DATA]",
+            ),
+            config().global(true),
+        ]);
+    let id = || Arg::new("id").required(true).value_name("ID|NAME").help(format!("Id or name of the {noun}"));
+    let json = || {
+        Arg::new("json")
+            .long("json")
+            .value_name("FILE")
+            .help("Fields as a JSON object in a file, or - for standard input")
+    };
+    let list = Command::new("list")
+        .about(format!("A table of the {plural}"))
+        .arg(
+            Arg::new("filter")
+                .long("filter")
+                .value_name("GLOB")
+                .help("Only names that fit: * any run, ? any character"),
+        )
+        .arg(
+            Arg::new("json").long("json").action(ArgAction::SetTrue).help("A JSON array instead of a table"),
+        );
+    let show = Command::new("show").about(format!("One {noun} as JSON")).arg(id());
+    let create =
+        Command::new("create")
+            .about(format!("Make {a} {noun} and print it as JSON"))
+            .arg(Arg::new("name").required(true).value_name("NAME").help("Its name"))
+            .arg(Arg::new("set").long("set").value_name("FIELD=VALUE").action(ArgAction::Append).help(
+                "A field; the value is JSON, or else text; limits.concurrency=5 reaches into an object",
+            ))
+            .arg(json());
+    let set = Command::new("set")
+        .about(format!("Change fields of {a} {noun} and print it as JSON"))
+        .arg(id())
+        .arg(Arg::new("set").value_name("FIELD=VALUE").num_args(0..).help("The value is JSON, or else text"))
+        .arg(json());
+    let delete = Command::new("delete").about(format!("Delete {a} {noun}")).arg(id());
+    let mut commands = vec![list, show, create, set, delete];
+    if kind == Kind::Webhook {
+        let flows = Arg::new("include-workflows").long("include-workflows").action(ArgAction::SetTrue);
+        commands[4] = commands[4].clone().arg(flows.help("Delete every flow that it triggers too"));
+        commands.push(test().arg(id()));
+    }
+    if kind != Kind::Application {
+        let app =
+            || Arg::new("app").long("app").value_name("ID|NAME").help("Application [default: the only one]");
+        commands = commands.into_iter().map(|command| command.arg(app())).collect();
+    }
+    command.subcommands(commands)
+}
+
+fn test() -> Command {
+    Command::new("test")
+        .about("Send a request through the ingress; print what came back and what it triggered, as JSON")
+        .arg(Arg::new("method").long("method").value_name("METHOD").help("[default: POST]"))
+        .arg(
+            Arg::new("path")
+                .long("path")
+                .value_name("PATH")
+                .help("What follows the token: /more?x=1 [default: nothing]"),
+        )
+        .arg(
+            Arg::new("header")
+                .long("header")
+                .value_name("NAME: VALUE")
+                .action(ArgAction::Append)
+                .value_parser(NonEmptyStringValueParser::new())
+                .help("A header; may be given again"),
+        )
+        .arg(
+            Arg::new("body")
+                .long("body")
+                .value_name("JSON")
+                .allow_hyphen_values(true)
+                .help("The body: JSON, or else text; - for standard input [default: none]"),
+        )
+}
+
+/// The settings that flags, environment and file make, and what was given.
+///
+/// # Errors
+/// The setting that is unknown or not valid, and where it stands; a file that cannot be read.
+pub(super) fn settings(matches: &ArgMatches) -> Result<(Settings, Vec<Given>), Failure> {
+    let environment = environment()?;
+    let file = match matches.get_one::<PathBuf>("config") {
+        Some(path) => Some((path.clone(), "--config".to_owned())),
+        None => variable(CONFIG_VARIABLE)
+            .map(|path| (path.into(), format!("{CONFIG_VARIABLE} in the environment"))),
+    };
+    let file = match file {
+        None => None,
+        Some((path, place)) => {
+            let text = std::fs::read_to_string(&path).map_err(|error| SettingsError {
+                place,
+                message: format!("{} cannot be read: {error}", path.display()),
+            })?;
+            Some((path.display().to_string(), text))
+        }
+    };
+    let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    Ok(Settings::resolve_given(cores(), file, &environment, &flags(matches))?)
+}
+
+/// The flags of settings that were given, in the order of the table.
+fn flags(matches: &ArgMatches) -> Vec<(String, String)> {
+    let given = |flag| matches.try_get_one::<String>(flag).ok().flatten();
+    let flags = ENTRIES.iter().filter_map(|entry| entry.flag);
+    flags.filter_map(|flag| Some((flag.to_owned(), given(flag)?.clone()))).collect()
+}
+
+/// The variables of ours.
+fn environment() -> Result<Vec<(String, String)>, SettingsError> {
+    let mut ours = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+        let value = value.into_string().map_err(|_| SettingsError {
+            place: format!("{name} in the environment"),
+            message: "must be text in UTF-8".to_owned(),
+        })?;
+        ours.push((name.to_owned(), value));
+    }
+    // The environment has no order; messages should have one.
+    ours.sort_unstable();
+    Ok(ours)
+}
+
+/// A variable that is there and not empty.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// CPUs that the process may run on.
+fn cores() -> usize {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) if set.count() > 0 => set.count() as usize,
+        // A machine of more CPUs than the set can name.
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve_flags(arguments: &[&str]) -> Result<Vec<(String, String)>, String> {
+        let arguments = std::iter::once("tidegate").chain(arguments.iter().copied());
+        let matches = command().try_get_matches_from(arguments).map_err(|error| error.to_string())?;
+        Ok(flags(matches.subcommand_matches("serve").unwrap_or(&matches)))
+    }
+
+    #[test]
+    fn the_commands_are_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_the_table_is_taken_with_and_without_the_command() {
+        for flag in ENTRIES.iter().filter_map(|entry| entry.flag) {
+            let expected = vec![(flag.to_owned(), "7".to_owned())];
+            assert_eq!(serve_flags(&[&format!("--{flag}"), "7"]).unwrap(), expected);
+            assert_eq!(serve_flags(&["serve", &format!("--{flag}=7")]).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_switch_may_be_named_alone() {
+        let given = serve_flags(&["--open-metrics", "--cors", "false"]).unwrap();
+        let given: Vec<(&str, &str)> =
+            given.iter().map(|(flag, value)| (flag.as_str(), value.as_str())).collect();
+        assert_eq!(given, [("cors", "false"), ("open-metrics", "true")]);
+    }
+
+    #[test]
+    fn what_is_no_flag_or_command_is_refused() {
+        for arguments in
+            [&["--coers", "2"][..], &["sevre"], &["--access-token", "x"], &["--cores", "1", "--cores", "2"]]
+        {
+            assert!(serve_flags(arguments).is_err(), "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `tidegate check`: resolves the settings and shows each with where it comes from.
+
+use clap::ArgMatches;
+
+use super::{Failure, arguments, output};
+use crate::settings::{ENTRIES, Given, Settings};
+
+/// Where a setting comes from that nobody gave.
+const DEFAULT: &str = "default";
+
+/// Shows the settings.
+///
+/// # Errors
+/// The first setting that is unknown or not valid.
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let (settings, given) = arguments::settings(matches)?;
+    output::print(&shown(&settings, &given)).map_err(Failure::Failed)
+}
+
+fn shown(settings: &Settings, given: &[Given]) -> String {
+    let rows: Vec<Vec<String>> = ENTRIES
+        .iter()
+        .map(|entry| {
+            // Sources are in rising order: the last one counts.
+            let last = given.iter().rev().find(|given| given.entry.key == entry.key);
+            let (value, place) = match last {
+                Some(given) => (given.shown.clone(), given.place.clone()),
+                // The one default that is the machine's to say.
+                None if entry.key == "cores" => {
+                    (settings.cores.to_string(), format!("{DEFAULT}: {}", entry.default))
+                }
+                None => (entry.default.to_owned(), DEFAULT.to_owned()),
+            };
+            vec![entry.key.to_owned(), value, place]
+        })
+        .collect();
+    output::table(&["SETTING", "VALUE", "FROM"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_shown_once_with_its_last_source() {
+        let flags = [("cores".to_owned(), "3".to_owned())];
+        let environment = [
+            ("TIDEGATE_CORES".to_owned(), "2".to_owned()),
+            ("TIDEGATE_ACCESS_TOKEN".to_owned(), "planted-secret-0123".to_owned()),
+        ];
+        let file = Some(("t.toml", "[limits]\nconcurrency = 5"));
+        let (settings, given) = Settings::resolve_given(1, file, &environment, &flags).unwrap();
+        let text = shown(&settings, &given);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines.len(), ENTRIES.len() + 1);
+        for expected in [
+            &["cores", "3", "--cores"][..],
+            &["limits.concurrency", "5", "t.toml:2"],
+            &["access_token", "***", "TIDEGATE_ACCESS_TOKEN", "in", "the", "environment"],
+            &["driver", "auto", "default"],
+        ] {
+            assert!(lines.iter().any(|line| line == expected), "{expected:?} in\n{text}");
+        }
+        assert!(!text.contains("planted"));
+    }
+}

@@ -1,0 +1,151 @@
+//! What the commands write: standard output that may be closed early, complaints, tables, JSON for people.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Spaces of one level of JSON.
+const INDENT: usize = 2;
+/// Spaces between the columns of a table.
+const GAP: usize = 2;
+
+/// Writes to standard output.
+///
+/// # Errors
+/// Where it cannot be written; a closed pipe among them ([`is_closed_pipe`]).
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush())?;
+    Ok(())
+}
+
+/// Whether who read our output has had enough (`tidegate webhook list | head -1`): no failure.
+pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Says on standard error what went wrong.
+pub(super) fn complain(message: &str) {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "tidegate: {}", message.trim_end());
+}
+
+/// Whether a person reads standard output.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Lines of columns, each as wide as its widest cell. Characters that could steer a terminal are escaped.
+pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(heads.get(column).map(|head| head.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let mut text = String::new();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - cell.chars().count() + GAP));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    line(&mut heads.iter().copied());
+    for row in &rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+/// The text with its control characters written as escapes.
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// Valid JSON with line ends and indentation, and not a digit of its numbers changed.
+pub(super) fn indented(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() * 2);
+    let (mut depth, mut in_string, mut escaped) = (0, false, false);
+    let mut tokens = json.chars().peekable();
+    let newline = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.extend(std::iter::repeat_n(' ', depth * INDENT));
+    };
+    while let Some(c) = tokens.next() {
+        if in_string {
+            text.push(c);
+            match c {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match c {
+            '"' => {
+                in_string = true;
+                text.push(c);
+            }
+            '{' | '[' => {
+                text.push(c);
+                while tokens.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                if let Some(close) = tokens.next_if(|next| matches!(next, '}' | ']')) {
+                    text.push(close);
+                } else {
+                    depth += 1;
+                    newline(&mut text, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                newline(&mut text, depth);
+                text.push(c);
+            }
+            ',' => {
+                text.push(c);
+                newline(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            c if c.is_ascii_whitespace() => {}
+            c => text.push(c),
+        }
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_indented_and_its_numbers_and_strings_stay() {
+        let cases = [
+            ("{}", "{}\n"),
+            ("[ ]", "[]\n"),
+            ("1.10", "1.10\n"),
+            (
+                "{\"a\":[1,{\"b\":null}],\"c\" : 12345678901234567890.0}",
+                "{\n  \"a\": [\n    1,\n    {\n      \"b\": null\n    }\n  ],\n  \"c\": 12345678901234567890.0\n}\n",
+            ),
+            (r#"{"a":"{\"x\": [1, 2]\\"}"#, "{\n  \"a\": \"{\\\"x\\\": [1, 2]\\\\\"\n}\n"),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(indented(json), expected);
+        }
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells_and_steers_no_terminal() {
+        let rows =
+            [vec!["1".to_owned(), "ü".to_owned()], vec!["long id".to_owned(), "\u{1b}[31mred\n".to_owned()]];
+        assert_eq!(table(&["ID", "NAME"], &rows), "ID       NAME\n1        ü\nlong id  \\u{1b}[31mred\\n\n");
+    }
+}

@@ -1,0 +1,521 @@
+//! One WebSocket on a core, whoever speaks on it: a webhook's client or a worker. It moves bytes between the socket
+//! and the sans-IO machine, gathers what is to be sent into one write, and keeps the times of `ingress::socket`.
+//!
+//! The task waits for readiness and never has a read in flight, so a quiet connection holds no buffer and what others
+//! put on the line can be sent while the task waits. Whoever puts something on it appends to `out` and wakes the
+//! task; all that gathered until the task runs leaves in one write.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::core::{Active, Core};
+use super::fd;
+use super::stream::Stream;
+use super::watch::Watch;
+use crate::base::buffer::ReceiveBuffer;
+use crate::base::slots::Key;
+use crate::ingress::socket::{
+    BACKLOG_BYTES_MAX, CLOSE_WITHIN_NANOS, CODE_BROKEN, Closing, PING_AFTER_NANOS, Silence, silence,
+};
+use crate::websocket::{self, Event};
+
+/// Room that a read must have, or the buffer is compacted or grown first.
+const READ_ROOM: usize = 4096;
+/// The first size that a buffer grows to for a large message, and the factor from there: as for HTTP bodies.
+const GROW_FIRST: usize = 64 * 1024;
+const GROW_FACTOR: usize = 4;
+/// Reads in a row while each fills the buffer, before others get a turn.
+const READS_MAX: usize = 4;
+
+/// How a WebSocket ended, as its `disconnect` trigger says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) code: u16,
+    pub(super) reason: Box<str>,
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsent {
+    /// The connection is closing or closed.
+    Closed,
+    /// The peer does not take what is sent to it; it is being closed for that.
+    TooSlow,
+}
+
+/// Who speaks on a line.
+pub(super) trait Speaker {
+    /// What a message asks for.
+    type Heard;
+
+    /// Looks at a message where it lies. Nothing may be put on the line here.
+    fn hear(&mut self, text: bool, data: &[u8]) -> Self::Heard;
+
+    /// Does what it asks for.
+    fn act(&mut self, heard: Self::Heard);
+
+    /// All that was received has been looked at.
+    fn turn(&mut self) {}
+
+    /// Everything has been sent: there is room for more. True if more was put on the line.
+    fn refill(&mut self) -> bool {
+        false
+    }
+}
+
+/// The shared part of a WebSocket: what others on the core may reach.
+pub(super) struct Line {
+    wire: RefCell<Wire>,
+    watch: Rc<Watch>,
+    key: Key,
+    payload_limit: usize,
+    /// The task is at work and will look at what is on the line by itself.
+    at_work: Cell<bool>,
+    heard: Cell<u64>,
+    pinged: Cell<u64>,
+}
+
+struct Wire {
+    machine: websocket::Connection,
+    /// What is to be sent, and how much of it is.
+    out: Vec<u8>,
+    sent: usize,
+    /// Where each message in `out` ends.
+    ends: VecDeque<usize>,
+    /// The first who ended it is right.
+    ended: Option<Ended>,
+    /// Whether anything was sent since a Close began to be waited for.
+    progress: bool,
+}
+
+/// What the task was woken for.
+enum Woken {
+    Readable,
+    /// The socket takes bytes again, or the line was written to.
+    Turn,
+    Expired,
+    Gone,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flushed {
+    All,
+    Blocked,
+    Gone,
+}
+
+impl Line {
+    pub(super) fn new(core: &Core, machine: websocket::Connection, payload_limit: usize) -> Line {
+        let now = core.now().nanos;
+        let (key, watch) = core.add_connection(now + PING_AFTER_NANOS);
+        Line {
+            wire: RefCell::new(Wire {
+                machine,
+                out: Vec::new(),
+                sent: 0,
+                ends: VecDeque::new(),
+                ended: None,
+                progress: false,
+            }),
+            watch,
+            key,
+            payload_limit,
+            at_work: Cell::new(false),
+            heard: Cell::new(now),
+            pinged: Cell::new(0),
+        }
+    }
+
+    /// The connection's place among those of the core.
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The largest message either way.
+    pub(super) fn payload_limit(&self) -> usize {
+        self.payload_limit
+    }
+
+    /// Puts a message on the line.
+    ///
+    /// # Errors
+    /// [`Unsent`], with nothing sent.
+    pub(super) fn send(&self, core: &Core, text: bool, payload: &[u8]) -> Result<(), Unsent> {
+        {
+            let mut wire = self.wire.borrow_mut();
+            let wire = &mut *wire;
+            if !wire.machine.is_open() {
+                return Err(Unsent::Closed);
+            }
+            if wire.waiting() <= BACKLOG_BYTES_MAX {
+                if wire.out.capacity() == 0 {
+                    wire.out = core.take_out();
+                }
+                wire.machine.send(&mut wire.out, &mut core.scratch.borrow_mut(), text, payload);
+                wire.ends.push_back(wire.out.len());
+                wake_task(self);
+                return Ok(());
+            }
+            wire.drop_backlog();
+        }
+        self.close(core, Closing::TooSlow.code(), Closing::TooSlow.reason());
+        Err(Unsent::TooSlow)
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        let wire = self.wire.borrow();
+        wire.out.len() - wire.sent
+    }
+
+    /// Whether messages can be sent.
+    pub(super) fn is_open(&self) -> bool {
+        self.wire.borrow().machine.is_open()
+    }
+
+    /// Begins the close handshake, unless it has begun.
+    pub(super) fn close(&self, core: &Core, code: u16, reason: &str) {
+        {
+            let mut wire = self.wire.borrow_mut();
+            let wire = &mut *wire;
+            if wire.out.capacity() == 0 {
+                wire.out = core.take_out();
+            }
+            if !wire.machine.close(&mut wire.out, code, reason) {
+                return;
+            }
+            wire.ends.push_back(wire.out.len());
+            wire.ended.get_or_insert_with(|| Ended { code, reason: reason.into() });
+            wire.progress = false;
+        }
+        core.set_deadline(self.key, &self.watch, core.now().nanos + CLOSE_WITHIN_NANOS);
+        wake_task(self);
+    }
+
+    /// Closes for one of the engine's own reasons.
+    pub(super) fn close_for(&self, core: &Core, closing: Closing) {
+        self.close(core, closing.code(), closing.reason());
+    }
+
+    /// Looks at all that was received.
+    fn listen<S: Speaker>(&self, core: &Core, buffer: &mut ReceiveBuffer, speaker: &mut S) {
+        loop {
+            let event = {
+                let mut wire = self.wire.borrow_mut();
+                let Wire { machine, out, .. } = &mut *wire;
+                if out.capacity() == 0 {
+                    *out = core.take_out();
+                }
+                machine.poll(buffer, out, &mut core.scratch.borrow_mut())
+            };
+            match event {
+                Event::NeedData => return,
+                Event::Pong => {}
+                Event::Message { text } => {
+                    let heard = {
+                        let wire = self.wire.borrow();
+                        let scratch = core.scratch.borrow();
+                        speaker.hear(text, wire.machine.message(buffer, &scratch))
+                    };
+                    self.wire.borrow_mut().machine.done(buffer);
+                    speaker.act(heard);
+                }
+                Event::Close { code } => {
+                    let mut wire = self.wire.borrow_mut();
+                    let reason = {
+                        let scratch = core.scratch.borrow();
+                        String::from_utf8_lossy(wire.machine.message(buffer, &scratch)).into_owned()
+                    };
+                    wire.ended.get_or_insert_with(|| Ended { code, reason: reason.into() });
+                }
+                Event::Failed(failure) => {
+                    let closing = Closing::Failed(failure);
+                    let ended = || Ended { code: closing.code(), reason: closing.reason().into() };
+                    self.wire.borrow_mut().ended.get_or_insert_with(ended);
+                }
+            }
+        }
+    }
+
+    fn flush(&self, core: &Core, stream: &Stream) -> Flushed {
+        let mut wire = self.wire.borrow_mut();
+        let wire = &mut *wire;
+        while wire.sent < wire.out.len() {
+            match fd::send(stream, &wire.out[wire.sent..]) {
+                Ok(bytes) => {
+                    wire.sent += bytes;
+                    wire.progress = true;
+                    core.metrics.sent(bytes);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    wire.forget_sent();
+                    return Flushed::Blocked;
+                }
+                Err(_) => return Flushed::Gone,
+            }
+            if wire.sent == wire.out.len() {
+                wire.out.clear();
+                wire.sent = 0;
+                wire.ends.clear();
+                wire.machine.settle(&mut wire.out);
+            }
+        }
+        core.give_out(std::mem::take(&mut wire.out));
+        Flushed::All
+    }
+
+    /// The deadline passed. False: the connection is to be cut.
+    fn bear(&self, core: &Core) -> bool {
+        let now = core.now().nanos;
+        let next = {
+            let mut wire = self.wire.borrow_mut();
+            let wire = &mut *wire;
+            if !wire.machine.is_open() {
+                // A peer that still takes what was sent before the Close has not had the Close yet.
+                if !std::mem::take(&mut wire.progress) || wire.sent == wire.out.len() {
+                    return false;
+                }
+                now + CLOSE_WITHIN_NANOS
+            } else {
+                match silence(now, self.heard.get(), self.pinged.get()) {
+                    Silence::Broken => return false,
+                    Silence::Until(next) => next,
+                    Silence::Ping(next) => {
+                        self.pinged.set(now);
+                        wire.machine.ping(&mut wire.out, &[]);
+                        next
+                    }
+                }
+            }
+        };
+        core.set_deadline(self.key, &self.watch, next);
+        true
+    }
+
+    /// Receives what is there. False: the peer sends nothing more.
+    fn receive(&self, core: &Core, stream: &Stream, active: &mut Box<Active>) -> Result<Received, ()> {
+        let wanted = self.capacity_wanted(&active.buffer);
+        if wanted > active.buffer.capacity() {
+            if !core.grow(active, wanted) {
+                self.close_for(core, Closing::Busy);
+            }
+        } else if active.buffer.spare() < READ_ROOM {
+            active.buffer.compact();
+        }
+        let room = active.buffer.spare();
+        if room == 0 {
+            // Only where memory was refused: what comes is dropped until the peer has answered the Close.
+            let length = active.buffer.len();
+            active.buffer.consume(length);
+            return Ok(Received::More);
+        }
+        let mut storage = active.buffer.take_storage();
+        let result = fd::receive(stream, &mut storage);
+        active.buffer.restore_storage(storage);
+        match result {
+            Ok(0) => Err(()),
+            Ok(bytes) => {
+                self.heard.set(core.now().nanos);
+                core.metrics.received(bytes);
+                Ok(if bytes == room { Received::More } else { Received::All })
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Ok(Received::All)
+            }
+            Err(_) => Err(()),
+        }
+    }
+
+    /// What the buffer should hold for the message that is coming in: four times what it holds, at most what the
+    /// message needs, so that what is announced and never sent costs little.
+    fn capacity_wanted(&self, buffer: &ReceiveBuffer) -> usize {
+        if buffer.capacity() - buffer.len() >= READ_ROOM {
+            return 0;
+        }
+        let missing = self.wire.borrow().machine.frame_bytes_missing().min(self.payload_limit as u64);
+        let most = buffer.len() + READ_ROOM.max(missing as usize);
+        most.min((buffer.capacity() * GROW_FACTOR).max(GROW_FIRST))
+    }
+
+    /// Waits for the peer, for someone on the core, or for the deadline.
+    async fn wait<S: Speaker>(&self, core: &Core, stream: &Stream, blocked: bool, speaker: &mut S) -> Woken {
+        if blocked {
+            let mut readable = pin!(stream.readable());
+            let mut writable = pin!(stream.writable());
+            return poll_fn(|context| {
+                if self.watch.is_expired() {
+                    return Poll::Ready(Woken::Expired);
+                }
+                self.watch.remember(context.waker());
+                match writable.as_mut().poll(context) {
+                    Poll::Ready(Ok(())) => return Poll::Ready(Woken::Turn),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Woken::Gone),
+                    Poll::Pending => {}
+                }
+                readable.as_mut().poll(context).map(readable_or_gone)
+            })
+            .await;
+        }
+        let mut readable = pin!(stream.readable());
+        poll_fn(|context| {
+            if self.watch.is_expired() {
+                return Poll::Ready(Woken::Expired);
+            }
+            self.watch.remember(context.waker());
+            // What others put on the line leaves from here: ending the wait for readiness would cost two operations
+            // on the ring.
+            while self.unsent() > 0 {
+                if self.flush(core, stream) != Flushed::All || !self.is_open() {
+                    return Poll::Ready(Woken::Turn);
+                }
+                if !speaker.refill() {
+                    break;
+                }
+            }
+            readable.as_mut().poll(context).map(readable_or_gone)
+        })
+        .await
+    }
+}
+
+enum Received {
+    /// All that was there.
+    All,
+    /// There may be more.
+    More,
+}
+
+fn readable_or_gone(result: std::io::Result<()>) -> Woken {
+    if result.is_ok() { Woken::Readable } else { Woken::Gone }
+}
+
+/// Wakes the task of the line, unless it is at work.
+fn wake_task(line: &Line) {
+    if !line.at_work.get() {
+        line.watch.wake();
+    }
+}
+
+impl Wire {
+    /// Bytes that wait, beside the message that is being sent.
+    fn waiting(&self) -> usize {
+        let front = self.ends.iter().find(|end| **end > self.sent).copied().unwrap_or(self.sent);
+        self.out.len() - front
+    }
+
+    /// Takes back what waits behind the message that is being sent.
+    fn drop_backlog(&mut self) {
+        if let Some(front) = self.ends.iter().find(|end| **end > self.sent).copied() {
+            self.out.truncate(front);
+            self.ends.clear();
+            self.ends.push_back(front);
+        }
+    }
+
+    /// Moves what is left to the front, once what was sent is the larger part.
+    fn forget_sent(&mut self) {
+        while self.ends.front().is_some_and(|end| *end <= self.sent) {
+            self.ends.pop_front();
+        }
+        if self.sent > self.out.len() / 2 {
+            let sent = std::mem::take(&mut self.sent);
+            self.out.drain(..sent);
+            self.ends.iter_mut().for_each(|end| *end -= sent);
+        }
+    }
+}
+
+/// Serves a line until it ends, and says how. What the speaker does afterwards comes before the socket is let go.
+pub(super) async fn run<S: Speaker>(
+    core: &Core,
+    stream: &Stream,
+    line: &Line,
+    mut active: Option<Box<Active>>,
+    speaker: &mut S,
+) -> Ended {
+    loop {
+        line.at_work.set(true);
+        if let Some(active) = &mut active {
+            line.listen(core, &mut active.buffer, speaker);
+        }
+        speaker.turn();
+        line.at_work.set(false);
+        let mut flushed = line.flush(core, stream);
+        while flushed == Flushed::All && line.is_open() && speaker.refill() {
+            flushed = line.flush(core, stream);
+        }
+        if flushed == Flushed::Gone || (line.wire.borrow().machine.is_over() && flushed == Flushed::All) {
+            break;
+        }
+        if active.as_ref().is_some_and(|active| active.buffer.is_empty())
+            && let Some(active) = active.take()
+        {
+            core.give_active(active);
+        }
+        match line.wait(core, stream, flushed == Flushed::Blocked, speaker).await {
+            Woken::Turn => {}
+            Woken::Gone => break,
+            Woken::Expired => {
+                if !line.bear(core) {
+                    break;
+                }
+            }
+            Woken::Readable => {
+                let active = active.get_or_insert_with(|| core.take_active());
+                let mut gone = false;
+                for _ in 0..READS_MAX {
+                    match line.receive(core, stream, active) {
+                        Ok(Received::All) => break,
+                        Ok(Received::More) => {
+                            line.at_work.set(true);
+                            line.listen(core, &mut active.buffer, speaker);
+                            line.at_work.set(false);
+                        }
+                        Err(()) => {
+                            gone = true;
+                            break;
+                        }
+                    }
+                }
+                if gone {
+                    // What came before the end is still looked at.
+                    line.at_work.set(true);
+                    line.listen(core, &mut active.buffer, speaker);
+                    speaker.turn();
+                    line.at_work.set(false);
+                    break;
+                }
+            }
+        }
+    }
+    if let Some(active) = active.take() {
+        core.give_active(active);
+    }
+    let mut wire = line.wire.borrow_mut();
+    core.give_out(std::mem::take(&mut wire.out));
+    wire.ended.take().unwrap_or(Ended { code: CODE_BROKEN, reason: "".into() })
+}
+
+/// After the end: the peer gets to see the Close before its socket is gone.
+pub(super) async fn linger(core: &Core, stream: &Stream, line: &Line) {
+    fd::shutdown_write(stream);
+    core.set_deadline(line.key, &line.watch, core.now().nanos + CLOSE_WITHIN_NANOS);
+    loop {
+        if !matches!(line.watch.until_expired(stream.readable()).await, Ok(Ok(()))) {
+            return;
+        }
+        match fd::discard(stream) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A WebSocket of a webhook or of a worker: section 6 of the specification, as far as it can be said without a
+//! socket. How long each side is waited for, and with which code and words the engine closes.
+
+use crate::base::clock::NANOS_PER_SECOND;
+use crate::websocket::Failure;
+
+/// After this much silence a Ping goes out.
+pub const PING_AFTER_NANOS: u64 = 30 * NANOS_PER_SECOND;
+/// A Ping that nothing follows for this long breaks the connection.
+pub const PONG_WITHIN_NANOS: u64 = 30 * NANOS_PER_SECOND;
+/// A Close that is not answered is cut after this long.
+pub const CLOSE_WITHIN_NANOS: u64 = 2 * NANOS_PER_SECOND;
+/// What may wait for a slow reader, beside the message that is being sent.
+pub const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+/// The code of a connection that broke (RFC 6455, 7.4.1); never sent.
+pub const CODE_BROKEN: u16 = 1006;
+
+/// Why the engine closes a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// A message over the webhook's rate.
+    OverRate,
+    /// More waits for the peer than it takes.
+    TooSlow,
+    /// A trigger or a message that cannot be taken now.
+    Busy,
+    /// The process stops.
+    Restart,
+    /// The webhook is gone.
+    Deleted,
+    /// The webhook was switched off.
+    Disabled,
+    /// The webhook's credentials are others now.
+    CredentialsChanged,
+    /// The worker's flow is gone.
+    FlowDeleted,
+    /// The peer broke a rule of the protocol or its limit.
+    Failed(Failure),
+}
+
+impl Closing {
+    /// The status code (RFC 6455, 7.4.1).
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Closing::OverRate
+            | Closing::TooSlow
+            | Closing::Deleted
+            | Closing::Disabled
+            | Closing::CredentialsChanged
+            | Closing::FlowDeleted => 1008,
+            Closing::Busy => 1013,
+            Closing::Restart => 1012,
+            Closing::Failed(failure) => failure.code(),
+        }
+    }
+
+    /// The reason, in words for the peer's developer.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Closing::OverRate => "Over rate limit, request throttled",
+            Closing::TooSlow => "Too slow for what is sent",
+            Closing::Busy => "Too busy, try again",
+            Closing::Restart => "Restarting",
+            Closing::Deleted => "Webhook deleted",
+            Closing::Disabled => "Webhook disabled",
+            Closing::CredentialsChanged => "Webhook credentials changed",
+            Closing::FlowDeleted => "Flow deleted",
+            Closing::Failed(failure) => failure.reason(),
+        }
+    }
+}
+
+/// What silence calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Silence {
+    /// Nothing yet: look again at this moment.
+    Until(u64),
+    /// A Ping, and another look at this moment.
+    Ping(u64),
+    /// The peer is gone.
+    Broken,
+}
+
+/// Looks at a connection that last heard something at `heard` and was pinged at `pinged` (0: never).
+pub fn silence(now: u64, heard: u64, pinged: u64) -> Silence {
+    if pinged > heard {
+        let ends = pinged.saturating_add(PONG_WITHIN_NANOS);
+        return if now < ends { Silence::Until(ends) } else { Silence::Broken };
+    }
+    let due = heard.saturating_add(PING_AFTER_NANOS);
+    if now < due { Silence::Until(due) } else { Silence::Ping(now.saturating_add(PONG_WITHIN_NANOS)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = NANOS_PER_SECOND;
+
+    #[test]
+    fn thirty_seconds_of_silence_call_for_a_ping_and_thirty_more_break() {
+        let heard = 100 * SECOND;
+        assert_eq!(silence(129 * SECOND, heard, 0), Silence::Until(130 * SECOND));
+        assert_eq!(silence(130 * SECOND, heard, 0), Silence::Ping(160 * SECOND));
+        assert_eq!(silence(159 * SECOND, heard, 130 * SECOND), Silence::Until(160 * SECOND));
+        assert_eq!(silence(160 * SECOND, heard, 130 * SECOND), Silence::Broken);
+    }
+
+    #[test]
+    fn anything_heard_after_a_ping_begins_the_silence_anew() {
+        let (heard, pinged) = (131 * SECOND, 130 * SECOND);
+        assert_eq!(silence(160 * SECOND, heard, pinged), Silence::Until(161 * SECOND));
+        assert_eq!(silence(161 * SECOND, heard, pinged), Silence::Ping(191 * SECOND));
+    }
+}

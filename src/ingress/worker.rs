@@ -1,0 +1,115 @@
+//! The workers' door (section 10): is this request a worker that attaches to a flow.
+
+use super::respond::Answer;
+use crate::base::id::Id;
+use crate::http::{Framing, Method, Request};
+use crate::registry::Registry;
+use crate::verify::secret::Expected;
+use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options};
+
+/// What a worker must speak.
+pub const PROTOCOL: &str = "tidegate.worker.v1";
+/// Bytes of a frame either way (section 10).
+pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What becomes of a request on the workers' listener.
+#[derive(Debug)]
+#[must_use]
+pub enum AtDoor {
+    Answer(Answer<'static>),
+    /// It may attach to the flow.
+    Attach {
+        flow: Id,
+        accept: Accept<'static>,
+    },
+}
+
+/// Decides a request on the workers' listener.
+pub fn at_door(request: &Request<'_>, registry: &Registry, access_token: &Expected) -> AtDoor {
+    if request.path() == b"/healthz" && request.method() == Method::Get {
+        return AtDoor::Answer(Answer::Healthy);
+    }
+    // The token comes first: who has none learns nothing of what there is.
+    let token = request.field("authorization").and_then(bearer);
+    if !token.is_some_and(|token| access_token.equals(token)) {
+        return AtDoor::Answer(Answer::TokenRequired);
+    }
+    let Some(flow) = flow_of(request.path()) else {
+        return AtDoor::Answer(Answer::WorkerPath);
+    };
+    if request.method() != Method::Get {
+        return AtDoor::Answer(Answer::GetOnly);
+    }
+    if registry.flow(flow).is_none() {
+        return AtDoor::Answer(Answer::FlowNotFound);
+    }
+    let options = Options { deflate: false, context_takeover: false, protocols: &[PROTOCOL] };
+    match check(request, &options) {
+        Err(answer) => AtDoor::Answer(answer),
+        Ok(accept) if accept.protocol.is_none() => {
+            AtDoor::Answer(Answer::UpgradeRefused("Sec-WebSocket-Protocol must offer tidegate.worker.v1"))
+        }
+        Ok(accept) => AtDoor::Attach { flow, accept },
+    }
+}
+
+/// Checks a request that asks to become a WebSocket.
+///
+/// # Errors
+/// What is to be answered instead.
+pub fn check<'o>(request: &Request<'_>, options: &Options<'o>) -> Result<Accept<'o>, Answer<'static>> {
+    if request.framing() != Framing::None {
+        return Err(Answer::UpgradeRefused("An upgrade request must have no body"));
+    }
+    if !request.upgrade_websocket() {
+        return Err(Answer::UpgradeRequired);
+    }
+    handshake::check(request.fields(), options).map_err(|refusal| match refusal {
+        HandshakeRefusal::NoUpgrade => Answer::UpgradeRequired,
+        HandshakeRefusal::Version => Answer::UpgradeVersion,
+        other => Answer::UpgradeRefused(other.message()),
+    })
+}
+
+/// `/flows/<flowId>/worker`
+fn flow_of(path: &[u8]) -> Option<Id> {
+    Id::from_bytes(path.strip_prefix(b"/flows/")?.strip_suffix(b"/worker")?)
+}
+
+/// RFC 6750, 2.1: the scheme in any case, one space or more, the token.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer";
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first() != Some(&b' ') {
+        return None;
+    }
+    Some(rest.trim_ascii_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_follows_its_scheme_in_any_case() {
+        for (value, expected) in [
+            (&b"Bearer abc"[..], Some(&b"abc"[..])),
+            (b"bearer   abc", Some(b"abc")),
+            (b"Bearerabc", None),
+            (b"Basic abc", None),
+            (b"", None),
+        ] {
+            assert_eq!(bearer(value), expected, "{}", String::from_utf8_lossy(value));
+        }
+    }
+
+    #[test]
+    fn a_flow_is_named_by_its_whole_path() {
+        assert!(flow_of(b"/flows/0123456789abcdef01234567/worker").is_some());
+        for path in
+            [&b"/flows/0123456789abcdef01234567/worker/"[..], b"/flows/0123/worker", b"/flows//worker", b"/"]
+        {
+            assert_eq!(flow_of(path), None, "{}", String::from_utf8_lossy(path));
+        }
+    }
+}

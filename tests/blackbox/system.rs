@@ -1,0 +1,46 @@
+//! Section 14: where io_uring cannot be had the same engine serves on epoll.
+
+use serde_json::json;
+
+use crate::common::{Server, request};
+
+const SUCCESS: &str = r#"{"success":true}"#;
+
+#[test]
+fn where_io_uring_is_refused_it_serves_on_epoll_and_says_so() {
+    let server = Server::start(|settings| {
+        settings.refuse_io_uring().cores(2);
+    });
+    let hook = server.webhook(json!({}));
+    server.wire().ask(hook.post(b"a body")).is(200, SUCCESS);
+    let log = server.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("epoll")).collect();
+    assert_eq!(lines.len(), 1, "one line says so: {log}");
+    assert!(lines[0].contains("io_uring"), "{log}");
+}
+
+#[test]
+fn where_io_uring_can_be_had_nothing_is_said_of_epoll() {
+    let server = Server::start(|settings| {
+        settings.driver("io_uring");
+    });
+    assert!(!server.log().contains("epoll"), "{}", server.log());
+}
+
+#[test]
+fn the_ingress_says_that_it_lives() {
+    let server = Server::start(|_| {});
+    let response = server.wire().ask(request("GET", "/healthz", &[], b""));
+    assert_eq!(response.status, 200);
+}
+
+#[test]
+fn a_connection_too_many_is_refused_with_cors_as_every_response_is() {
+    let server = Server::start(|settings| {
+        settings.set("TIDEGATE_LIMITS_CONNECTIONS", 1);
+    });
+    let mut first = server.wire();
+    assert_eq!(first.ask(request("GET", "/healthz", &[], b"")).status, 200);
+    let response = server.wire().response();
+    assert_eq!((response.status, response.header("access-control-allow-origin")), (503, Some("*")));
+}

@@ -1,0 +1,30 @@
+//! What black-box tests share: the program as a child process ([`Server`]), its REST API, and a client that sends the
+//! bytes it is told to and reads one response at a time ([`Wire`]).
+
+mod rest;
+mod server;
+mod wire;
+
+pub use rest::{Hook, reply_node};
+pub use server::Server;
+pub use wire::{Response, Wire, request};
+
+use std::time::{Duration, Instant};
+
+/// Nothing that a test waits for takes this long, on however busy a machine: a test that hangs fails instead.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between two looks at something that is about to happen.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Looks until `look` finds something.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,99 @@
+// What the npm package losant-rest can do against a running server:
+//   node losant.mjs <folder of install> <url of the admin listener> <access token>
+// Exits with an error at the first thing that is not as that client's users expect it.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const [folder, url, accessToken] = process.argv.slice(2);
+const losant = createRequire(join(folder, 'node', 'package.json'))('losant-rest');
+const client = losant.createClient({ accessToken, url });
+
+/** Asserts that a call fails as the client's errors do. */
+async function fails(promise, statusCode, type, message) {
+  const error = await promise.then(() => assert.fail('it did not fail'), (error) => error);
+  assert.ok(error instanceof Error);
+  assert.equal(error.statusCode, statusCode, error.message);
+  assert.equal(error.type, type);
+  assert.match(error.message, message);
+}
+
+const name = `npm ${Date.now()}`;
+const application = await client.applications.post({
+  application: { name, description: 'An application', globals: [{ key: 'code', json: '"s3cret"' }] },
+});
+const applicationId = application.id;
+assert.match(applicationId, /^[0-9a-f]{24}$/);
+assert.equal(application.applicationId, applicationId);
+assert.ok(!Number.isNaN(Date.parse(application.creationDate)));
+assert.deepEqual(application.globals, [{ key: 'code', json: '"s3cret"' }]);
+assert.equal((await client.application.get({ applicationId })).name, name);
+const found = await client.applications.get({ filterField: 'name', filter: 'npm *' });
+assert.ok(found.items.some((item) => item.id === applicationId));
+const changed = await client.application.patch({
+  applicationId,
+  application: { description: 'Changed', globals: [{ key: 'code', json: '"other"' }, { key: 'n', json: '[1,2]' }] },
+});
+assert.equal(changed.description, 'Changed');
+assert.equal(changed.name, name);
+assert.equal(changed.globals.length, 2);
+
+const webhooks = [];
+for (const letter of ['c', 'a', 'b']) {
+  webhooks.push(await client.webhooks.post({
+    applicationId,
+    webhook: { name: `hook ${letter}`, verificationType: 'fitbit', verificationCode: '{{globals.code}}', responseCode: 202 },
+  }));
+}
+const [webhook] = webhooks;
+assert.equal(webhook.webhookId, webhook.id);
+assert.equal(webhook.token.length, 40);
+assert.equal(webhook.waitForReply, false);
+const page = await client.webhooks.get({
+  applicationId, sortField: 'name', sortDirection: 'desc', perPage: 2, page: 0, filterField: 'name', filter: 'hook *',
+});
+assert.deepEqual(page.items.map((item) => item.name), ['hook c', 'hook b']);
+assert.deepEqual(
+  [page.count, page.totalCount, page.perPage, page.page, page.sortField, page.sortDirection, page.filter],
+  [2, 3, 2, 0, 'name', 'desc', 'hook *'],
+);
+assert.equal(page.applicationId, applicationId);
+const second = await client.webhooks.get({ applicationId, sortField: 'name', sortDirection: 'desc', perPage: 2, page: 1 });
+assert.deepEqual(second.items.map((item) => item.name), ['hook a']);
+const patched = await client.webhook.patch({
+  applicationId, webhookId: webhook.id, webhook: { ...webhook, name: 'renamed', verificationType: 'none', waitForReply: true },
+});
+assert.deepEqual([patched.name, patched.token, patched.waitForReply], ['renamed', webhook.token, true]);
+assert.deepEqual(await client.webhook.get({ applicationId, webhookId: webhook.id }), patched);
+
+const exported = JSON.parse(readFileSync(new URL('flow.json', import.meta.url), 'utf8'));
+exported.triggers[0].key = webhook.id;
+const flow = await client.flows.post({ applicationId, flow: exported });
+assert.notEqual(flow.id, exported.id);
+assert.equal(flow.flowId, flow.id);
+assert.deepEqual(flow.triggers[0].meta, exported.triggers[0].meta);
+assert.deepEqual(flow.nodes[0].meta, exported.nodes[0].meta);
+assert.deepEqual(flow.nodes[0].outputIds, exported.nodes[0].outputIds);
+assert.equal(flow.flowClass, 'cloud');
+const byTrigger = async (key) =>
+  (await client.flows.get({ applicationId, flowClass: 'cloud', triggerFilter: [{ type: 'webhook', key }] })).items;
+assert.deepEqual((await byTrigger(webhook.id)).map((item) => item.id), [flow.id]);
+assert.deepEqual(await byTrigger(webhooks[1].id), []);
+const off = await client.flow.patch({ applicationId, flowId: flow.id, flow: { enabled: false } });
+assert.deepEqual([off.enabled, off.name], [false, 'Exported']);
+assert.deepEqual(await client.flow.get({ applicationId, flowId: flow.id }), off);
+
+await fails(client.webhooks.post({ applicationId, webhook: {} }), 400, 'Validation', /name/);
+await fails(client.webhooks.post({ applicationId, webhook: { name: 'x', colour: 1 } }), 400, 'Validation', /colour/);
+await fails(client.webhook.get({ applicationId, webhookId: '0'.repeat(24) }), 404, 'NotFound', /./);
+await fails(client.application.get({ applicationId }, { accessToken: 'wrong' }), 401, 'Unauthorized', /./);
+const foreign = { ...exported, nodes: [{ id: 'a', type: 'DebugNode', config: {} }] };
+await fails(client.flows.post({ applicationId, flow: foreign }), 400, 'Validation', /DebugNode/);
+
+assert.deepEqual(await client.flow.delete({ applicationId, flowId: flow.id }), { success: true });
+assert.deepEqual(await client.webhook.delete({ applicationId, webhookId: webhook.id }), { success: true });
+await fails(client.webhook.get({ applicationId, webhookId: webhook.id }), 404, 'NotFound', /./);
+assert.deepEqual(await client.application.delete({ applicationId }), { success: true });
+await fails(client.application.get({ applicationId }), 404, 'NotFound', /./);
+console.log('ok');
