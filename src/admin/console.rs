@@ -47,6 +47,7 @@ static FILES: &[File] = files! {
     "globals.js" MODULE,
     "icon.svg" SVG,
     "json.js" MODULE,
+    "json_error.js" MODULE,
     "live.js" MODULE,
     "overview.js" MODULE,
     "parts.css" CSS,

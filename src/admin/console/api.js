@@ -30,6 +30,11 @@ export function observe(name, listener) {
  * are left out), `signal`.
  */
 export async function ask(path, options = {}) {
+  return (await askText(path, options)).json;
+}
+
+/** The same, with the text of the answer beside it: numbers have digits there that a parsed one may not hold. */
+export async function askText(path, options = {}) {
   const response = await open(path, options);
   const text = await response.text();
   let json = null;
@@ -38,7 +43,7 @@ export async function ask(path, options = {}) {
   } catch {
     throw new ApiError(response.status, "The server answered something that is no JSON. Is a proxy in between?");
   }
-  if (response.ok) return json;
+  if (response.ok) return { json, text };
   throw refused(response.status, json?.message);
 }
 

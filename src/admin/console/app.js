@@ -17,6 +17,10 @@ const RETRY_MS = 1_500;
 /** Applications that the choice at the top offers: one page of their list. */
 const CHOICES_MAX = 1_000;
 
+/** For each theme: the one that the button leads to, and what it is called. */
+const THEMES = { auto: ["light", "Theme: as the system"], light: ["dark", "Theme: light"], dark: ["auto", "Theme: dark"] };
+const THEME_SIGNS = { auto: "◐", light: "☀", dark: "☾" };
+
 const main = document.getElementById("main");
 const top = document.getElementById("top");
 
@@ -37,6 +41,11 @@ observe("reachable", (isReachable) => {
   lost ? lookForServer() : found();
 });
 window.addEventListener("hashchange", () => token.read() !== null && show());
+// The address says which page this is, so that a link within the page cannot use it.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 start();
 
 async function start() {
@@ -180,9 +189,6 @@ function drawTop(at, app) {
 function sectionFor(at) {
   return ["webhooks", "flows", "globals"].includes(at.section) ? at.section : "webhooks";
 }
-
-const THEMES = { auto: ["light", "Theme: as the system"], light: ["dark", "Theme: light"], dark: ["auto", "Theme: dark"] };
-const THEME_SIGNS = { auto: "◐", light: "☀", dark: "☾" };
 
 function themeButton() {
   const made = button("", () => {

@@ -3,7 +3,7 @@
 import { ApiError, ask, paths } from "./api.js";
 import { h, put } from "./dom.js";
 import { newFlowForm } from "./flow_form.js";
-import { jsonField, shown } from "./json.js";
+import { jsonField, pretty } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
 import { badge, button, code, dialog, empty, failure, heading, moment, notice, pager, table, tabs } from "./ui.js";
@@ -133,7 +133,7 @@ function edit(view, flow, panel) {
   const kept = Object.fromEntries(Object.entries(flow).filter(([key]) => !READ_ONLY.includes(key)));
   const draft = drafts.read(name);
   const text = draft ?? JSON.stringify(kept, null, 2);
-  const area = jsonField("Flow", text, {
+  const area = jsonField("The flow as JSON", text, {
     rows: Math.min(36, Math.max(16, text.split("\n").length + 2)),
     help: "triggers name webhooks by their ids; a trigger's outputIds lead to nodes. Secrets that show as *** are kept. Ctrl+S saves.",
     oninput: () => drafts.keep(name, area.control.value),
@@ -210,5 +210,5 @@ async function deadLetters(view, flow, panel) {
         h("div", { class: "actions" },
           button("Deliver again", act(letter.id, "POST", "/replay", "It is being delivered again."), { class: "small" }),
           button("Drop", act(letter.id, "DELETE", "", "Dropped."), { class: "small danger" }))),
-      code("Payload", shown(letter.payload ?? letter)))));
+      code("Payload", pretty(JSON.stringify(letter.payload ?? letter))))));
 }

@@ -2,7 +2,7 @@
 
 import { ApiError, ask, paths } from "./api.js";
 import { h, put } from "./dom.js";
-import { jsonError } from "./json.js";
+import { jsonError } from "./json_error.js";
 import { link } from "./router.js";
 import { drafts } from "./store.js";
 import { button, empty, failure, heading, notice } from "./ui.js";

@@ -1,37 +1,11 @@
 // JSON as one types: what is wrong with it and where, told beneath the text; and JSON to be looked at.
 
 import { h, put } from "./dom.js";
+import { jsonError } from "./json_error.js";
 import { button, field } from "./ui.js";
 
 /** Characters of a value that are shown at once: a payload may be megabytes, and a page of that is no help. */
 const SHOWN_CHARACTERS_MAX = 200_000;
-
-/** What is wrong with a text as JSON: `null`, or `{message, position, line, column}`. Positions are in characters. */
-export function jsonError(text) {
-  try {
-    JSON.parse(text);
-    return null;
-  } catch (error) {
-    const position = positionOf(error.message, text);
-    const before = text.slice(0, position);
-    const line = before.split("\n").length;
-    const column = position - before.lastIndexOf("\n");
-    const message = error.message.replace(/ (in JSON )?at (position|line) .*$/, "").replace(/, "[\s\S]*$/, "").replace(/^JSON\.parse: /, "");
-    return { message, position, line, column };
-  }
-}
-
-/** Engines tell the place in different words, or not at all; then the longest valid beginning is looked for. */
-function positionOf(message, text) {
-  const position = /position (\d+)/.exec(message);
-  if (position) return Math.min(Number(position[1]), text.length);
-  const place = /line (\d+) column (\d+)/.exec(message);
-  if (place) {
-    const lines = text.split("\n").slice(0, Number(place[1]) - 1);
-    return Math.min(lines.join("\n").length + (lines.length > 0 ? 1 : 0) + Number(place[2]) - 1, text.length);
-  }
-  return text.length;
-}
 
 /**
  * A text area for JSON. `value()` is the parsed value, or undefined while it is not valid; the text's error is shown
@@ -106,33 +80,32 @@ export function placeOf(text, path) {
   let at = skip(text, 0);
   let found = at;
   for (const key of keys) {
-    const open = text[at];
-    if (open !== "{" && open !== "[") return found;
-    let index = 0;
-    let cursor = skip(text, at + 1);
-    let next = null;
-    while (cursor < text.length && text[cursor] !== "}" && text[cursor] !== "]") {
-      let name = index;
-      let start = cursor;
-      if (open === "{") {
-        const end = endOf(text, cursor);
-        name = JSON.parse(text.slice(cursor, end));
-        start = cursor;
-        cursor = skip(text, skip(text, end) + 1);
-      }
-      if (name === key) {
-        next = { value: cursor, start };
-        break;
-      }
-      cursor = skip(text, endOf(text, cursor));
-      if (text[cursor] === ",") cursor = skip(text, cursor + 1);
-      index += 1;
-    }
-    if (next === null) return found;
-    found = next.start;
-    at = next.value;
+    const place = member(text, at, key);
+    if (place === null) return found;
+    found = place.start;
+    at = place.value;
   }
   return found;
+}
+
+/** Where a member of the object, or an element of the array, that begins here stands: with its key, and its value. */
+function member(text, at, key) {
+  const open = text[at];
+  if (open !== "{" && open !== "[") return null;
+  let cursor = skip(text, at + 1);
+  for (let index = 0; cursor < text.length && text[cursor] !== "}" && text[cursor] !== "]"; index += 1) {
+    const start = cursor;
+    let name = index;
+    if (open === "{") {
+      const end = endOf(text, cursor);
+      name = JSON.parse(text.slice(cursor, end));
+      cursor = skip(text, skip(text, end) + 1);
+    }
+    if (name === key) return { start, value: cursor };
+    cursor = skip(text, endOf(text, cursor));
+    if (text[cursor] === ",") cursor = skip(text, cursor + 1);
+  }
+  return null;
 }
 
 function skip(text, at) {
@@ -168,9 +141,59 @@ function endOf(text, at) {
   return end;
 }
 
-/** A value as indented text, cut where it is too long to look at. */
-export function shown(value) {
-  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2) ?? "";
-  if (text.length <= SHOWN_CHARACTERS_MAX) return text;
-  return `${text.slice(0, SHOWN_CHARACTERS_MAX)}\n… ${text.length - SHOWN_CHARACTERS_MAX} more characters`;
+/** The text of the value at a path, as it stands in a valid JSON text; null where there is none. */
+export function textAt(text, ...keys) {
+  let at = skip(text, 0);
+  for (const key of keys) {
+    at = member(text, at, key)?.value ?? -1;
+    if (at < 0) return null;
+  }
+  return text.slice(at, endOf(text, at));
+}
+
+/** The texts of an array's elements. */
+export function elements(text) {
+  const found = [];
+  for (let index = 0; ; index += 1) {
+    const place = member(text, skip(text, 0), index);
+    if (place === null) return found;
+    found.push(text.slice(place.value, endOf(text, place.value)));
+  }
+}
+
+/** A valid JSON text, indented, its numbers and escapes as they came; cut where it is too long to look at. */
+export function pretty(text) {
+  let out = "";
+  let indent = "";
+  let at = skip(text, 0);
+  while (at < text.length && out.length <= SHOWN_CHARACTERS_MAX) {
+    const sign = text[at];
+    const next = skip(text, at + 1);
+    if (sign === "{" || sign === "[") {
+      const isEmpty = text[next] === "}" || text[next] === "]";
+      if (isEmpty) {
+        out += sign + text[next];
+        at = skip(text, next + 1);
+        continue;
+      }
+      indent += "  ";
+      out += `${sign}\n${indent}`;
+      at = next;
+    } else if (sign === "}" || sign === "]") {
+      indent = indent.slice(2);
+      out += `\n${indent}${sign}`;
+      at = next;
+    } else if (sign === ",") {
+      out += `,\n${indent}`;
+      at = next;
+    } else if (sign === ":") {
+      out += ": ";
+      at = next;
+    } else {
+      const end = endOf(text, at);
+      out += text.slice(at, end);
+      at = skip(text, end);
+    }
+  }
+  return at < text.length ? `${out}\n… and ${text.length - at} characters more` : out;
 }

@@ -1,8 +1,8 @@
 // The live view: a webhook's last requests, and each further one as it comes.
 
-import { ask, isAborted, paths, stream } from "./api.js";
+import { askText, isAborted, paths, stream } from "./api.js";
 import { h, put } from "./dom.js";
-import { shown } from "./json.js";
+import { elements, pretty, textAt } from "./json.js";
 import { go, link } from "./router.js";
 import { drafts } from "./store.js";
 import { events } from "./stream.js";
@@ -91,17 +91,19 @@ export async function livePanel({ app, webhook, panel, signal }) {
         request.refusal ? ` · ${request.refusal}` : null),
       request.payload === null
         ? h("p", { class: "quiet" }, "No flow got a payload.")
-        : code("Payload", shown(request.payload)));
+        : code("Payload", pretty(request.text)));
   };
   const again = (request) => {
     const data = request.payload?.data ?? {};
     const headers = Object.entries(data.headers ?? {}).filter(([name]) => !OWN_HEADERS.includes(name));
     const isText = typeof data.body === "string";
-    const body = data.body === null || data.body === undefined ? "" : isText ? data.body : JSON.stringify(data.body, null, 2);
+    const body = data.body === null || data.body === undefined ? "" : isText ? data.body : pretty(textAt(request.text, "data", "body"));
     drafts.keep(testDraft(webhook), { path: request.path, method: request.method, headers, body, isJson: !isText });
     go(link(app, "webhooks", webhook.id, "test"));
   };
 
+  // The payload's own text is kept: a parsed one may have lost digits.
+  const read = (text) => ({ ...JSON.parse(text), text: textAt(text, "payload") });
   let counter = 0;
   const numbered = (request) => ({ ...request, key: String((counter += 1)) });
   const take = (request) => {
@@ -127,12 +129,12 @@ export async function livePanel({ app, webhook, panel, signal }) {
       try {
         const response = await stream(paths.requests(app, webhook.id), signal);
         // What came before the stream was open, or while it was lost, is in the list.
-        const known = await ask(paths.requests(app, webhook.id), { signal });
-        merge(known.items);
+        const known = await askText(paths.requests(app, webhook.id), { signal });
+        merge(elements(textAt(known.text, "items")).map(read));
         mark("live", "good");
         for await (const event of events(response.body)) {
           if (event.type === "skipped") skipped += Number(event.data);
-          else take(JSON.parse(event.data));
+          else take(read(event.data));
           later();
         }
         mark("ended, connecting again…", "warn");

@@ -27,24 +27,25 @@ export async function overviewPage(view) {
       { name: "2xx", colour: 1 }, { name: "3xx", colour: 4 }, { name: "4xx", colour: 2 }, { name: "5xx", colour: 3 }] }),
     latency: chart({ title: "Time to the response", format: duration, series: [
       { name: "p50", colour: 1 }, { name: "p99", colour: 2 }, { name: "p99.9", colour: 3 }] }),
-    connections: chart({ title: "Open connections", format: whole, series: [
+    connections: chart({ title: "Open connections", format: whole, whole: true, series: [
       { name: "HTTP", colour: 1 }, { name: "WebSocket", colour: 2 }, { name: "workers", colour: 4 }] }),
     throttled: chart({ title: "Throttled calls a second", format: perSecond, series: [
       { name: "rate", colour: 2 }, { name: "concurrency", colour: 3 }] }),
-    waiting: chart({ title: "Requests that wait for a reply", format: whole, series: [{ name: "waiting", colour: 4 }] }),
+    waiting: chart({ title: "Requests that wait for a reply", format: whole, whole: true, series: [{ name: "waiting", colour: 4 }] }),
   };
 
   const load = async () => {
     const stats = await ask("/stats", { query: { seconds }, signal });
     said.textContent = "";
     const { times, total } = stats;
+    const window = { seconds: Number(seconds), step: stats.stepSeconds };
     const rates = (counts) => counts.map((count, index) => count / stats.seconds[index]);
-    charts.requests.draw(times, [rates(total.requests)]);
-    charts.status.draw(times, ["2xx", "3xx", "4xx", "5xx"].map((name) => rates(total.status[name])));
-    charts.latency.draw(times, [total.latencyMs.p50, total.latencyMs.p99, total.latencyMs.p999]);
-    charts.connections.draw(times, [total.connections.http, total.connections.websocket, total.connections.worker]);
-    charts.throttled.draw(times, [rates(total.throttled.rate), rates(total.throttled.concurrency)]);
-    charts.waiting.draw(times, [total.waiting]);
+    charts.requests.draw(window, times, [rates(total.requests)]);
+    charts.status.draw(window, times, ["2xx", "3xx", "4xx", "5xx"].map((name) => rates(total.status[name])));
+    charts.latency.draw(window, times, [total.latencyMs.p50, total.latencyMs.p99, total.latencyMs.p999]);
+    charts.connections.draw(window, times, [total.connections.http, total.connections.websocket, total.connections.worker]);
+    charts.throttled.draw(window, times, [rates(total.throttled.rate), rates(total.throttled.concurrency)]);
+    charts.waiting.draw(window, times, [total.waiting]);
     drawTiles(stats, rates);
     put(cores, h("h2", {}, "Cores"), coresTable(stats, rates));
   };
@@ -103,5 +104,5 @@ function perSecond(value) {
 }
 
 function whole(value) {
-  return value === null ? "–" : number(Math.round(value * 10) / 10);
+  return value === null ? "–" : number(value);
 }

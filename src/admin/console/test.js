@@ -1,8 +1,9 @@
 // The Test tab of an HTTP webhook: a real request through the ingress, and what came of it.
 
-import { ask, paths } from "./api.js";
+import { askText, paths } from "./api.js";
 import { append, h, put } from "./dom.js";
-import { jsonError, shown } from "./json.js";
+import { elements, pretty, textAt } from "./json.js";
+import { jsonError } from "./json_error.js";
 import { drafts } from "./store.js";
 import { button, code, duration, failure, field, select } from "./ui.js";
 
@@ -62,7 +63,7 @@ export async function testPanel({ app, webhook, panel, signal }) {
     send.disabled = true;
     send.textContent = "Sending…";
     try {
-      const answer = await ask(paths.test(app, webhook.id), { method: "POST", body: request(values), signal });
+      const answer = await askText(paths.test(app, webhook.id), { method: "POST", body: request(values), signal });
       put(result, response(answer));
     } catch (error) {
       if (!signal.aborted) put(result, h("h2", {}, "Response"), failure(error));
@@ -109,17 +110,18 @@ function loginHeader(webhook) {
   return [["Authorization", `Basic ${btoa(binary)}`]];
 }
 
-function response(answer) {
-  const parts = [
-    h("h2", {}, "Response"),
-    h("p", {}, h("span", { class: `status s${Math.floor(answer.statusCode / 100)}`, id: "test-status" }, String(answer.statusCode)),
-      h("span", { class: "quiet" }, ` in ${duration(answer.durationMs)}`)),
-    answer.body === null ? h("p", { class: "quiet" }, "No body.") : code("Body", shown(answer.body)),
-    code("Headers", Object.entries(answer.headers).map(([name, value]) => `${name}: ${value}`).join("\n")),
-    h("h3", {}, answer.triggers.length === 0 ? "No flow got it." : "What the flows got"),
-  ];
+function response({ json, text }) {
+  const payloads = elements(textAt(text, "triggers"));
+  const body = typeof json.body === "string" ? json.body : pretty(textAt(text, "body"));
   const result = h("div", {});
-  append(result, parts);
-  append(result, answer.triggers.map((payload) => code(payload.flowName ?? "Payload", shown(payload))));
+  append(result, [
+    h("h2", {}, "Response"),
+    h("p", {}, h("span", { class: `status s${Math.floor(json.statusCode / 100)}`, id: "test-status" }, String(json.statusCode)),
+      h("span", { class: "quiet" }, ` in ${duration(json.durationMs)}`)),
+    json.body === null ? h("p", { class: "quiet" }, "No body.") : code("Body", body),
+    code("Headers", Object.entries(json.headers).map(([name, value]) => `${name}: ${value}`).join("\n")),
+    h("h3", {}, payloads.length === 0 ? "No flow got it." : "What the flows got"),
+    payloads.map((payload, index) => code(json.triggers[index].flowName ?? "Payload", pretty(payload))),
+  ]);
   return result;
 }

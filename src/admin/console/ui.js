@@ -3,13 +3,17 @@
 import { append, h, put, uniqueId } from "./dom.js";
 
 /** How long a notice stays. Errors stay until they are dismissed. */
-const NOTICE_MS = 6_000;
+const NOTICE_MS = 5_000;
+/** Notices at a time: the oldest make room. */
+const NOTICES_MAX = 3;
 
 /** Tells something that happened, at the page's edge, to eyes and screen readers. */
 export function notice(text, kind = "ok") {
   const box = h("div", { class: `notice ${kind}` }, h("span", {}, text),
     h("button", { class: "plain", "aria-label": "Dismiss", onclick: () => box.remove() }, "×"));
-  document.getElementById("notices").append(box);
+  const notices = document.getElementById("notices");
+  notices.append(box);
+  while (notices.children.length > NOTICES_MAX) notices.firstElementChild.remove();
   if (kind === "ok") setTimeout(() => box.remove(), NOTICE_MS);
 }
 
@@ -182,6 +186,7 @@ export function bytes(count) {
 /** Milliseconds in the unit that fits. */
 export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
+  if (ms === 0) return "0";
   if (ms < 1) return `${Math.round(ms * 1000)} µs`;
   if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
   return `${(ms / 1000).toFixed(1)} s`;

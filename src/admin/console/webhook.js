@@ -124,8 +124,8 @@ function facts(webhook) {
     fact("Basic authentication", webhook.basicAuthUsername || webhook.basicAuthPassword ? "required" : "none"),
     fact("Verification", webhook.verificationType),
     fact("Signature", webhook.signature?.scheme ?? "none"),
-    fact("Made", moment(webhook.creationDate)),
-    fact("Changed", moment(webhook.lastUpdated)));
+    fact("Made", new Date(webhook.creationDate).toLocaleString()),
+    fact("Changed", new Date(webhook.lastUpdated).toLocaleString()));
 }
 
 function meters(usage) {

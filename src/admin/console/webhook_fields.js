@@ -1,6 +1,6 @@
 // The fields of a webhook with their defaults, their ranges, and what each is for. One table makes the forms.
 
-import { duration, bytes, number } from "./ui.js";
+import { bytes, number } from "./ui.js";
 
 /** What a new webhook is, as the API has it. */
 export const DEFAULTS = {
@@ -55,6 +55,5 @@ export const SIGNATURE_SCHEMES = [
 export function fallback(limit, value) {
   if (value === 0) return "no limit";
   if (limit === "payloadBytes") return `${number(value)} (${bytes(value)})`;
-  if (limit.endsWith("Seconds")) return `${number(value)} (${duration(value * 1000)})`;
   return number(value);
 }

@@ -75,7 +75,7 @@ export async function webhookForm({ app, webhook, target, saved, cancel }) {
       drafts.forget(draftName);
       webhookForm({ app, webhook, target, saved, cancel });
     }, { class: "linkish" }));
-  put(target, h("form", { onsubmit: submit, novalidate: true }, discard, sections, said,
+  put(target, h("form", { class: "sections", onsubmit: submit, novalidate: true }, discard, sections, said,
     h("div", { class: "actions end" }, cancel ? button("Cancel", () => {
       drafts.forget(draftName);
       cancel();
