@@ -11,6 +11,9 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const DECODE_STANDARD: GeneralPurpose = GeneralPurpose::new(&STANDARD_ALPHABET, LENIENT);
+/// Takes bits that are left over as well.
+const DECODE_ANY: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD_ALPHABET, LENIENT.with_decode_allow_trailing_bits(true));
 const DECODE_URL: GeneralPurpose = GeneralPurpose::new(&URL_ALPHABET, LENIENT);
 
 /// The value of a hex digit of either case.
@@ -80,6 +83,26 @@ pub fn base64_into(out: &mut Vec<u8>, bytes: &[u8]) {
 pub fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
     let url = memchr::memchr2(b'-', b'_', text).is_some();
     if url { DECODE_URL.decode(text).ok() } else { DECODE_STANDARD.decode(text).ok() }
+}
+
+/// Reads base64 as Node.js's `Buffer.from(text, "base64")` does: of both alphabets at once, up to the padding, anything
+/// else skipped. A last digit that makes no whole byte is dropped.
+#[must_use]
+pub fn base64_decode_lenient(text: &[u8]) -> Vec<u8> {
+    let mut digits: Vec<u8> = text
+        .iter()
+        .take_while(|&&byte| byte != b'=')
+        .filter_map(|&byte| match byte {
+            b'-' => Some(b'+'),
+            b'_' => Some(b'/'),
+            b'+' | b'/' => Some(byte),
+            _ => byte.is_ascii_alphanumeric().then_some(byte),
+        })
+        .collect();
+    if digits.len() % 4 == 1 {
+        digits.pop();
+    }
+    DECODE_ANY.decode(digits).unwrap_or_default()
 }
 
 /// Appends `bytes` as lower-case hex digits.

@@ -16,7 +16,8 @@ pub enum Effect {
     Reply { reply_id: String, reply: Box<Reply> },
     /// Give the payload to a worker of the flow: `plan.steps[step]` is its node.
     Worker { plan: Arc<FlowPlan>, step: usize, payload: Payload },
-    /// The node can do nothing with this trigger (a WebSocket reply on an HTTP webhook or the reverse): counted.
+    /// The node can do nothing with this trigger (a WebSocket reply on an HTTP webhook or the reverse, or a template
+    /// that takes too much work): counted.
     Misfit,
 }
 
@@ -27,11 +28,13 @@ pub fn run(plan: &Arc<FlowPlan>, payload: &Payload, is_websocket: bool, effects:
             Action::Reply(node) if node.is_websocket_message() != is_websocket => {
                 effects.push(Effect::Misfit)
             }
-            Action::Reply(node) => {
-                if let Some((reply_id, reply)) = node.render(payload) {
+            Action::Reply(node) => match node.render(payload) {
+                Ok(Some((reply_id, reply))) => {
                     effects.push(Effect::Reply { reply_id, reply: Box::new(reply) });
                 }
-            }
+                Ok(None) => {}
+                Err(_) => effects.push(Effect::Misfit),
+            },
             Action::Worker(_) => {
                 effects.push(Effect::Worker {
                     plan: Arc::clone(plan),

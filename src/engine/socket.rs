@@ -231,17 +231,17 @@ impl Socket {
         if !self.line.is_open() {
             return Outcome::NotWaiting;
         }
-        if let Some(message) = reply.message() {
+        if let Some(message) = &reply.body {
             if let Err(error) = reply::check_size(reply, self.line.payload_limit()) {
                 return Outcome::Refused(error.to_string());
             }
-            match self.line.send(core, message.text, message.bytes) {
+            match self.line.send(core, !reply.is_binary, message) {
                 Ok(()) => core.metrics.event(Counted::MessageSent),
                 Err(Unsent::Closed) => return Outcome::NotWaiting,
                 Err(Unsent::TooSlow) => return Outcome::Refused(Closing::TooSlow.reason().into()),
             }
         }
-        if let Some(close) = reply.close() {
+        if let Some(close) = &reply.close {
             self.line.close(core, close.code, &close.reason);
         }
         Outcome::Accepted

@@ -13,7 +13,7 @@ use super::number;
 use super::pattern;
 use super::tree::Expression;
 use super::value::{Segment, Type, Value, into_text};
-use crate::base::text::{base64_decode, base64_into};
+use crate::base::text::{base64_decode_lenient, base64_into};
 
 /// A helper with its arguments.
 #[derive(Debug)]
@@ -81,7 +81,10 @@ impl Call {
                 base64_into(&mut out, first.text().as_bytes());
                 owned(into_text(out))
             }
-            Helper::DecodeBase64 => owned(decode_base64(&first.text())),
+            Helper::DecodeBase64 => {
+                let bytes = base64_decode_lenient(first.text().as_bytes());
+                owned(String::from_utf8_lossy(&bytes).into_owned())
+            }
             Helper::EncodeUri => owned(encode_uri(&first.text(), true)),
             Helper::EncodeUriComponent => owned(encode_uri(&first.text(), false)),
             Helper::DecodeUri => decoded(first, true),
@@ -137,39 +140,6 @@ fn decoded<'a>(value: &Value<'a>, whole: bool) -> Value<'a> {
     match decode_uri(&text, whole) {
         Some(decoded) => owned(decoded),
         None => Value::Text(text),
-    }
-}
-
-/// As leniently as `Buffer.from(text, "base64")` reads: of both alphabets, up to the padding, anything else skipped.
-/// What is not UTF-8 then becomes U+FFFD.
-fn decode_base64(text: &str) -> String {
-    let mut digits: Vec<u8> = text
-        .bytes()
-        .take_while(|&byte| byte != b'=')
-        .filter_map(|byte| match byte {
-            b'-' => Some(b'+'),
-            b'_' => Some(b'/'),
-            b'+' | b'/' => Some(byte),
-            _ => byte.is_ascii_alphanumeric().then_some(byte),
-        })
-        .collect();
-    // A digit alone in its group of four is no whole byte; nor are the bits that are left over in a shorter group.
-    match digits.len() % 4 {
-        1 => digits.truncate(digits.len() - 1),
-        2 => clear_low_bits(&mut digits, 4),
-        3 => clear_low_bits(&mut digits, 2),
-        _ => {}
-    }
-    String::from_utf8_lossy(&base64_decode(&digits).unwrap_or_default()).into_owned()
-}
-
-/// Makes zero of the low bits of the last digit.
-fn clear_low_bits(digits: &mut [u8], bits: u32) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if let Some(last) = digits.last_mut()
-        && let Some(value) = ALPHABET.iter().position(|digit| digit == last)
-    {
-        *last = ALPHABET[value >> bits << bits];
     }
 }
 

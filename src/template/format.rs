@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn numbers_are_written_as_d3_format_writes_them() {
         for (format, value, expected) in [
-            (".2f", 3.14159, "3.14"),
+            (".2f", 2.34567, "2.35"),
             (".0f", 2.5, "3"),
             (",.2f", 1_234_567.891, "1,234,567.89"),
             (",", 1234.5, "1,234.5"),

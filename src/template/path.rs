@@ -57,7 +57,13 @@ impl Path {
 
     fn value<'r>(&self, root: &'r dyn Root) -> Option<Value<'r>> {
         let mut value = Value::Root(root);
-        for segment in &self.segments {
+        let mut segments = &self.segments[..];
+        if let [key, member, behind @ ..] = segments
+            && let Some(found) = Value::member_of_root(root, key, member)
+        {
+            (value, segments) = (found, behind);
+        }
+        for segment in segments {
             value = value.property(segment);
         }
         (!matches!(value, Value::Undefined)).then_some(value)

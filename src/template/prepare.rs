@@ -17,9 +17,9 @@ use crate::base::json::escape_into;
 
 /// Parentheses inside of one another, and blocks together with their `{{else if}}`s.
 const NESTING_MAX: usize = 64;
-/// A source's bytes times its tags: the parser takes that many steps. A template of 1 MiB may have 512 tags, one of
-/// 32 KiB as many as fit.
-const STEPS_MAX: usize = 512 * 1024 * 1024;
+/// The positions of all tags, summed up: the parser counts lines from the top for each, which takes some 10 ns a byte.
+/// A template of 1 MiB may have some 128 tags spread over it, one of 32 KiB as many as fit.
+const TAG_POSITIONS_MAX: usize = 64 * 1024 * 1024;
 
 /// A source as the crate's parser takes it.
 pub(super) struct Prepared<'s> {
@@ -54,8 +54,12 @@ impl Prepared<'_> {
 /// Blocks that are not closed in order, tags that are never closed, too many tags or too much nesting.
 pub(super) fn prepare(source: &str) -> Result<Prepared<'_>, TemplateError> {
     let text = String::with_capacity(source.len() + 16);
-    let mut walk =
-        Walk { out: Prepared { text, source, origins: Vec::new() }, at: 0, blocks: Vec::new(), tags: 0 };
+    let mut walk = Walk {
+        out: Prepared { text, source, origins: Vec::new() },
+        at: 0,
+        blocks: Vec::new(),
+        tag_positions: 0,
+    };
     while let Some(found) = source[walk.at..].find("{{") {
         let open = walk.at + found;
         walk.copy_to(open);
@@ -66,8 +70,8 @@ pub(super) fn prepare(source: &str) -> Result<Prepared<'_>, TemplateError> {
             walk.copy_to(open + length);
             continue;
         }
-        walk.tags += 1;
-        if walk.tags.saturating_mul(source.len()) > STEPS_MAX {
+        walk.tag_positions = walk.tag_positions.saturating_add(open);
+        if walk.tag_positions > TAG_POSITIONS_MAX {
             return Err(
                 walk.error(open, Fault::TooLarge { what: "the template has too many tags for its length" })
             );
@@ -94,7 +98,7 @@ struct Walk<'s> {
     /// Up to here the source has been taken.
     at: usize,
     blocks: Vec<OpenBlock<'s>>,
-    tags: usize,
+    tag_positions: usize,
 }
 
 impl<'s> Walk<'s> {
@@ -178,6 +182,9 @@ impl<'s> Walk<'s> {
                 }
                 Some(_) => {}
             }
+        } else if inside.strip_prefix('^').is_some_and(|name| !name_of(name).is_empty()) {
+            let expected = "`{{#unless x}}` in place of `{{^x}}`";
+            return Err(self.error(open, Fault::Syntax { expected }));
         } else if inside.starts_with('^') || name_of(inside) == "else" {
             let Some(block) = self.blocks.last_mut() else {
                 return Err(self.error(open, Fault::Stray("{{else}}".to_owned())));

@@ -67,7 +67,7 @@ struct Renderer<'o, 'a, 'r> {
 struct Scope<'s, 'a> {
     parent: Option<&'s Scope<'s, 'a>>,
     context: Value<'a>,
-    /// Whether `../` steps over it.
+    /// Whether it is a step for `../`: not where the context is the one around, as Handlebars has it.
     counts: bool,
     round: Option<Round<'a>>,
     parameters: [Value<'a>; 2],
@@ -144,7 +144,14 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
             Base::Loop { variable, up } => scope.loop_variable(variable, up),
             Base::Parameter { scope: out, second } => scope.parameter(out, second),
         };
-        for segment in &lookup.segments {
+        let mut segments = &lookup.segments[..];
+        if let (Value::Root(root), [key, member, behind @ ..]) = (&value, segments)
+            && let Some(found) = Value::member_of_root(*root, key, member)
+        {
+            self.spend(0)?;
+            (value, segments) = (found, behind);
+        }
+        for segment in segments {
             self.spend(value.cost())?;
             value = value.property(segment);
         }
@@ -185,7 +192,7 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
         let inner = Scope {
             parent: Some(scope),
             context: if is_flag { scope.context.clone() } else { value.clone() },
-            counts: !is_flag,
+            counts: !is_flag && !value.equals(&scope.context),
             round: None,
             parameters: [value, Value::Undefined],
         };
@@ -223,12 +230,13 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
             } else {
                 break;
             };
-            self.spend(0)?;
+            let item = Value::Raw(item);
+            self.spend(item.cost())?;
             let inner = Scope {
                 parent: Some(scope),
-                context: Value::Raw(item),
-                counts: true,
-                parameters: [Value::Raw(item), key.clone()],
+                counts: !item.equals(&scope.context),
+                parameters: [item.clone(), key.clone()],
+                context: item,
                 round: Some(Round { index, key, is_last }),
             };
             self.nodes(&block.body, &inner)?;

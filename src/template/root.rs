@@ -9,6 +9,12 @@ pub trait Root {
     /// The value of a key; of a repeated key the last one.
     fn get(&self, key: &str) -> Option<Raw<'_>>;
 
+    /// The value of `member` in the object that `key` leads to. For a root that knows where some values stand, so that
+    /// the two most common steps of all paths need not look through the object.
+    fn get_member(&self, key: &str, member: &str) -> Option<Raw<'_>> {
+        self.get(key)?.get(member)
+    }
+
     /// The whole document as JSON, for what wants all of it (`{{jsonEncode this}}`, `{{#each this}}`).
     fn whole(&self) -> Cow<'_, [u8]>;
 }

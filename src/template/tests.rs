@@ -66,6 +66,7 @@ fn blocks_decide_as_in_javascript() {
         ("{{#if off}}1{{^}}2{{/if}}", "2"),
         ("{{#with map}}{{k1}}{{else}}no{{/with}}{{#with missing}}x{{else}}no{{/with}}", "v1no"),
         ("{{#with map as |m|}}{{m.k1}}{{/with}}", "v1"),
+        ("{{#with this}}{{../data.replyId}}{{/with}}{{#on}}{{../data.replyId}}{{/on}}", "r1r1"),
         (
             "{{#map}}{{k1}}{{/map}}{{#people}}{{name}},{{/people}}{{#on}}{{id}}{{/on}}{{#off}}x{{else}}y{{/off}}",
             "v1Ann,Bob,7y",
@@ -235,6 +236,7 @@ fn what_is_no_template_is_refused_with_its_place() {
         ("{{eq '\\d' b ]}}", 1, 13, "not a template"),
         ("ab\n{{#if 'x'}}{{a b ,}}{{/if}}", 2, 18, "not a template"),
         ("{{{{raw}}}}{{{{/raw}}}}", 1, 1, "braces"),
+        ("{{#if a}}{{^if b}}{{/if}}{{/if}}", 1, 10, "unless"),
         ("{{a {b} }}", 1, 5, "expected"),
     ] {
         let (found_line, found_column, message) = fault(source);

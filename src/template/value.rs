@@ -45,6 +45,15 @@ impl Segment {
     }
 }
 
+impl<'a> Value<'a> {
+    /// The value that two steps from a document's root lead to, if both are members.
+    #[inline]
+    pub(super) fn member_of_root(root: &'a dyn Root, key: &Segment, member: &Segment) -> Option<Value<'a>> {
+        // Of an array or a text the second step may be a place or `length`, which are no members.
+        root.get_member(&key.name, &member.name).map(Value::Raw)
+    }
+}
+
 /// The types that values have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {

@@ -49,6 +49,25 @@ impl Event {
         Raw::trusted(&self.bytes[DATA_START..self.bytes.len() - 1])
     }
 
+    /// The value of a key of `data` that is found by where the body stands: the body's own, and the `replyId` behind it.
+    fn beside_body(&self, key: &str) -> Option<Raw<'_>> {
+        let bytes = &self.bytes[..];
+        match key {
+            "body" | "message" => {
+                let before = bytes[..self.body.start].strip_suffix(b"\":")?.strip_suffix(key.as_bytes())?;
+                before.ends_with(b"\"").then(|| self.body())
+            }
+            "replyId" => {
+                // An id has no escapes: it ends at the next quote.
+                let id = bytes[self.body.end..].strip_prefix(b",\"replyId\":\"")?;
+                let start = bytes.len() - id.len() - 1;
+                let end = start + 1 + memchr::memchr(b'"', id)? + 1;
+                Some(Raw::trusted(&bytes[start..end]))
+            }
+            _ => None,
+        }
+    }
+
     /// The value of `data.body`, or of `data.message` on a WebSocket.
     #[must_use]
     pub fn body(&self) -> Raw<'_> {
@@ -199,6 +218,12 @@ impl Root for Payload {
             "data" => Some(self.event.data()),
             _ => self.tail.get(key),
         }
+    }
+
+    /// Knows where the body and the `replyId` stand: `data` need not be looked through for them.
+    fn get_member(&self, key: &str, member: &str) -> Option<Raw<'_>> {
+        let known = if key == "data" { self.event.beside_body(member) } else { None };
+        known.or_else(|| self.get(key)?.get(member))
     }
 
     fn whole(&self) -> Cow<'_, [u8]> {

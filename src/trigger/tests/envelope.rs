@@ -54,6 +54,22 @@ fn every_key_of_a_payload_is_found() {
 }
 
 #[test]
+fn members_are_found_at_once_as_they_are_by_looking_through() {
+    for reply_id in [None, Some("5f.r1")] {
+        for body in [&b"text"[..], b"", b"{\"a\":1}"] {
+            let fields: &[Field<'_>] = &[(b"content-type", b"application/json")];
+            let event = event(&HttpData { reply_id, ..post(fields, body) }).unwrap();
+            let payload = Payload { event, tail: Arc::new(tail(b"{}")) };
+            for member in ["body", "message", "replyId", "method", "headers", "dy", ""] {
+                let looked_up = payload.get("data").unwrap().get(member).map(shown);
+                assert_eq!(payload.get_member("data", member).map(shown), looked_up, "{member}");
+                assert!(payload.get_member("time", member).is_none());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_reply_id_is_there_only_where_a_reply_can_be_used() {
     assert!(event(&post(&[], b"")).unwrap().data().get("replyId").is_none());
 }

@@ -1,0 +1,175 @@
+//! Which headers of a reply go out.
+
+use std::borrow::Cow;
+
+use crate::http::encode::{is_field_name, is_field_value};
+
+/// Headers of one reply: what proxies take (nginx and Apache stop at 100 fields).
+pub(super) const HEADERS_MAX: usize = 100;
+/// Bytes of all names and values of one reply: what clients read of a head (16 KiB in Node.js).
+pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// What a reply may be; anything else goes out as the first.
+const MEDIA_TYPES: [&str; 5] = ["application/json", "application/xml", "text/plain", "text/xml", "text/csv"];
+
+/// Fields that a reply does not set, in lower case: those of the connection (RFC 9110, 7.6.1), those of the framing, and
+/// the engine's own. So is every one that begins with `proxy-`.
+const DROPPED: [&str; 15] = [
+    "connection",
+    "content-length",
+    "content-security-policy",
+    "content-type",
+    "date",
+    "keep-alive",
+    "set-cookie",
+    "set-cookie2",
+    "te",
+    "trailer",
+    "trailers",
+    "transfer-encoding",
+    "upgrade",
+    "x-content-type-options",
+    "x-xss-protection",
+];
+const DROPPED_PREFIX: &[u8] = b"proxy-";
+
+/// The headers that go out: well-formed, not the engine's own, and within the limits.
+pub(super) fn clean(headers: &[(String, String)]) -> Vec<(String, String)> {
+    let mut left = HEADER_BYTES_MAX;
+    headers
+        .iter()
+        .filter_map(|(name, value)| {
+            let (name, value) = (name.trim(), trim(value));
+            (may_be_sent(name) && is_field_value(value.as_bytes())).then_some((name, value))
+        })
+        .take(HEADERS_MAX)
+        .map_while(|(name, value)| {
+            left = left.checked_sub(name.len() + value.len())?;
+            Some((name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// The media type, with its parameters: of the first `content-type` that is one of those allowed.
+pub(super) fn content_type(headers: &[(String, String)]) -> Cow<'static, str> {
+    let given = headers.iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("content-type"));
+    let Some((_, value)) = given else { return Cow::Borrowed(MEDIA_TYPES[0]) };
+    let value = trim(value);
+    let media_type = value.split(';').next().unwrap_or_default().trim_ascii();
+    let is_allowed = MEDIA_TYPES.iter().any(|allowed| allowed.eq_ignore_ascii_case(media_type));
+    if is_allowed && value.len() <= HEADER_BYTES_MAX && is_field_value(value.as_bytes()) {
+        Cow::Owned(value.to_owned())
+    } else {
+        Cow::Borrowed(MEDIA_TYPES[0])
+    }
+}
+
+fn may_be_sent(name: &str) -> bool {
+    let starts_as_proxy = name
+        .as_bytes()
+        .get(..DROPPED_PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(DROPPED_PREFIX));
+    is_field_name(name.as_bytes())
+        && !starts_as_proxy
+        && !DROPPED.iter().any(|dropped| dropped.eq_ignore_ascii_case(name))
+}
+
+/// Without the blanks around, which are no part of a value (RFC 9110, 5.5). Line ends stay: they make it none.
+fn trim(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clean_one(name: &str, value: &str) -> Option<(String, String)> {
+        clean(&[(name.to_owned(), value.to_owned())]).pop()
+    }
+
+    #[test]
+    fn headers_of_a_reply_go_out_as_they_are() {
+        for (name, value) in [
+            ("X-Request-Id", "a b"),
+            ("location", "https://e.x/?a=b"),
+            ("Access-Control-Allow-Origin", "*"),
+            ("x", ""),
+            ("x", "é"),
+        ] {
+            assert_eq!(clean_one(name, value), Some((name.to_owned(), value.to_owned())));
+        }
+        assert_eq!(clean_one(" x-a ", "\t b "), Some(("x-a".to_owned(), "b".to_owned())));
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_of_the_engine_are_dropped_in_any_case() {
+        for name in DROPPED.into_iter().chain([
+            "proxy-authenticate",
+            "Proxy-X",
+            "SET-COOKIE",
+            "X-Content-Type-Options",
+        ]) {
+            assert_eq!(clean_one(name, "x"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_that_would_break_the_head_are_dropped() {
+        for (name, value) in [
+            ("x", "a\r\nset-cookie: b"),
+            ("x", "a\n"),
+            ("x", "\ra"),
+            ("x", "a\0b"),
+            ("x", "a\u{7f}"),
+            ("x:y", "a"),
+            ("x y", "a"),
+            ("", "a"),
+            ("x\r\n", "\u{1}"),
+            ("é", "a"),
+        ] {
+            assert_eq!(clean_one(name, value), None, "{name:?}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn headers_beyond_the_limits_are_left_out() {
+        let many: Vec<_> = (0..HEADERS_MAX + 5).map(|i| (format!("x-{i}"), "v".to_owned())).collect();
+        assert_eq!(clean(&many).len(), HEADERS_MAX);
+        let large: Vec<_> = (0..5).map(|i| (format!("x-{i}"), "v".repeat(HEADER_BYTES_MAX / 4))).collect();
+        assert_eq!(clean(&large).len(), 3);
+    }
+
+    #[test]
+    fn a_media_type_is_one_of_five_or_json() {
+        for (given, expected) in [
+            ("text/plain; charset=utf-8", "text/plain; charset=utf-8"),
+            (" Text/CSV ", "Text/CSV"),
+            ("application/xml", "application/xml"),
+            ("text/xml;charset=x", "text/xml;charset=x"),
+            ("application/json", "application/json"),
+            ("text/html", "application/json"),
+            ("text/plain\r\nx: y", "application/json"),
+            ("text/plain2", "application/json"),
+            ("", "application/json"),
+        ] {
+            let headers = [("X".to_owned(), "y".to_owned()), ("content-TYPE".to_owned(), given.to_owned())];
+            assert_eq!(content_type(&headers), expected, "{given:?}");
+        }
+        assert_eq!(content_type(&[]), "application/json");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_end_and_no_dropped_field_gets_through(
+            headers in proptest::collection::vec(("[a-zA-Z \r\n:\\-]{0,12}|(?i:set-cookie|connection|proxy-a)", "(?s).{0,12}"), 0..6)
+        ) {
+            for (name, value) in clean(&headers) {
+                proptest::prop_assert!(!name.is_empty() && !name.contains(['\r', '\n', ':', ' ', '\0']));
+                proptest::prop_assert!(!value.contains(['\r', '\n', '\0']));
+                let lower = name.to_ascii_lowercase();
+                proptest::prop_assert!(!DROPPED.contains(&lower.as_str()) && !lower.starts_with("proxy-"));
+            }
+            proptest::prop_assert!(!content_type(&headers).contains(['\r', '\n', '\0']));
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Replies (section 7 of the specification): what a flow's node or someone outside answers, and what of it goes out.
+//!
+//! [`ReplyNode`] makes a reply of a payload, [`parse_body`] and [`parse_frame`] read one from outside, [`to_http`] makes
+//! of it what a caller gets. Who waits for it, and that the first one wins, is the engine's.
+
+mod encoding;
+mod headers;
+mod node;
+mod outside;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use encoding::Encoding;
+pub use node::{ReplyNode, Unsent};
+pub use outside::{parse_body, parse_frame};
+
+/// Statuses that a reply may choose.
+const STATUSES: std::ops::RangeInclusive<i64> = 200..=599;
+/// The status in place of one that is none.
+const STATUS_FALLBACK: u16 = 200;
+
+/// An answer to a request, or a message to a WebSocket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The status; `None` for the webhook's own.
+    pub response_code: Option<i64>,
+    /// Names and values as they were given: [`to_http`] keeps those that may go out.
+    pub headers: Vec<(String, String)>,
+    /// The body or message. `None` where there is none, which sends no message; an empty one does.
+    pub body: Option<Bytes>,
+    /// Whether the body is bytes rather than text, and a WebSocket's message binary. Text is valid UTF-8.
+    pub is_binary: bool,
+    /// Ends the WebSocket behind the message.
+    pub close: Option<Close>,
+}
+
+/// How a WebSocket ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// A code that an endpoint may send (RFC 6455, 7.4).
+    pub code: u16,
+    /// At most 123 bytes.
+    pub reason: String,
+}
+
+/// A reply as an HTTP response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpReply {
+    /// From 200 to 599.
+    pub status: u16,
+    /// One of the media types that replies may have, with its parameters.
+    pub content_type: Cow<'static, str>,
+    /// The other headers: names are tokens, values hold no control characters, none is the engine's own.
+    pub headers: Vec<(String, String)>,
+    /// What follows the head, where the status has a body.
+    pub body: Bytes,
+}
+
+/// Why a reply, or a reply node's configuration, is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyError {
+    /// The field, such as `close.code`.
+    pub field: String,
+    /// What must hold of it.
+    pub message: String,
+}
+
+impl ReplyError {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> ReplyError {
+        ReplyError { field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.message)
+    }
+}
+
+impl std::error::Error for ReplyError {}
+
+/// Makes an HTTP response of a reply. `webhook_code` is the status of a reply without one.
+///
+/// # Errors
+/// As [`check_size`].
+pub fn to_http(reply: &Reply, webhook_code: u16, body_bytes_max: usize) -> Result<HttpReply, ReplyError> {
+    check_size(reply, body_bytes_max)?;
+    let status = match reply.response_code {
+        None => webhook_code,
+        Some(code) if STATUSES.contains(&code) => u16::try_from(code).unwrap_or(STATUS_FALLBACK),
+        Some(_) => STATUS_FALLBACK,
+    };
+    let body = reply.body.clone().unwrap_or_default();
+    let content_type = headers::content_type(&reply.headers);
+    Ok(HttpReply { status, content_type, headers: headers::clean(&reply.headers), body })
+}
+
+/// Whether the body is within the webhook's payload limit.
+///
+/// # Errors
+/// If it is not.
+pub fn check_size(reply: &Reply, body_bytes_max: usize) -> Result<(), ReplyError> {
+    let length = reply.body.as_ref().map_or(0, Bytes::len);
+    if length > body_bytes_max {
+        return Err(ReplyError::new(
+            "body",
+            format!("must have at most {body_bytes_max} bytes, not {length}"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: Option<i64>, body: &'static str) -> Reply {
+        Reply {
+            response_code: code,
+            headers: vec![
+                ("X-A".into(), "1".into()),
+                ("Content-Type".into(), "text/plain; charset=utf-8".into()),
+            ],
+            body: Some(Bytes::from_static(body.as_bytes())),
+            ..Reply::default()
+        }
+    }
+
+    #[test]
+    fn a_status_is_the_replys_or_the_webhooks_or_200() {
+        for (code, status) in [
+            (None, 202),
+            (Some(200), 200),
+            (Some(599), 599),
+            (Some(404), 404),
+            (Some(199), 200),
+            (Some(600), 200),
+            (Some(-1), 200),
+            (Some(i64::MAX), 200),
+        ] {
+            assert_eq!(to_http(&reply(code, ""), 202, 10).unwrap().status, status, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_becomes_a_response() {
+        let http = to_http(&reply(None, "hi"), 200, 2).unwrap();
+        assert_eq!(http.content_type, "text/plain; charset=utf-8");
+        assert_eq!(http.headers, [("X-A".to_owned(), "1".to_owned())]);
+        assert_eq!(&http.body[..], b"hi");
+        assert_eq!(to_http(&Reply::default(), 201, 0).unwrap().body, Bytes::new());
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused() {
+        let error = to_http(&reply(None, "hi!"), 200, 2).unwrap_err();
+        assert_eq!(error.to_string(), "body must have at most 2 bytes, not 3");
+        assert_eq!(check_size(&reply(None, "hi"), 2), Ok(()));
+    }
+}
