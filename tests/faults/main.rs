@@ -21,6 +21,14 @@ macro_rules! on_each_driver {
 }
 
 // The long one comes first in the order that test runners take, so that the others run beside it.
+mod by_the_clock;
+mod clock_jumps;
+mod crash_loop;
+mod crowd;
 mod data_folder;
 mod database;
+mod descriptors;
 mod listeners;
+mod memory;
+mod resets;
+mod stopping;
