@@ -91,7 +91,8 @@ impl Server {
         set(&mut settings);
         let folder = tempfile::tempdir().expect("a folder");
         if settings.user.is_some() {
-            std::os::unix::fs::chown(folder.path(), settings.user, settings.user).expect("root gives it away");
+            std::os::unix::fs::chown(folder.path(), settings.user, settings.user)
+                .expect("root gives it away");
         }
         let mut child = spawn(&settings, folder.path());
         let [ingress, admin, workers] = addresses(&mut child, folder.path());

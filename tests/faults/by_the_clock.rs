@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::{Hook, PATIENCE, Server, reply_node};
+use crate::common::{Hook, PATIENCE, Server, eventually, reply_node};
 
 /// The limits, in seconds.
 const HEAD: u64 = 10;
@@ -93,6 +93,7 @@ fn an_untaken_response(driver: &str) {
     let begun = Instant::now();
     stream.write_all(&hook.get().repeat(ANSWERS)).expect("it takes it");
     let open = || server.metric("tidegate_open_connections", "kind=\"http\"");
+    eventually("it is in", || (open() > 0).then_some(()));
     while open() > 0 {
         assert!(begun.elapsed() < Duration::from_secs(RESPONSE) + PATIENCE, "it is open still");
         thread::sleep(DRIP / 5);
@@ -132,7 +133,10 @@ fn all_limits(driver: &str) {
             end.is_408_after(BODY, &say("a body of 40 bytes a second"));
         });
         scope.spawn(|| {
-            let first = format!("POST {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe", hook.target(""));
+            let first = format!(
+                "POST {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+                hook.target("")
+            );
             slowly(server, first.as_bytes(), &[], 1, BODY).is_408_after(BODY, &say("a chunk that stops"));
         });
         scope.spawn(|| {

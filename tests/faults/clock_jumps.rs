@@ -70,7 +70,8 @@ fn limits_waits_and_dates_survive_a_wall_clock_that_jumps() {
     }
     assert_eq!(server.wire().ask(limited.get()).status, 429);
     const WAIT: Duration = Duration::from_secs(2);
-    let waiting = server.webhook(json!({"waitForReply": true, "limits": {"replyTimeoutSeconds": WAIT.as_secs()}}));
+    let waiting =
+        server.webhook(json!({"waitForReply": true, "limits": {"replyTimeoutSeconds": WAIT.as_secs()}}));
     // About ten years on, ten years back, and where there is no such time.
     let jumps = [("+3650d", "203"), ("-3650d", "201"), ("+0", "20"), ("-25000d", "19"), ("+20000d", "208")];
     for (offset, year) in jumps {
@@ -84,7 +85,10 @@ fn limits_waits_and_dates_survive_a_wall_clock_that_jumps() {
         // What is made now is dated by the clock, has an id of its own, and is served.
         let made = server.webhook(json!({}));
         let shown = server.done("GET", &made.resource(""), &Value::Null);
-        assert!(shown["creationDate"].as_str().is_some_and(|date| date.starts_with(year)), "{offset}: {shown}");
+        assert!(
+            shown["creationDate"].as_str().is_some_and(|date| date.starts_with(year)),
+            "{offset}: {shown}"
+        );
         assert_eq!(server.wire().ask(made.get()).status, 200);
         server.patch(&limited, &json!({"description": offset}));
         for path in ["/stats?seconds=3600".to_owned(), limited.resource("/requests"), limited.resource("")] {

@@ -43,9 +43,11 @@ fn a_thousand_who_are_slow_do_not_keep_anyone_from_being_served(driver: &str) {
         times.push(begun.elapsed());
     };
     let mut normal = server.wire();
-    for (count, sent) in
-        [(SLOW_HEADS, head.as_bytes()), (SLOW_BODIES, &body[..body.len() - 900]), (SLOW_READERS, &answers[..])]
-    {
+    for (count, sent) in [
+        (SLOW_HEADS, head.as_bytes()),
+        (SLOW_BODIES, &body[..body.len() - 900]),
+        (SLOW_READERS, &answers[..]),
+    ] {
         for number in 0..count {
             let mut wire = server.wire();
             wire.send_what_fits(sent);

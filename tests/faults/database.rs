@@ -2,6 +2,8 @@
 //! and the file is left as it is for whoever repairs it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -83,7 +85,8 @@ fn what_is_no_database_is_refused() {
     let whole = Whole::new();
     let zeros = vec![0; whole.bytes.len()];
     let text = b"# a file of another program\n".repeat(1_000);
-    let random: Vec<u8> = (0..whole.bytes.len() as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let random: Vec<u8> =
+        (0..whole.bytes.len() as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for (what, bytes) in [("zeros", &zeros), ("text", &text), ("random", &random)] {
         refused_as_damaged(whole.start_with(bytes), what);
     }
@@ -119,7 +122,11 @@ fn flipped_bytes_are_refused_or_were_of_nothing_that_is_kept() {
                 refused += 1;
             }
             Started::Serves(serving) => {
-                assert_eq!(shown(&serving), whole.shown, "byte {at} was flipped and something else is served");
+                assert_eq!(
+                    shown(&serving),
+                    whole.shown,
+                    "byte {at} was flipped and something else is served"
+                );
                 served += 1;
             }
         }
@@ -157,10 +164,19 @@ fn a_token_file_that_holds_none_is_refused() {
     let start = || {
         Started::new(&data, |command| {
             command.env_remove("TIDEGATE_ACCESS_TOKEN");
+            // SAFETY: the call changes a number of the child's own.
+            unsafe {
+                command.pre_exec(|| {
+                    rustix::process::umask(rustix::fs::Mode::empty());
+                    Ok(())
+                })
+            };
         })
     };
     start().serves().stop();
     let file: &Path = &data.join("access-token");
+    let mode = fs::metadata(file).expect("it was made").mode();
+    assert_eq!(mode & 0o7777, 0o600, "its owner's alone, whatever the umask");
     let whole = fs::read(file).expect("it was made");
     for broken in [&b""[..], b"\n", b"two words\n", b"\xff\xfe\n", b"nul\0nul"] {
         fs::write(file, broken).expect("ours");

@@ -38,7 +38,9 @@ fn accepting_rests_while_descriptors_are_out_and_goes_on_when_some_are_free(driv
         caller.send(hook.get());
     }
     // Those that got a descriptor have an answer; the others wait in the kernel.
-    eventually("descriptors run out", || server.log().contains("no connection can be accepted").then_some(()));
+    eventually("descriptors run out", || {
+        server.log().contains("no connection can be accepted").then_some(())
+    });
     let is_answered = |callers: &[Wire]| callers.iter().filter(|caller| caller.is_readable()).count();
     let mut held = 0;
     eventually("no more are answered", || {

@@ -94,7 +94,10 @@ fn an_ordinary_user_with_little_memory_to_lock_is_served_on_many_cores() {
         assert_eq!(server.ended().code(), Some(0), "{}", server.log());
         let log = server.log();
         let on = if log.contains("serving on epoll") { "epoll" } else { "io_uring" };
-        println!("8 MiB of locked memory, {cores} cores: served on {on}; said so: {}", log.contains("RLIMIT_MEMLOCK"));
+        println!(
+            "8 MiB of locked memory, {cores} cores: served on {on}; said so: {}",
+            log.contains("RLIMIT_MEMLOCK")
+        );
     }
 }
 
@@ -104,9 +107,10 @@ fn without_any_memory_to_lock_it_serves_and_says_on_what() {
         return;
     }
     let server = Server::start(|settings| {
-        settings.cores(4).user(NOBODY).prepare(|| {
-            Ok(setrlimit(Resource::Memlock, Rlimit { current: Some(0), maximum: Some(0) })?)
-        });
+        settings
+            .cores(4)
+            .user(NOBODY)
+            .prepare(|| Ok(setrlimit(Resource::Memlock, Rlimit { current: Some(0), maximum: Some(0) })?));
     });
     let hook = server.webhook(json!({}));
     server.wire().ask(hook.get()).is(200, SUCCESS);

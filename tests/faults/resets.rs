@@ -41,14 +41,16 @@ fn upgrade(target: &str, more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 fn chunked(hook: &Hook) -> Vec<u8> {
-    let head = format!("POST {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", hook.target("/path"));
+    let head =
+        format!("POST {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", hook.target("/path"));
     [head.as_bytes(), b"5;x=y\r\nhello\r\n3\r\n{}\n\r\n0\r\nA-Trailer: x\r\n\r\n"].concat()
 }
 
 /// All are gone, and all works.
 fn nothing_is_left(server: &Server, [plain, replied, waiting, _]: &[Hook; 4]) {
     eventually("no connection is open and no request waits", || {
-        let left = server.metric("tidegate_open_connections", "") + server.metric("tidegate_waiting_requests", "");
+        let left =
+            server.metric("tidegate_open_connections", "") + server.metric("tidegate_waiting_requests", "");
         (left == 0).then_some(())
     });
     plain_and_replied_work(server, plain, replied);
@@ -86,7 +88,11 @@ fn a_reset_after_each_byte_of_a_request_leaves_nothing_behind(driver: &str) {
             let mut wire = Wire::connect(*address);
             wire.send(&bytes[..end]);
             // In order now and then, by a reset else.
-            if end % 8 == 7 { drop(wire) } else { wire.reset() }
+            if end % 8 == 7 {
+                drop(wire)
+            } else {
+                wire.reset()
+            }
             broken += 1;
         }
     }

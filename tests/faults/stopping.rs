@@ -69,7 +69,8 @@ fn call(address: SocketAddr, requests: &[u8], count: usize, reuse: bool, answers
     let mut all = Vec::new();
     let mut open: Option<(TcpStream, Vec<u8>)> = None;
     loop {
-        let Some((mut stream, mut unread)) = open.take().or_else(|| Some((connect(address)?, Vec::new()))) else {
+        let Some((mut stream, mut unread)) = open.take().or_else(|| Some((connect(address)?, Vec::new())))
+        else {
             return all;
         };
         if stream.write_all(requests).is_err() {
