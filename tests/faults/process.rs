@@ -23,7 +23,6 @@ pub enum Started {
 /// A process that serves; gone when it is dropped.
 pub struct Serving {
     child: Child,
-    pub ingress: SocketAddr,
     pub admin: SocketAddr,
 }
 
@@ -60,8 +59,8 @@ impl Started {
                 let text = fs::read_to_string(&log).expect("its log can be read");
                 return Started::Ended(Ended { code: status.code(), text });
             }
-            if let Some([ingress, admin]) = read_addresses(&addresses) {
-                return Started::Serves(Serving { child, ingress, admin });
+            if let Some(admin) = read_admin_address(&addresses) {
+                return Started::Serves(Serving { child, admin });
             }
             std::thread::sleep(LOOK);
         }
@@ -141,13 +140,12 @@ fn terminate(child: &Child) {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process is there");
 }
 
-/// Ingress and admin, once the file is whole.
-fn read_addresses(path: &Path) -> Option<[SocketAddr; 2]> {
+/// Where the REST API is, once the file that says so is there.
+fn read_admin_address(path: &Path) -> Option<SocketAddr> {
     let mut text = String::new();
     File::open(path).ok()?.read_to_string(&mut text).ok()?;
     let addresses: Value = serde_json::from_str(&text).ok()?;
-    let address = |name: &str| addresses[name].as_str().and_then(|address| address.parse().ok());
-    Some([address("ingress")?, address("admin")?])
+    addresses["admin"].as_str()?.parse().ok()
 }
 
 /// Seconds of processor that a process has used (`proc(5)`, `stat`, fields 14 and 15).
