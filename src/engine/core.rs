@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::chains::{ChainSource, Chains};
+use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
 use super::watch::{Patience, Watch};
@@ -23,9 +23,9 @@ use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
 use crate::registry::{Backlog, Registry};
 use crate::reply::Reply;
+use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 use crate::verify::secret::Expected;
 use crate::websocket;
-use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 
 /// Bytes of a connection's receive buffer while it is busy: 16 KiB takes a burst of pipelined requests in one read;
 /// 4 KiB cost 1.8 times as much for each of them.

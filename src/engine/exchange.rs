@@ -4,10 +4,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::chains::{self, ChainWait, Known};
 use super::connection::{self, Connection, Ongoing, Upgrade};
 use super::core::{Active, Core, Timer};
 use super::flows::{self, Busy};
-use super::chains::{self, ChainWait, Known};
 use super::pending::{Pending, Waited};
 use super::socket::Upgraded;
 use super::worker::Attached;
@@ -23,8 +23,8 @@ use crate::metrics::{Event, Outcome};
 use crate::registry::{Action, Hook};
 use crate::reply::{self, Reply};
 use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, UpgradeData};
-use crate::websocket::handshake::Options;
 use crate::verify::alexa::AlexaRefusal;
+use crate::websocket::handshake::Options;
 
 /// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
 const GATHER_BYTES: usize = 64 * 1024;
