@@ -12,32 +12,44 @@
 //! - Query parameters that a list does not know are ignored, since the platform's clients send some of their own.
 //! - Without a token every path but the open ones is a 401, known or not.
 //!
-//! Not here: the console, and what happens on cores. Those are reached through [`Engine`].
+//! Not here: what happens on cores. That is reached through [`Engine`].
 
+mod console;
 mod door;
 mod error;
 mod listener;
 mod openapi;
+mod preview;
 mod query;
+mod requests;
 mod resources;
 mod routes;
 mod schemas;
+mod schemas_watch;
+mod stats;
 mod system;
 mod testing;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 
 pub use error::{ApiError, Kind};
 pub use listener::{Listener, serve};
+pub use requests::{RECENT_MAX, Seen, SeenRequest};
 pub use routes::router;
+pub use stats::sample;
 
 use crate::base::clock::Clock;
+use crate::base::id::Id;
+use crate::metrics::{Series, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
+use crate::settings::{Address, Limits, Settings};
 use crate::store::{Affected, Store};
 
 /// Bytes of a request's body. A flow of the largest size the model takes fits.
@@ -82,8 +94,25 @@ pub trait Engine: Send + Sync {
     /// Sends a request through the ingress (section 13); answers what came back, or a status and a message.
     fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse>;
 
+    /// The last requests of a webhook, the newest first, at most [`RECENT_MAX`].
+    fn recent(&self, webhook: Id) -> Answer<Vec<SeenRequest>>;
+
+    /// Each further request of a webhook as it comes, until the receiver is dropped or the engine ends. The channel
+    /// is bounded: what does not fit is counted and told as [`Seen::Skipped`].
+    ///
+    /// # Errors
+    ///
+    /// A status and a message.
+    fn watch(&self, webhook: Id) -> Result<Receiver<Seen>, (u16, String)>;
+
+    /// What these webhooks have used of their limits at this moment; one that is not there is left out.
+    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>>;
+
     /// The page of `/metrics`.
     fn metrics(&self) -> String;
+
+    /// The counters of now, for the series of `/stats`.
+    fn snapshot(&self) -> Snapshot;
 
     /// Whether new requests are taken.
     fn ready(&self) -> bool;
@@ -117,6 +146,47 @@ pub struct TestResponse {
     pub triggers: Vec<Box<RawValue>>,
 }
 
+/// What a webhook has used of its limits, and what they are: its own, or the server's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Which one.
+    pub webhook: Id,
+    /// Calls of the past window; `None` where the rate has no limit and is not counted.
+    pub calls: Option<u32>,
+    /// Calls that a window admits; `None` for no limit.
+    pub calls_max: Option<u32>,
+    /// Length of the window; `None` for no limit.
+    pub window_seconds: Option<u32>,
+    /// Waiting requests and open WebSockets.
+    pub concurrent: u32,
+    /// How many there may be; `None` for no limit.
+    pub concurrent_max: Option<u32>,
+    /// Bytes of a body, a message or a reply.
+    pub payload_bytes_max: u32,
+    /// How long a request waits for its reply.
+    pub reply_timeout_seconds: u32,
+    /// When it was last called, in milliseconds since 1970, where that is known.
+    pub last_call_millis: Option<u64>,
+}
+
+/// Settings that the console shows.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Where the ingress listens, its port resolved.
+    pub ingress: Address,
+    /// `ingress.public_url`.
+    pub public_url: Option<String>,
+    /// What webhooks fall back to.
+    pub limits: Limits,
+}
+
+impl Default for About {
+    fn default() -> About {
+        let settings = Settings::defaults(1);
+        About { ingress: settings.ingress.listen, public_url: None, limits: settings.limits }
+    }
+}
+
 /// What the handlers work with.
 pub struct AdminState {
     /// The model.
@@ -133,6 +203,12 @@ pub struct AdminState {
     pub guess_delay: Duration,
     /// Dates of resources.
     pub clock: Clock,
+    /// What the console tells of the server.
+    pub about: About,
+    /// The last hour of the counters, as [`sample`] keeps it.
+    series: Mutex<Series>,
+    /// Places of streams.
+    watches: Arc<Semaphore>,
 }
 
 impl AdminState {
@@ -148,7 +224,15 @@ impl AdminState {
             open_metrics: false,
             guess_delay: GUESS_DELAY,
             clock: Clock::new(),
+            about: About::default(),
+            series: Mutex::default(),
+            watches: Arc::new(Semaphore::new(requests::WATCHES_MAX)),
         }
+    }
+
+    fn series(&self) -> MutexGuard<'_, Series> {
+        // A sample that panicked half-way leaves the ones before it whole.
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::query::{PER_PAGE_DEFAULT, PER_PAGE_MAX, SORT_FIELDS};
 use super::routes::{Access, ROUTES, Reads, Route, Verb};
 use super::schemas::{self, Shape};
+use crate::metrics::SAMPLES_MAX;
 
 /// Version of OpenAPI that the document is written in.
 const OPENAPI_VERSION: &str = "3.1.0";
@@ -58,6 +59,13 @@ fn operation(route: &Route) -> Value {
         Some((status, shape)) => {
             let content = content(shape);
             responses.insert(status.to_string(), json!({"description": "Done", "content": content}));
+            if route.reads == Reads::Stream
+                && let Some(kinds) = responses[&status.to_string()]["content"].as_object_mut()
+            {
+                kinds.insert("text/event-stream".to_owned(), json!({"schema": {"type": "string",
+                    "description": "Each request as `data: <a SeenRequest>`; `event: skipped` with the number of \
+                        those that were left out; a comment after 15 s of silence"}}));
+            }
         }
         None => {
             let description = "This version does not have this path";
@@ -92,6 +100,7 @@ fn content(shape: Shape) -> Value {
             let reference = format!("#/components/schemas/{name}");
             json!({"application/json": {"schema": {"$ref": reference}}})
         }
+        None if shape == Shape::Page => json!({"text/html": {"schema": {"type": "string"}}}),
         None if shape == Shape::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
         None => json!({"application/json": {"schema": {}}}),
     }
@@ -135,7 +144,8 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
         ]
     };
     match reads {
-        Reads::Nothing => Vec::new(),
+        Reads::Nothing | Reads::Stream => Vec::new(),
+        Reads::Ids => vec![parameter("ids", json!({"type": "string"}), "Ids of webhooks, with commas")],
         Reads::List => list(),
         Reads::FlowList => {
             let entry = json!({
@@ -164,7 +174,7 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
         Reads::Seconds => {
             vec![parameter(
                 "seconds",
-                json!({"type": "integer", "minimum": 1, "default": 3600}),
+                json!({"type": "integer", "minimum": 1, "maximum": SAMPLES_MAX, "default": SAMPLES_MAX}),
                 "How far back",
             )]
         }

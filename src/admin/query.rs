@@ -59,7 +59,7 @@ pub(super) fn flag(parameters: &[(String, String)], name: &str) -> Result<bool, 
 
 /// Reads what a list is asked for. Blank is as good as absent, and unknown parameters are passed over.
 pub(super) fn list(parameters: &[(String, String)], with_triggers: bool) -> Result<ListParameters, ApiError> {
-    let given = |name: &str| last(parameters, name).filter(|value| !value.is_empty());
+    let given = |name: &str| given(parameters, name);
     let page = number(given("page"), "page", 0, u64::from(u32::MAX))?.unwrap_or(0);
     let per_page = number(given("perPage"), "perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);
     let sort_field = match given("sortField") {
@@ -86,11 +86,21 @@ pub(super) fn list(parameters: &[(String, String)], with_triggers: bool) -> Resu
     Ok(ListParameters { query, filter })
 }
 
+/// A parameter's value; blank is as good as absent.
+pub(super) fn given<'p>(parameters: &'p [(String, String)], name: &str) -> Option<&'p str> {
+    last(parameters, name).filter(|value| !value.is_empty())
+}
+
 fn last<'p>(parameters: &'p [(String, String)], name: &str) -> Option<&'p str> {
     parameters.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-fn number(value: Option<&str>, name: &str, least: u64, most: u64) -> Result<Option<u64>, ApiError> {
+pub(super) fn number(
+    value: Option<&str>,
+    name: &str,
+    least: u64,
+    most: u64,
+) -> Result<Option<u64>, ApiError> {
     let Some(value) = value else { return Ok(None) };
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     let number = value.parse().ok().filter(|n| digits && (least..=most).contains(n));

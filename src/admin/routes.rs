@@ -14,15 +14,18 @@ use axum::routing::{MethodFilter, MethodRouter};
 use serde_json::Value;
 
 use super::error::{ApiError, Kind};
+use super::preview::preview;
+use super::requests::requests;
 use super::resources::{
     create_application, create_flow, create_webhook, delete_application, delete_flow, delete_webhook,
     list_applications, list_flows, list_webhooks, patch_application, patch_flow, patch_webhook,
     show_application, show_flow, show_webhook,
 };
 use super::schemas::Shape;
-use super::system::{absent, document, healthz, index, metrics, readyz, reply};
+use super::stats::{settings, stats, usage};
+use super::system::{absent, document, healthz, metrics, readyz, reply};
 use super::testing::test;
-use super::{AdminState, BODY_BYTES_MAX, door};
+use super::{AdminState, BODY_BYTES_MAX, console, door};
 use crate::base::id::Id;
 use crate::store::{ChangeError, Resource, Store, StoreError};
 
@@ -100,6 +103,10 @@ pub(super) enum Reads {
     IncludeWorkflows,
     /// `seconds`.
     Seconds,
+    /// `ids`.
+    Ids,
+    /// Nothing of the query; the answer may be a stream.
+    Stream,
 }
 
 /// A request on its way to its handler.
@@ -107,7 +114,7 @@ pub(super) struct Call {
     pub state: Arc<AdminState>,
     pub uri: Uri,
     parameters: Vec<(String, String)>,
-    headers: HeaderMap,
+    pub headers: HeaderMap,
     body: Body,
 }
 
@@ -135,13 +142,18 @@ macro_rules! routes {
 /// Everything that the admin listener serves.
 #[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = routes! {
-    Get "/" Open "console" Nothing None => Some((200, Shape::Text)), index, "Where the API is";
+    Get "/" Open "console" Nothing None => Some((200, Shape::Page)), console::page, "The console";
+    Get "/console/{file}" Open "consoleFile" Nothing None => Some((200, Shape::Text)), console::file,
+        "A file of the console";
     Get "/healthz" Open "health" Nothing None => Some((200, Shape::Text)), healthz, "Whether the process lives";
     Get "/readyz" Open "readiness" Nothing None => Some((200, Shape::Text)), readyz,
         "Whether new requests are taken: 503 while it drains";
     Get "/metrics" OpenIfSet "metrics" Nothing None => Some((200, Shape::Text)), metrics, "Metrics for Prometheus";
     Get "/openapi.json" OpenIfSet "openapi" Nothing None => Some((200, Shape::Any)), document, "This document";
-    Get "/stats" Token "stats" Seconds None => None, absent, "The series of the console's charts";
+    Get "/stats" Token "stats" Seconds None => Some((200, Shape::Stats)), stats,
+        "What happened lately: requests by status class, latency, connections, throttles, in all and for each core";
+    Get "/settings" Token "settings" Nothing None => Some((200, Shape::Settings)), settings,
+        "What the console shows of the server's settings";
 
     Get "/applications" Token "listApplications" List None => Some((200, Shape::Applications)), list_applications,
         "The applications";
@@ -166,8 +178,10 @@ pub(super) static ROUTES: &[Route] = routes! {
         delete_webhook, "Deletes a webhook, and with includeWorkflows every flow that has a trigger on it";
     Post "/applications/{applicationId}/webhooks/{webhookId}/test" Token "testWebhook" Nothing Some(Shape::TestRequest) => Some((200, Shape::TestResponse)),
         test, "Sends a request through the ingress and shows what came of it";
-    Get "/applications/{applicationId}/webhooks/{webhookId}/requests" Token "listRequests" Nothing None => None,
-        absent, "The last requests of a webhook";
+    Get "/applications/{applicationId}/webhooks/{webhookId}/requests" Token "listRequests" Stream None => Some((200, Shape::Requests)),
+        requests, "The last requests of a webhook; with `Accept: text/event-stream` each further one as it comes";
+    Get "/applications/{applicationId}/webhooks/usage" Token "listUsage" Ids None => Some((200, Shape::Usages)),
+        usage, "What webhooks have used of their limits. No webhook has this id: ids are 24 hex digits";
 
     Get "/applications/{applicationId}/flows" Token "listFlows" FlowList None => Some((200, Shape::Flows)),
         list_flows, "The flows of an application";
@@ -186,6 +200,8 @@ pub(super) static ROUTES: &[Route] = routes! {
     Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Token "replayDeadLetter" Nothing None => None,
         absent, "Delivers one of them again, or all";
 
+    Post "/preview" Token "preview" Nothing Some(Shape::PreviewRequest) => Some((200, Shape::Preview)), preview,
+        "Renders templates over a payload; nothing is sent or kept";
     Post "/replies/{replyId}" Token "reply" Nothing Some(Shape::Reply) => Some((200, Shape::Accepted)), reply,
         "Replies to a trigger";
 };
@@ -230,7 +246,10 @@ pub fn router(state: Arc<AdminState>) -> Router {
 
 /// Who may ask for a path.
 pub(super) fn access_of(path: &str) -> Access {
-    // Only paths without parameters are open.
+    // Of the paths with parameters only the console's files are open.
+    if path.starts_with("/console/") {
+        return Access::Open;
+    }
     ROUTES.iter().find(|route| route.path == path).map_or(Access::Token, |route| route.access)
 }
 

@@ -12,6 +12,8 @@ use crate::model::{
 pub(super) enum Shape {
     /// Plain text.
     Text,
+    /// A page of HTML.
+    Page,
     /// JSON of any shape.
     Any,
     Error,
@@ -32,13 +34,19 @@ pub(super) enum Shape {
     Reply,
     TestRequest,
     TestResponse,
+    Requests,
+    Stats,
+    Settings,
+    Usages,
+    PreviewRequest,
+    Preview,
 }
 
 impl Shape {
     /// Its name among the schemas, where it has one.
     pub fn name(self) -> Option<&'static str> {
         Some(match self {
-            Shape::Text | Shape::Any => return None,
+            Shape::Text | Shape::Page | Shape::Any => return None,
             Shape::Error => "Error",
             Shape::Success => "Success",
             Shape::Accepted => "Accepted",
@@ -57,6 +65,12 @@ impl Shape {
             Shape::Reply => "Reply",
             Shape::TestRequest => "TestRequest",
             Shape::TestResponse => "TestResponse",
+            Shape::Requests => "Requests",
+            Shape::Stats => "Stats",
+            Shape::Settings => "Settings",
+            Shape::Usages => "Usages",
+            Shape::PreviewRequest => "PreviewRequest",
+            Shape::Preview => "Preview",
         })
     }
 }
@@ -103,6 +117,7 @@ pub(super) fn all() -> Value {
         ("Flow", "flowId", flow(), known::FLOW_KEPT),
     ];
     let Some(named) = schemas.as_object_mut() else { return schemas };
+    named.extend(super::schemas_watch::all());
     for (name, own_id, fields, kept) in resources {
         let mut writable = fields.as_object().cloned().unwrap_or_default();
         for kept in kept {
@@ -133,11 +148,11 @@ pub(super) fn all() -> Value {
     schemas
 }
 
-fn object(properties: Value, required: &[&str]) -> Value {
+pub(super) fn object(properties: Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
-fn id() -> Value {
+pub(super) fn id() -> Value {
     json!({"$ref": "#/components/schemas/Id"})
 }
 

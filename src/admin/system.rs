@@ -15,13 +15,6 @@ const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Deepest nesting of a reply: what the outside form takes everywhere.
 const REPLY_DEPTH_MAX: usize = 128;
 
-pub(super) async fn index(_call: Call) -> Outcome {
-    Ok("Tidegate\n\n\
-        The REST API is on this listener: send `Authorization: Bearer <access token>`.\n\
-        /openapi.json describes it; /healthz, /readyz and /metrics tell how the process is.\n"
-        .into_response())
-}
-
 pub(super) async fn healthz(_call: Call) -> Outcome {
     Ok("ok\n".into_response())
 }
@@ -44,16 +37,9 @@ pub(super) async fn document(_call: Call) -> Outcome {
 
 /// A path that is specified and that this version does not have.
 pub(super) async fn absent(call: Call) -> Outcome {
-    let path = call
-        .uri
-        .path()
-        .rsplit('/')
-        .find(|part| ["requests", "stats", "deadLetters", "replay"].contains(part));
-    let what = match path {
-        Some("requests") => "the last requests of a webhook are not recorded",
-        Some("stats") => "the series of the charts are not recorded",
-        _ => "dead letters are not kept",
-    };
+    let path = call.uri.path();
+    tracing::debug!(path, "asked for what this version does not have");
+    let what = "dead letters are not kept";
     Err(ApiError::new(Kind::NotFound, format!("this version does not have this path: {what}")))
 }
 

@@ -45,7 +45,7 @@ impl ReceiveBuffer {
 
     /// Gives up the first `n` unread bytes. More than there are gives up all.
     pub fn consume(&mut self, n: usize) {
-        self.start = (self.start + n).min(self.bytes.len());
+        self.start = self.start.saturating_add(n).min(self.bytes.len());
         if self.start == self.bytes.len() {
             self.bytes.clear();
             self.start = 0;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
 
-use crate::admin::{self, TestRequest, TestResponse};
+use crate::admin::{self, RECENT_MAX, Seen, SeenRequest, TestRequest, TestResponse, Usage};
 use crate::base::clock::Clock;
-use crate::engine::{Engine, Outcome};
-use crate::metrics::Metrics;
+use crate::base::id::Id;
+use crate::engine::{self, Engine, Outcome, RequestSink};
+use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Registry};
 use crate::reply;
@@ -114,14 +115,146 @@ impl admin::Engine for Gateway {
         })
     }
 
+    fn recent(&self, webhook: Id) -> Answer<Vec<SeenRequest>> {
+        let (done, told) = gather();
+        self.engine.recent(webhook, RECENT_MAX, done);
+        let cores = self.engine.cores();
+        Box::pin(async move {
+            let mut seen = told.of(cores).await?;
+            seen.sort_by_key(|seen| std::cmp::Reverse(seen.unix_millis));
+            seen.truncate(RECENT_MAX);
+            Ok(seen.into_iter().map(shown).collect())
+        })
+    }
+
+    fn watch(&self, webhook: Id) -> Result<tokio::sync::mpsc::Receiver<Seen>, (u16, String)> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_ROOM);
+        let sink: Arc<dyn RequestSink> = Arc::new(Stream { sender, skipped: AtomicU64::new(0) });
+        self.engine.watch(webhook, &sink);
+        Ok(receiver)
+    }
+
+    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>> {
+        let now = self.clock.now();
+        let hooks = webhooks.iter().filter_map(|id| self.registry.by_id(*id));
+        let mut usages: Vec<Usage> = hooks
+            .map(|hook| {
+                let limit = hook.rate.as_ref().map(|rate| rate.limit());
+                Usage {
+                    webhook: hook.webhook_id,
+                    calls: hook.rate.as_ref().map(|rate| rate.used(now)),
+                    calls_max: limit.map(|(calls, _)| calls),
+                    window_seconds: limit.map(|(_, seconds)| seconds),
+                    concurrent: hook.concurrency.held(),
+                    concurrent_max: (hook.concurrency_limit > 0).then_some(hook.concurrency_limit),
+                    payload_bytes_max: hook.payload_bytes,
+                    reply_timeout_seconds: hook.reply_timeout_seconds,
+                    last_call_millis: None,
+                }
+            })
+            .collect();
+        let (done, told) = gather();
+        self.engine.last_calls(&webhooks.into(), done);
+        let cores = self.engine.cores();
+        Box::pin(async move {
+            for (webhook, millis) in told.of(cores).await? {
+                let usage = usages.iter_mut().find(|usage| usage.webhook == webhook);
+                if let Some(last) = usage.map(|usage| &mut usage.last_call_millis) {
+                    *last = Some(last.unwrap_or(0).max(millis));
+                }
+            }
+            Ok(usages)
+        })
+    }
+
     fn metrics(&self) -> String {
         let mut page = String::new();
         self.metrics.render(&mut page);
         page
     }
 
+    fn snapshot(&self) -> Snapshot {
+        self.metrics.snapshot()
+    }
+
     fn ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Records that wait for a stream's reader; more are left out and counted.
+const STREAM_ROOM: usize = 256;
+/// How long a core may take to say what it knows.
+const GATHER_LIMIT: Duration = Duration::from_secs(5);
+
+/// What all cores answer to one question.
+struct Gathered<T>(tokio::sync::mpsc::UnboundedReceiver<Vec<T>>);
+
+/// Something that each core calls once, and where that arrives.
+fn gather<T: Send + 'static>() -> (engine::Told<T>, Gathered<T>) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    // Who asked may have gone away meanwhile.
+    let done = move |part| drop(sender.send(part));
+    (Arc::new(done), Gathered(receiver))
+}
+
+impl<T> Gathered<T> {
+    /// The answers of `cores` cores together.
+    async fn of(mut self, cores: usize) -> Result<Vec<T>, (u16, String)> {
+        let mut all = Vec::new();
+        let collect = async {
+            for _ in 0..cores {
+                all.extend(self.0.recv().await.unwrap_or_default());
+            }
+        };
+        if tokio::time::timeout(GATHER_LIMIT, collect).await.is_err() {
+            return Err((503, "a core is too busy to say what it has seen".into()));
+        }
+        Ok(all)
+    }
+}
+
+/// One reader of a webhook's further requests.
+struct Stream {
+    sender: tokio::sync::mpsc::Sender<Seen>,
+    /// Left out for want of room.
+    skipped: AtomicU64,
+}
+
+impl RequestSink for Stream {
+    fn request(&self, seen: engine::SeenRequest) -> bool {
+        let skipped = self.skipped.swap(0, Ordering::Relaxed);
+        if skipped > 0 && self.sender.try_send(Seen::Skipped(skipped)).is_err() {
+            self.skipped.fetch_add(skipped, Ordering::Relaxed);
+        }
+        if self.sender.try_send(Seen::Request(Box::new(shown(seen)))).is_err() {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+        }
+        !self.sender.is_closed()
+    }
+
+    fn skipped(&self, count: u64) {
+        self.skipped.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
+
+/// A request as the API shows it.
+fn shown(seen: engine::SeenRequest) -> SeenRequest {
+    let payload = seen.payload.and_then(|payload| String::from_utf8(payload).ok());
+    SeenRequest {
+        time_millis: seen.unix_millis,
+        method: seen.method,
+        path: seen.path,
+        status: seen.status,
+        duration_ms: seen.duration_nanos as f64 / 1e6,
+        bytes: seen.bytes,
+        refusal: seen.refusal,
+        // A payload is valid JSON however it came about.
+        payload: payload.and_then(|payload| RawValue::from_string(payload).ok()),
     }
 }
 

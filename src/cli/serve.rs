@@ -70,13 +70,20 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     state.hosts.clone_from(&settings.admin.hosts);
     state.open_metrics = settings.admin.open_metrics;
     state.clock = clock;
-    let router = admin::router(Arc::new(state));
+    state.about = admin::About {
+        ingress: ingress_address.clone(),
+        public_url: settings.ingress.public_url.clone(),
+        limits: settings.limits.clone(),
+    };
+    let state = Arc::new(state);
+    let router = admin::router(Arc::clone(&state));
 
     write_addresses(store.folder().path(), &ingress_address, &admin_address, &workers_address)?;
     tracing::info!(ingress = %ingress_address, admin = %admin_address, workers = %workers_address, cores = settings.cores, "serving");
     super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
 
     runtime.block_on(async {
+        tokio::spawn(admin::sample(state));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let served = tokio::spawn(admin::serve(admin_listener, router, async {
             // The sender going away is as good a reason to stop.

@@ -13,20 +13,25 @@ use std::time::Duration;
 
 use rustix::net::{SocketAddrAny, SocketFlags};
 
+use super::answer;
 use super::connection::{self, Door};
 use super::core::Core;
 use super::fd;
 use super::listen::Listener;
 use super::ready::Ready;
 use super::stream::Stream;
-use crate::metrics::{Event, Outcome};
+use crate::ingress::respond::Answer;
+use crate::metrics::Event;
 
 /// Connections that are accepted before others get a turn.
 const ACCEPT_BATCH: usize = 64;
 /// How long accepting rests when descriptors or memory have run out: the connections wait in the kernel meanwhile.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Connections over the cap that get the time to read why, on each core; more are told and cut.
+const LINGERING_MAX: usize = 256;
+const TURNED_AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// What a connection over the cap is told.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 55\r\nretry-after: 1\r\nconnection: close\r\n\r\n{\"error\":\"Too many connections to this server at once\"}";
+const TOO_MANY: Answer<'static> = Answer::Busy("Too many connections to this server at once");
 
 /// Accepts until the core drains.
 pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, door: Door, nonblocking: bool) {
@@ -56,6 +61,18 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, doo
                 Err(_) => {}
             }
         }
+    }
+    // Those that are through their handshake are served still. Then the socket itself stops listening: the thread's
+    // own handle on it stays open until the core ends, and would go on taking connections that nobody accepts.
+    while let Ok((stream, peer)) = accept_one(&listener, flags) {
+        admit(&core, stream, door, peer);
+    }
+    let shut = match &listener {
+        Listener::Tcp(listener) => rustix::net::shutdown(listener, rustix::net::Shutdown::Both),
+        Listener::Unix(listener) => rustix::net::shutdown(listener, rustix::net::Shutdown::Both),
+    };
+    if let Err(error) = shut {
+        tracing::warn!(%error, "a listener stays open until the process ends");
     }
 }
 
@@ -88,14 +105,26 @@ fn accept_one(listener: &Listener, flags: SocketFlags) -> io::Result<(Stream, Op
 fn admit(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>) {
     if core.shared.connections.fetch_add(1, Ordering::Relaxed) >= core.rules.connections {
         core.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        core.metrics.count(Outcome::Overloaded);
-        core.metrics.status(503);
-        // It either fits into the fresh socket's buffer or the peer is gone.
-        let _ = fd::send(&stream, TOO_MANY);
-        fd::shutdown_write(&stream);
+        spawn(core, turn_away(Rc::clone(core), stream));
         return;
     }
     spawn(core, connection::serve(Rc::clone(core), stream, door, peer, None));
+}
+
+/// Tells a connection that there are too many, and waits a little for it to read that.
+async fn turn_away(core: Rc<Core>, stream: Stream) {
+    let mut out = Vec::new();
+    answer::refuse_into(&core, &mut out, &TOO_MANY, core.now());
+    // It either fits into the fresh socket's buffer or the peer is gone.
+    let _ = fd::send(&stream, &out);
+    fd::shutdown_write(&stream);
+    if core.turned_away.get() < LINGERING_MAX {
+        core.turned_away.set(core.turned_away.get() + 1);
+        // The first bytes of its request, unread, would make the kernel take the answer back.
+        let _ = monoio::time::timeout(TURNED_AWAY_PAUSE, stream.readable()).await;
+        let _ = fd::discard(&stream);
+        core.turned_away.set(core.turned_away.get() - 1);
+    }
 }
 
 /// Runs a connection's task so that a panic in it costs that connection only.

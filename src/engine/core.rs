@@ -10,6 +10,7 @@ use super::chains::{ChainSource, Chains};
 use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
+use super::recent::Recent;
 use super::watch::{Patience, Watch};
 use super::worker::Desk;
 use crate::base::buffer::ReceiveBuffer;
@@ -23,6 +24,7 @@ use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
 use crate::registry::{Backlog, Registry};
 use crate::reply::Reply;
+use crate::trigger::Payload;
 use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 use crate::verify::secret::Expected;
 use crate::websocket;
@@ -57,12 +59,17 @@ pub(super) enum Message {
     WebhookChanged(Id),
     /// A flow was deleted.
     FlowGone(Id),
+    /// Somebody looks at the last requests.
+    Recent { ask: Ask },
     /// Stop accepting, finish what is in flight.
     Drain,
 }
 
 /// Told what became of a reply, on the thread of the core that had it.
 pub type Done = Box<dyn FnOnce(Outcome) + Send>;
+
+/// What is asked of a core's last requests.
+pub(super) type Ask = Box<dyn FnOnce(&mut Recent, Now) + Send>;
 
 /// Gets each payload that the requests of a test connection make.
 pub type Tap = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
@@ -142,8 +149,11 @@ pub(super) struct Core {
     pub(super) stop: Watch,
     /// Ends accepting.
     pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
+    #[allow(clippy::vec_box, reason = "a connection holds its buffers boxed, and gives the box back")]
     pool: RefCell<Vec<Box<Active>>>,
     body_bytes: Cell<usize>,
+    /// Connections over the cap that are being told so.
+    pub(super) turned_away: Cell<usize>,
     /// Buffers of WebSockets that have nothing to send.
     outs: RefCell<Vec<Vec<u8>>>,
     /// Where WebSocket messages are inflated and deflated.
@@ -151,6 +161,12 @@ pub(super) struct Core {
     /// Where payloads and frames are built.
     pub(super) draft: Cell<Vec<u8>>,
     pub(super) effects: Cell<Vec<Effect>>,
+    pub(super) recent: RefCell<Recent>,
+    /// The payload of the request at hand, where somebody looks at its webhook.
+    pub(super) shown: Cell<Option<Payload>>,
+    /// Responses of the present batch, and when it began.
+    pub(super) answered: Cell<u64>,
+    batch: Cell<Now>,
     /// The flows that are at home here.
     pub(super) homes: RefCell<Homes>,
     /// The workers that are attached here.
@@ -190,10 +206,15 @@ impl Core {
             acceptors: RefCell::new(Vec::new()),
             pool: RefCell::new(Vec::new()),
             body_bytes: Cell::new(0),
+            turned_away: Cell::new(0),
             outs: RefCell::new(Vec::new()),
             scratch: RefCell::new(websocket::Scratch::new()),
             draft: Cell::default(),
             effects: Cell::default(),
+            recent: RefCell::default(),
+            shown: Cell::default(),
+            answered: Cell::new(0),
+            batch: Cell::new(clock.now()),
             homes: RefCell::default(),
             workers: RefCell::new(Slots::new()),
         }
@@ -201,6 +222,29 @@ impl Core {
 
     pub(super) fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// A batch of requests that came together begins: the time that is now holds for all of them.
+    pub(super) fn begin_batch(&self) -> Now {
+        let now = self.now();
+        self.batch.set(now);
+        now
+    }
+
+    /// When the present batch began.
+    pub(super) fn now_of_batch(&self) -> Now {
+        self.batch.get()
+    }
+
+    /// The batch is over: what was answered in it took until now.
+    pub(super) fn end_batch(&self, began: Now) {
+        let answered = self.answered.take();
+        if answered > 0 {
+            let now = self.now();
+            let elapsed = now.nanos.saturating_sub(began.nanos);
+            self.metrics.latencies(elapsed, answered);
+            self.recent.borrow_mut().end_batch(now, elapsed);
+        }
     }
 
     /// Sets a timer.

@@ -4,24 +4,24 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::answer::{Exchange, refuse_into};
 use super::chains::{self, ChainWait, Known};
 use super::connection::{self, Connection, Ongoing, Upgrade};
 use super::core::{Active, Core, Timer};
-use super::flows::{self, Busy};
+use super::flows::Busy;
 use super::pending::{Pending, Waited};
 use super::socket::Upgraded;
+use super::spread::{Audience, run_flows};
 use super::worker::Attached;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
-use crate::deliver::workers::{Affinity, WorkerTrigger};
-use crate::deliver::{self, Effect};
 use crate::http::{self, Step};
 use crate::ingress::request::{self, AtBody, AtHead, Door};
-use crate::ingress::respond::{self, Answer, Frame};
+use crate::ingress::respond::{self, Answer};
 use crate::ingress::worker::{self, AtDoor};
-use crate::metrics::{Event, Outcome};
-use crate::registry::{Action, Hook};
-use crate::reply::{self, Reply};
+use crate::metrics::Outcome;
+use crate::registry::Hook;
+use crate::reply::Reply;
 use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, UpgradeData};
 use crate::verify::alexa::AlexaRefusal;
 use crate::websocket::handshake::Options;
@@ -66,11 +66,21 @@ pub(super) struct Waiting {
     core: Rc<Core>,
     hook: Arc<Hook>,
     pub(super) place: Key,
+    since: u64,
+    /// What the flows got, where somebody looks.
+    shown: Option<Payload>,
 }
 
 impl Held<'_> {
-    fn keep(self) -> Waiting {
-        let waiting = Waiting { core: Rc::clone(self.core), hook: Arc::clone(self.hook), place: self.place };
+    fn keep(self, now: Now) -> Waiting {
+        let waiting = Waiting {
+            core: Rc::clone(self.core),
+            hook: Arc::clone(self.hook),
+            place: self.place,
+            since: now.nanos,
+            shown: self.core.shown.take(),
+        };
+        self.core.metrics.wait_begun();
         std::mem::forget(self);
         waiting
     }
@@ -85,6 +95,7 @@ impl Drop for Held<'_> {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.core.metrics.wait_ended();
         self.core.forget(self.place);
         self.hook.concurrency.release();
     }
@@ -93,8 +104,14 @@ impl Drop for Waiting {
 impl Connection {
     /// Decides every request that is whole in the buffer.
     pub(super) fn process(&mut self) -> Next {
+        let now = self.core.begin_batch();
+        let next = self.process_batch(now);
+        self.core.end_batch(now);
+        next
+    }
+
+    fn process_batch(&mut self, now: Now) -> Next {
         let core = Rc::clone(&self.core);
-        let now = core.now();
         let pin = core.registry.pin();
         let Connection { http, active, request: ongoing, tap, peer, door, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
@@ -127,7 +144,16 @@ impl Connection {
                                 return Next::Upgrade(Box::new(Upgrade::Worker(attached)));
                             }
                             Err(answer) => {
-                                write_answer(&core, &mut active.out, &request, &answer, false, now);
+                                let exchange = Exchange {
+                                    core: &core,
+                                    request: &request,
+                                    hook: None,
+                                    bytes: 0,
+                                    keep_alive: false,
+                                    now,
+                                    waited_since: None,
+                                };
+                                exchange.answer(&mut active.out, &answer);
                                 return Next::Close { linger: true };
                             }
                         }
@@ -141,7 +167,7 @@ impl Connection {
                             continue;
                         }
                         AtHead::Upgrade { hook } => {
-                            match upgrade(&core, hook, &request, *peer, &mut active.out) {
+                            match upgrade(&core, hook, &request, *peer, now, &mut active.out) {
                                 Ok(upgraded) => {
                                     skip_head(http, active);
                                     return Next::Upgrade(Box::new(Upgrade::Webhook(upgraded)));
@@ -154,7 +180,16 @@ impl Connection {
                         AtHead::Close(answer, hook) => (answer, hook, false),
                     };
                     let stays = stays && http.keep_alive() && !core.draining.get();
-                    write_answer(&core, &mut active.out, &request, &answer, stays, now);
+                    let exchange = Exchange {
+                        core: &core,
+                        request: &request,
+                        hook: hook.map(|hook| &**hook),
+                        bytes: request.declared_length(),
+                        keep_alive: stays,
+                        now,
+                        waited_since: None,
+                    };
+                    exchange.answer(&mut active.out, &answer);
                     if !stays {
                         return Next::Close { linger: true };
                     }
@@ -166,7 +201,16 @@ impl Connection {
                 Step::TooLarge => {
                     if !ongoing.dropping {
                         let request = http.request(&active.buffer);
-                        write_answer(&core, &mut active.out, &request, &Answer::TooLarge, false, now);
+                        let exchange = Exchange {
+                            core: &core,
+                            request: &request,
+                            hook: at_hand.or(ongoing.hook.as_ref()).map(|hook| &**hook),
+                            bytes: http.buffered_body(),
+                            keep_alive: false,
+                            now,
+                            waited_since: None,
+                        };
+                        exchange.answer(&mut active.out, &Answer::TooLarge);
                     }
                     return Next::Close { linger: true };
                 }
@@ -188,7 +232,16 @@ impl Connection {
                     let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
                     let triggered = decide(&from, hook, &request, body);
                     let stays = http.keep_alive() && !core.draining.get();
-                    if let Some(waits) = settle(&from, &mut active.out, &request, hook, triggered, stays) {
+                    let exchange = Exchange {
+                        core: &core,
+                        request: &request,
+                        hook: Some(hook),
+                        bytes: body.len(),
+                        keep_alive: stays,
+                        now,
+                        waited_since: None,
+                    };
+                    if let Some(waits) = settle(&exchange, &mut active.out, hook, triggered) {
                         return waits;
                     }
                     http.finish(&mut active.buffer);
@@ -202,20 +255,26 @@ impl Connection {
     }
 
     /// Answers the request that waited.
-    pub(super) fn replied(&mut self, waiting: Waiting, waited: Waited) -> Next {
+    pub(super) fn replied(&mut self, mut waiting: Waiting, waited: Waited) -> Next {
         let core = Rc::clone(&self.core);
         let now = core.now();
         let Connection { http, active, request: ongoing, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
         let stays = http.keep_alive() && !core.draining.get();
         let request = http.request(&active.buffer);
+        core.shown.set(waiting.shown.take());
+        let exchange = Exchange {
+            core: &core,
+            request: &request,
+            hook: Some(&waiting.hook),
+            bytes: http.body(&active.buffer).len(),
+            keep_alive: stays,
+            now,
+            waited_since: Some(waiting.since),
+        };
         match waited {
-            Waited::Reply(reply) => {
-                write_reply(&core, &mut active.out, &request, &waiting.hook, &reply, stays, now);
-            }
-            Waited::Timeout => {
-                write_answer(&core, &mut active.out, &request, &Answer::ReplyTimeout, stays, now);
-            }
+            Waited::Reply(reply) => exchange.reply(&mut active.out, &waiting.hook, &reply),
+            Waited::Timeout => exchange.answer(&mut active.out, &Answer::ReplyTimeout),
         }
         http.finish(&mut active.buffer);
         *ongoing = Ongoing::default();
@@ -230,17 +289,29 @@ impl Connection {
     /// Goes on with a request whose chain was waited for.
     pub(super) fn verified(&mut self, hook: &Arc<Hook>, verdict: Result<(), AlexaRefusal>) -> Next {
         let core = Rc::clone(&self.core);
-        let now = core.now();
+        let now = core.begin_batch();
         let Connection { http, active, request: ongoing, tap, peer, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
         let stays = http.keep_alive() && !core.draining.get();
         let request = http.request(&active.buffer);
         let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
+        let body = http.body(&active.buffer);
         let triggered = match verdict {
-            Ok(()) => trigger(&from, hook, &request, http.body(&active.buffer)),
+            Ok(()) => trigger(&from, hook, &request, body),
             Err(refusal) => Triggered::Answer(request::refused_by_alexa(&refusal)),
         };
-        if let Some(waits) = settle(&from, &mut active.out, &request, hook, triggered, stays) {
+        let exchange = Exchange {
+            core: &core,
+            request: &request,
+            hook: Some(hook),
+            bytes: body.len(),
+            keep_alive: stays,
+            now,
+            waited_since: None,
+        };
+        let waits = settle(&exchange, &mut active.out, hook, triggered);
+        core.end_batch(now);
+        if let Some(waits) = waits {
             return waits;
         }
         http.finish(&mut active.buffer);
@@ -276,7 +347,7 @@ fn attach(core: &Core, request: &http::Request<'_>, out: &mut Vec<u8>) -> Result
             }
             accept.write(out, b"");
             core.metrics.count(Outcome::Ok);
-            core.metrics.status(SWITCHING_PROTOCOLS);
+            core.metrics.status(101);
             Ok(Attached { backlog })
         }
     }
@@ -288,6 +359,7 @@ fn upgrade(
     hook: &Arc<Hook>,
     request: &http::Request<'_>,
     peer: Option<std::net::IpAddr>,
+    now: Now,
     out: &mut Vec<u8>,
 ) -> Result<Upgraded, Answer<'static>> {
     let options = Options { deflate: true, context_takeover: core.rules.context_takeover, protocols: &[] };
@@ -308,12 +380,11 @@ fn upgrade(
         hook.basic.is_some(),
     );
     accept.write(out, if core.rules.cors { respond::CORS_LINE } else { b"" });
-    core.metrics.count(Outcome::Ok);
-    core.metrics.status(SWITCHING_PROTOCOLS);
+    let exchange =
+        Exchange { core, request, hook: Some(hook), bytes: 0, keep_alive: true, now, waited_since: None };
+    exchange.upgraded();
     Ok(Upgraded { hook: Arc::clone(hook), deflate: accept.deflate, data })
 }
-
-const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// Whether the peer may say for whom it speaks.
 fn is_trusted(core: &Core, peer: Option<std::net::IpAddr>) -> bool {
@@ -372,21 +443,14 @@ fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body:
         return Triggered::Reply(reply);
     }
     core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
-    Triggered::Wait(held.keep())
+    Triggered::Wait(held.keep(from.now))
 }
 
 /// Writes the answer where there is one; else what the request waits for.
-fn settle(
-    from: &From<'_>,
-    out: &mut Vec<u8>,
-    request: &http::Request<'_>,
-    hook: &Hook,
-    triggered: Triggered,
-    stays: bool,
-) -> Option<Next> {
+fn settle(exchange: &Exchange<'_>, out: &mut Vec<u8>, hook: &Hook, triggered: Triggered) -> Option<Next> {
     match triggered {
-        Triggered::Answer(answer) => write_answer(from.core, out, request, &answer, stays, from.now),
-        Triggered::Reply(reply) => write_reply(from.core, out, request, hook, &reply, stays, from.now),
+        Triggered::Answer(answer) => exchange.answer(out, &answer),
+        Triggered::Reply(reply) => exchange.reply(out, hook, &reply),
         Triggered::Wait(waiting) => return Some(Next::Wait(waiting)),
         Triggered::Verify(wait) => return Some(Next::Verify(wait)),
     }
@@ -438,94 +502,6 @@ struct Waits<'a> {
     until: u64,
 }
 
-/// For whom an event is, beside the webhook's flows.
-pub(super) struct Audience<'a> {
-    pub(super) tap: Option<&'a super::core::Tap>,
-    /// The WebSocket that it came on, whose triggers stay with one worker.
-    pub(super) affinity: Option<Affinity>,
-    /// Where a reply would go.
-    pub(super) reply_id: Option<Arc<str>>,
-    /// After this moment nobody waits for a reply.
-    pub(super) expires_nanos: Option<u64>,
-    /// It cannot be refused any more: the end of a WebSocket.
-    pub(super) must: bool,
-}
-
-/// Runs every flow of the webhook with an event.
-///
-/// # Errors
-/// If the workers of one of them are too far behind. Then no reply was sent; a worker of another flow may have got
-/// the trigger already, as it would from a caller that tries again.
-pub(super) fn run_flows(
-    core: &Rc<Core>,
-    hook: &Hook,
-    event: &trigger::Event,
-    audience: &Audience<'_>,
-) -> Result<(), Busy> {
-    let mut effects = core.effects.take();
-    for plan in &hook.flows {
-        let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
-        core.metrics.event(Event::Trigger);
-        if let Some(tap) = audience.tap {
-            let mut bytes = Vec::with_capacity(payload.len());
-            payload.write(&mut bytes);
-            tap(bytes);
-        }
-        deliver::run(plan, &payload, hook.is_websocket, &mut effects);
-    }
-    let taken = hand_to_workers(core, &effects, audience);
-    for effect in effects.drain(..) {
-        match effect {
-            Effect::Reply { reply_id, reply } if taken.is_ok() => core.reply(&reply_id, reply, None),
-            Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
-            Effect::Reply { .. } | Effect::Worker { .. } => {}
-        }
-    }
-    core.effects.set(effects);
-    taken
-}
-
-/// Reserves room for every trigger that is for a worker, then offers them: all of them, or none for want of room.
-fn hand_to_workers(core: &Rc<Core>, effects: &[Effect], audience: &Audience<'_>) -> Result<(), Busy> {
-    let triggers = || {
-        effects.iter().filter_map(|effect| match effect {
-            Effect::Worker { plan, step, payload } => Some((plan, *step, payload)),
-            Effect::Reply { .. } | Effect::Misfit => None,
-        })
-    };
-    for (reserved, (plan, _, payload)) in triggers().enumerate() {
-        if audience.must {
-            plan.backlog.reserve_anyway(payload.len());
-        } else if !plan.backlog.reserve(payload.len()) {
-            triggers().take(reserved).for_each(|(plan, _, payload)| plan.backlog.release(payload.len()));
-            return Err(Busy);
-        }
-    }
-    let mut outcome = Ok(());
-    for (plan, step, payload) in triggers() {
-        let step = &plan.steps[step];
-        let Action::Worker(worker) = &step.action else { continue };
-        let trigger = WorkerTrigger {
-            node_id: Arc::clone(&step.node_id),
-            payload: payload.clone(),
-            ack_timeout_nanos: u64::from(worker.ack_timeout_seconds) * NANOS_PER_SECOND,
-            max_in_flight: worker.max_in_flight,
-            affinity: audience.affinity,
-            reply_id: audience.reply_id.clone(),
-            expires_nanos: audience.expires_nanos,
-            attempt: 1,
-        };
-        if audience.must {
-            flows::offer_until_taken(core, &plan.backlog, trigger);
-        } else if outcome.is_ok() {
-            outcome = flows::offer(core, &plan.backlog, trigger);
-        } else {
-            plan.backlog.release(payload.len());
-        }
-    }
-    outcome
-}
-
 fn refusal(refused: &BodyRefused) -> Answer<'static> {
     match refused {
         BodyRefused::TooLarge => Answer::TooLarge,
@@ -539,73 +515,4 @@ fn refused_as(refusal: http::Refusal) -> Outcome {
         414 | 431 => Outcome::HeadTooLarge,
         _ => Outcome::Malformed,
     }
-}
-
-fn frame<'a>(core: &Core, http: &http::Request<'_>, date: &'a [u8], keep_alive: bool) -> Frame<'a> {
-    Frame {
-        date,
-        keep_alive,
-        http10: http.version() == http::Version::Http10,
-        head_only: http.method() == http::Method::Head,
-        cors: core.rules.cors,
-    }
-}
-
-fn write_answer(
-    core: &Core,
-    out: &mut Vec<u8>,
-    request: &http::Request<'_>,
-    answer: &Answer<'_>,
-    keep_alive: bool,
-    now: Now,
-) {
-    let mut date = core.date.borrow_mut();
-    respond::answer(out, answer, &frame(core, request, date.line(now.unix_millis), keep_alive));
-    core.metrics.count(answer.outcome());
-    core.metrics.status(answer.status());
-}
-
-#[allow(clippy::too_many_arguments, reason = "a response is made of all of these")]
-fn write_reply(
-    core: &Core,
-    out: &mut Vec<u8>,
-    request: &http::Request<'_>,
-    hook: &Hook,
-    reply: &Reply,
-    keep_alive: bool,
-    now: Now,
-) {
-    if let Some(answer) = request::instead_of_reply(hook) {
-        return write_answer(core, out, request, &answer, keep_alive, now);
-    }
-    match reply::to_http(reply, hook.response_code, hook.payload_bytes as usize) {
-        Ok(reply) => {
-            let mut date = core.date.borrow_mut();
-            respond::reply(out, &reply, &frame(core, request, date.line(now.unix_millis), keep_alive));
-            core.metrics.count(Outcome::Ok);
-            core.metrics.status(reply.status);
-        }
-        Err(_) => write_answer(
-            core,
-            out,
-            request,
-            &Answer::BadReply("The workflow's reply is too large"),
-            keep_alive,
-            now,
-        ),
-    }
-}
-
-fn refuse_into(core: &Core, out: &mut Vec<u8>, answer: &Answer<'_>, now: Now) {
-    let mut date = core.date.borrow_mut();
-    let frame = Frame {
-        date: date.line(now.unix_millis),
-        keep_alive: false,
-        http10: false,
-        head_only: false,
-        cors: core.rules.cors,
-    };
-    respond::answer(out, answer, &frame);
-    core.metrics.count(answer.outcome());
-    core.metrics.status(answer.status());
 }

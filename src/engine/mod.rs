@@ -5,6 +5,7 @@
 //! `deliver`, and what comes back is done.
 
 mod accept;
+mod answer;
 mod chains;
 mod connection;
 mod core;
@@ -17,8 +18,10 @@ mod mailbox;
 mod pace;
 mod pending;
 mod ready;
+mod recent;
 mod runtime;
 mod socket;
+mod spread;
 mod stream;
 mod watch;
 mod worker;
@@ -40,6 +43,7 @@ use self::pending::Seal;
 use self::ready::Ready;
 use self::stream::Stream;
 use crate::base::clock::{Clock, NANOS_PER_SECOND};
+use crate::base::id::Id;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
@@ -50,6 +54,7 @@ use crate::verify::secret::Expected;
 pub use self::chains::{ChainSource, Fetched};
 pub use self::core::{Done, Tap};
 pub use self::pending::Outcome;
+pub use self::recent::{RECORDS_MAX, RequestSink, SHOWN_PAYLOAD_BYTES_MAX, SeenRequest};
 
 /// Messages that wait for a core before its senders are told that it is busy.
 const MAILBOX_MESSAGES: usize = 65_536;
@@ -63,6 +68,9 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 const DRAIN_CLOSE_NANOS: u64 = 5 * NANOS_PER_SECOND;
 /// How often a full mailbox is tried again from a thread that may wait.
 const BUSY_LOOK: Duration = Duration::from_millis(1);
+
+/// Called by each core once with what it knows.
+pub type Told<T> = Arc<dyn Fn(Vec<T>) + Send + Sync>;
 
 /// Why the engine did not start.
 #[derive(Debug)]
@@ -225,6 +233,36 @@ impl Engine {
                 self.tell_all(|| Message::FlowGone(flow));
             }
         }
+    }
+
+    /// A webhook's last requests on each core, newest first; `done` gets each core's when it has them.
+    pub fn recent(&self, webhook: Id, most: usize, done: Told<SeenRequest>) {
+        self.tell_all(|| {
+            let done = Arc::clone(&done);
+            Message::Recent { ask: Box::new(move |recent, now| done(recent.last(webhook, most, now))) }
+        });
+    }
+
+    /// When each webhook had its last request on each core (milliseconds since 1970), as [`Self::recent`].
+    pub fn last_calls(&self, webhooks: &Arc<[Id]>, done: Told<(Id, u64)>) {
+        self.tell_all(|| {
+            let (done, webhooks) = (Arc::clone(&done), Arc::clone(webhooks));
+            Message::Recent { ask: Box::new(move |recent, _| done(recent.last_calls(&webhooks))) }
+        });
+    }
+
+    /// Gives each further request of a webhook to `sink`, until it says that nobody reads.
+    pub fn watch(&self, webhook: Id, sink: &Arc<dyn RequestSink>) {
+        self.tell_all(|| {
+            let sink = Arc::clone(sink);
+            Message::Recent { ask: Box::new(move |recent, now| recent.watch(webhook, sink, now)) }
+        });
+    }
+
+    /// Engine threads.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.mailboxes.len()
     }
 
     /// Tells every core, waiting for those that are busy.
@@ -406,6 +444,7 @@ impl Plan {
                             }
                         }
                     }
+                    Message::Recent { ask } => ask(&mut core.recent.borrow_mut(), core.now()),
                     Message::FlowGone(flow) => flows::gone(core, flow),
                     Message::Drain => {
                         if !core.draining.get() {

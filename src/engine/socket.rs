@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::{Active, Core};
-use super::exchange::{self, Audience};
 use super::line::{self, Ended, Line, Speaker, Unsent};
 use super::pending::{Outcome, Pending};
+use super::recent::Note;
+use super::spread::{Audience, run_flows};
 use super::stream::Stream;
 use crate::base::id::Id;
 use crate::base::slots::Key;
@@ -46,9 +47,12 @@ struct Conversation<'c> {
 /// What a message of the client asks for.
 enum Heard {
     Nothing,
-    Trigger(Event),
+    Trigger(Event, usize),
     Throttled,
 }
+
+/// What a message that was taken is shown with among the last requests.
+const TAKEN: u16 = 200;
 
 /// Takes the WebSocket off its core and says goodbye to its flows, once, however its task ends.
 struct Leave<'c> {
@@ -68,6 +72,8 @@ impl Drop for Leave<'_> {
         let ended = self.ended.take().unwrap_or(Ended { code: CODE_BROKEN, reason: "".into() });
         let event = WsEvent::Disconnect { status_code: ended.code, reason: &ended.reason };
         socket.trigger(core, event, true);
+        let reason = Some(&*ended.reason).filter(|reason| !reason.is_empty());
+        socket.note(core, b"CLOSE", ended.code, 0, reason);
     }
 }
 
@@ -126,23 +132,26 @@ impl Speaker for Conversation<'_> {
 
     fn hear(&mut self, text: bool, data: &[u8]) -> Heard {
         let (core, socket) = (self.core, self.socket);
-        let now = core.now();
+        let now = core.begin_batch();
         core.metrics.event(Counted::MessageReceived);
         socket.take_over(core);
         let hook = socket.hook.borrow();
         if let Some(rate) = &hook.rate
             && rate.take(core.index, now).is_err()
         {
+            let closing = Closing::OverRate;
+            socket.note(core, b"MESSAGE", closing.code(), data.len(), Some(closing.reason()));
             return Heard::Throttled;
         }
         if hook.flows.is_empty() {
+            socket.note(core, b"MESSAGE", TAKEN, data.len(), None);
             return Heard::Nothing;
         }
         let mut draft = core.draft.take();
         let event = WsEvent::Message { text, data };
         let event = websocket_event(&mut draft, now, &socket.data, event, &socket.reply_id.borrow());
         core.draft.set(draft);
-        Heard::Trigger(event)
+        Heard::Trigger(event, data.len())
     }
 
     fn act(&mut self, heard: Heard) {
@@ -153,9 +162,13 @@ impl Speaker for Conversation<'_> {
                 core.metrics.event(Counted::MessageThrottled);
                 socket.line.close_for(core, Closing::OverRate);
             }
-            Heard::Trigger(event) => {
-                if !socket.run_flows(core, &event, false) {
-                    socket.line.close_for(core, Closing::Busy);
+            Heard::Trigger(event, bytes) => {
+                if socket.run_flows(core, &event, false) {
+                    socket.note(core, b"MESSAGE", TAKEN, bytes, None);
+                } else {
+                    let closing = Closing::Busy;
+                    socket.note(core, b"MESSAGE", closing.code(), bytes, Some(closing.reason()));
+                    socket.line.close_for(core, closing);
                 }
             }
         }
@@ -166,6 +179,22 @@ impl Socket {
     /// Whose it is.
     pub(super) fn webhook(&self) -> Id {
         self.hook.borrow().webhook_id
+    }
+
+    /// Shows a message or the end among the webhook's last requests.
+    fn note(&self, core: &Core, method: &[u8], status: u16, bytes: usize, refusal: Option<&str>) {
+        core.recent.borrow_mut().note(Note {
+            webhook: self.webhook(),
+            now: core.now_of_batch(),
+            duration_nanos: Some(0),
+            method,
+            path: self.data.path(),
+            query: None,
+            status,
+            bytes: bytes as u64,
+            refusal,
+            payload: core.shown.take(),
+        });
     }
 
     /// Builds an event and hands it to the flows. False: it cannot be taken.
@@ -188,7 +217,7 @@ impl Socket {
             .map(|place| Affinity { key: (u16::try_from(core.index).unwrap_or(u16::MAX), place), last });
         let audience =
             Audience { tap: None, affinity, reply_id: Some(reply_id), expires_nanos: None, must: last };
-        exchange::run_flows(core, &hook, event, &audience).is_ok()
+        run_flows(core, &hook, event, &audience).is_ok()
     }
 
     /// Sees a change of the webhook that came since the last message.
@@ -231,11 +260,11 @@ impl Socket {
         if !self.line.is_open() {
             return Outcome::NotWaiting;
         }
-        if let Some(message) = &reply.body {
+        if let Some(body) = &reply.body {
             if let Err(error) = reply::check_size(reply, self.line.payload_limit()) {
                 return Outcome::Refused(error.to_string());
             }
-            match self.line.send(core, !reply.is_binary, message) {
+            match self.line.send(core, !reply.is_binary, body) {
                 Ok(()) => core.metrics.event(Counted::MessageSent),
                 Err(Unsent::Closed) => return Outcome::NotWaiting,
                 Err(Unsent::TooSlow) => return Outcome::Refused(Closing::TooSlow.reason().into()),

@@ -3,7 +3,7 @@
 //! Strict: 1 to 16 hexadecimal digits and no white space; extensions by their grammar, without the optional white
 //! space that the RFC calls bad; CRLF only; trailers as fields, which are checked and dropped.
 
-use super::head::is_token;
+use super::token::is_token;
 use super::{Limits, Refusal};
 
 /// Digits of a chunk size: as many as fit into 64 bits.
@@ -38,7 +38,7 @@ pub(super) struct Chunks {
     digits: u8,
     /// Bytes of the present chunk that are still to come.
     left: u64,
-    /// Bytes of extensions and trailers so far.
+    /// Bytes of extensions (from their `;` on) and of trailer lines (with their CRLF) so far.
     overhead: u32,
 }
 
@@ -137,6 +137,15 @@ impl Chunks {
                 | At::Quoted
                 | At::QuotedPair
                 | At::QuotedEnd,
+                b'\n',
+            ) => return Err(Refusal::BareLf),
+            (
+                At::ExtensionName { .. }
+                | At::ExtensionValue
+                | At::ExtensionToken
+                | At::Quoted
+                | At::QuotedPair
+                | At::QuotedEnd,
                 _,
             ) => return Err(Refusal::ChunkExtension),
 
@@ -153,12 +162,13 @@ impl Chunks {
                 self.overhead(limits, At::TrailerName)?
             }
             (At::TrailerName, b':') => self.overhead(limits, At::TrailerValue)?,
+            (At::TrailerStart | At::TrailerName, b'\n') => return Err(Refusal::BareLf),
             (At::TrailerStart | At::TrailerName, _) => return Err(Refusal::Trailer),
             (At::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => self.overhead(limits, At::TrailerValue)?,
-            (At::TrailerValue, b'\r') => At::TrailerLf,
+            (At::TrailerValue, b'\r') => self.overhead(limits, At::TrailerLf)?,
             (At::TrailerValue, b'\n') => return Err(Refusal::BareLf),
             (At::TrailerValue, _) => return Err(Refusal::Trailer),
-            (At::TrailerLf, b'\n') => At::TrailerStart,
+            (At::TrailerLf, b'\n') => self.overhead(limits, At::TrailerStart)?,
             (At::LastLf, b'\n') => At::End,
             (At::SizeLf | At::TrailerLf | At::LastLf, _) => return Err(Refusal::BareCr),
             (At::Data | At::End, _) => self.at,

@@ -1,7 +1,8 @@
 //! The machine: one connection's requests, one after the other.
 
 use super::chunks::{Chunks, Found};
-use super::head::{self, Field, Framing, Head, Request};
+use super::head::{self, Field, Framing, HEAD_BYTES_MAX, Head, Request};
+use super::scan::Scan;
 use super::{Limits, Refusal};
 use crate::base::buffer::ReceiveBuffer;
 
@@ -48,9 +49,9 @@ pub enum Awaiting {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Looking for the end of a head; so many bytes were looked at.
+    /// Looking for the end of a head, perhaps behind an empty line.
     Head {
-        scanned: usize,
+        scan: Scan,
         skipped_line: bool,
     },
     /// The head is there, what to do with the body is not said.
@@ -93,8 +94,8 @@ impl Connection {
     #[must_use]
     pub fn new(limits: Limits) -> Connection {
         Connection {
-            limits,
-            state: State::Head { scanned: 0, skipped_line: false },
+            limits: Limits { head_bytes: limits.head_bytes.min(HEAD_BYTES_MAX), ..limits },
+            state: State::Head { scan: Scan::new(), skipped_line: false },
             head: Head::default(),
             fields: Vec::new(),
             head_bytes: 0,
@@ -107,13 +108,13 @@ impl Connection {
     /// Looks at what has been received.
     pub fn poll(&mut self, buffer: &mut ReceiveBuffer) -> Step {
         match self.state {
-            State::Head { scanned, skipped_line } => self.poll_head(buffer, scanned, skipped_line),
+            State::Head { scan, skipped_line } => self.poll_head(buffer, scan, skipped_line),
             State::Decide | State::Whole => Step::Paused,
             State::TakeLength => {
-                if buffer.len() < self.body_end {
+                self.raw = self.body_end.min(buffer.len());
+                if self.raw < self.body_end {
                     return Step::NeedData;
                 }
-                self.raw = self.body_end;
                 self.state = State::Whole;
                 Step::Request
             }
@@ -142,15 +143,15 @@ impl Connection {
         }
     }
 
-    fn poll_head(&mut self, buffer: &mut ReceiveBuffer, scanned: usize, mut skipped_line: bool) -> Step {
+    fn poll_head(&mut self, buffer: &mut ReceiveBuffer, mut scan: Scan, mut skipped_line: bool) -> Step {
         // RFC 9112, 2.2: at least one empty line before a request should be ignored. One is.
-        while scanned == 0 && buffer.unread().first().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+        while !scan.has_begun() && buffer.unread().first().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
             match buffer.unread() {
                 [b'\r', b'\n', ..] if skipped_line => return self.refuse(Refusal::EmptyLines),
                 [b'\r', b'\n', ..] => {
                     buffer.consume(2);
                     skipped_line = true;
-                    self.state = State::Head { scanned: 0, skipped_line };
+                    self.state = State::Head { scan, skipped_line };
                 }
                 [b'\r'] => return Step::NeedData,
                 [b'\r', ..] => return self.refuse(Refusal::BareCr),
@@ -158,10 +159,10 @@ impl Connection {
             }
         }
         let bytes = buffer.unread();
-        let end = match head::find_end(bytes, scanned, &self.limits) {
+        let end = match scan.find_end(bytes, &self.limits) {
             Ok(Some(end)) => end,
             Ok(None) => {
-                self.state = State::Head { scanned: bytes.len(), skipped_line };
+                self.state = State::Head { scan, skipped_line };
                 return Step::NeedData;
             }
             Err(refusal) => return self.refuse(refusal),
@@ -239,7 +240,7 @@ impl Connection {
     }
 
     fn restart(&mut self) {
-        self.state = State::Head { scanned: 0, skipped_line: false };
+        self.state = State::Head { scan: Scan::new(), skipped_line: false };
         self.head_bytes = 0;
         self.body_end = 0;
         self.raw = 0;
@@ -295,10 +296,11 @@ impl Connection {
         }
     }
 
-    /// Bytes of the body that have come, decoded.
+    /// Bytes of the body that is taken which the last poll found, decoded.
     #[must_use]
     pub fn buffered_body(&self) -> usize {
         match self.state {
+            State::TakeLength => self.raw - self.head_bytes as usize,
             State::TakeChunked(_) | State::Whole => self.body_end - self.head_bytes as usize,
             _ => 0,
         }
@@ -314,7 +316,7 @@ impl Connection {
     #[must_use]
     pub fn awaiting(&self) -> Awaiting {
         match self.state {
-            State::Head { scanned: 0, .. } => Awaiting::Idle,
+            State::Head { scan, .. } if !scan.has_begun() => Awaiting::Idle,
             State::Head { .. } => Awaiting::Head,
             State::TakeLength
             | State::TakeChunked(_)
@@ -338,6 +340,12 @@ impl Connection {
             return 0;
         }
         most.min((buffer.capacity() * GROW_FACTOR).max(GROW_FIRST))
+    }
+
+    /// Bytes on the heap that are kept for the next request.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.fields.capacity() * size_of::<Field>()
     }
 
     /// Lets go of memory that an idle connection does not need.

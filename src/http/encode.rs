@@ -1,6 +1,6 @@
 //! Writing responses into a buffer that already has room, as a rule.
 
-use super::head::is_token;
+use super::token::is_token;
 use crate::base::text::write_http_date;
 
 /// RFC 9110, 15.2.1.
@@ -100,6 +100,10 @@ impl Default for DateField {
 /// The registered reasons (IANA, HTTP status codes).
 fn reason(status: u16) -> &'static str {
     match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        102 => "Processing",
+        103 => "Early Hints",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",

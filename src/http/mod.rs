@@ -14,13 +14,20 @@
 //! holds back the ones behind it (RFC 9112, 9.3.2). Nothing after a refusal is ever read as a request.
 //!
 //! The rules are those of RFC 9112, strictly; where it leaves a choice, the one that two parties cannot read
-//! differently. `head` holds those of the head, `chunks` those of the chunked coding, `encode` writes responses.
+//! differently. `scan` finds the end of a head, `head` takes it apart, `target` and `framing` hold the rules for what
+//! stands in it, `chunks` those of the chunked coding; `encode` writes responses.
 
 mod chunks;
 mod connection;
 pub mod encode;
+mod framing;
 mod head;
 mod refusal;
+mod scan;
+mod target;
+#[cfg(test)]
+mod tests;
+mod token;
 
 pub use connection::{Awaiting, Connection, Step};
 pub use head::{Fields, Framing, Method, Request, Version};
@@ -29,9 +36,9 @@ pub use refusal::Refusal;
 /// How much of each thing a request may have (section 4.1 of the specification).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the request line and the fields, with the empty line.
+    /// Bytes of the request line and the fields, with the empty line. Never more than 65,535.
     pub head_bytes: u32,
-    /// Field lines.
+    /// Field lines. Never more than 100.
     pub fields: u16,
     /// Bytes of the request target.
     pub target_bytes: u32,

@@ -79,6 +79,8 @@ pub enum Answer<'a> {
 
 /// What webhooks take, for `Allow` and CORS.
 const METHODS: &[u8] = b"DELETE, GET, OPTIONS, PATCH, POST, PUT";
+/// The one status beside 204 and 304 that has no body.
+const RESET_CONTENT: u16 = 205;
 /// Seconds a browser may remember a preflight: a day, which browsers cut to their own maximum.
 const PREFLIGHT_SECONDS: &[u8] = b"86400";
 /// Seconds to come back after, where the engine is full and cannot know better.
@@ -275,6 +277,12 @@ fn preflight(out: &mut Vec<u8>, asked: Option<&[u8]>, frame: &Frame<'_>) {
 }
 
 fn body_with_type(out: &mut Vec<u8>, status: u16, content_type: &[u8], body: &[u8], frame: &Frame<'_>) {
+    if status == RESET_CONTENT {
+        // RFC 9110, 15.3.6: it ends with its head, and says so.
+        content_length(out, 0);
+        end_of_head(out);
+        return;
+    }
     if !has_body(status) {
         end_of_head(out);
         return;

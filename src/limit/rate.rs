@@ -162,6 +162,13 @@ impl Rate {
         }
     }
 
+    /// How many calls a window admits, and its length in seconds.
+    #[must_use]
+    pub fn limit(&self) -> (u32, u32) {
+        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        (limit.tokens, limit.window_seconds)
+    }
+
     /// Calls of the past window, at this moment. For people to look at: it locks one cell after another, and gives
     /// back memory that is no longer needed.
     #[must_use]

@@ -175,7 +175,12 @@ impl CoreMetrics {
 
     /// A response left this long after its request was whole.
     pub fn latency(&self, nanos: u64) {
-        self.latency.count(nanos);
+        self.latency.count(nanos, 1);
+    }
+
+    /// Several responses left this long after their requests were whole.
+    pub fn latencies(&self, nanos: u64, times: u64) {
+        self.latency.count(nanos, times);
     }
 
     /// Something else happened.

@@ -34,9 +34,9 @@ pub struct LatencyCounts {
 }
 
 impl Latency {
-    pub(super) fn count(&self, nanos: u64) {
-        super::core::add(&self.buckets[bucket(nanos)], 1);
-        super::core::add(&self.sum_nanos, nanos);
+    pub(super) fn count(&self, nanos: u64, times: u64) {
+        super::core::add(&self.buckets[bucket(nanos)], times);
+        super::core::add(&self.sum_nanos, nanos.saturating_mul(times));
     }
 
     pub(super) fn counts(&self) -> LatencyCounts {
@@ -104,6 +104,21 @@ impl LatencyCounts {
         self.sum_nanos = self.sum_nanos.wrapping_add(other.sum_nanos);
     }
 
+    /// The buckets that are not empty, by number, for keeping many of these. Counts beyond 2³² are taken as that.
+    pub(super) fn sparse(&self) -> Box<[(u16, u32)]> {
+        let filled = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        filled.map(|(index, count)| (index as u16, u32::try_from(*count).unwrap_or(u32::MAX))).collect()
+    }
+
+    /// Adds what [`sparse`](Self::sparse) kept. The sum of the durations is not among it.
+    pub(super) fn add_sparse(&mut self, sparse: &[(u16, u32)]) {
+        for (index, count) in sparse {
+            if let Some(bucket) = self.buckets.get_mut(usize::from(*index)) {
+                *bucket += u64::from(*count);
+            }
+        }
+    }
+
     /// Upper bounds in nanoseconds with the number of durations up to them; the last bound is infinite, `None`.
     pub fn cumulative(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let mut sum = 0;
@@ -163,7 +178,7 @@ mod tests {
     fn quantiles_are_right_within_an_eighth() {
         let latency = Latency::default();
         for micros in 1..=10_000u64 {
-            latency.count(micros * 1_000);
+            latency.count(micros * 1_000, 1);
         }
         let counts = latency.counts();
         for (share, micros) in [(0.5, 5_000.0), (0.99, 9_900.0), (0.999, 9_990.0), (1.0, 10_000.0)] {
@@ -177,7 +192,7 @@ mod tests {
     fn nothing_counted_has_no_quantile_and_an_endless_duration_has_one() {
         let latency = Latency::default();
         assert_eq!(latency.counts().quantile(0.5), None);
-        latency.count(u64::MAX / 2);
+        latency.count(u64::MAX / 2, 1);
         assert_eq!(latency.counts().quantile(0.0), Some(1 << 37));
         assert_eq!(latency.counts().cumulative().last(), Some((None, 1)));
     }
@@ -185,9 +200,9 @@ mod tests {
     #[test]
     fn differences_and_sums_are_of_each_bucket() {
         let latency = Latency::default();
-        latency.count(5_000);
+        latency.count(5_000, 1);
         let before = latency.counts();
-        latency.count(5_000_000);
+        latency.count(5_000_000, 1);
         let mut after = latency.counts();
         let between = after.since(&before);
         assert_eq!((between.count(), between.sum_nanos()), (1, 5_000_000));

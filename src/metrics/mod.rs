@@ -7,9 +7,11 @@
 mod core;
 mod latency;
 mod render;
+mod series;
 
 pub use self::core::{ConnectionKind, CoreMetrics, Event, Numbers, Outcome};
 pub use latency::LatencyCounts;
+pub use series::{Points, SAMPLES_MAX, Series};
 
 use std::sync::Arc;
 

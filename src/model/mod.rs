@@ -48,7 +48,7 @@ pub const NAME_CHARS_MAX: usize = 255;
 pub const TEXT_CHARS_MAX: usize = 32_767;
 
 /// A time as the API shows it: RFC 3339 with milliseconds.
-fn time_text(unix_millis: u64) -> String {
+pub(crate) fn time_text(unix_millis: u64) -> String {
     let mut out = Vec::with_capacity("2026-02-19T17:26:00.123Z".len());
     crate::base::text::write_time(&mut out, unix_millis);
     String::from_utf8(out).unwrap_or_default()

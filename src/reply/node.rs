@@ -137,14 +137,15 @@ impl ReplyNode {
         Ok(Some((reply_id.into_owned(), reply)))
     }
 
-    /// The status, if what is rendered are digits.
+    /// The status, if what is rendered is a whole number.
     fn response_code(&self, payload: &dyn Root) -> Result<Option<i64>, Unsent> {
         let Some(template) = &self.response_code else { return Ok(None) };
         let text = word(template, payload)?;
-        let digits = text.trim();
+        let number = text.trim();
+        let digits = number.strip_prefix('-').unwrap_or(number);
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         // More digits than fit are a number still, only no status.
-        Ok(is_number.then(|| digits.parse().unwrap_or(i64::MAX)))
+        Ok(is_number.then(|| number.parse().unwrap_or(i64::MAX)))
     }
 
     /// The headers that can go out at all; the rest is [`super::to_http`]'s to drop.
@@ -293,13 +294,15 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_taken_where_it_is_digits() {
+    fn a_status_is_taken_where_it_is_a_whole_number() {
         for (source, code) in [
             ("404", Some(404)),
             ("{{data.body.code}}", Some(201)),
             ("{{data.missing}}", None),
             ("4o4", None),
-            ("-1", None),
+            ("-1", Some(-1)),
+            ("-", None),
+            ("1.5", None),
             ("99999999999999999999", Some(i64::MAX)),
         ] {
             let config = WebhookReplyConfig { response_code_template: source.to_owned(), ..config("x") };

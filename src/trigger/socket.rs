@@ -31,6 +31,14 @@ impl UpgradeData {
         write_request(&mut out, path, query, fields, &visibility);
         UpgradeData(out.into_boxed_slice())
     }
+
+    /// The path behind the token, as a payload shows it.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        const BEGIN: &[u8] = b"\"path\":\"";
+        let rest = self.0.strip_prefix(BEGIN).unwrap_or_default();
+        &rest[..rest.iter().position(|&byte| byte == b'"').unwrap_or(rest.len())]
+    }
 }
 
 /// What happened on a connection.

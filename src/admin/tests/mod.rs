@@ -1,9 +1,12 @@
 //! Every route through the router, with an engine that only writes down what it is asked.
 
+mod console;
 mod document;
 mod door;
+mod watching;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -25,6 +28,9 @@ struct Recorder {
     refreshed: Mutex<Vec<Id>>,
     replies: Mutex<Vec<(String, String)>>,
     tests: Mutex<Vec<TestRequest>>,
+    recent: Mutex<Vec<SeenRequest>>,
+    watched: Mutex<Vec<(Id, tokio::sync::mpsc::Sender<Seen>)>>,
+    ready: AtomicBool,
 }
 
 impl Engine for Recorder {
@@ -79,7 +85,38 @@ impl Engine for Recorder {
     }
 
     fn ready(&self) -> bool {
-        false
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    fn recent(&self, _: Id) -> Answer<Vec<SeenRequest>> {
+        let recent = self.recent.lock().expect("not poisoned").clone();
+        Box::pin(async move { Ok(recent) })
+    }
+
+    fn watch(&self, webhook: Id) -> Result<Receiver<Seen>, (u16, String)> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(8);
+        self.watched.lock().expect("not poisoned").push((webhook, sender));
+        Ok(receiver)
+    }
+
+    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>> {
+        let usage = |webhook: &Id| Usage {
+            webhook: *webhook,
+            calls: Some(3),
+            calls_max: Some(100),
+            window_seconds: Some(10),
+            concurrent: 1,
+            concurrent_max: None,
+            payload_bytes_max: 262_144,
+            reply_timeout_seconds: 60,
+            last_call_millis: Some(1_771_521_960_123),
+        };
+        let usages = webhooks.iter().map(usage).collect();
+        Box::pin(async move { Ok(usages) })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        crate::metrics::Metrics::new(2).snapshot()
     }
 }
 
@@ -90,6 +127,7 @@ fn refuse_broken(field: &str, template: &str) -> Result<(), ModelError> {
 struct Server {
     router: Router,
     engine: Arc<Recorder>,
+    state: Arc<AdminState>,
     _folder: TempDir,
 }
 
@@ -113,7 +151,8 @@ impl Server {
         let mut state = AdminState::new(store, shared, TOKEN.to_owned());
         state.guess_delay = Duration::ZERO;
         set(&mut state);
-        Server { router: router(Arc::new(state)), engine, _folder: folder }
+        let state = Arc::new(state);
+        Server { router: router(Arc::clone(&state)), engine, state, _folder: folder }
     }
 
     /// Sends a request as it is.
@@ -509,8 +548,9 @@ fn health_is_told_without_a_token() {
     let server = Server::new();
     assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(server.get("/readyz").status, 503);
-    let index = server.get("/");
-    assert!(index.text.contains("/openapi.json"));
-    assert_eq!(index.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
-    assert_eq!(index.headers[header::CACHE_CONTROL], "no-store");
+    let healthz = server.get("/healthz");
+    assert_eq!(healthz.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    assert_eq!(healthz.headers[header::CACHE_CONTROL], "no-store");
+    server.engine.ready.store(true, Ordering::Relaxed);
+    assert_eq!(server.get("/readyz").status, 200);
 }

@@ -134,7 +134,10 @@ fn credits_add_up_and_never_overflow() {
     let mut story = Story::default();
     story.attach('a', 2);
     story.ready('a', 1);
-    assert_eq!([story.offer("1"), story.offer("2"), story.offer("3"), story.offer("4")], ["1>a", "2>a", "3>a", ""]);
+    assert_eq!(
+        [story.offer("1"), story.offer("2"), story.offer("3"), story.offer("4")],
+        ["1>a", "2>a", "3>a", ""]
+    );
     for _ in 0..3 {
         story.ready('a', u32::MAX);
     }
@@ -201,7 +204,11 @@ fn a_late_ack_is_known_to_be_late() {
     assert_eq!(story.late("1"), "1>b*2");
     let key = story.keys[&'a'];
     assert_eq!(story.tell(|queue, now, orders| assert!(!queue.ack(key, seq, now, orders))), "");
-    assert_eq!(story.tell(|queue, now, orders| queue.late(flight, now, orders)), "", "a timer that came too late");
+    assert_eq!(
+        story.tell(|queue, now, orders| queue.late(flight, now, orders)),
+        "",
+        "a timer that came too late"
+    );
     assert_eq!(story.ack('b', "1"), "done");
 }
 

@@ -123,8 +123,7 @@ impl Model {
                     None => trigger.expires_nanos = expires_in.map(|expires_in| now + expires_in),
                 }
                 let (max_in_flight, expires) = (*max_in_flight, trigger.expires_nanos);
-                let known =
-                    Known { connection, max_in_flight, expires, failures: 0, last: None, with: None };
+                let known = Known { connection, max_in_flight, expires, failures: 0, last: None, with: None };
                 self.open.insert(self.names, known);
                 self.queue.offer(trigger, now, &mut orders);
             }
@@ -253,9 +252,8 @@ impl Model {
                 && known.expires.is_none_or(|end| end > self.now)
         };
         for known in self.open.values().filter(waits) {
-            let takes = |worker: &WorkerKnown| {
-                worker.credit > 0 && (worker.seqs.len() as u32) < known.max_in_flight
-            };
+            let takes =
+                |worker: &WorkerKnown| worker.credit > 0 && (worker.seqs.len() as u32) < known.max_in_flight;
             assert!(!self.workers.values().any(takes), "it could be sent: {known:?}");
         }
     }

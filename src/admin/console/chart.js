@@ -1,0 +1,161 @@
+// Charts as drawings: lines, areas and stacks over time, with a cursor that reads all series at once.
+//
+// A chart is an image with a text that says what it shows; the numbers of the moment stand in its legend, so that
+// neither colour nor a pointer is needed to read it. The arrow keys move the cursor.
+
+import { h, put, s } from "./dom.js";
+
+const WIDTH = 560;
+const HEIGHT = 170;
+const LEFT = 46;
+const BOTTOM = 20;
+const TOP = 6;
+const RIGHT = 6;
+/** Horizontal lines of the grid. */
+const GRID_LINES = 4;
+/** Labels on the axis of time. */
+const TIME_LABELS = 5;
+/** A pause of more steps than this is a gap: the server was not there, and nothing is known of it. */
+const GAP_STEPS = 2.5;
+
+/**
+ * Makes a chart: `title`, `format` for values, `kind` (`line` or `stack`), `series` as `[{name, colour}]` with colours
+ * 1 to 4, `whole` where values are whole numbers. `element` is the chart; `draw(span, times, columns)` shows columns of
+ * numbers (null where there is none); the span is `{seconds, step}`.
+ */
+export function chart({ title, format, series, kind = "line", whole = false }) {
+  const legend = h("ul", { class: "legend" });
+  const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", tabindex: "0", "aria-label": title });
+  const labels = h("div", { class: "labels", "aria-hidden": "true" });
+  const when = h("span", { class: "quiet" });
+  const element = h("section", { class: "card chart" },
+    h("div", { class: "head" }, h("h2", {}, title, " ", when), legend), h("div", { class: "plot" }, drawing, labels));
+  let shown = { from: 0, to: 1, times: [], columns: [] };
+  let cursor = null;
+
+  const at = (time) => LEFT + ((time - shown.from) / (shown.to - shown.from)) * (WIDTH - LEFT - RIGHT);
+  const place = (index) => at(shown.times[index]);
+  const nearest = (x) => {
+    const time = shown.from + ((x - LEFT) / (WIDTH - LEFT - RIGHT)) * (shown.to - shown.from);
+    const after = shown.times.findIndex((one) => one >= time);
+    if (after < 0) return shown.times.length - 1;
+    return after > 0 && time - shown.times[after - 1] < shown.times[after] - time ? after - 1 : after;
+  };
+
+  const tell = () => {
+    const index = cursor ?? shown.times.length - 1;
+    const time = shown.times[index];
+    when.textContent = cursor === null || time === undefined ? "" : new Date(time).toLocaleTimeString();
+    put(legend, series.map((one, number) => h("li", { class: `c${one.colour}` },
+      h("span", { class: "key" }), one.name, " ", h("strong", {}, format(shown.columns[number]?.[index] ?? null)))));
+    drawing.querySelector(".cursor")?.remove();
+    if (cursor !== null) {
+      const x = place(cursor);
+      drawing.append(s("line", { class: "cursor", x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }));
+    }
+  };
+  const moveTo = (index) => {
+    cursor = index === null || shown.times.length === 0 ? null : Math.min(shown.times.length - 1, Math.max(0, index));
+    tell();
+  };
+  drawing.addEventListener("pointermove", (event) => {
+    const box = drawing.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * WIDTH;
+    moveTo(nearest(x));
+  });
+  drawing.addEventListener("pointerleave", () => moveTo(null));
+  drawing.addEventListener("blur", () => moveTo(null));
+  drawing.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.key === "Escape") return moveTo(null);
+    if (!step) return;
+    event.preventDefault();
+    moveTo((cursor ?? shown.times.length) + step);
+  });
+
+  const draw = ({ seconds, step }, times, columns) => {
+    const to = times.length > 0 ? times[times.length - 1] : Date.now();
+    shown = { from: to - seconds * 1000, to, times, columns };
+    const heights = kind === "stack" ? stacked(columns) : columns;
+    const most = niceMost(Math.max(0, ...heights.flatMap((column) => column.filter((value) => value !== null))), whole);
+    const y = (value) => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);
+    drawing.replaceChildren();
+    const marks = [];
+    for (let line = 0; line <= GRID_LINES; line += 1) {
+      const value = (most * line) / GRID_LINES;
+      drawing.append(s("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
+      marks.push(mark("value", format(value), null, y(value)));
+    }
+    const shapes = heights.map((column, number) => ({ colour: series[number].colour, column, floor: number > 0 && kind === "stack" ? heights[number - 1] : null }));
+    for (const { colour, column, floor } of kind === "stack" ? shapes.toReversed() : shapes) {
+      const runs = segments(column, times, step * 1000 * GAP_STEPS);
+      const point = (value, index) => `${place(index).toFixed(1)},${y(value).toFixed(1)}`;
+      for (const run of runs) {
+        const line = run.map(([value, index]) => point(value, index));
+        const below = run.toReversed().map(([, index]) => point(floor?.[index] ?? 0, index));
+        if (kind === "stack") drawing.append(s("polygon", { class: `stack c${colour}`, points: [...line, ...below].join(" ") }));
+        else {
+          if (series.length === 1) drawing.append(s("polygon", { class: `area c${colour}`, points: [...line, ...below].join(" ") }));
+          drawing.append(s("polyline", { class: `line c${colour}`, points: line.length === 1 ? `${line[0]} ${line[0]}` : line.join(" ") }));
+        }
+      }
+    }
+    for (let label = 0; label < TIME_LABELS; label += 1) {
+      const time = shown.from + (label / (TIME_LABELS - 1)) * (to - shown.from);
+      marks.push(mark(label === 0 ? "time first" : label === TIME_LABELS - 1 ? "time last" : "time", clock(time, seconds), at(time), null));
+    }
+    put(labels, marks);
+    drawing.setAttribute("aria-label", `${title}: ${series.map((one, number) => `${one.name} ${format(last(columns[number]))}`).join(", ")} now`);
+    if (cursor !== null && cursor >= times.length) cursor = null;
+    tell();
+  };
+  return { element, draw };
+}
+
+/** A label beside the drawing, which stretches: letters must not. Places are properties, which the policy allows. */
+function mark(kind, text, x, y) {
+  const made = h("span", { class: kind }, text);
+  if (x !== null) made.style.left = `${(x / WIDTH) * 100}%`;
+  if (y !== null) made.style.top = `${(y / HEIGHT) * 100}%`;
+  return made;
+}
+
+/** Each column on top of those before it. */
+function stacked(columns) {
+  const sums = (columns[0] ?? []).map(() => 0);
+  return columns.map((column) => column.map((value, index) => (sums[index] += value ?? 0)));
+}
+
+/** Runs of values without a gap, as pairs of value and index. */
+function segments(column, times, pause) {
+  const runs = [];
+  let run = [];
+  column.forEach((value, index) => {
+    const isGap = value === null || (index > 0 && times[index] - times[index - 1] > pause);
+    if (isGap && run.length > 0) {
+      runs.push(run);
+      run = [];
+    }
+    if (value !== null) run.push([value, index]);
+  });
+  if (run.length > 0) runs.push(run);
+  return runs;
+}
+
+/** The top of an axis: its quarters are 1, 2, 2.5 or 5 times a power of ten, and whole where values are. */
+function niceMost(value, whole) {
+  const quarter = Math.max(value / GRID_LINES, whole ? 1 : 0);
+  if (quarter === 0) return GRID_LINES;
+  const power = 10 ** Math.floor(Math.log10(quarter));
+  const steps = whole && power === 1 ? [1, 2, 5, 10] : [1, 2, 2.5, 5, 10];
+  return GRID_LINES * power * steps.find((step) => step * power >= quarter * 0.999_999);
+}
+
+function last(column) {
+  return column?.[column.length - 1] ?? null;
+}
+
+function clock(time, seconds) {
+  const isShort = seconds <= 300;
+  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: isShort ? "2-digit" : undefined, hourCycle: "h23" });
+}

@@ -1,0 +1,120 @@
+//! `POST /preview`: what the templates of a reply make of a payload, before a flow has them. Nothing is sent or kept.
+
+use std::fmt::Display;
+
+use axum::Json;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::routes::{Call, Outcome};
+use crate::base::json::{Kind, Raw};
+use crate::template::{Escape, Path, Template};
+
+/// Templates of one preview: the code, the body, the encoding, and names and values of headers.
+const TEMPLATES_MAX: usize = 256;
+
+/// Bytes that one rendering shows: a reply's body by default, and a page of text in any case.
+const SHOWN_BYTES_MAX: usize = 262_144;
+
+const TEMPLATES_MUST: &str = "`templates` must be a list of {template, type}";
+
+pub(super) async fn preview(mut call: Call) -> Outcome {
+    let body = call.bytes().await?;
+    // Rendering is work: not on the thread that answers everybody.
+    let rendered = tokio::task::spawn_blocking(move || render_all(&body)).await;
+    let items =
+        rendered.map_err(|_| ApiError::from_engine(500, "the templates could not be rendered".into()))??;
+    Ok(Json(json!({ "items": items })).into_response())
+}
+
+fn render_all(body: &[u8]) -> Result<Vec<Value>, ApiError> {
+    let document = Raw::document(body).filter(|document| document.kind() == Kind::Object);
+    let document = document.ok_or_else(|| ApiError::validation("the body must be a JSON object"))?;
+    let payload = document.get("payload").filter(|payload| payload.kind() == Kind::Object);
+    let payload = payload.ok_or_else(|| ApiError::validation("`payload` must be a JSON object"))?;
+    let templates = document.get("templates").filter(|templates| templates.kind() == Kind::Array);
+    let templates = templates.ok_or_else(|| ApiError::validation(TEMPLATES_MUST))?;
+    let mut items = Vec::new();
+    for item in templates.items() {
+        if items.len() == TEMPLATES_MAX {
+            return Err(ApiError::validation(format!("{TEMPLATES_MUST}, at most {TEMPLATES_MAX}")));
+        }
+        let source = item.get("template").and_then(|source| source.as_str().map(|text| text.into_owned()));
+        let source = source.ok_or_else(|| ApiError::validation(TEMPLATES_MUST))?;
+        let kind = item.get("type").and_then(|kind| kind.as_str().map(|text| text.into_owned()));
+        let rendered = match kind.as_deref() {
+            None | Some("string") => render(&source, payload),
+            Some("path") => read(&source, payload),
+            Some(_) => return Err(ApiError::validation("`type` must be string or path")),
+        };
+        items.push(match rendered {
+            Ok(text) => json!({ "text": text }),
+            Err(error) => json!({ "error": error }),
+        });
+    }
+    Ok(items)
+}
+
+fn render(source: &str, payload: Raw<'_>) -> Result<Option<String>, String> {
+    let template = Template::compile(source).map_err(said)?;
+    let mut text = Vec::new();
+    template.render_within(&payload, Escape::Html, SHOWN_BYTES_MAX, &mut text).map_err(said)?;
+    Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// The value of a path: a string as itself, anything else as its JSON. `None` where the path leads to nothing.
+fn read(source: &str, payload: Raw<'_>) -> Result<Option<String>, String> {
+    let path = Path::parse(source).map_err(said)?;
+    let Some(json) = path.read(&payload) else { return Ok(None) };
+    let value = Raw::trusted(&json);
+    Ok(Some(match value.as_str() {
+        Some(text) if value.kind() == Kind::String => text.into_owned(),
+        _ => String::from_utf8_lossy(value.bytes()).into_owned(),
+    }))
+}
+
+fn said(error: impl Display) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_and_paths_are_rendered_over_the_payload_and_errors_stand_in_their_place() {
+        let body = json!({
+            "payload": {"data": {"body": {"n": 5, "html": "<b>"}, "list": [1, 2]}},
+            "templates": [
+                {"template": "n is {{data.body.n}}, {{data.body.html}}, {{{data.body.html}}}"},
+                {"template": "{{#if", "type": "string"},
+                {"template": "data.body", "type": "path"},
+                {"template": "data.body.html", "type": "path"},
+                {"template": "data.nothing", "type": "path"},
+            ],
+        });
+        let items = render_all(body.to_string().as_bytes()).expect("rendered");
+        assert_eq!(items[0], json!({"text": "n is 5, &lt;b&gt;, <b>"}));
+        assert!(items[1]["error"].as_str().is_some_and(|error| error.starts_with("line 1")), "{}", items[1]);
+        assert_eq!(items[2]["text"], r#"{"n":5,"html":"<b>"}"#);
+        assert_eq!(items[3], json!({"text": "<b>"}));
+        assert_eq!(items[4], json!({"text": null}));
+    }
+
+    #[test]
+    fn what_is_no_preview_is_refused() {
+        let many = vec![json!({"template": ""}); TEMPLATES_MAX + 1];
+        for (body, field) in [
+            (json!([]), "body"),
+            (json!({"payload": 1, "templates": []}), "payload"),
+            (json!({"payload": {}, "templates": {}}), "templates"),
+            (json!({"payload": {}, "templates": [{"template": 1}]}), "templates"),
+            (json!({"payload": {}, "templates": [{"template": "", "type": "x"}]}), "type"),
+            (json!({"payload": {}, "templates": many}), "templates"),
+        ] {
+            let refused = render_all(body.to_string().as_bytes()).expect_err("refused");
+            assert!(refused.message.contains(field), "{}", refused.message);
+        }
+    }
+}

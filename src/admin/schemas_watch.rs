@@ -1,0 +1,122 @@
+//! The shapes of what is only looked at: series, usage, requests, settings, previews. As JSON Schema for `/openapi.json`.
+
+use serde_json::{Map, Value, json};
+
+use super::requests::RECENT_MAX;
+use super::schemas::{id, object};
+
+/// These schemas, by name.
+pub(super) fn all() -> Map<String, Value> {
+    let counts = || json!({"type": "array", "items": {"type": "integer"}});
+    let times = || json!({"type": "array", "items": {"type": ["number", "null"]}});
+    let columns = |names: &[&str], column: &dyn Fn() -> Value| {
+        let properties: Map<String, Value> =
+            names.iter().map(|name| ((*name).to_owned(), column())).collect();
+        object(Value::Object(properties), names)
+    };
+    let limit = || json!({"type": ["integer", "null"], "description": "null for no limit"});
+    let series = object(
+        json!({
+            "requests": counts(),
+            "status": columns(&["2xx", "3xx", "4xx", "5xx"], &counts),
+            "latencyMs": columns(&["p50", "p99", "p999"], &times),
+            "connections": columns(&["http", "websocket", "worker"], &counts),
+            "waiting": counts(),
+            "throttled": columns(&["rate", "concurrency"], &counts),
+            "triggers": counts(),
+        }),
+        &["requests", "status", "latencyMs", "connections", "waiting", "throttled", "triggers"],
+    );
+    let schemas = json!({
+        "StatsColumns": series,
+        "Stats": object(
+            json!({
+                "stepSeconds": {"type": "integer", "description": "Length of a row"},
+                "times": {"type": "array", "items": {"type": "integer"},
+                    "description": "End of each row, in milliseconds since 1970"},
+                "seconds": {"type": "array", "items": {"type": "number"},
+                    "description": "Seconds in each row; the first and the last one may be short"},
+                "total": {"$ref": "#/components/schemas/StatsColumns"},
+                "cores": {"type": "array", "items": {"$ref": "#/components/schemas/StatsColumns"},
+                    "description": "By number; a core's latency is that of its slowest second"},
+            }),
+            &["stepSeconds", "times", "seconds", "total", "cores"],
+        ),
+        "Settings": object(
+            json!({
+                "version": {"type": "string"},
+                "ingressUrl": {"type": ["string", "null"], "description": "What comes before /webhooks/; null for a Unix socket"},
+                "ingressListen": {"type": "string"},
+                "limits": {"type": "object", "additionalProperties": {"type": "integer"},
+                    "description": "What a webhook without limits of its own has"},
+            }),
+            &["version", "ingressUrl", "ingressListen", "limits"],
+        ),
+        "Usage": object(
+            json!({
+                "webhookId": id(),
+                "calls": {"type": ["integer", "null"], "description": "Calls of the past window; null where not counted"},
+                "callsMax": limit(),
+                "windowSeconds": limit(),
+                "concurrent": {"type": "integer", "description": "Waiting requests and open WebSockets"},
+                "concurrentMax": limit(),
+                "payloadBytesMax": {"type": "integer"},
+                "replyTimeoutSeconds": {"type": "integer"},
+                "lastCall": {"type": ["string", "null"], "format": "date-time"},
+            }),
+            &["webhookId", "calls", "callsMax", "windowSeconds", "concurrent", "concurrentMax", "lastCall"],
+        ),
+        "Usages": object(
+            json!({
+                "items": {"type": "array", "items": {"$ref": "#/components/schemas/Usage"}},
+                "count": {"type": "integer"},
+                "applicationId": id(),
+            }),
+            &["items", "count", "applicationId"],
+        ),
+        "PreviewRequest": object(
+            json!({
+                "payload": {"type": "object"},
+                "templates": {"type": "array", "items": object(json!({
+                    "template": {"type": "string"},
+                    "type": {"type": "string", "enum": ["string", "path"], "default": "string"},
+                }), &["template"])},
+            }),
+            &["payload", "templates"],
+        ),
+        "Preview": object(
+            json!({"items": {"type": "array", "description": "In the order of the templates", "items": object(json!({
+                "text": {"type": ["string", "null"], "description": "null where a path leads to nothing"},
+                "error": {"type": "string", "description": "Why it cannot be rendered"},
+            }), &[])}}),
+            &["items"],
+        ),
+        "SeenRequest": object(
+            json!({
+                "time": {"type": "string", "format": "date-time"},
+                "method": {"type": "string"},
+                "path": {"type": "string"},
+                "status": {"type": "integer"},
+                "durationMs": {"type": "number"},
+                "bytes": {"type": "integer"},
+                "refusal": {"type": ["string", "null"], "description": "Why it was refused"},
+                "payload": {"description": "What a flow got; null where none did"},
+            }),
+            &["time", "method", "path", "status", "durationMs", "bytes", "refusal", "payload"],
+        ),
+        "Requests": object(
+            json!({
+                "items": {"type": "array", "maxItems": RECENT_MAX,
+                    "items": {"$ref": "#/components/schemas/SeenRequest"}, "description": "The newest first"},
+                "count": {"type": "integer"},
+                "applicationId": id(),
+                "webhookId": id(),
+            }),
+            &["items", "count", "applicationId", "webhookId"],
+        ),
+    });
+    match schemas {
+        Value::Object(schemas) => schemas,
+        _ => Map::new(),
+    }
+}

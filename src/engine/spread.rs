@@ -1,0 +1,104 @@
+//! One event to all the flows of its webhook: templates reply at once, workers' triggers are reserved and offered.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::flows::{self, Busy};
+use crate::base::clock::NANOS_PER_SECOND;
+use crate::deliver::workers::{Affinity, WorkerTrigger};
+use crate::deliver::{self, Effect};
+use crate::metrics::Event;
+use crate::registry::{Action, Hook};
+use crate::trigger::{self, Payload};
+
+/// For whom an event is, beside the webhook's flows.
+pub(super) struct Audience<'a> {
+    pub(super) tap: Option<&'a super::core::Tap>,
+    /// The WebSocket that it came on, whose triggers stay with one worker.
+    pub(super) affinity: Option<Affinity>,
+    /// Where a reply would go.
+    pub(super) reply_id: Option<Arc<str>>,
+    /// After this moment nobody waits for a reply.
+    pub(super) expires_nanos: Option<u64>,
+    /// It cannot be refused any more: the end of a WebSocket.
+    pub(super) must: bool,
+}
+
+/// Runs every flow of the webhook with an event.
+///
+/// # Errors
+/// If the workers of one of them are too far behind. Then no reply was sent; a worker of another flow may have got
+/// the trigger already, as it would from a caller that tries again.
+pub(super) fn run_flows(
+    core: &Rc<Core>,
+    hook: &Hook,
+    event: &trigger::Event,
+    audience: &Audience<'_>,
+) -> Result<(), Busy> {
+    let mut effects = core.effects.take();
+    for plan in &hook.flows {
+        let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
+        core.metrics.event(Event::Trigger);
+        if let Some(tap) = audience.tap {
+            let mut bytes = Vec::with_capacity(payload.len());
+            payload.write(&mut bytes);
+            tap(bytes);
+        }
+        if core.recent.borrow().keeps_payloads(hook.webhook_id, core.now_of_batch()) {
+            core.shown.set(Some(payload.clone()));
+        }
+        deliver::run(plan, &payload, hook.is_websocket, &mut effects);
+    }
+    let taken = hand_to_workers(core, &effects, audience);
+    for effect in effects.drain(..) {
+        match effect {
+            Effect::Reply { reply_id, reply } if taken.is_ok() => core.reply(&reply_id, reply, None),
+            Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
+            Effect::Reply { .. } | Effect::Worker { .. } => {}
+        }
+    }
+    core.effects.set(effects);
+    taken
+}
+
+/// Reserves room for every trigger that is for a worker, then offers them: all of them, or none for want of room.
+fn hand_to_workers(core: &Rc<Core>, effects: &[Effect], audience: &Audience<'_>) -> Result<(), Busy> {
+    let triggers = || {
+        effects.iter().filter_map(|effect| match effect {
+            Effect::Worker { plan, step, payload } => Some((plan, *step, payload)),
+            Effect::Reply { .. } | Effect::Misfit => None,
+        })
+    };
+    for (reserved, (plan, _, payload)) in triggers().enumerate() {
+        if audience.must {
+            plan.backlog.reserve_anyway(payload.len());
+        } else if !plan.backlog.reserve(payload.len()) {
+            triggers().take(reserved).for_each(|(plan, _, payload)| plan.backlog.release(payload.len()));
+            return Err(Busy);
+        }
+    }
+    let mut outcome = Ok(());
+    for (plan, step, payload) in triggers() {
+        let step = &plan.steps[step];
+        let Action::Worker(worker) = &step.action else { continue };
+        let trigger = WorkerTrigger {
+            node_id: Arc::clone(&step.node_id),
+            payload: payload.clone(),
+            ack_timeout_nanos: u64::from(worker.ack_timeout_seconds) * NANOS_PER_SECOND,
+            max_in_flight: worker.max_in_flight,
+            affinity: audience.affinity,
+            reply_id: audience.reply_id.clone(),
+            expires_nanos: audience.expires_nanos,
+            attempt: 1,
+        };
+        if audience.must {
+            flows::offer_until_taken(core, &plan.backlog, trigger);
+        } else if outcome.is_ok() {
+            outcome = flows::offer(core, &plan.backlog, trigger);
+        } else {
+            plan.backlog.release(payload.len());
+        }
+    }
+    outcome
+}

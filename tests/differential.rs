@@ -1,0 +1,257 @@
+//! The HTTP machine against hyper's server: the same bytes, and never a request that hyper does not read the same
+//! way. Where hyper goes on and we refuse, the rule that we keep is listed with its reason.
+
+#[allow(dead_code, reason = "what other tests that include this file use")]
+#[path = "../src/http/tests/driver.rs"]
+mod driver;
+#[path = "http_oracle/grammar.rs"]
+mod grammar;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use driver::{Plan, Seen, drive, drive_cut};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use proptest::prelude::*;
+use tidegate::base::buffer;
+use tidegate::http as machine;
+use tidegate::http::Refusal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Rules of ours that hyper does not keep, or not always, each with a request that shows it, and why we do.
+const STRICTER: &[(Refusal, &[u8], &str)] = &[
+    (
+        Refusal::BareLf,
+        b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "RFC 9112, 2.2: taking LF for a line's end is optional, and what smuggling is made of",
+    ),
+    (
+        Refusal::EmptyLines,
+        b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "RFC 9112, 2.2: one empty line is forgiven; more is no client's mistake",
+    ),
+    (
+        Refusal::Target,
+        b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "RFC 9112, 3.2: a fragment, another scheme, an authority or `*` without its method is no target",
+    ),
+    (
+        Refusal::MethodName,
+        b"METHOD-OF-MORE-THAN-THIRTY-TWO-BYTES / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "no method has more than 32 bytes; and what can be none is refused before its line is whole",
+    ),
+    (
+        Refusal::HostMissing,
+        b"GET / HTTP/1.1\r\n\r\n",
+        "RFC 9112, 3.2: must be refused; hyper leaves it to its caller",
+    ),
+    (
+        Refusal::HostRepeated,
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "RFC 9112, 3.2: must be refused; hyper leaves it to its caller",
+    ),
+    (
+        Refusal::HostInvalid,
+        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "RFC 9112, 3.2: must be refused; hyper leaves it to its caller",
+    ),
+    (
+        Refusal::LengthRepeated,
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        "RFC 9112, 6.3: equal lengths may be merged or refused",
+    ),
+    (
+        Refusal::LengthInvalid,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: +5\r\n\r\n0\r\n\r\n",
+        "RFC 9110, 8.6: digits only; hyper does not look at a length behind a coding",
+    ),
+    (
+        Refusal::LengthAndChunked,
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "section 4 of the specification: both are refused; hyper drops the length",
+    ),
+    (
+        Refusal::CodingRepeated,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "RFC 9112, 6.1: chunked is applied once; hyper looks at the last coding only",
+    ),
+    (
+        Refusal::CodingUnsupported,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "section 4 of the specification: 501; hyper hands the body on as it is coded",
+    ),
+    (
+        Refusal::Expectation,
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
+        "RFC 9110, 10.1.1: 417; hyper passes over what it does not know",
+    ),
+    (
+        Refusal::ChunkSize,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n",
+        "RFC 9112, 7.1: digits only; hyper takes white space behind them",
+    ),
+    (
+        Refusal::ChunkExtension,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;\r\nhello\r\n0\r\n\r\n",
+        "RFC 9112, 7.1.1: a name follows each `;`; hyper passes over extensions",
+    ),
+];
+
+/// Method, path, query and body of a request.
+type Plain = (String, String, Option<String>, Vec<u8>);
+
+/// What hyper's server reads: its whole requests, and whether it then refused something.
+fn theirs(bytes: &[u8]) -> (Vec<Plain>, bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let seen = Arc::new(Mutex::new((Vec::new(), false)));
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let for_service = Arc::clone(&seen);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let seen = Arc::clone(&for_service);
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await;
+                let mut seen = seen.lock().expect("no test panics with it");
+                match body {
+                    Ok(body) => seen.0.push((
+                        head.method.to_string(),
+                        head.uri.path().to_owned(),
+                        head.uri.query().map(str::to_owned),
+                        body.to_bytes().to_vec(),
+                    )),
+                    Err(error) => seen.1 |= !error.is_incomplete_message(),
+                }
+                Ok::<_, Infallible>(hyper::Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.half_close(true).pipeline_flush(true);
+        let connection = builder.serve_connection(TokioIo::new(server), service);
+        client.write_all(bytes).await.expect("a pipe with room for it");
+        client.shutdown().await.expect("an open pipe");
+        let mut answers = Vec::new();
+        let (served, read) = tokio::join!(connection, client.read_to_end(&mut answers));
+        read.expect("an open pipe");
+        let mut seen = std::mem::take(&mut *seen.lock().expect("no test panics with it"));
+        seen.1 |= served.is_err_and(|error| error.is_parse());
+        seen
+    })
+}
+
+/// What the machine reads, in the same form; and why it stopped, if a rule was broken.
+fn ours(bytes: &[u8]) -> (Vec<Plain>, Option<Refusal>) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("targets and methods are ASCII");
+    let mut refusal = None;
+    let mut requests = Vec::new();
+    for seen in drive([bytes], &Plan::default()) {
+        match seen {
+            Seen::Request(read, body) => {
+                requests.push((text(&read.method), text(&read.path), read.query.as_deref().map(text), body));
+            }
+            Seen::Refused(reason) => refusal = Some(reason),
+            Seen::Close => {}
+            Seen::TooLarge(_) | Seen::Dropped(_) => panic!("{}", bytes.escape_ascii()),
+        }
+    }
+    (requests, refusal)
+}
+
+/// Compares; the refusals of ours that hyper does not share are counted.
+fn compare(bytes: &[u8], stricter: &mut BTreeMap<&'static str, u32>) {
+    let (ours, refusal) = ours(bytes);
+    let (theirs, theirs_refused) = theirs(bytes);
+    let shown = bytes.escape_ascii();
+    assert!(theirs.starts_with(&ours), "read otherwise: {shown}\nours   {ours:?}\ntheirs {theirs:?}");
+    match refusal {
+        Some(_) if theirs_refused && theirs.len() == ours.len() => {}
+        Some(refusal) => {
+            assert!(STRICTER.iter().any(|(rule, ..)| *rule == refusal), "{refusal:?} has no reason: {shown}");
+            *stricter.entry(refusal.name()).or_default() += 1;
+        }
+        None => {
+            if theirs_refused {
+                // Half a line is wrong already: we see that when the line ends, and read no request out of it.
+                let (longer, refusal) = self::ours(&[bytes, b"\r\n\r\n"].concat());
+                assert!(longer == ours && refusal.is_some(), "laxer than hyper: {shown}\nours {ours:?}");
+                return;
+            }
+            assert_eq!(ours, theirs, "fewer, and nothing refused: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_table_of_requests_is_read_as_hyper_reads_it_or_refused() {
+    let mut stricter = BTreeMap::new();
+    // Each choice in turn, all others being the first, right ones.
+    for place in 0..24 {
+        for value in 0..=63 {
+            let mut at = 0;
+            let bytes = grammar::requests(|| {
+                at += 1;
+                Some(match at - 1 {
+                    here if here == place => value,
+                    // A field, so that its choices count.
+                    here if here == place - 1 => {
+                        if value % 2 == 0 {
+                            7
+                        } else {
+                            1
+                        }
+                    }
+                    _ => 0,
+                })
+            });
+            compare(&bytes, &mut stricter);
+        }
+    }
+    println!("stricter than hyper: {stricter:?}");
+}
+
+#[test]
+fn every_rule_that_is_stricter_than_hyper_has_a_request_that_shows_it() {
+    let mut same = Vec::new();
+    for (rule, bytes, reason) in STRICTER {
+        assert_eq!(ours(bytes), (Vec::new(), Some(*rule)), "{}", bytes.escape_ascii());
+        let mut stricter = BTreeMap::new();
+        compare(bytes, &mut stricter);
+        if stricter.is_empty() {
+            same.push((rule, reason));
+        }
+    }
+    assert!(same.is_empty(), "hyper refuses these too: {same:?}");
+}
+
+/// Rows of choices that are tried.
+const CASES: u32 = 3000;
+
+#[test]
+fn generated_requests_are_read_as_hyper_reads_them_or_refused() {
+    let mut stricter = BTreeMap::new();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let counts = std::cell::RefCell::new(&mut stricter);
+    let choices = proptest::collection::vec(any::<u8>(), 0..120);
+    let flip = proptest::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
+    let result = runner.run(&(choices, flip), |(choices, flip)| {
+        let mut choices = choices.into_iter();
+        let mut bytes = grammar::requests(|| choices.next());
+        if let Some((at, byte)) = flip {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        compare(&bytes, *counts.borrow_mut());
+        drive_cut(&bytes, &Plan::default());
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+    println!("stricter than hyper: {stricter:?}");
+}

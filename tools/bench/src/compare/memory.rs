@@ -1,0 +1,90 @@
+//! What a connection costs while nothing happens on it: private memory of the server before and after many came.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::load::{self, Plan, Protocol};
+use crate::{ANSWER_BODY, frames, system};
+
+/// After this long every server has let go of what a quiet connection does not need.
+const SETTLING: Duration = Duration::from_secs(4);
+/// Connections that come before anything is counted, so that the server's own structures are there.
+const FIRST: usize = 64;
+/// Connections from one address: far fewer than it has ports.
+const PER_SOURCE: usize = 20_000;
+/// A server that does not answer by then is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What each connection does before it is quiet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// One request, answered.
+    Answered,
+    /// One request that waits.
+    Waiting,
+    /// An upgrade, and one message that is answered.
+    Socket,
+}
+
+/// Bytes of private memory that each of `count` connections costs.
+pub fn bytes_each(
+    address: SocketAddr,
+    path: &str,
+    pid: u32,
+    count: usize,
+    before: Before,
+) -> anyhow::Result<f64> {
+    let mut held = Vec::with_capacity(count + FIRST);
+    for index in 0..FIRST {
+        held.push(open(address, path, index, before)?);
+    }
+    std::thread::sleep(SETTLING);
+    let without = system::private_dirty_bytes(pid)?;
+    for index in FIRST..FIRST + count {
+        held.push(open(address, path, index, before).with_context(|| format!("connection {index}"))?);
+    }
+    std::thread::sleep(SETTLING);
+    let with = system::private_dirty_bytes(pid)?;
+    for stream in &held {
+        stream.set_nonblocking(true)?;
+        let ended = matches!((&mut &*stream).read(&mut [0; 1]), Ok(0));
+        ensure!(!ended, "the server closed a connection that should stay");
+    }
+    Ok((with as f64 - without as f64) / count as f64)
+}
+
+fn open(address: SocketAddr, path: &str, index: usize, before: Before) -> anyhow::Result<TcpStream> {
+    let source = Ipv4Addr::new(127, 0, 0, 2 + (index / PER_SOURCE) as u8);
+    let mut stream = system::connect(address, Some(source))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let body = load::json_body(200);
+    if before == Before::Socket {
+        load::upgrade(&mut stream, &Plan::new(Protocol::WebSocket, address, path), path.as_bytes())?;
+        let mut frame = Vec::new();
+        frames::write(&mut frame, 0x81, &body[..100], Some([1, 2, 3, 4]));
+        stream.write_all(&frame)?;
+        let mut answer = [0; 102];
+        stream.read_exact(&mut answer).context("a message was not answered")?;
+        return Ok(stream);
+    }
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(&body);
+    stream.write_all(&request)?;
+    if before == Before::Answered {
+        let mut answer = Vec::new();
+        let mut part = [0; 1024];
+        while !answer.ends_with(ANSWER_BODY) {
+            let read = stream.read(&mut part)?;
+            ensure!(read > 0, "the server closed instead of answering");
+            answer.extend_from_slice(&part[..read]);
+        }
+    }
+    Ok(stream)
+}

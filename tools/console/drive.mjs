@@ -1,0 +1,384 @@
+// Uses the console as a person would, from the first sign-in to the last deletion.
+
+import { admin, api, check, complaints, end, expectingErrors, fill, follow, judge, page, press, see, server, step, stepIf, token, until } from "./person.mjs";
+
+const url = () => page.locator("#url").textContent();
+const heading = (name) => page.getByRole("heading", { name, exact: true, level: 1 }).waitFor();
+let called = "";
+let application = "";
+
+await step("a stranger is asked for the token, and a wrong one is refused with what to do", async () => {
+  await page.goto("/");
+  await heading("Sign in");
+  await judge("sign-in");
+  await fill("Access token", "not-the-access-token");
+  await expectingErrors(async () => {
+    await press("Sign in");
+    await see("does not take this access token");
+  });
+  check(await page.evaluate(() => sessionStorage.length === 0), "a wrong token is not kept");
+});
+
+await step("the right token opens the console, and is neither in the address nor outlives the tab", async () => {
+  await fill("Access token", token);
+  await press("Sign in");
+  await heading("Overview");
+  check(!page.url().includes(token), "the address has no token");
+  check(await page.evaluate((secret) => !JSON.stringify(localStorage).includes(secret) && document.cookie === "", token), "only the tab keeps it");
+});
+
+await step("an application is added", async () => {
+  await follow("Applications");
+  await press("Add Application");
+  await fill("Name", "Shop");
+  await press("Add", page.getByRole("dialog"));
+  await see("is there");
+  await judge("applications");
+  await follow("Shop");
+  await heading("Webhooks");
+  application = page.url().match(/#\/a\/([0-9a-f]{24})\//)[1];
+  await see("No webhooks yet");
+  await judge("webhooks-empty");
+});
+
+await step("a webhook needs a name, and nothing else", async () => {
+  await follow("Add Webhook");
+  await heading("Add Webhook");
+  await press("Add Webhook");
+  await see("It needs a name");
+  for (const text of ["200 by default", "No span of this length", "Off unless you say so"]) check((await page.content()).includes(text), `the form explains: ${text}`);
+  await judge("webhook-new", async () => page.locator("details:not([open]) > summary").evaluateAll((all) => all.forEach((one) => one.click())));
+  await fill("Name", "orders");
+  await press("Add Webhook");
+  await heading("orders");
+});
+
+await step("its URL is copied and can be called", async () => {
+  called = await url();
+  await press("Copy URL");
+  await see("is on the clipboard");
+  check(await page.evaluate(() => navigator.clipboard.readText()) === called, "the clipboard holds the URL");
+  const response = await fetch(called, { method: "POST", body: "{}", headers: { "content-type": "application/json" } });
+  check(response.status === 200 && (await response.json()).success, "it answers");
+  await see("1 of 100 used");
+  await see("nothing happens");
+});
+
+await step("a flow that replies is added from the webhook's page, with a preview", async () => {
+  await follow("Add a flow");
+  await heading("Add Flow");
+  await fill("Name", "answer");
+  await fill("Body", "{\"n\": {{data.body.value}}}");
+  await see("{\"n\": 30}");
+  await fill("Body", "{{#if");
+  await see(/Body: line 1/);
+  await judge("flow-new");
+  await fill("Body", "{\"ok\": true}");
+  await page.getByRole("button", { name: "Remove orders" }).waitFor();
+  await press("Add Flow");
+  await heading("answer");
+});
+
+await step("the page's own reader of JSON takes what the browser takes, and nothing else", async () => {
+  const differing = await page.evaluate(async () => {
+    const { jsonError } = await import("/console/json_error.js");
+    const { pretty, textAt } = await import("/console/json.js");
+    const text = "{\"a\": [1, -2.5e+3, true, null, \"x\\u00e9\\n\", {}], \"b\": {\"c\": []}, \"d\": \"\"}";
+    const signs = ["", "\"", "{", "}", "[", "]", ",", ":", "1", "e", "\\", "-", ".", "0", " ", "\n", "t"];
+    const wrong = [];
+    const compare = (one) => {
+      let isJson = true;
+      try {
+        JSON.parse(one);
+      } catch {
+        isJson = false;
+      }
+      if ((jsonError(one) === null) !== isJson) wrong.push(one);
+      else if (isJson && JSON.stringify(JSON.parse(pretty(one))) !== JSON.stringify(JSON.parse(one))) wrong.push(pretty(one));
+    };
+    for (let at = 0; at <= text.length; at += 1) {
+      for (const sign of signs) {
+        compare(text.slice(0, at) + sign + text.slice(at));
+        compare(text.slice(0, at) + sign + text.slice(at + 1));
+        compare(text.slice(0, at) + sign);
+      }
+    }
+    if (textAt("{\"x\": {\"n\": [0, 1.00]}}", "x", "n", 1) !== "1.00") wrong.push("textAt");
+    return wrong;
+  });
+  check(differing.length === 0, differing.slice(0, 3).join("\n"));
+});
+
+await step("a flow's JSON shows what is wrong with it at its place", async () => {
+  const area = page.getByLabel("The flow as JSON");
+  const text = await area.inputValue();
+  await area.fill(text.replace("\"enabled\": true,", "\"enabled\": true"));
+  await see(/Line \d+, column \d+/);
+  await press("Go to the place");
+  check(await area.evaluate((one) => document.activeElement === one && one.selectionStart > 0), "the text cursor is there");
+  await area.fill(text.replace("\"enabled\": true,", "\"enabled\": 5,"));
+  await expectingErrors(async () => {
+    await press("Save");
+    await see("`enabled`");
+  });
+  const chosen = await area.evaluate((one) => one.value.slice(one.selectionStart, one.selectionEnd));
+  check(chosen.startsWith("\"enabled\": 5"), `the fault is marked, not ${chosen}`);
+  await judge("flow-edit");
+  await area.fill(text);
+  await press("Save");
+  await see("Saved");
+  // A version that keeps none answers 404, which the browser tells.
+  await expectingErrors(async () => {
+    await follow("Dead letters");
+    await see(/No deliveries are kept in this version|No dead letters/);
+    await judge("flow-dead-letters");
+  });
+  await follow("Flows");
+  await heading("Flows");
+  await judge("flows");
+});
+
+await step("a webhook is edited, and what is wrong is said at its field", async () => {
+  await page.goto(`/#/a/${application}/webhooks`);
+  await follow("orders");
+  await follow("Settings");
+  await fill("Response code", "99");
+  await press("Save");
+  await see("It must be a whole number from 200 to 599.");
+  await fill("Response code", "202");
+  await page.getByText("Limits", { exact: true }).first().waitFor();
+  await fill("Password", "{{#if");
+  await expectingErrors(async () => {
+    await press("Save");
+    await page.locator("#notices, .field .error:not([hidden])").getByText("It ").first().waitFor();
+  });
+  check(await page.getByLabel("Password", { exact: true }).getAttribute("aria-invalid") === "true", "the field is marked");
+  await judge("webhook-settings");
+  await fill("Password", "");
+  await page.getByLabel("Wait for a workflow's reply").check();
+  await fill("Description", "of the shop");
+  await press("Save");
+  await see("Saved");
+});
+
+await step("the Test tab sends a real request and shows the reply and what the flow got", async () => {
+  await follow("Test");
+  await fill("Path and query", "/up?location=52");
+  await fill("Body", "{\"value\": 30");
+  await see(/Line 1, column 13/);
+  await fill("Body", "{\"value\": 30.50}");
+  await press("Add a header");
+  await fill("Name of header 1", "X-Shop");
+  await fill("Value of header 1", "yes");
+  await press("Send");
+  await page.locator("#test-status").waitFor();
+  const result = await page.locator("#main").textContent();
+  check(/20[02]/.test(await page.locator("#test-status").textContent()), "it was answered");
+  for (const text of ["ok", "\"location\": \"52\"", "\"x-shop\": \"yes\"", "/up", "30.50"]) check(result.includes(text), `the result shows ${text}`);
+  await judge("webhook-test");
+});
+
+await step("a reload comes back to the same place with what was typed", async () => {
+  const before = page.url();
+  await page.reload();
+  await heading("orders");
+  check(page.url() === before, "the address is the same");
+  check(await page.getByLabel("Path and query").inputValue() === "/up?location=52", "the draft is there");
+});
+
+await step("a form survives the server's restart", async () => {
+  await follow("Settings");
+  await fill("Description", "typed while it was away");
+  await expectingErrors(async () => {
+    await server("stop");
+    await press("Save");
+    await see("The server cannot be reached");
+    check(await page.getByLabel("Description").inputValue() === "typed while it was away", "the form is as it was");
+    await server("start");
+    await until("the notice goes", async () => (await page.locator("#lost").count()) === 0);
+  });
+  await press("Save");
+  await see("Saved");
+  const kept = await api("GET", `/applications/${application}/webhooks?filter=orders&filterField=name`);
+  check(kept.items[0].description === "typed while it was away", "it was saved");
+});
+
+await step("globals are kept, checked, and tell what uses them", async () => {
+  await follow("Globals");
+  await press("Add a global");
+  await fill("Key 1", "secret");
+  await page.locator(".global textarea").first().fill("{\"a\": }");
+  await see(/Line 1, column 7/);
+  await page.locator(".global textarea").first().fill("\"s3cret\"");
+  await press("Save");
+  await see("Saved. Templates");
+  const [webhook] = (await api("GET", `/applications/${application}/webhooks`)).items;
+  await api("PATCH", `/applications/${application}/webhooks/${webhook.id}`, { verificationCode: "{{globals.secret}}" });
+  await page.reload();
+  await see("Used by");
+  await judge("globals");
+});
+
+await step("the list finds, orders and pages what is many", async () => {
+  for (let number = 0; number < 120; number += 1) {
+    await api("POST", `/applications/${application}/webhooks`, { name: `device ${String(number).padStart(3, "0")}`, isWebsocket: number % 7 === 0, enabled: number % 11 !== 0 });
+  }
+  await page.goto(`/#/a/${application}/webhooks`);
+  await page.reload();
+  await see("1–50 of 121");
+  await page.getByRole("button", { name: "Last page" }).click();
+  await see("101–121 of 121");
+  await page.reload();
+  await see("101–121 of 121");
+  await page.getByRole("searchbox").fill("device 11");
+  await see("1–10 of 10");
+  await page.getByRole("searchbox").fill("");
+  await page.getByRole("combobox", { name: "Order" }).selectOption("name desc");
+  await page.locator("tbody tr").first().getByText("orders").waitFor();
+  await judge("webhooks");
+  await page.getByRole("button", { name: "Disable orders" }).click();
+  await page.getByRole("button", { name: "Enable orders" }).click();
+  await page.getByRole("button", { name: "Disable orders" }).waitFor();
+});
+
+await step("a webhook is deleted without its flows, and with them", async () => {
+  const flow = (await api("GET", `/applications/${application}/flows`)).items[0];
+  const second = await api("POST", `/applications/${application}/webhooks`, { name: "zz second" });
+  await api("PATCH", `/applications/${application}/flows/${flow.id}`, { triggers: [...flow.triggers, { type: "webhook", key: second.id, outputIds: [["first"]] }] });
+  await page.getByRole("searchbox").fill("zz second");
+  await page.getByRole("button", { name: "Delete zz second" }).click();
+  const dialog = page.getByRole("dialog");
+  await see("It triggers one workflow:", dialog);
+  await see("answer", dialog);
+  check(!(await dialog.getByLabel("Also delete its workflows").isChecked()), "flows stay unless that is asked for");
+  await judge("webhook-delete");
+  await page.keyboard.press("Escape");
+  await until("the dialog goes", async () => (await dialog.count()) === 0);
+  await page.getByRole("button", { name: "Delete zz second" }).click();
+  await see("It triggers one workflow:", dialog);
+  await press("Delete", dialog);
+  await see("“zz second” is deleted.");
+  check((await api("GET", `/applications/${application}/flows`)).totalCount === 1, "the flow is still there");
+  await page.getByRole("searchbox").fill("orders");
+  await page.getByRole("button", { name: "Delete orders" }).click();
+  await see("It triggers one workflow:", dialog);
+  await dialog.getByLabel("Also delete its workflows").check();
+  await press("Delete", dialog);
+  await see("and its workflows with it");
+  check((await api("GET", `/applications/${application}/flows`)).totalCount === 0, "the flow is gone");
+  check((await fetch(called)).status === 404, "the URL is gone");
+});
+
+await step("the charts move as requests come", async () => {
+  const [webhook] = (await api("GET", `/applications/${application}/webhooks?filter=device*001&filterField=name`)).items;
+  await api("PATCH", `/applications/${application}/webhooks/${webhook.id}`, { limits: { requestsPerWindow: 20 } });
+  const target = `${called.slice(0, called.lastIndexOf("/"))}/${webhook.token}`;
+  await page.goto("/#/");
+  await heading("Overview");
+  const total = async () => Number((await page.locator(".tile", { hasText: "requests in this span" }).locator(".value").textContent()).replace(/\D/g, ""));
+  const before = await total();
+  for (let call = 0; call < 60; call += 1) await fetch(target, { method: "POST", body: "x" });
+  await until("the requests are counted", async () => (await total()) >= before + 60);
+  await until("throttles are counted", async () => Number((await page.locator(".tile", { hasText: "throttled in this span" }).locator(".value").textContent())) >= 40);
+  check((await page.locator("polyline").count()) > 0, "lines are drawn");
+  check((await page.locator(".chart svg[aria-label*='requests']").first().getAttribute("aria-label")).includes("now"), "a chart says what it shows");
+  await page.getByRole("combobox", { name: "Span" }).selectOption("3600");
+  await until("the hour is shown", async () => (await total()) >= before + 60);
+  await page.locator(".chart svg").first().focus();
+  await page.keyboard.press("ArrowLeft");
+  check((await page.locator(".chart .cursor").count()) === 1, "the arrow keys read a chart");
+  await judge("overview");
+});
+
+await step("the keyboard leads through the page", async () => {
+  await page.reload();
+  await heading("Overview");
+  const before = page.url();
+  await page.keyboard.press("Tab");
+  check(await page.evaluate(() => document.activeElement.textContent) === "Skip to the content", "the first stop skips the navigation");
+  await page.keyboard.press("Enter");
+  check(await page.evaluate(() => document.activeElement.id) === "main", "it leads to the content");
+  check(page.url() === before, "and stays on the page");
+});
+
+await step("the theme can be chosen and is kept", async () => {
+  await page.locator("#theme").click();
+  await page.locator("#theme").click();
+  check(await page.evaluate(() => document.documentElement.dataset.theme) === "dark", "dark is chosen");
+  await page.reload();
+  await heading("Overview");
+  check(await page.evaluate(() => document.documentElement.dataset.theme) === "dark", "dark is kept");
+  await page.locator("#theme").click();
+});
+
+const [socket] = (await api("GET", `/applications/${application}/webhooks?filter=device*000&filterField=name`)).items;
+
+await step("the page of a WebSocket webhook shows how to connect", async () => {
+  await api("PATCH", `/applications/${application}/webhooks/${socket.id}`, { enabled: true });
+  await page.goto(`/#/a/${application}/webhooks/${socket.id}`);
+  await see("new WebSocket");
+  check((await url()).startsWith("ws://"), "its URL is a WebSocket's");
+  await judge("socket-call");
+  await follow("Test");
+  await see("Not connected.");
+  await judge("socket-test");
+});
+
+await stepIf("socket", "messages go both ways over a WebSocket", async () => {
+  await api("POST", `/applications/${application}/flows`, {
+    name: "echo", triggers: [{ type: "webhook", key: socket.id, outputIds: [["say"]] }],
+    nodes: [{ id: "say", type: "WebhookReplyNode", config: { bodyTemplate: "got {{data.message.data}}", isWebsocketMessage: true } }],
+  });
+  await press("Connect");
+  await see("Connected.");
+  await fill("Message", "ping 1");
+  await press("Send");
+  await see("got ping 1");
+  await press("Disconnect");
+  await see("closed with 1000");
+});
+
+const plain = (await api("GET", `/applications/${application}/webhooks?filter=device*002&filterField=name`)).items[0];
+
+await step("the live view waits for requests", async () => {
+  await page.goto(`/#/a/${application}/webhooks/${plain.id}/live`);
+  await see("No requests yet");
+  await page.getByRole("status").getByText("live", { exact: true }).waitFor();
+  await judge("live-empty");
+});
+
+await stepIf("live", "requests are seen as they come, held back, filtered and sent again", async () => {
+  await api("POST", `/applications/${application}/flows`, { name: "listens", triggers: [{ type: "webhook", key: plain.id }], nodes: [] });
+  const target = `${called.slice(0, called.lastIndexOf("/"))}/${plain.token}`;
+  const call = (path, method = "POST") => fetch(target + path, { method, body: "{\"n\": 7}", headers: { "content-type": "application/json" } });
+  await call("/first?x=1");
+  await see("/first?x=1");
+  await page.getByRole("button", { name: /first/ }).click();
+  await see("\"n\": 7");
+  await press("Pause");
+  await call("/second", "PUT");
+  await see("1 more came meanwhile");
+  check((await page.getByText("/second").count()) === 0, "what came is held back");
+  await press("Resume");
+  await see("/second");
+  await page.getByRole("searchbox").fill("second");
+  await until("the filter holds", async () => (await page.locator("tbody tr").count()) === 1);
+  await page.getByRole("searchbox").fill("");
+  await judge("live");
+  await page.getByRole("button", { name: /second/ }).click();
+  await press("Send again");
+  check(await page.getByLabel("Path and query").inputValue() === "/second", "the Test tab has the request");
+  check(await page.getByLabel("Method").inputValue() === "PUT", "with its method");
+  await page.reload();
+  await heading(plain.name);
+});
+
+await step("who signs out is forgotten", async () => {
+  await press("Sign out");
+  await heading("Sign in");
+  check(await page.evaluate(() => sessionStorage.length === 0), "nothing is kept");
+});
+
+check(complaints.length === 0, complaints.join("\n"));
+console.log(`every step was taken on ${admin}`);
+await end();

@@ -1,0 +1,154 @@
+// What a person at a browser does, and how it is checked: shared by the steps of drive.mjs.
+
+import { createRequire } from "node:module";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import readline from "node:readline";
+
+const modules = process.env.CONSOLE_MODULES;
+const required = createRequire(path.join(modules, "package.json"));
+const { chromium } = required("playwright-core");
+const axe = await readFile(required.resolve("axe-core/axe.min.js"), "utf8");
+
+export const admin = process.env.CONSOLE_ADMIN;
+export const token = process.env.CONSOLE_TOKEN;
+export const leftOut = new Set((process.env.CONSOLE_LEFT_OUT ?? "").split(",").filter(Boolean));
+const screens = process.env.CONSOLE_SCREENS;
+
+/** How long a thing may take to be seen. Far more than it takes: a slow machine is no failure. */
+const PATIENCE_MS = 20_000;
+
+const browser = await chromium.launch({
+  executablePath: process.env.CONSOLE_CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+});
+const context = await browser.newContext({ baseURL: admin, viewport: { width: 1280, height: 860 }, permissions: ["clipboard-read", "clipboard-write"] });
+context.setDefaultTimeout(PATIENCE_MS);
+export const page = await context.newPage();
+
+/** What the browser complained of: the policy, broken modules, errors that nobody caught. */
+export const complaints = [];
+let isExpectingErrors = false;
+page.on("console", (message) => {
+  // A refusal that a step provokes is told by the browser, too.
+  if (message.type() === "error" && !isExpectingErrors) complaints.push(message.text());
+});
+page.on("pageerror", (error) => complaints.push(String(error)));
+
+/** Does something in which requests may fail, as they should. */
+export async function expectingErrors(work) {
+  isExpectingErrors = true;
+  try {
+    return await work();
+  } finally {
+    isExpectingErrors = false;
+  }
+}
+
+export async function step(name, work) {
+  try {
+    await work();
+  } catch (error) {
+    await page.screenshot({ path: screens ? path.join(screens, "failed.png") : undefined, fullPage: true });
+    console.log(`FAILED ${name}\n${error.stack}\nat ${page.url()}\ncomplaints: ${complaints.join("\n")}`);
+    await browser.close();
+    process.exit(1);
+  }
+  if (complaints.length > 0) {
+    console.log(`FAILED ${name}: the browser complained\n${complaints.join("\n")}`);
+    await browser.close();
+    process.exit(1);
+  }
+  console.log(`ok ${name}`);
+}
+
+/** A step that this build cannot do, and says so. */
+export async function stepIf(feature, name, work) {
+  if (leftOut.has(feature)) console.log(`LEFT OUT ${name} (no ${feature} in this build)`);
+  else await step(name, work);
+}
+
+export function check(holds, what) {
+  if (!holds) throw new Error(`this does not hold: ${what}`);
+}
+
+/** Waits until something is so. */
+export async function until(what, look) {
+  const end = Date.now() + PATIENCE_MS;
+  for (;;) {
+    if (await look()) return;
+    if (Date.now() > end) throw new Error(`never came: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Waits for an element that has this text. */
+export function see(text, within = page) {
+  return within.getByText(text).first().waitFor();
+}
+
+export function press(name, within = page) {
+  return within.getByRole("button", { name, exact: true }).first().click();
+}
+
+export function follow(name, within = page) {
+  return within.getByRole("link", { name, exact: true }).first().click();
+}
+
+export function fill(label, text, within = page) {
+  return within.getByLabel(label, { exact: true }).first().fill(text);
+}
+
+/** Asks the REST API. */
+export async function api(method, target, body) {
+  const response = await fetch(admin + target, {
+    method,
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const json = await response.json();
+  if (!response.ok) throw new Error(`${method} ${target}: ${response.status} ${json.message}`);
+  return json;
+}
+
+const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+/** Has the test stop or start the server. */
+export async function server(what) {
+  console.log(what);
+  const { value } = await lines.next();
+  check(value === "done", `the server did ${what}`);
+}
+
+/** What was found wrong with how pages look: all of it is told, since one page's faults do not hinder the next. */
+const ugly = [];
+
+function judged(holds, what) {
+  if (holds) return;
+  ugly.push(what);
+  console.log(`FAILED ${what}`);
+}
+
+/** Shows a page in both themes: no rule of accessibility is broken, it fits 360 pixels; and a picture of it is kept. */
+export async function judge(name, prepare = async () => {}) {
+  for (const theme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
+    await prepare();
+    await page.evaluate(`${axe}; undefined`);
+    const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+    const told = found.violations.map((one) => `${one.id}: ${one.help}\n  ${one.nodes.map((node) => `${node.html}\n  ${node.failureSummary}`).join("\n  ")}`);
+    if (screens) await page.screenshot({ path: path.join(screens, `${name}-${theme}.png`), fullPage: true });
+    judged(told.length === 0, `${name} in ${theme} is accessible:\n${told.join("\n")}`);
+  }
+  await page.setViewportSize({ width: 360, height: 740 });
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  if (screens) await page.screenshot({ path: path.join(screens, `${name}-narrow.png`), fullPage: true });
+  await page.setViewportSize({ width: 1280, height: 860 });
+  await page.emulateMedia({ colorScheme: "light" });
+  judged(width <= 360, `${name} fits 360 pixels, and is ${width} wide`);
+}
+
+export async function end() {
+  await browser.close();
+  process.exit(ugly.length > 0 ? 1 : 0);
+}
