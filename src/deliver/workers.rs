@@ -88,6 +88,8 @@ struct Worker<W> {
 struct Item {
     trigger: WorkerTrigger,
     arrival: u64,
+    /// The worker that it came back from, which gets it again only if there is no other.
+    not: Option<Key>,
 }
 
 struct Flight {
@@ -105,8 +107,6 @@ type TieKey = (u16, Key);
 struct Tie {
     /// Its home.
     worker: Option<Key>,
-    /// The one that the first of `queue` came back from.
-    not: Option<Key>,
     /// What waits for a home, in order.
     queue: VecDeque<Item>,
     /// Whether it stands in `waiting`: then it has no home and something in its queue.
@@ -118,10 +118,20 @@ struct Tie {
 
 /// What waits for a worker.
 enum Waiting {
-    /// A trigger by itself; not for the worker that it came back from while there is another.
-    One(Item, Option<Key>),
+    /// A trigger by itself.
+    One(Item),
     /// All that a tie has in its queue.
     Tied(TieKey),
+}
+
+/// What becomes of a trigger that came back.
+enum Back {
+    /// It waits with others of its tie that wait.
+    Queued,
+    /// It is bound to its tie's home.
+    Bound(Key),
+    /// This is to be put among what waits.
+    Waits(Waiting),
 }
 
 /// The queue of one flow. `W` is how a worker is reached.
@@ -176,7 +186,7 @@ impl<W: Clone> FlowQueue<W> {
     #[must_use]
     pub fn open(&self) -> usize {
         let waiting = self.waiting.iter().map(|waiting| match waiting {
-            Waiting::One(..) => 1,
+            Waiting::One(_) => 1,
             Waiting::Tied(key) => self.ties.get(key).map_or(0, |tie| tie.queue.len()),
         });
         let bound = self.workers.iter().map(|(_, worker)| worker.bound.len());
@@ -193,9 +203,9 @@ impl<W: Clone> FlowQueue<W> {
     pub fn offer(&mut self, trigger: WorkerTrigger, now: u64, orders: &mut Vec<Order<W>>) {
         self.arrivals += 1;
         let affinity = trigger.affinity;
-        let item = Item { trigger, arrival: self.arrivals };
+        let item = Item { trigger, arrival: self.arrivals, not: None };
         let Some(affinity) = affinity else {
-            self.waiting.push_back(Waiting::One(item, None));
+            self.waiting.push_back(Waiting::One(item));
             return self.pump(now, orders);
         };
         let tie = self.ties.entry(affinity.key).or_default();
@@ -205,7 +215,7 @@ impl<W: Clone> FlowQueue<W> {
             && let Some(worker) = self.workers.get_mut(home)
         {
             worker.bound.push_back(item);
-            return self.drain_bound(home, now, orders);
+            return self.turn(home, now, orders);
         }
         tie.queue.push_back(item);
         if !std::mem::replace(&mut tie.is_listed, true) {
@@ -242,7 +252,7 @@ impl<W: Clone> FlowQueue<W> {
     /// The worker does not want `seq`: another gets it. False: it has no such trigger.
     pub fn nack(&mut self, worker: Key, seq: u64, now: u64, orders: &mut Vec<Order<W>>) -> bool {
         let Some(flight) = self.land(worker, seq, orders) else { return false };
-        self.again(flight, orders);
+        self.again(flight, now, orders);
         self.turn(worker, now, orders);
         true
     }
@@ -262,7 +272,7 @@ impl<W: Clone> FlowQueue<W> {
         {
             self.untie(affinity.key, worker);
         }
-        self.again(flight, orders);
+        self.again(flight, now, orders);
         self.turn(worker, now, orders);
     }
 
@@ -277,7 +287,7 @@ impl<W: Clone> FlowQueue<W> {
     pub fn expire(&mut self, now: u64, orders: &mut Vec<Order<W>>) -> Option<u64> {
         let mut next: Option<u64> = None;
         self.waiting.retain(|waiting| {
-            let Waiting::One(item, _) = waiting else { return true };
+            let Waiting::One(item) = waiting else { return true };
             let Some(expires) = item.trigger.expires_nanos else { return true };
             if expires <= now {
                 orders.push(Order::Done { bytes: item.trigger.payload.len() });
@@ -293,7 +303,7 @@ impl<W: Clone> FlowQueue<W> {
     pub fn clear(&mut self, orders: &mut Vec<Order<W>>) {
         let mut done = |item: Item| orders.push(Order::Done { bytes: item.trigger.payload.len() });
         for waiting in self.waiting.drain(..) {
-            if let Waiting::One(item, _) = waiting {
+            if let Waiting::One(item) = waiting {
                 done(item);
             }
         }
@@ -316,7 +326,6 @@ impl<W: Clone> FlowQueue<W> {
         let Some(mut gone) = self.workers.remove(worker) else { return };
         for tie in self.ties.values_mut().filter(|tie| tie.worker == Some(worker)) {
             tie.worker = None;
-            tie.not = None;
         }
         let mut seqs: Vec<(u64, Key)> = gone.flights.drain().collect();
         seqs.sort_unstable_by_key(|(seq, _)| *seq);
@@ -324,6 +333,7 @@ impl<W: Clone> FlowQueue<W> {
         for (_, flight) in seqs {
             if let Some(mut flight) = self.flights.remove(flight) {
                 flight.item.trigger.attempt += 1;
+                flight.item.not = Some(worker);
                 orders.extend(flight.timer.map(Order::Cancel));
                 orders.extend(watch(&flight.item.trigger));
                 lost.push(flight.item);
@@ -331,11 +341,19 @@ impl<W: Clone> FlowQueue<W> {
         }
         lost.extend(gone.bound);
         let mut back = VecDeque::with_capacity(lost.len() + self.waiting.len());
+        let mut homes = Vec::new();
         for item in lost {
-            back.extend(self.put_back(item, None));
+            match self.put_back(item) {
+                Back::Queued => {}
+                Back::Bound(home) => homes.push(home),
+                Back::Waits(waiting) => back.push_back(waiting),
+            }
         }
         back.append(&mut self.waiting);
         self.waiting = back;
+        for home in homes {
+            self.drain_bound(home, now, orders);
+        }
         // A connection that has nothing here makes itself known again with its next trigger.
         self.ties.retain(|_, tie| tie.worker.is_some() || tie.open > 0);
         self.pump(now, orders);
@@ -360,35 +378,37 @@ impl<W: Clone> FlowQueue<W> {
     }
 
     /// Gives a trigger that failed with one worker to another, before all that waits.
-    fn again(&mut self, flight: Flight, orders: &mut Vec<Order<W>>) {
+    fn again(&mut self, flight: Flight, now: u64, orders: &mut Vec<Order<W>>) {
         let mut item = flight.item;
         item.trigger.attempt += 1;
+        item.not = Some(flight.worker);
         orders.extend(watch(&item.trigger));
-        if let Some(waiting) = self.put_back(item, Some(flight.worker)) {
-            self.waiting.push_front(waiting);
+        match self.put_back(item) {
+            Back::Queued => {}
+            Back::Bound(home) => self.drain_bound(home, now, orders),
+            Back::Waits(waiting) => self.waiting.push_front(waiting),
         }
     }
 
-    /// Puts a trigger that was with a worker, `not`, back among those of its tie; what has to wait by itself, or must be
-    /// listed, comes out.
-    fn put_back(&mut self, item: Item, not: Option<Key>) -> Option<Waiting> {
-        let Some(affinity) = item.trigger.affinity else { return Some(Waiting::One(item, not)) };
+    /// Puts a trigger that was with a worker back among those of its tie.
+    fn put_back(&mut self, item: Item) -> Back {
+        let Some(affinity) = item.trigger.affinity else { return Back::Waits(Waiting::One(item)) };
         let tie = self.ties.entry(affinity.key).or_default();
-        match tie.worker {
-            // Its connection stays with the worker; only this trigger moves, or comes back if there is no other.
-            Some(home) if Some(home) == not => Some(Waiting::One(item, not)),
-            Some(home) => {
-                if let Some(worker) = self.workers.get_mut(home) {
-                    insert_in_order(&mut worker.bound, item);
-                }
-                None
+        if let Some(home) = tie.worker
+            && let Some(worker) = self.workers.get_mut(home)
+        {
+            if item.not == Some(home) {
+                // Its connection stays with the worker; only this trigger moves, or comes back if there is no other.
+                return Back::Waits(Waiting::One(item));
             }
-            None => {
-                insert_in_order(&mut tie.queue, item);
-                tie.not = not.or(tie.not);
-                (!std::mem::replace(&mut tie.is_listed, true)).then_some(Waiting::Tied(affinity.key))
-            }
+            insert_in_order(&mut worker.bound, item);
+            return Back::Bound(home);
         }
+        insert_in_order(&mut tie.queue, item);
+        if std::mem::replace(&mut tie.is_listed, true) {
+            return Back::Queued;
+        }
+        Back::Waits(Waiting::Tied(affinity.key))
     }
 
     /// Takes a connection, with what it has waiting, from its worker.
@@ -420,12 +440,20 @@ impl<W: Clone> FlowQueue<W> {
 
     /// Sends what waits for this very worker, as far as it takes it.
     fn drain_bound(&mut self, key: Key, now: u64, orders: &mut Vec<Order<W>>) {
+        let alone = self.workers.len() == 1;
         while let Some(worker) = self.workers.get_mut(key)
             && let Some(first) = worker.bound.front()
-            && worker.takes(&first.trigger)
-            && let Some(item) = worker.bound.pop_front()
         {
-            self.send(key, item, now, orders);
+            let elsewhere = first.not == Some(key) && !alone;
+            if !elsewhere && !worker.takes(&first.trigger) {
+                return;
+            }
+            let Some(item) = worker.bound.pop_front() else { return };
+            if elsewhere {
+                self.waiting.push_front(Waiting::One(item));
+            } else {
+                self.send(key, item, now, orders);
+            }
         }
     }
 
@@ -437,30 +465,26 @@ impl<W: Clone> FlowQueue<W> {
             if !self.workers.iter().any(|(_, worker)| worker.credit > 0) {
                 return;
             }
-            let (trigger, not) = match &self.waiting[skipped] {
-                Waiting::One(item, not) => (&item.trigger, *not),
-                Waiting::Tied(key) => {
-                    match self.ties.get(key).and_then(|tie| tie.queue.front().map(|item| (item, tie.not))) {
-                        Some((item, not)) => (&item.trigger, not),
-                        None => {
-                            self.waiting.remove(skipped);
-                            continue;
-                        }
-                    }
-                }
+            let first = match &self.waiting[skipped] {
+                Waiting::One(item) => Some(item),
+                Waiting::Tied(key) => self.ties.get(key).and_then(|tie| tie.queue.front()),
             };
-            if trigger.expires_nanos.is_some_and(|expires| expires <= now) {
-                if let Some(Waiting::One(item, _)) = self.waiting.remove(skipped) {
+            let Some(first) = first else {
+                self.waiting.remove(skipped);
+                continue;
+            };
+            if first.trigger.expires_nanos.is_some_and(|expires| expires <= now) {
+                if let Some(Waiting::One(item)) = self.waiting.remove(skipped) {
                     self.done(&item.trigger, orders);
                 }
                 continue;
             }
-            let Some(chosen) = self.choose(trigger, not) else {
+            let Some(chosen) = self.choose(first) else {
                 skipped += 1;
                 continue;
             };
             match self.waiting.remove(skipped) {
-                Some(Waiting::One(item, _)) => self.send(chosen, item, now, orders),
+                Some(Waiting::One(item)) => self.send(chosen, item, now, orders),
                 Some(Waiting::Tied(key)) => self.tie(key, chosen, now, orders),
                 None => return,
             }
@@ -471,7 +495,6 @@ impl<W: Clone> FlowQueue<W> {
     fn tie(&mut self, key: TieKey, home: Key, now: u64, orders: &mut Vec<Order<W>>) {
         let Some(tie) = self.ties.get_mut(&key) else { return };
         tie.worker = Some(home);
-        tie.not = None;
         tie.is_listed = false;
         let queue = std::mem::take(&mut tie.queue);
         if let Some(worker) = self.workers.get_mut(home) {
@@ -480,13 +503,13 @@ impl<W: Clone> FlowQueue<W> {
         self.drain_bound(home, now, orders);
     }
 
-    /// The least loaded worker that may take the trigger; not `not`, unless there is no other attached.
-    fn choose(&self, trigger: &WorkerTrigger, not: Option<Key>) -> Option<Key> {
-        let others = self.workers.iter().any(|(key, _)| Some(key) != not);
+    /// The least loaded worker that may take the trigger; not the one that it came back from, unless there is no other.
+    fn choose(&self, item: &Item) -> Option<Key> {
+        let others = self.workers.iter().any(|(key, _)| Some(key) != item.not);
         self.workers
             .iter()
-            .filter(|(key, _)| !others || Some(*key) != not)
-            .filter(|(_, worker)| worker.takes(trigger))
+            .filter(|(key, _)| !others || Some(*key) != item.not)
+            .filter(|(_, worker)| worker.takes(&item.trigger))
             .min_by_key(|(_, worker)| (worker.is_late, worker.in_flight, worker.next_seq))
             .map(|(key, _)| key)
     }
@@ -494,7 +517,7 @@ impl<W: Clone> FlowQueue<W> {
     /// Sends to a worker that takes it.
     fn send(&mut self, key: Key, item: Item, now: u64, orders: &mut Vec<Order<W>>) {
         let Some(worker) = self.workers.get_mut(key) else {
-            self.waiting.push_front(Waiting::One(item, None));
+            self.waiting.push_front(Waiting::One(item));
             return;
         };
         let seq = worker.next_seq;

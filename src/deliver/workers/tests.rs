@@ -416,15 +416,14 @@ fn load_is_shared() {
     }
     let mut counts: BTreeMap<char, usize> = BTreeMap::new();
     let mut open: VecDeque<(char, String)> = VecDeque::new();
-    for name in 0..5000 {
-        let name = name.to_string();
-        let sent = story.offer(&name);
-        let worker = sent.chars().last().unwrap();
+    for number in 0..5000_usize {
+        let name = number.to_string();
+        let worker = story.offer(&name).chars().last().unwrap();
         *counts.entry(worker).or_default() += 1;
-        open.push_back((worker, name.clone()));
+        open.push_back((worker, name));
         // The workers are done in another order than they began.
         if open.len() > 120 {
-            let (worker, name) = open.remove((name.len() * 17 + open.len()) % open.len()).unwrap();
+            let (worker, name) = open.remove(number * 7919 % open.len()).unwrap();
             story.ack(worker, &name);
         }
     }

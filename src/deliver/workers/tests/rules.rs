@@ -283,7 +283,7 @@ fn choose<'n>(index: &Index, names: impl Iterator<Item = &'n u32>) -> Option<u32
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_rules_hold_in_every_order_of_events(
