@@ -359,7 +359,7 @@ fn a_worker_that_never_reads_costs_only_itself(driver: &str) {
     });
     let mut wire = server.wire();
     for number in 0..TRIGGERS {
-        let body = format!("{number:0100000}");
+        let body = format!("{number:050000}");
         let post = request("POST", &hook.target(""), &[("Content-Type", "text/plain")], body.as_bytes());
         assert_eq!(wire.ask(&post).status, 200);
     }
