@@ -173,9 +173,15 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(bytes),
-            Stream::Unix(stream) => stream.read(bytes),
+        loop {
+            let read = match self {
+                Stream::Tcp(stream) => stream.read(bytes),
+                Stream::Unix(stream) => stream.read(bytes),
+            };
+            // The signal that stops it interrupts it first; then `Stop` ends what there is to read.
+            if !matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::Interrupted) {
+                return read;
+            }
         }
     }
 }

@@ -226,6 +226,18 @@ impl Socket {
         }
     }
 
+    /// Reads what is there, whatever it is.
+    pub fn read_some(&mut self) {
+        self.fill();
+        self.unread.clear();
+    }
+
+    /// Reads to the end of the connection, whatever comes.
+    pub fn read_to_end(&mut self) {
+        while self.fill() {}
+        self.unread.clear();
+    }
+
     /// Whether something is there to be read, without waiting.
     pub fn is_readable(&self) -> bool {
         self.stream.set_nonblocking(true).expect("a socket");

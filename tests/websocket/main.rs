@@ -21,6 +21,7 @@ macro_rules! on_each_driver {
     };
 }
 
+mod chaos;
 mod clients;
 mod frames;
 mod lifecycle;
