@@ -68,7 +68,7 @@ impl Tail {
     fn catch_up(&mut self, client: &Client, path: &str) -> Result<(), Failure> {
         let answer = client.get(path)?;
         let answer: Recent = serde_json::from_str(&answer).context("the server's list is not one")?;
-        let read = |item: &Box<RawValue>| serde_json::from_str::<Value>(item.get());
+        let read = |item: &RawValue| serde_json::from_str::<Value>(item.get());
         let mut items = Vec::new();
         for item in &answer.items {
             items.push((read(item).context("the server's list is not JSON")?, item.get()));
