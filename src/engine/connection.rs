@@ -366,10 +366,25 @@ impl Connection {
     }
 
     /// Sends all that is ready. False: the peer is gone or does not take it.
+    ///
+    /// On the ring the write is an operation like the reads: those of all connections that were served in one turn are
+    /// handed to the kernel in one call. A call for each would let whoever reads the answers preempt the core each time
+    /// (one and a half times the CPU for a request, where they share a CPU). On epoll it is made at once.
     pub(super) async fn flush(&mut self) -> bool {
         let Some(active) = &mut self.active else { return true };
         let mut sent = 0;
         while sent < active.out.len() {
+            if self.core.rules.on_ring {
+                self.core.set_deadline(self.key, &self.watch, self.core.now_of_batch().nanos + WRITE_NANOS);
+                let out = std::mem::take(&mut active.out);
+                let (result, out) = self.stream.write(out, sent, self.watch.handle()).await;
+                active.out = out;
+                match result {
+                    Ok(bytes @ 1..) => sent += bytes,
+                    Ok(0) | Err(_) => return false,
+                }
+                continue;
+            }
             match fd::send(&self.stream, &active.out[sent..]) {
                 Ok(bytes) => sent += bytes,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

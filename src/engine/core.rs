@@ -93,6 +93,8 @@ pub(super) enum Timer {
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) cors: bool,
+    /// Whether the cores run on io_uring.
+    pub(super) on_ring: bool,
     /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
     pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<crate::settings::IpNet>,

@@ -141,6 +141,7 @@ impl Engine {
         let seal = Arc::new(seal);
         let rules = Arc::new(Rules {
             cors: settings.ingress.cors,
+            on_ring: chosen != runtime::Loop::Epoll,
             public_url: public_url(settings.ingress.public_url.as_deref(), &ingress),
             trusted_proxies: settings.ingress.trusted_proxies.clone(),
             connections: settings.limits.connections as usize,
