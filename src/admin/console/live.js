@@ -90,7 +90,7 @@ export async function livePanel({ app, webhook, panel, signal }) {
       h("p", { class: "quiet" }, `${new Date(request.time).toLocaleString()} · ${request.status} in ${duration(request.durationMs)}`,
         request.refusal ? ` · ${request.refusal}` : null),
       request.payload === null
-        ? h("p", { class: "quiet" }, "No flow got a payload.")
+        ? h("p", { class: "quiet" }, "There is no payload of it: no flow got one, nobody was looking at this webhook then, or it is over 64 KiB.")
         : code("Payload", pretty(request.text)));
   };
   const again = (request) => {
