@@ -191,7 +191,7 @@ const GATHER_LIMIT: Duration = Duration::from_secs(5);
 struct Gathered<T>(tokio::sync::mpsc::UnboundedReceiver<Vec<T>>);
 
 /// Something that each core calls once, and where that arrives.
-fn gather<T: Send + 'static>() -> (Arc<dyn Fn(Vec<T>) + Send + Sync>, Gathered<T>) {
+fn gather<T: Send + 'static>() -> (engine::Told<T>, Gathered<T>) {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     // Who asked may have gone away meanwhile.
     let done = move |part| drop(sender.send(part));

@@ -149,6 +149,7 @@ pub(super) struct Core {
     pub(super) stop: Watch,
     /// Ends accepting.
     pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
+    #[allow(clippy::vec_box, reason = "a connection holds its buffers boxed, and gives the box back")]
     pool: RefCell<Vec<Box<Active>>>,
     body_bytes: Cell<usize>,
     /// Connections over the cap that are being told so.

@@ -69,6 +69,9 @@ const DRAIN_CLOSE_NANOS: u64 = 5 * NANOS_PER_SECOND;
 /// How often a full mailbox is tried again from a thread that may wait.
 const BUSY_LOOK: Duration = Duration::from_millis(1);
 
+/// Called by each core once with what it knows.
+pub type Told<T> = Arc<dyn Fn(Vec<T>) + Send + Sync>;
+
 /// Why the engine did not start.
 #[derive(Debug)]
 pub enum StartError {
@@ -233,7 +236,7 @@ impl Engine {
     }
 
     /// A webhook's last requests on each core, newest first; `done` gets each core's when it has them.
-    pub fn recent(&self, webhook: Id, most: usize, done: Arc<dyn Fn(Vec<SeenRequest>) + Send + Sync>) {
+    pub fn recent(&self, webhook: Id, most: usize, done: Told<SeenRequest>) {
         self.tell_all(|| {
             let done = Arc::clone(&done);
             Message::Recent { ask: Box::new(move |recent, now| done(recent.last(webhook, most, now))) }
@@ -241,7 +244,7 @@ impl Engine {
     }
 
     /// When each webhook had its last request on each core (milliseconds since 1970), as [`Self::recent`].
-    pub fn last_calls(&self, webhooks: &Arc<[Id]>, done: Arc<dyn Fn(Vec<(Id, u64)>) + Send + Sync>) {
+    pub fn last_calls(&self, webhooks: &Arc<[Id]>, done: Told<(Id, u64)>) {
         self.tell_all(|| {
             let (done, webhooks) = (Arc::clone(&done), Arc::clone(webhooks));
             Message::Recent { ask: Box::new(move |recent, _| done(recent.last_calls(&webhooks))) }

@@ -6,7 +6,7 @@ mod server;
 mod wire;
 
 pub use rest::{Hook, reply_node};
-pub use server::Server;
+pub use server::{ACCESS_TOKEN, Server};
 pub use wire::{Response, Wire, request};
 
 use std::time::{Duration, Instant};

@@ -55,6 +55,8 @@ pub struct Server {
     pub ingress: SocketAddr,
     /// Where the REST API is.
     pub admin: SocketAddr,
+    /// Where workers attach.
+    pub workers: SocketAddr,
 }
 
 impl Server {
@@ -70,15 +72,15 @@ impl Server {
         set(&mut settings);
         let folder = tempfile::tempdir().expect("a folder");
         let mut child = spawn(&settings, folder.path());
-        let [ingress, admin] = addresses(&mut child, folder.path());
-        Server { child, folder, settings, ingress, admin }
+        let [ingress, admin, workers] = addresses(&mut child, folder.path());
+        Server { child, folder, settings, ingress, admin, workers }
     }
 
     /// Starts it again on the same folder; it must have ended.
     pub fn restart(&mut self) {
         assert!(self.child.try_wait().expect("a child").is_some(), "it runs still");
         self.child = spawn(&self.settings, self.folder.path());
-        [self.ingress, self.admin] = addresses(&mut self.child, self.folder.path());
+        [self.ingress, self.admin, self.workers] = addresses(&mut self.child, self.folder.path());
     }
 
     /// A second process on the same folder, to its end: how it ended and what it wrote.
@@ -91,6 +93,16 @@ impl Server {
             panic!("a second process serves from the same folder: {}", read(&log));
         };
         (status, read(&log))
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The folder that is its own: data and log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A connection to the ingress.
@@ -168,7 +180,7 @@ fn command(settings: &Settings, data: &Path, log: &Path) -> Command {
 }
 
 /// Where it serves: it says so once it does.
-fn addresses(child: &mut Child, folder: &Path) -> [SocketAddr; 2] {
+fn addresses(child: &mut Child, folder: &Path) -> [SocketAddr; 3] {
     let path = data(folder).join("addresses.json");
     let text = eventually("the server serves", || {
         if let Some(status) = child.try_wait().expect("a child") {
@@ -177,7 +189,7 @@ fn addresses(child: &mut Child, folder: &Path) -> [SocketAddr; 2] {
         fs::read_to_string(&path).ok()
     });
     let addresses: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    ["ingress", "admin"]
+    ["ingress", "admin", "workers"]
         .map(|name| addresses[name].as_str().expect("an address").parse().expect("a TCP address"))
 }
 

@@ -1,0 +1,95 @@
+//! What the benchmarks share: the allocator of the program, a model in memory, an ordinary request.
+#![allow(dead_code, reason = "no benchmark uses all of it")]
+
+use serde_json::json;
+use tidegate::base::clock::{Clock, Now};
+use tidegate::base::id::{Id, Token};
+use tidegate::model::{Application, Flow, Webhook};
+use tidegate::registry::{Defaults, Registry};
+use tidegate::store::{Source, StoreError};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A rate that is counted and never reached.
+pub const RATE_HIGH: u32 = 1_000_000_000;
+
+/// A model of webhooks that differ in nothing.
+pub struct Model {
+    application: Application,
+    pub webhooks: Vec<Webhook>,
+}
+
+impl Model {
+    pub fn of(count: usize, now: Now) -> Model {
+        let application =
+            Application::create(&json!({"name": "bench"}), now.unix_millis).expect("a name is all it needs");
+        let body =
+            json!({"name": "one of many", "limits": {"requestsPerWindow": RATE_HIGH, "concurrency": 0}});
+        let first = Webhook::create(&body, application.id, now.unix_millis).expect("a good webhook");
+        let one = || Webhook { id: Id::generate(now.unix_millis), token: Token::generate(), ..first.clone() };
+        let webhooks = (0..count).map(|_| one()).collect();
+        Model { application, webhooks }
+    }
+
+    pub fn registry(&self, now: Now) -> Registry {
+        let registry = Registry::new(Defaults {
+            cores: 1,
+            requests_per_window: 100,
+            window_seconds: 10,
+            concurrency: 100,
+            payload_bytes: 262_144,
+            reply_timeout_seconds: 60,
+        });
+        registry.load(self, now).expect("a model in memory can always be read");
+        registry
+    }
+}
+
+impl Source for Model {
+    fn application(&self, _: &Id) -> Result<Option<Application>, StoreError> {
+        Ok(Some(self.application.clone()))
+    }
+
+    fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
+        Ok(self.webhooks.iter().find(|webhook| webhook.id == *id).cloned())
+    }
+
+    fn flows_of_webhook(&self, _: &Id) -> Result<Vec<Flow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError> {
+        each(self.application.clone());
+        Ok(())
+    }
+
+    fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), StoreError> {
+        self.webhooks.iter().for_each(|webhook| each(webhook.clone()));
+        Ok(())
+    }
+
+    fn for_each_flow(&self, _: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// The present moment.
+pub fn now() -> Now {
+    Clock::new().now()
+}
+
+/// A JSON body of about 200 bytes, as devices send them.
+pub const BODY: &str = r#"{"device":"boiler-17","time":1771521960123,"value":30.25,"unit":"°C","ok":true,"tags":["north","cellar"],"note":"sensor \"B\" replaced","readings":[30.1,30.2,30.25,30.3,30.28],"pad":"xxxxxxx"}"#;
+
+/// A POST of [`BODY`] to this token with the header fields of an ordinary client.
+pub fn request(token: &str) -> Vec<u8> {
+    format!(
+        "POST /webhooks/{token}/readings?location=52&floor=1 HTTP/1.1\r\nhost: hooks.example.org\r\nuser-agent: device/2.1\r\naccept: */*\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-request-id: 4f3e2d1c-0b0a-4998-8776-655443322110\r\n\r\n{BODY}",
+        BODY.len()
+    )
+    .into_bytes()
+}
+
+/// A request's token where no webhook is looked up.
+pub const TOKEN: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN";
