@@ -17,6 +17,11 @@ export function notice(text, kind = "ok") {
   if (kind === "ok") setTimeout(() => box.remove(), NOTICE_MS);
 }
 
+/** Tells screen readers, in a few words, what changed without a move of the focus. */
+export function announce(text) {
+  document.getElementById("announcer").textContent = text;
+}
+
 /** A button. */
 export function button(text, onclick, properties = {}) {
   return h("button", { type: "button", ...properties, onclick }, text);
