@@ -369,6 +369,11 @@ impl Connection {
         self.fields.capacity() * size_of::<Field>() + self.last_head.capacity()
     }
 
+    /// Lets go of what only the next request would use, while this one waits.
+    pub fn slim(&mut self) {
+        self.last_head = Vec::new();
+    }
+
     /// Lets go of memory that an idle connection does not need.
     pub fn release(&mut self) {
         if self.awaiting() == Awaiting::Idle {
