@@ -1,6 +1,5 @@
 //! Black-box tests of attached workers (section 10): who gets which trigger, and what becomes of it.
 
-#[allow(dead_code, unused_imports, reason = "shared with the other black-box tests, which use all of it")]
 #[path = "common/mod.rs"]
 mod common;
 #[allow(dead_code, reason = "shared with the tests of WebSocket webhooks, which use all of it")]

@@ -55,6 +55,10 @@ impl Source for Model {
         Ok(self.webhooks.iter().find(|webhook| webhook.id == *id).cloned())
     }
 
+    fn flow(&self, _: &Id) -> Result<Option<Flow>, StoreError> {
+        Ok(None)
+    }
+
     fn flows_of_webhook(&self, _: &Id) -> Result<Vec<Flow>, StoreError> {
         Ok(Vec::new())
     }

@@ -1,6 +1,8 @@
 //! What black-box tests share: the program as a child process ([`Server`]), its REST API, and a client that sends the
 //! bytes it is told to and reads one response at a time ([`Wire`]).
 
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of the harness")]
+
 mod rest;
 mod server;
 mod wire;

@@ -1,7 +1,6 @@
 //! Black-box tests of WebSocket webhooks (section 6 of the specification): the program as a child process, spoken to
 //! frame by frame and by other people's clients.
 
-#[allow(dead_code, unused_imports, reason = "shared with the other black-box tests, which use all of it")]
 #[path = "../common/mod.rs"]
 mod common;
 #[allow(dead_code, reason = "shared with the tests of workers, which use all of it")]

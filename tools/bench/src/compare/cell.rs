@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 
 use super::Settings;
 use super::servers::Running;
+use super::table::WRONG_ANSWERS;
 use crate::load::{self, Bound, Outcome, Plan, Protocol, Watcher};
 use crate::system;
 
@@ -79,7 +80,7 @@ pub fn measure(plan: &Plan, pid: u32, cpu: usize) -> anyhow::Result<Cell> {
             .unwrap_or_else(|_| Err(anyhow::anyhow!("the generator panicked")))
     })?;
     if let Some(failure) = outcome.failure() {
-        bail!("wrong answers: {failure}");
+        bail!("{WRONG_ANSWERS}: {failure}");
     }
     meter.cell(&outcome)
 }

@@ -11,10 +11,19 @@ use crate::{ANSWER_BODY, frames, system};
 
 /// After this long every server has let go of what a quiet connection does not need.
 const SETTLING: Duration = Duration::from_secs(4);
-/// Connections that come before anything is counted, so that the server's own structures are there.
+/// Connections that come before anything is counted, and requests on each, so that the server's own structures are
+/// there and its shared buffers have all been used.
 const FIRST: usize = 64;
+const FIRST_REQUESTS: usize = 32;
+/// Connections that come at a time, and the pause after them, in which those before become quiet: idle connections
+/// gather over hours, not within a second.
+const SLICE: usize = 500;
+const PAUSE: Duration = Duration::from_millis(1300);
 /// Connections from one address: far fewer than it has ports.
 const PER_SOURCE: usize = 20_000;
+/// Bytes of a request's body and of a message.
+const BODY_BYTES: usize = 200;
+const MESSAGE_BYTES: usize = 100;
 /// A server that does not answer by then is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,6 +38,13 @@ pub enum Before {
     Socket,
 }
 
+/// How fast connections come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coming {
+    InSlices,
+    AtOnce,
+}
+
 /// Bytes of private memory that each of `count` connections costs.
 pub fn bytes_each(
     address: SocketAddr,
@@ -36,14 +52,22 @@ pub fn bytes_each(
     pid: u32,
     count: usize,
     before: Before,
+    coming: Coming,
 ) -> anyhow::Result<f64> {
     let mut held = Vec::with_capacity(count + FIRST);
     for index in 0..FIRST {
         held.push(open(address, path, index, before)?);
+        let requests = if before == Before::Answered { FIRST_REQUESTS } else { 0 };
+        for _ in 0..requests {
+            ask(&mut held[index], address, path, before)?;
+        }
     }
     std::thread::sleep(SETTLING);
     let without = system::private_dirty_bytes(pid)?;
     for index in FIRST..FIRST + count {
+        if coming == Coming::InSlices && (index - FIRST) % SLICE == SLICE - 1 {
+            std::thread::sleep(PAUSE);
+        }
         held.push(open(address, path, index, before).with_context(|| format!("connection {index}"))?);
     }
     std::thread::sleep(SETTLING);
@@ -60,16 +84,23 @@ fn open(address: SocketAddr, path: &str, index: usize, before: Before) -> anyhow
     let source = Ipv4Addr::new(127, 0, 0, 2 + (index / PER_SOURCE) as u8);
     let mut stream = system::connect(address, Some(source))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let body = load::json_body(200);
     if before == Before::Socket {
+        let body = load::json_body(BODY_BYTES);
         load::upgrade(&mut stream, &Plan::new(Protocol::WebSocket, address, path), path.as_bytes())?;
         let mut frame = Vec::new();
-        frames::write(&mut frame, 0x81, &body[..100], Some([1, 2, 3, 4]));
+        frames::write(&mut frame, 0x81, &body[..MESSAGE_BYTES], Some([1, 2, 3, 4]));
         stream.write_all(&frame)?;
-        let mut answer = [0; 102];
+        let mut answer = [0; MESSAGE_BYTES + 2];
         stream.read_exact(&mut answer).context("a message was not answered")?;
         return Ok(stream);
     }
+    ask(&mut stream, address, path, before)?;
+    Ok(stream)
+}
+
+/// Sends a request, and reads its answer unless it waits.
+fn ask(stream: &mut TcpStream, address: SocketAddr, path: &str, before: Before) -> anyhow::Result<()> {
+    let body = load::json_body(BODY_BYTES);
     let mut request = format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -86,5 +117,5 @@ fn open(address: SocketAddr, path: &str, index: usize, before: Before) -> anyhow
             answer.extend_from_slice(&part[..read]);
         }
     }
-    Ok(stream)
+    Ok(())
 }

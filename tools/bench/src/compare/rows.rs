@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Settings;
 use super::cell::{self, Ask, Cell};
-use super::memory::{self, Before};
+use super::memory::{self, Before, Coming};
 use super::servers::{self, Folder, Peer};
 use super::table::{Line, Verdict, spread};
 use super::tidegate::{self, Made, Start};
@@ -442,48 +442,70 @@ impl Bench<'_> {
         const HTTP_TARGET: f64 = 800.0;
         let count = self.settings.idle;
         let mut add = |what: &str, target: Option<f64>, bytes: anyhow::Result<f64>| {
-            tell(self.settings, || format!("{what}: {bytes:?}"));
+            tell(self.settings, || match &bytes {
+                Ok(bytes) => format!("{what}: {bytes:.0} B"),
+                Err(error) => format!("{what}: {error:#}"),
+            });
             let text = target.map_or(String::new(), |target| format!("≤ {target} B"));
             lines.push(bytes_line("idle", what, &text, target, count, bytes));
         };
         add(
             "idle keep-alive connection",
             Some(HTTP_TARGET),
-            self.held(&self.made.plain, count, Before::Answered),
+            self.held(&self.made.plain, count, Before::Answered, Coming::InSlices),
+        );
+        add(
+            "the same, opened within a second",
+            None,
+            self.held(&self.made.plain, count, Before::Answered, Coming::AtOnce),
         );
         for peer in [Peer::Floor, Peer::Hyper, Peer::Nginx] {
             let bytes = servers::start(self.settings, peer, None).and_then(|running| {
-                memory::bytes_each(running.address, &running.path, running.pid(), count, Before::Answered)
+                memory::bytes_each(
+                    running.address,
+                    &running.path,
+                    running.pid(),
+                    count,
+                    Before::Answered,
+                    Coming::InSlices,
+                )
             });
             add(&format!("the same, {}", peer.name()), None, bytes);
         }
         let socket = match &self.made.socket {
-            Ok(path) => self.held(path, count, Before::Socket),
+            Ok(path) => self.held(path, count, Before::Socket, Coming::InSlices),
             Err(why) => Err(anyhow!("{why}")),
         };
         add("idle WebSocket", Some(SOCKET_TARGET), socket);
         for peer in [Peer::EchoEpoll, Peer::EchoTungstenite] {
             let bytes = servers::start(self.settings, peer, None).and_then(|running| {
-                memory::bytes_each(running.address, &running.path, running.pid(), count, Before::Socket)
+                memory::bytes_each(
+                    running.address,
+                    &running.path,
+                    running.pid(),
+                    count,
+                    Before::Socket,
+                    Coming::InSlices,
+                )
             });
             add(&format!("the same, {}", peer.name()), None, bytes);
         }
     }
 
-    fn held(&self, path: &str, count: usize, before: Before) -> anyhow::Result<f64> {
+    fn held(&self, path: &str, count: usize, before: Before, coming: Coming) -> anyhow::Result<f64> {
         let process = tidegate::start(
             self.settings,
             &self.folder,
             Start { cpu: None, cores: 1, durability: None },
             path,
         )?;
-        memory::bytes_each(process.running.address, path, process.running.pid(), count, before)
+        memory::bytes_each(process.running.address, path, process.running.pid(), count, before, coming)
     }
 
     fn waiting(&self) -> Line {
         const TARGET: f64 = 1024.0;
         let count = self.settings.waiting;
-        let bytes = self.held(&self.made.waiting, count, Before::Waiting);
+        let bytes = self.held(&self.made.waiting, count, Before::Waiting, Coming::AtOnce);
         bytes_line("waiting", &format!("a waiting reply, of {count}"), "≤ 1024 B", Some(TARGET), count, bytes)
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::Settings;
+use super::table::NOT_STARTED;
 use crate::system;
 
 /// A server that does not serve by then is broken. Node takes its time.
@@ -153,7 +154,7 @@ pub fn start(settings: &Settings, peer: Peer, cpu: Option<usize>) -> anyhow::Res
         Peer::NodeRed => node_red(cpu),
         Peer::Webhook => webhook(cpu),
     }
-    .with_context(|| format!("{} does not start", peer.name()))
+    .with_context(|| format!("{} {NOT_STARTED}", peer.name()))
 }
 
 /// A server of this package: it prints its address.

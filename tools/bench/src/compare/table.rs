@@ -9,8 +9,10 @@ pub enum Verdict {
     Miss,
     /// There is no target: for information.
     Shown,
-    /// This build cannot do it, or a server refused.
+    /// This build cannot do it yet, or a server to compare with is not installed.
     NotHere(String),
+    /// Answers were missing or wrong, or a server broke.
+    Failed(String),
 }
 
 /// One line of the table.
@@ -30,15 +32,22 @@ pub struct Line {
     pub rounds: Vec<Value>,
 }
 
+/// Rows of features that a build may not have yet.
+const MAY_BE_MISSING: [&str; 6] = ["reply", "durable", "worker", "ws-1", "ws-16", "idle"];
+
 impl Line {
+    /// A line without a figure. What was answered wrongly is a failure whatever the row.
     pub fn not_here(row: &'static str, what: &str, target: &str, why: &str) -> Line {
+        let missing = why.contains(NOT_STARTED) || MAY_BE_MISSING.contains(&row);
+        let verdict =
+            if missing && !why.contains(WRONG_ANSWERS) { Verdict::NotHere } else { Verdict::Failed };
         Line {
             row,
             what: what.to_owned(),
             target: target.to_owned(),
             measured: "–".to_owned(),
             figures: String::new(),
-            verdict: Verdict::NotHere(why.to_owned()),
+            verdict: verdict(why.to_owned()),
             rounds: Vec::new(),
         }
     }
@@ -51,12 +60,22 @@ impl Line {
             Verdict::Miss => ("miss", None),
             Verdict::Shown => ("shown", None),
             Verdict::NotHere(why) => ("not in this build", Some(why)),
+            Verdict::Failed(why) => ("failed", Some(why)),
         };
         json!({
             "row": self.row, "what": self.what, "target": self.target, "measured": self.measured,
             "figures": self.figures, "verdict": verdict, "why": why, "rounds": self.rounds,
         })
     }
+}
+
+/// How an error says that answers were missing or not as expected.
+pub const WRONG_ANSWERS: &str = "wrong answers";
+/// How an error says that a server to compare with is not there.
+pub const NOT_STARTED: &str = "does not start";
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// Prints the lines in columns.
@@ -73,9 +92,8 @@ pub fn print(lines: &[Line]) {
                 Verdict::Pass => "pass".to_owned(),
                 Verdict::Miss => "MISS".to_owned(),
                 Verdict::Shown => String::new(),
-                Verdict::NotHere(why) => {
-                    format!("not in this build: {}", why.lines().next().unwrap_or_default())
-                }
+                Verdict::NotHere(why) => format!("not in this build: {}", first_line(why)),
+                Verdict::Failed(why) => format!("FAILED: {}", first_line(why)),
             },
         ]
     };
