@@ -43,9 +43,9 @@ fn check(state: &AdminState, request: &Request) -> Result<(), Refused> {
         let error = ApiError::validation(message).with_status(StatusCode::MISDIRECTED_REQUEST);
         return Err(Refused::At(error));
     };
-    if let Some(origin) = request.headers().get(header::ORIGIN)
-        && !is_own_origin(origin, &host)
-    {
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    // Each of them has to be our own: which of two counts would be a guess.
+    if !origins.all(|origin| is_own_origin(origin, &host)) {
         let message = "Origin must be this listener's own: pages of other origins are not served";
         let error = ApiError::new(Kind::Unauthorized, message).with_status(StatusCode::FORBIDDEN);
         return Err(Refused::At(error));
@@ -92,14 +92,22 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 /// Host and port asked for: of the target where it names one, else of `Host`.
 fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     if let Some(authority) = uri.authority() {
-        return Some(authority.clone());
+        return Some(authority.clone()).filter(is_host_and_port);
     }
     let mut fields = headers.get_all(header::HOST).iter();
     let host = fields.next()?;
     if fields.next().is_some() {
         return None;
     }
-    Authority::try_from(host.as_bytes()).ok().filter(|authority| !authority.as_str().contains('@'))
+    Authority::try_from(host.as_bytes()).ok().filter(is_host_and_port)
+}
+
+/// Whether an authority is a host, and perhaps a port, to its last byte. The parser takes a user before them, and lets
+/// anything follow an address in brackets.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let rest = authority.as_str().strip_prefix(authority.host());
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
 fn is_served(asked: &Authority, hosts: &[String]) -> bool {
@@ -110,7 +118,8 @@ fn is_served(asked: &Authority, hosts: &[String]) -> bool {
         || hosts.iter().any(|own| own.eq_ignore_ascii_case(host) || own.eq_ignore_ascii_case(asked.as_str()))
 }
 
-/// Whether an origin is the one that was asked: the same host and port, whichever scheme stands before them.
+/// Whether an origin is the one that was asked: the same host and port, whichever scheme stands before them, and nothing
+/// else (RFC 6454, section 7.1: an origin has no user).
 fn is_own_origin(origin: &HeaderValue, asked: &Authority) -> bool {
     let Ok(origin) = origin.to_str() else { return false };
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
@@ -120,6 +129,7 @@ fn is_own_origin(origin: &HeaderValue, asked: &Authority) -> bool {
         _ => return false,
     };
     let Ok(authority) = Authority::try_from(authority) else { return false };
-    authority.host().eq_ignore_ascii_case(asked.host())
+    is_host_and_port(&authority)
+        && authority.host().eq_ignore_ascii_case(asked.host())
         && authority.port_u16().unwrap_or(default_port) == asked.port_u16().unwrap_or(default_port)
 }

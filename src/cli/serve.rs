@@ -1,5 +1,7 @@
 //! `tidegate serve`: opens the data folder, starts the cores and the admin listener, waits for the signal to stop.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +21,8 @@ use crate::store::{self, Store};
 
 /// File in the data folder that says where the listeners are, for who started the process with port 0.
 pub(super) const ADDRESSES_FILE: &str = "addresses.json";
+/// Its rights: those of the other files in the folder.
+const ADDRESSES_MODE: u32 = 0o600;
 
 /// Serves until a signal says otherwise.
 ///
@@ -150,7 +154,10 @@ fn write_addresses(
     let text = addresses.to_string();
     let path = folder.join(ADDRESSES_FILE);
     let temporary = path.with_extension("new");
-    std::fs::write(&temporary, text)
+    // As all of the folder: its owner's alone, whatever the umask. One that a crash left keeps its rights otherwise.
+    let _ = std::fs::remove_file(&temporary);
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(ADDRESSES_MODE).open(&temporary);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| std::fs::rename(&temporary, &path))
         .with_context(|| format!("{} cannot be written", path.display()))
 }

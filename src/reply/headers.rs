@@ -39,7 +39,7 @@ pub(super) fn clean(headers: &[(String, String)]) -> Vec<(String, String)> {
     headers
         .iter()
         .filter_map(|(name, value)| {
-            let (name, value) = (name.trim(), trim(value));
+            let (name, value) = (trim(name), trim(value));
             (may_be_sent(name) && is_field_value(value.as_bytes())).then_some((name, value))
         })
         .take(HEADERS_MAX)
@@ -52,7 +52,7 @@ pub(super) fn clean(headers: &[(String, String)]) -> Vec<(String, String)> {
 
 /// The media type, with its parameters: of the first `content-type` that is one of those allowed.
 pub(super) fn content_type(headers: &[(String, String)]) -> Cow<'static, str> {
-    let given = headers.iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("content-type"));
+    let given = headers.iter().find(|(name, _)| trim(name).eq_ignore_ascii_case("content-type"));
     let Some((_, value)) = given else { return Cow::Borrowed(MEDIA_TYPES[0]) };
     let value = trim(value);
     let media_type = value.split(';').next().unwrap_or_default().trim_ascii();

@@ -41,7 +41,7 @@ impl Database {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(folder, &path)?,
             Err(error) => return Err(StoreError::io(&path, &error)),
         }
-        let open = open_existing(&path)?;
+        let open = open_existing(&path, true)?;
         Ok(Database { path, open: RwLock::new(Some(open)) })
     }
 
@@ -102,7 +102,8 @@ impl Database {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // The old one holds the file's lock.
         drop(open.take());
-        *open = Some(open_existing(&self.path)?);
+        // The check at the start found it whole, and redb repairs what a failed write left.
+        *open = Some(open_existing(&self.path, false)?);
         Ok(())
     }
 }
@@ -138,16 +139,19 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     folder::publish(folder, &temporary, path).map_err(|error| StoreError::io(path, &error))
 }
 
-/// Opens a database that must be there and whole.
-fn open_existing(path: &Path) -> Result<redb::Database, StoreError> {
+/// Opens a database that must be there and whole. With `check` every page that is in use is read and held against its
+/// checksum: without it redb trusts a file that was closed in order, and would serve what was altered behind its back.
+fn open_existing(path: &Path, check: bool) -> Result<redb::Database, StoreError> {
     let damaged = |why: &str| StoreError::Damaged { path: path.to_owned(), why: why.to_owned() };
     let length = fs::metadata(path).map_err(|error| StoreError::io(path, &error))?.len();
     if length == 0 {
         return Err(damaged("it is empty"));
     }
-    // redb checks what it reads but may panic on a file that was altered behind its back.
+    // Unchecked, redb may panic on a file that was altered behind its back.
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let database = builder().open(path).map_err(|error| StoreError::database(path, error))?;
+        let mut builder = builder();
+        builder.set_check_integrity_on_open(check);
+        let database = builder.open(path).map_err(|error| StoreError::database(path, error))?;
         let transaction = database.begin_read().map_err(|error| StoreError::database(path, error))?;
         let reads = Reads { transaction, path };
         let format = reads.table(META)?.get(FORMAT_KEY).map_err(|error| StoreError::database(path, error))?;

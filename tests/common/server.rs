@@ -1,10 +1,12 @@
 //! The program as a child process: in a data folder of its own, on ports that the system chose, gone with the test.
 
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -14,11 +16,16 @@ use super::{Wire, eventually};
 /// The access token of every server here.
 pub const ACCESS_TOKEN: &str = "black-box-access-token";
 
+/// What the child does before it becomes the program: system calls that touch nothing its parent shares.
+type Prepare = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+
 /// What a server is started with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     variables: Vec<(&'static str, String)>,
     refuse_io_uring: bool,
+    prepare: Option<Prepare>,
+    user: Option<u32>,
 }
 
 impl Settings {
@@ -42,6 +49,18 @@ impl Settings {
     /// Runs it where the system refuses io_uring, as containers do.
     pub fn refuse_io_uring(&mut self) -> &mut Settings {
         self.refuse_io_uring = true;
+        self
+    }
+
+    /// Runs `prepare` in the child before it becomes the program: system calls only.
+    pub fn prepare(&mut self, prepare: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> &mut Settings {
+        self.prepare = Some(Arc::new(prepare));
+        self
+    }
+
+    /// Runs it as this user, to whom its folder is given; only root may.
+    pub fn user(&mut self, user: u32) -> &mut Settings {
+        self.user = Some(user);
         self
     }
 }
@@ -71,6 +90,10 @@ impl Server {
             .set("TIDEGATE_WORKERS_LISTEN", "127.0.0.1:0");
         set(&mut settings);
         let folder = tempfile::tempdir().expect("a folder");
+        if settings.user.is_some() {
+            std::os::unix::fs::chown(folder.path(), settings.user, settings.user)
+                .expect("root gives it away");
+        }
         let mut child = spawn(&settings, folder.path());
         let [ingress, admin, workers] = addresses(&mut child, folder.path());
         Server { child, folder, settings, ingress, admin, workers }
@@ -182,6 +205,13 @@ fn command(settings: &Settings, data: &Path, log: &Path) -> Command {
         // SAFETY: `refuse_io_uring` makes two system calls and touches nothing that the parent shares.
         unsafe { command.pre_exec(refuse_io_uring) };
     }
+    if let Some(user) = settings.user {
+        command.uid(user).gid(user);
+    }
+    if let Some(prepare) = settings.prepare.clone() {
+        // SAFETY: `prepare` makes system calls alone, as its users promise.
+        unsafe { command.pre_exec(move || prepare()) };
+    }
     command
 }
 
@@ -212,7 +242,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 }
 
 /// Has the kernel answer `io_uring_setup` with EPERM from here on, as the seccomp profile of a container does.
-fn refuse_io_uring() -> std::io::Result<()> {
+fn refuse_io_uring() -> io::Result<()> {
     /// Offset of `nr` in the kernel's `struct seccomp_data`.
     const NUMBER: u32 = 0;
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
@@ -230,5 +260,5 @@ fn refuse_io_uring() -> std::io::Result<()> {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
             || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) != 0
     };
-    if refused { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    if refused { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -172,6 +172,14 @@ impl Wire {
         }
     }
 
+    /// Reads what comes next, at most so many bytes; none at the end of the connection.
+    pub fn read_some(&mut self, most: usize) -> Vec<u8> {
+        if self.unread.is_empty() {
+            self.fill();
+        }
+        self.unread.drain(..most.min(self.unread.len())).collect()
+    }
+
     /// Reads once. False: the peer closed.
     fn fill(&mut self) -> bool {
         let mut bytes = [0; 16 * 1024];

@@ -1,0 +1,34 @@
+//! Faults: the program as a child process where the system refuses it something, the disk lies, the clock jumps, and
+//! callers do their worst. Each test says what is held to, and prints its figures (held, refused, lost, recovered in).
+//!
+//! What needs root, a mount or Debian's `faketime` is skipped with a printed line where it is not to be had.
+
+#[allow(dead_code, reason = "shared with the other black-box tests, which use all of it")]
+#[path = "../common/mod.rs"]
+mod common;
+mod process;
+
+/// Makes a module for each driver with a test for each of these functions, which take the driver's name.
+macro_rules! on_each_driver {
+    ($($test:ident),* $(,)?) => {
+        mod on_io_uring {
+            $(#[test] fn $test() { super::$test("io_uring"); })*
+        }
+        mod on_epoll {
+            $(#[test] fn $test() { super::$test("epoll"); })*
+        }
+    };
+}
+
+// The long one comes first in the order that test runners take, so that the others run beside it.
+mod by_the_clock;
+mod clock_jumps;
+mod crash_loop;
+mod crowd;
+mod data_folder;
+mod database;
+mod descriptors;
+mod listeners;
+mod memory;
+mod resets;
+mod stopping;

@@ -1,0 +1,140 @@
+//! Section 14: SIGTERM under load. Every request that was whole with the server before the signal has its answer.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::common::{PATIENCE, Server, eventually, reply_node};
+
+on_each_driver! {
+    a_signal_under_load_loses_no_request_that_was_sent,
+}
+
+const ROUNDS: usize = 3;
+/// Callers of each kind.
+const CALLERS: usize = 8;
+/// Requests that a pipelining caller sends in one write.
+const PIPELINED: usize = 20;
+/// Answers before the signal, of all callers.
+const WARM: usize = 2_000;
+
+/// Requests that went out in one write, and what became of them.
+struct Sent {
+    /// When the last byte was with the kernel.
+    at: Instant,
+    requests: usize,
+    answered: usize,
+}
+
+/// Reads so many whole answers, or as many as come. Each of ours has its length.
+fn read_answers(stream: &mut TcpStream, unread: &mut Vec<u8>, wanted: usize) -> usize {
+    let mut answered = 0;
+    while answered < wanted {
+        if let Some(length) = whole_answer(unread) {
+            assert!(unread.starts_with(b"HTTP/1.1 200 "), "{:?}", unread.escape_ascii().to_string());
+            unread.drain(..length);
+            answered += 1;
+            continue;
+        }
+        let mut bytes = [0; 16 * 1024];
+        match stream.read(&mut bytes) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => unread.extend_from_slice(&bytes[..count]),
+        }
+    }
+    answered
+}
+
+/// The length of the answer that stands whole at the beginning.
+fn whole_answer(bytes: &[u8]) -> Option<usize> {
+    let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..head]).expect("a head of ASCII").to_ascii_lowercase();
+    let length = text.split("content-length: ").nth(1)?.split("\r\n").next()?;
+    let length = head + length.parse::<usize>().expect("a length");
+    (bytes.len() >= length).then_some(length)
+}
+
+fn connect(address: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect(address).ok()?;
+    stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(PATIENCE))).ok()?;
+    Some(stream)
+}
+
+/// Asks until nobody answers. With `reuse` over one connection as long as it lasts; else over a new one each time.
+fn call(address: SocketAddr, requests: &[u8], count: usize, reuse: bool, answers: &AtomicUsize) -> Vec<Sent> {
+    let mut all = Vec::new();
+    let mut open: Option<(TcpStream, Vec<u8>)> = None;
+    loop {
+        let Some((mut stream, mut unread)) = open.take().or_else(|| Some((connect(address)?, Vec::new())))
+        else {
+            return all;
+        };
+        if stream.write_all(requests).is_err() {
+            // It was closed between two requests; only part of this one went out.
+            continue;
+        }
+        let mut sent = Sent { at: Instant::now(), requests: count, answered: 0 };
+        sent.answered = read_answers(&mut stream, &mut unread, count);
+        answers.fetch_add(sent.answered, Ordering::Relaxed);
+        let whole = sent.answered == sent.requests;
+        all.push(sent);
+        if whole && reuse {
+            open = Some((stream, unread));
+        }
+    }
+}
+
+fn a_signal_under_load_loses_no_request_that_was_sent(driver: &str) {
+    let mut server = Server::start(|settings| {
+        settings
+            .driver(driver)
+            .cores(2)
+            .set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0)
+            .set("TIDEGATE_LIMITS_CONCURRENCY", 0);
+    });
+    let plain = server.webhook(json!({}));
+    let replied = server.webhook(json!({"waitForReply": true}));
+    server.flow(&replied, json!([reply_node("{\"a\":\"reply\"}")]));
+    for round in 0..ROUNDS {
+        let answers = AtomicUsize::new(0);
+        let address = server.ingress;
+        let kinds = [(plain.post(b"a body"), 1, true), (replied.get(), 1, true), (plain.get(), 1, false)];
+        let pipelined = [plain.post(b"a body"), replied.get()].concat().repeat(PIPELINED / 2);
+        let kinds = kinds.into_iter().chain([(pipelined, PIPELINED, true)]).collect::<Vec<_>>();
+        let (signal, sent) = thread::scope(|scope| {
+            let mut callers = Vec::new();
+            for (bytes, count, reuse) in &kinds {
+                for _ in 0..CALLERS {
+                    let answers = &answers;
+                    callers.push(scope.spawn(move || call(address, bytes, *count, *reuse, answers)));
+                }
+            }
+            eventually("there is load", || (answers.load(Ordering::Relaxed) > WARM).then_some(()));
+            let signal = Instant::now();
+            server.terminate();
+            let sent: Vec<Sent> =
+                callers.into_iter().flat_map(|caller| caller.join().expect("a caller")).collect();
+            (signal, sent)
+        });
+        let status = server.ended();
+        assert_eq!(status.code(), Some(0), "{}", server.log());
+        let unanswered = |before: bool| -> usize {
+            let sent = sent.iter().filter(|sent| (sent.at < signal) == before);
+            sent.map(|sent| sent.requests - sent.answered).sum()
+        };
+        let answered: usize = sent.iter().map(|sent| sent.answered).sum();
+        println!(
+            "SIGTERM under load, {driver}, round {round}: answered {answered}, refused after the signal {}, lost {}, \
+             ended in {:?}",
+            unanswered(false),
+            unanswered(true),
+            signal.elapsed()
+        );
+        assert_eq!(unanswered(true), 0, "requests that were sent whole before the signal have no answer");
+        server.restart();
+    }
+}
