@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 
 const TOKEN: &str = "a-token-for-the-console-tests";
 
-/// What the engine does not do yet; each is printed as left out.
-const LEFT_OUT: &[&str] = &["live", "socket"];
-
 /// How long a server may take to come up or to go down.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -95,7 +92,6 @@ fn a_person_can_do_everything_in_the_console() {
         .arg(script)
         .env("CONSOLE_ADMIN", format!("http://{}", server.admin))
         .env("CONSOLE_TOKEN", TOKEN)
-        .env("CONSOLE_LEFT_OUT", LEFT_OUT.join(","))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -3,7 +3,6 @@
 //! names, or below the target folder. It asks the registries for them, so these tests run only where they are asked
 //! for: `cargo test --test losant -- --ignored`.
 
-#[allow(dead_code, reason = "shared with the tests of verification, which use all of it")]
 #[path = "verification/harness.rs"]
 mod harness;
 

@@ -1,5 +1,7 @@
 //! The only file that reads a clock. Everybody else is given a [`Now`].
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment, read once for a piece of work and handed down to all that it calls.
@@ -22,10 +24,26 @@ impl Now {
 /// Nanoseconds in a second, for turning settings into deadlines.
 pub const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// How long the distance between the two clocks is taken for granted: a step of the wall clock shows this late, and a
+/// slew (at most 0.05 %) is off by microseconds. Reading one clock instead of two saves a request 20 ns.
+const WALL_CLOCK_CHECK_NANOS: u64 = 10_000_000;
+
 /// Reads the clocks. Copies of one clock share their epoch, so that their `nanos` compare.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     epoch: Instant,
+    wall: &'static Wall,
+}
+
+/// What was last known of the wall clock, by any thread.
+#[derive(Debug, Default)]
+struct Wall {
+    /// When it was looked at, in `nanos`.
+    looked_nanos: AtomicU64,
+    /// Nanoseconds since 1970 at which `nanos` was 0.
+    start_nanos: AtomicU64,
 }
 
 impl Clock {
@@ -33,17 +51,40 @@ impl Clock {
     #[must_use]
     pub fn new() -> Clock {
         let now = Instant::now();
-        Clock { epoch: now.checked_sub(std::time::Duration::from_secs(1)).unwrap_or(now) }
+        let clock = Clock {
+            epoch: now.checked_sub(std::time::Duration::from_secs(1)).unwrap_or(now),
+            // One for each clock, and a process has one clock: kept to its end so that copies can share it.
+            wall: Box::leak(Box::default()),
+        };
+        clock.look_at_wall(clock.nanos());
+        clock
     }
 
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Now {
+        let nanos = self.nanos();
+        let looked = self.wall.looked_nanos.load(Relaxed);
+        let start = if nanos.saturating_sub(looked) < WALL_CLOCK_CHECK_NANOS {
+            self.wall.start_nanos.load(Relaxed)
+        } else {
+            self.look_at_wall(nanos)
+        };
+        Now { nanos, unix_millis: start.saturating_add(nanos) / NANOS_PER_MILLI }
+    }
+
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Looks at the wall clock; says when, by it, `nanos` was 0. Threads that look at once find the same.
+    #[cold]
+    fn look_at_wall(&self, nanos: u64) -> u64 {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            nanos: u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX),
-            unix_millis: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
-        }
+        let start = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX).saturating_sub(nanos);
+        self.wall.start_nanos.store(start, Relaxed);
+        self.wall.looked_nanos.store(nanos, Relaxed);
+        start
     }
 }
 
@@ -65,5 +106,25 @@ mod tests {
         let second = copy.now();
         assert!(second.nanos >= first.nanos);
         assert!(first.nanos >= NANOS_PER_SECOND || first.nanos > 0);
+    }
+
+    #[test]
+    fn the_wall_clock_is_the_systems() {
+        let millis = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let clock = Clock::new();
+        for _ in 0..3 {
+            let (before, now, after) = (millis(), clock.now().unix_millis, millis());
+            // The distance of the clocks was rounded when it was taken.
+            assert!((before.saturating_sub(1)..=after + 1).contains(&now), "{before} {now} {after}");
+        }
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_shows_when_it_is_looked_at_again() {
+        let clock = Clock::new();
+        clock.wall.start_nanos.store(0, Relaxed);
+        clock.wall.looked_nanos.store(0, Relaxed);
+        // The clock began a second ago: the look of its time 0 is too old.
+        assert!(clock.now().unix_millis > 1_000_000_000_000);
     }
 }

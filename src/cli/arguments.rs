@@ -35,6 +35,69 @@ pub(super) fn command() -> Command {
         .subcommand(with_settings(serve))
         .subcommand(with_settings(check))
         .subcommands(Kind::ALL.map(resource))
+        .subcommand(tail())
+        .subcommand(worker())
+}
+
+/// Where the commands that talk to a server look for it.
+fn server() -> Arg {
+    Arg::new("server").long("server").global(true).value_name("URL").help(format!(
+        "Admin listener: http://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"
+    ))
+}
+
+fn data() -> Arg {
+    Arg::new("data")
+        .long("data")
+        .global(true)
+        .value_name("FOLDER")
+        .help("Data folder of the server [default: tidegate-data] [env: TIDEGATE_DATA]")
+}
+
+fn app() -> Arg {
+    Arg::new("app").long("app").value_name("ID|NAME").help("Application [default: the only one]")
+}
+
+/// `tidegate tail`.
+fn tail() -> Command {
+    Command::new("tail")
+        .about("Follow the requests of a webhook: a line for each, the last ones first")
+        .arg(Arg::new("id").required(true).value_name("ID|NAME").help("Id or name of the webhook"))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Each as a line of JSON, with its payload"),
+        )
+        .args([app(), server(), data(), config()])
+}
+
+/// `tidegate worker`.
+fn worker() -> Command {
+    Command::new("worker")
+        .about("Attach to a flow as a worker: print each trigger as a line of JSON, or run a command with it")
+        .after_help(
+            "Each trigger is acked once its line is written. With --exec the command gets the payload on standard input;\n\
+             what it prints, without the last line end, is the reply (JSON as JSON, else text) and acks the trigger. An\n\
+             exit code other than 0 gives the trigger to another worker. On a WebSocket, printing nothing sends nothing.\n\
+             The access token is TIDEGATE_ACCESS_TOKEN, else the one in the data folder.",
+        )
+        .arg(Arg::new("id").required(true).value_name("FLOW").help("Id of the flow"))
+        .arg(Arg::new("exec").long("exec").value_name("CMD").help("Command for sh -c, run once for each trigger"))
+        .arg(
+            Arg::new("credit")
+                .long("credit")
+                .value_name("N")
+                .value_parser(value_parser!(u32).range(1..))
+                .help("Triggers taken ahead [default: 100, with --exec 1]"),
+        )
+        .arg(
+            Arg::new("workers")
+                .long("workers")
+                .value_name("URL")
+                .help("Workers' listener: ws://host:port or unix:/path [default: from the data folder]"),
+        )
+        .args([data(), config()])
 }
 
 /// The flags of the settings, and `--config`.
@@ -89,15 +152,7 @@ fn resource(kind: Kind) -> Command {
             "The server is --server or {SERVER_VARIABLE}, else the one that serves from the data folder.\n\
              The access token is TIDEGATE_ACCESS_TOKEN, else the one in the data folder. It is never an argument."
         ))
-        .args([
-            Arg::new("server").long("server").global(true).value_name("URL").help(format!(
-                "Admin listener: http://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"
-            )),
-            Arg::new("data").long("data").global(true).value_name("FOLDER").help(
-                "Data folder of the server [default: tidegate-data] [env: TIDEGATE_DATA]",
-            ),
-            config().global(true),
-        ]);
+        .args([server(), data(), config().global(true)]);
     let id = || Arg::new("id").required(true).value_name("ID|NAME").help(format!("Id or name of the {noun}"));
     let json = || {
         Arg::new("json")
@@ -138,8 +193,6 @@ fn resource(kind: Kind) -> Command {
         commands.push(test().arg(id()));
     }
     if kind != Kind::Application {
-        let app =
-            || Arg::new("app").long("app").value_name("ID|NAME").help("Application [default: the only one]");
         commands = commands.into_iter().map(|command| command.arg(app())).collect();
     }
     command.subcommands(commands)

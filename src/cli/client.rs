@@ -1,6 +1,6 @@
 //! The REST API from the side of the client commands: where the server is, the access token, requests and errors.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,6 +45,48 @@ pub(super) struct Client {
 struct Addresses {
     ingress: String,
     admin: String,
+    workers: String,
+}
+
+/// Where workers attach to a server, and how.
+pub(super) struct Door {
+    /// `host:port`, or the path of a Unix socket.
+    pub(super) place: Place,
+    /// As the user knows it.
+    pub(super) shown: String,
+    /// The value of the field.
+    pub(super) authorization: String,
+}
+
+/// Where a listener is.
+pub(super) enum Place {
+    Tcp(String),
+    Unix(String),
+}
+
+impl Door {
+    /// Finds the workers' listener and the access token.
+    ///
+    /// # Errors
+    /// A setting that is not valid, a listener that cannot be meant, a token that cannot be read.
+    pub(super) fn new(matches: &ArgMatches) -> Result<Door, Failure> {
+        let (settings, _) = arguments::settings(matches)?;
+        let named = matches.get_one::<String>("workers").cloned();
+        let shown = match named {
+            Some(named) => named,
+            None => match addresses(&settings.data)? {
+                Some(addresses) => addresses.workers,
+                None => settings.workers.listen.to_string(),
+            },
+        };
+        let must = || Failure::Usage("--workers must be ws://host:port or unix:/path".to_owned());
+        let (base, socket) = locate(shown.strip_prefix("ws://").unwrap_or(&shown)).map_err(|_| must())?;
+        let place = match socket {
+            Some(path) => Place::Unix(path),
+            None => Place::Tcp(base.strip_prefix("http://").ok_or_else(must)?.to_owned()),
+        };
+        Ok(Door { place, shown, authorization: format!("Bearer {}", token(&settings)?) })
+    }
 }
 
 impl Client {
@@ -86,6 +128,21 @@ impl Client {
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
         let request = self.request("GET", path).body(());
         self.answer(self.agent.run(request.map_err(unsendable)?))
+    }
+
+    /// GET of a stream of events: what the server sends, for as long as it does.
+    pub(super) fn events(&self, path: &str) -> Result<impl Read + use<>, Failure> {
+        let request = self.request("GET", path).header("accept", "text/event-stream").body(());
+        let request = self.agent.configure_request(request.map_err(unsendable)?);
+        // It has no end of its own.
+        let response = self.agent.run(request.timeout_global(None).build());
+        match response {
+            Ok(response) if response.status().is_success() => Ok(response.into_body().into_reader()),
+            other => Err(match self.answer(other) {
+                Err(failure) => failure,
+                Ok(_) => Failure::Failed(anyhow!("{} sends no events", self.shown)),
+            }),
+        }
     }
 
     /// DELETE.

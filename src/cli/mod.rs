@@ -15,7 +15,9 @@ mod output;
 mod resources;
 pub mod serve;
 mod start;
+mod tail;
 mod unix;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -75,6 +77,8 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         None => start::serve(matches),
         Some(("serve", matches)) => start::serve(matches),
         Some(("check", matches)) => check::run(matches),
+        Some(("tail", matches)) => tail::run(matches),
+        Some(("worker", matches)) => worker::run(matches),
         Some((name, matches)) => match resources::Kind::named(name) {
             Some(kind) => resources::run(kind, matches),
             None => Err(Failure::Usage(format!("there is no command {name}"))),

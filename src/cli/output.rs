@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use crate::base::json::minify_into;
+
 /// Spaces of one level of JSON.
 const INDENT: usize = 2;
 /// Spaces between the columns of a table.
@@ -14,6 +16,19 @@ const GAP: usize = 2;
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     output.write_all(text.as_bytes()).and_then(|()| output.flush())?;
+    Ok(())
+}
+
+/// Writes JSON to standard output as one line: without the white space between its tokens, every other byte as it is.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn print_json_line(json: &[u8]) -> anyhow::Result<()> {
+    let mut line = Vec::with_capacity(json.len() + 1);
+    minify_into(&mut line, json);
+    line.push(b'\n');
+    let mut output = io::stdout().lock();
+    output.write_all(&line).and_then(|()| output.flush())?;
     Ok(())
 }
 

@@ -117,7 +117,7 @@ fn print_json(text: &str) -> Result<(), Failure> {
 }
 
 /// The application that is meant: the one that is named, or the only one.
-fn application(client: &Client, matches: &ArgMatches) -> Result<String, Failure> {
+pub(super) fn application(client: &Client, matches: &ArgMatches) -> Result<String, Failure> {
     if let Some(word) = text(matches, "app") {
         let path = resource(client, Kind::Application, "/applications", word)?;
         return Ok(path.rsplit('/').next().unwrap_or_default().to_owned());
@@ -131,7 +131,7 @@ fn application(client: &Client, matches: &ArgMatches) -> Result<String, Failure>
 }
 
 /// The path of a resource that is named by its id or by its name.
-fn resource(client: &Client, kind: Kind, folder: &str, word: &str) -> Result<String, Failure> {
+pub(super) fn resource(client: &Client, kind: Kind, folder: &str, word: &str) -> Result<String, Failure> {
     if word.parse::<Id>().is_ok() {
         return Ok(format!("{folder}/{word}"));
     }

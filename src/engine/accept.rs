@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -41,7 +41,7 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, doo
     core.acceptors.borrow_mut().push(Rc::clone(&watch));
     let mut exhausted_since_last_log = 0u64;
     while !core.draining.get() {
-        if watch.until_expired(ready.readable()).await.is_err() {
+        if watch.until_expired(pin!(ready.readable())).await.is_err() {
             break;
         }
         for _ in 0..ACCEPT_BATCH {

@@ -33,7 +33,7 @@ use crate::websocket;
 /// 4 KiB cost 1.8 times as much for each of them.
 pub(super) const RECEIVE_BYTES: usize = 16 * 1024;
 /// Buffers that a core keeps for the next connection that becomes busy; more are given back to the allocator.
-const POOL_BUFFERS: usize = 1024;
+const POOL_BUFFERS: usize = 64;
 /// Bytes of a response buffer that is kept; a larger one was for a large reply and is let go.
 const OUT_KEEP_BYTES: usize = 64 * 1024;
 
@@ -93,6 +93,8 @@ pub(super) enum Timer {
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) cors: bool,
+    /// Whether the cores run on io_uring.
+    pub(super) on_ring: bool,
     /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
     pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
@@ -115,6 +117,11 @@ pub(super) struct Active {
 impl Active {
     fn new() -> Active {
         Active { buffer: ReceiveBuffer::with_capacity(RECEIVE_BYTES), out: Vec::with_capacity(1024) }
+    }
+
+    /// Whether something can be received, after [`Core::fatten`] where the buffer is a slim one.
+    pub(super) fn has_room(&self) -> bool {
+        self.buffer.capacity() < RECEIVE_BYTES || self.buffer.spare() > 0
     }
 }
 
@@ -384,6 +391,27 @@ impl Core {
         active.buffer.grow_to(capacity);
         self.body_bytes.set(self.body_bytes.get() + (active.buffer.capacity() - before));
         true
+    }
+
+    /// For a wait that lasts: what is unread moves into a buffer of its size, the large one goes to others.
+    pub(super) fn slim(&self, active: &mut Box<Active>) {
+        if active.buffer.capacity() != RECEIVE_BYTES || active.buffer.len() > RECEIVE_BYTES / 2 {
+            return;
+        }
+        let mut buffer = ReceiveBuffer::with_capacity(active.buffer.len());
+        buffer.extend(active.buffer.unread());
+        let large = std::mem::replace(active, Box::new(Active { buffer, out: Vec::new() }));
+        self.give_active(large);
+    }
+
+    /// Undoes [`Self::slim`].
+    pub(super) fn fatten(&self, active: &mut Box<Active>) {
+        if active.buffer.capacity() < RECEIVE_BYTES {
+            let mut large = self.take_active();
+            large.buffer.extend(active.buffer.unread());
+            large.out.extend_from_slice(&active.out);
+            *active = large;
+        }
     }
 
     /// After a large request: back to a small buffer, what is unread moves along. Large response buffers go too.

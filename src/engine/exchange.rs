@@ -37,9 +37,9 @@ pub(super) enum Next {
     /// Enough is ready to be sent; there may be more to do with what was received.
     Flush,
     /// The request waits for a reply.
-    Wait(Waiting),
+    Wait(Box<Waiting>),
     /// The request waits for the chain that signed it.
-    Verify(ChainWait),
+    Verify(Box<ChainWait>),
     /// The connection ends after what is ready is sent. Lingering, so that the peer sees a refusal.
     Close { linger: bool },
     /// It becomes a WebSocket; the 101 is ready to be sent, and what follows the request lies in the buffer.
@@ -50,8 +50,8 @@ pub(super) enum Next {
 enum Triggered {
     Answer(Answer<'static>),
     Reply(Box<Reply>),
-    Wait(Waiting),
-    Verify(ChainWait),
+    Wait(Box<Waiting>),
+    Verify(Box<ChainWait>),
 }
 
 /// A place among those that wait, and a share of the webhook's concurrency. Both go back however the wait ends.
@@ -407,7 +407,7 @@ fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: 
         AtBody::Chain(pending) => match chains::known(from.core, hook, pending, body, from.now) {
             Known::Verdict(Ok(())) => trigger(from, hook, request, body),
             Known::Verdict(Err(refusal)) => Triggered::Answer(request::refused_by_alexa(&refusal)),
-            Known::Later(wait) => Triggered::Verify(wait),
+            Known::Later(wait) => Triggered::Verify(Box::new(wait)),
         },
     }
 }
@@ -443,7 +443,7 @@ fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body:
         return Triggered::Reply(reply);
     }
     core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
-    Triggered::Wait(held.keep(from.now))
+    Triggered::Wait(Box::new(held.keep(from.now)))
 }
 
 /// Writes the answer where there is one; else what the request waits for.

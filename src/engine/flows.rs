@@ -145,7 +145,7 @@ pub(super) fn take(core: &Rc<Core>, backlog: Arc<Backlog>, trigger: WorkerTrigge
         home.queue.offer(trigger, now, &mut orders);
         if let Some(expires) = expires
             && home.sweep.is_none()
-            && home.queue.waiting() > 0
+            && home.queue.is_waiting()
         {
             home.sweep = Some(core.set_timer(expires, Timer::Sweep(flow)));
         }
@@ -260,6 +260,13 @@ fn carry_out(core: &Rc<Core>, flow: Id, orders: Orders) {
                 }
             }
             Order::Cancel(timer) => core.cancel_timer(timer),
+            Order::Watch { expires_nanos } => {
+                if let Some(home) = core.homes.borrow_mut().get_mut(&flow)
+                    && home.sweep.is_none()
+                {
+                    home.sweep = Some(core.set_timer(expires_nanos, Timer::Sweep(flow)));
+                }
+            }
         }
     }
     if let Entry::Occupied(home) = core.homes.borrow_mut().entry(flow)

@@ -347,21 +347,8 @@ impl Line {
     /// Waits for the peer, for someone on the core, or for the deadline.
     async fn wait<S: Speaker>(&self, core: &Core, stream: &Stream, blocked: bool, speaker: &mut S) -> Woken {
         if blocked {
-            let mut readable = pin!(stream.readable());
-            let mut writable = pin!(stream.writable());
-            return poll_fn(|context| {
-                if self.watch.is_expired() {
-                    return Poll::Ready(Woken::Expired);
-                }
-                self.watch.remember(context.waker());
-                match writable.as_mut().poll(context) {
-                    Poll::Ready(Ok(())) => return Poll::Ready(Woken::Turn),
-                    Poll::Ready(Err(_)) => return Poll::Ready(Woken::Gone),
-                    Poll::Pending => {}
-                }
-                readable.as_mut().poll(context).map(readable_or_gone)
-            })
-            .await;
+            // Rare, and twice as large as the usual wait.
+            return Box::pin(self.wait_blocked(stream)).await;
         }
         let mut readable = pin!(stream.readable());
         poll_fn(|context| {
@@ -378,6 +365,25 @@ impl Line {
                 if !speaker.refill() {
                     break;
                 }
+            }
+            readable.as_mut().poll(context).map(readable_or_gone)
+        })
+        .await
+    }
+
+    /// Waits until the socket takes bytes again, too.
+    async fn wait_blocked(&self, stream: &Stream) -> Woken {
+        let mut readable = pin!(stream.readable());
+        let mut writable = pin!(stream.writable());
+        poll_fn(|context| {
+            if self.watch.is_expired() {
+                return Poll::Ready(Woken::Expired);
+            }
+            self.watch.remember(context.waker());
+            match writable.as_mut().poll(context) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Woken::Turn),
+                Poll::Ready(Err(_)) => return Poll::Ready(Woken::Gone),
+                Poll::Pending => {}
             }
             readable.as_mut().poll(context).map(readable_or_gone)
         })
@@ -508,7 +514,7 @@ pub(super) async fn linger(core: &Core, stream: &Stream, line: &Line) {
     fd::shutdown_write(stream);
     core.set_deadline(line.key, &line.watch, core.now().nanos + CLOSE_WITHIN_NANOS);
     loop {
-        if !matches!(line.watch.until_expired(stream.readable()).await, Ok(Ok(()))) {
+        if !matches!(line.watch.until_expired(pin!(stream.readable())).await, Ok(Ok(()))) {
             return;
         }
         match fd::discard(stream) {

@@ -28,6 +28,7 @@ mod worker;
 
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -141,6 +142,7 @@ impl Engine {
         let seal = Arc::new(seal);
         let rules = Arc::new(Rules {
             cors: settings.ingress.cors,
+            on_ring: chosen != runtime::Loop::Epoll,
             public_url: public_url(settings.ingress.public_url.as_deref(), &ingress),
             trusted_proxies: settings.ingress.trusted_proxies.clone(),
             connections: settings.limits.connections as usize,
@@ -411,7 +413,7 @@ impl Plan {
         // A core that starts again after a panic has nobody to tell.
         let _ = self.ready.try_send(Ok(()));
         // Ends when the core has drained: `finish` expires the watch.
-        let served = core.stop.until_expired(self.serve_mailbox(&core, &mailbox, nonblocking)).await;
+        let served = core.stop.until_expired(pin!(self.serve_mailbox(&core, &mailbox, nonblocking))).await;
         self.done.store(true, Ordering::Relaxed);
         served.unwrap_or(Ok(()))
     }
@@ -490,7 +492,7 @@ async fn tick(core: Rc<Core>) {
         // An earlier timer that is set meanwhile expires the watch.
         core.ticker_sleeps_until(next.unwrap_or(u64::MAX));
         if !pause.is_zero() {
-            let _ = core.ticker.until_expired(monoio::time::sleep(pause)).await;
+            let _ = core.ticker.until_expired(pin!(monoio::time::sleep(pause))).await;
         }
     }
 }

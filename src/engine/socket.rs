@@ -1,6 +1,7 @@
 //! The task of a webhook's WebSocket (section 6): its messages become triggers, replies become messages.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -93,7 +94,12 @@ impl Drop for Connected<'_> {
 
 /// Serves a WebSocket to its end. The caller has counted it in `core.shared.connections`, and in the webhook's
 /// concurrency.
-pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Active>>, upgraded: Upgraded) {
+pub(super) fn serve(
+    core: Rc<Core>,
+    stream: Stream,
+    active: Option<Box<Active>>,
+    upgraded: Upgraded,
+) -> impl Future<Output = ()> {
     let Upgraded { hook, deflate, data } = upgraded;
     let payload_limit = hook.payload_bytes as usize;
     let machine = Machine::new(Role::Server, deflate, payload_limit);
@@ -107,10 +113,14 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Act
     });
     core.shared.sockets.fetch_add(1, Ordering::Relaxed);
     core.metrics.connection_opened(ConnectionKind::WebSocket);
-    let _connected = Connected { core: &core, key: socket.line.key() };
     let place = core.pending.insert(Pending::Socket(Rc::clone(&socket)));
     socket.place.set(Some(place));
     socket.reply_id.replace(core.reply_id(place, webhook).into());
+    converse(core, stream, active, socket)
+}
+
+async fn converse(core: Rc<Core>, stream: Stream, active: Option<Box<Active>>, socket: Rc<Socket>) {
+    let _connected = Connected { core: &core, key: socket.line.key() };
     {
         let mut leave = Leave { core: &core, socket: &socket, ended: None };
         // The webhook may have changed between its head and now.
@@ -124,7 +134,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Act
         let mut conversation = Conversation { core: &core, socket: &socket };
         leave.ended = Some(line::run(&core, &stream, &socket.line, active, &mut conversation).await);
     }
-    line::linger(&core, &stream, &socket.line).await;
+    Box::pin(line::linger(&core, &stream, &socket.line)).await;
 }
 
 impl Speaker for Conversation<'_> {

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use monoio::buf::IoBufMut;
-use monoio::io::{CancelHandle, CancelableAsyncReadRent};
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
 
 /// A TCP or Unix stream on the ring (or on epoll).
@@ -42,6 +42,23 @@ impl Stream {
         let (result, slice) = match self {
             Stream::Tcp(stream) => stream.cancelable_read(slice, handle).await,
             Stream::Unix(stream) => stream.cancelable_read(slice, handle).await,
+        };
+        (result, slice.into_inner())
+    }
+}
+
+impl Stream {
+    /// Writes what follows the first `sent` bytes, or a part of it. To be awaited to its end, as a read.
+    pub(super) async fn write(
+        &mut self,
+        bytes: Vec<u8>,
+        sent: usize,
+        handle: CancelHandle,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        let slice = bytes.slice(sent..);
+        let (result, slice) = match self {
+            Stream::Tcp(stream) => stream.cancelable_write(slice, handle).await,
+            Stream::Unix(stream) => stream.cancelable_write(slice, handle).await,
         };
         (result, slice.into_inner())
     }

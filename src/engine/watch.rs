@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Poll, Waker};
 
 use monoio::io::{CancelHandle, Canceller};
@@ -122,10 +122,13 @@ impl Watch {
         }
     }
 
-    /// Awaits a future that may be dropped, until the deadline.
-    pub(super) async fn until_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
-        let mut future = pin!(future);
-        poll_fn(|context| {
+    /// Awaits a future that may be dropped, until the deadline. It is pinned by the caller, so that a waiting task
+    /// holds it once.
+    pub(super) fn until_expired<'f, F: Future>(
+        &'f self,
+        mut future: Pin<&'f mut F>,
+    ) -> impl Future<Output = Result<F::Output, Expired>> + 'f {
+        poll_fn(move |context| {
             if self.expired.get() {
                 return Poll::Ready(Err(Expired));
             }
@@ -137,6 +140,5 @@ impl Watch {
                 }
             }
         })
-        .await
     }
 }

@@ -19,12 +19,15 @@ use crate::deliver::workers::WorkerTrigger;
 use crate::ingress::socket::Closing;
 use crate::ingress::worker::FRAME_BYTES_MAX;
 use crate::metrics::ConnectionKind;
-use crate::registry::Backlog;
+use crate::registry::{Backlog, FLOW_BYTES_MAX};
 use crate::reply::Reply;
 use crate::websocket::{Connection as Machine, Role};
 
 /// Bytes that are put on the line ahead of the worker's reading; further triggers wait as they are.
 const LINE_BYTES: usize = 256 * 1024;
+/// Bytes of triggers that wait for a worker to read. A flow has no more unacked ([`FLOW_BYTES_MAX`]): where more waits,
+/// they are such as were late and went to others long ago, from a worker that does not read.
+const WAITING_BYTES_MAX: usize = FLOW_BYTES_MAX;
 /// How long until a home that was too busy is told again that a worker left.
 const RETRY: std::time::Duration = std::time::Duration::from_millis(10);
 
@@ -40,6 +43,8 @@ pub(super) struct Desk {
     place: Cell<Option<Key>>,
     /// Triggers that wait for room on the line.
     triggers: RefCell<VecDeque<(u64, Box<WorkerTrigger>)>>,
+    /// Bytes of their payloads.
+    waiting: Cell<usize>,
 }
 
 /// The worker's side of the conversation.
@@ -61,10 +66,6 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let core = self.core;
         core.workers.borrow_mut().remove(self.address.key);
-        core.remove_connection(self.desk.line.key());
-        core.shared.workers.fetch_sub(1, Ordering::Relaxed);
-        core.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        core.metrics.connection_closed(ConnectionKind::Worker);
         let (flow, from) = (self.desk.flow, self.address);
         if let Err(mut event) = flows::tell(core, flow, from, WorkerEvent::Gone) {
             // What the worker had is given to others only once its home knows.
@@ -79,6 +80,21 @@ impl Drop for Leave<'_> {
     }
 }
 
+/// Uncounts the connection once its socket is let go.
+struct Connected<'c> {
+    core: &'c Rc<Core>,
+    key: Key,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.core.remove_connection(self.key);
+        self.core.shared.workers.fetch_sub(1, Ordering::Relaxed);
+        self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.core.metrics.connection_closed(ConnectionKind::Worker);
+    }
+}
+
 /// Serves a worker to its end. The caller has counted it in `core.shared.connections`.
 pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Active>>, attached: Attached) {
     let flow = attached.backlog.flow();
@@ -88,11 +104,13 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Act
         flow,
         place: Cell::new(None),
         triggers: RefCell::default(),
+        waiting: Cell::new(0),
     });
     let key = core.workers.borrow_mut().insert(Rc::clone(&desk));
     desk.place.set(Some(key));
     core.shared.workers.fetch_add(1, Ordering::Relaxed);
     core.metrics.connection_opened(ConnectionKind::Worker);
+    let _connected = Connected { core: &core, key: desk.line.key() };
     let address = WorkerAddress { core: u16::try_from(core.index).unwrap_or(u16::MAX), key };
     let leave = Leave { core: &core, desk: &desk, address };
     if flows::tell(&core, flow, address, WorkerEvent::Attached(attached.backlog)).is_err() {
@@ -101,8 +119,9 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Act
     let mut conversation = Conversation { core: &core, desk: &desk, address, did: Vec::new() };
     line::run(&core, &stream, &desk.line, active, &mut conversation).await;
     desk.triggers.borrow_mut().clear();
-    line::linger(&core, &stream, &desk.line).await;
+    // What it had goes to others at once, although it may take its time to see the Close.
     drop(leave);
+    line::linger(&core, &stream, &desk.line).await;
 }
 
 impl Speaker for Conversation<'_> {
@@ -181,6 +200,7 @@ impl Desk {
         let mut put = false;
         while self.line.unsent() < LINE_BYTES {
             let Some((seq, trigger)) = self.triggers.borrow_mut().pop_front() else { break };
+            self.waiting.set(self.waiting.get() - trigger.payload.len());
             self.say(core, |out| {
                 protocol::trigger(out, seq, trigger.attempt, &trigger.node_id, &trigger.payload);
             });
@@ -193,8 +213,16 @@ impl Desk {
 /// A trigger for a worker of this core. One that has left meanwhile has its triggers given to others.
 pub(super) fn give(core: &Core, worker: Key, seq: u64, trigger: Box<WorkerTrigger>) {
     let Some(desk) = core.workers.borrow().get(worker).map(Rc::clone) else { return };
+    // One that is leaving has it given to others when it has left.
+    if !desk.line.is_open() {
+        return;
+    }
+    desk.waiting.set(desk.waiting.get() + trigger.payload.len());
     desk.triggers.borrow_mut().push_back((seq, trigger));
     desk.put_on_line(core);
+    if desk.waiting.get() > WAITING_BYTES_MAX {
+        desk.line.close_for(core, Closing::TooSlow);
+    }
 }
 
 /// Tells a worker of this core what it did wrong.

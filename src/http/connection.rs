@@ -12,6 +12,9 @@ const READ_ROOM: usize = 4096;
 /// before memory is given to the rest of it.
 const GROW_FIRST: usize = 64 * 1024;
 const GROW_FACTOR: usize = 4;
+/// The longest head that is kept to be compared with the next one: most are shorter, and comparing costs a connection
+/// this much memory while it is busy.
+const LAST_HEAD_BYTES_MAX: usize = 1024;
 
 /// What the machine has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub struct Connection {
     state: State,
     head: Head,
     fields: Vec<Field>,
+    /// The bytes that `head` and `fields` were read from; empty if they were many.
+    last_head: Vec<u8>,
     head_bytes: u32,
     /// Where the decoded body ends.
     body_end: usize,
@@ -98,6 +103,7 @@ impl Connection {
             state: State::Head { scan: Scan::new(), skipped_line: false },
             head: Head::default(),
             fields: Vec::new(),
+            last_head: Vec::new(),
             head_bytes: 0,
             body_end: 0,
             raw: 0,
@@ -159,6 +165,11 @@ impl Connection {
             }
         }
         let bytes = buffer.unread();
+        // Clients that keep a connection mostly send the same head again. What a head means depends on its bytes alone,
+        // so the one that was understood last needs no second reading.
+        if !scan.has_begun() && !self.last_head.is_empty() && bytes.starts_with(&self.last_head) {
+            return self.head_is_there(self.last_head.len());
+        }
         let end = match scan.find_end(bytes, &self.limits) {
             Ok(Some(end)) => end,
             Ok(None) => {
@@ -170,14 +181,22 @@ impl Connection {
         match head::parse(&bytes[..end], &mut self.fields, &self.limits) {
             Ok(head) => {
                 self.head = head;
-                self.head_bytes = end as u32;
-                self.body_end = end;
-                self.raw = end;
-                self.state = State::Decide;
-                Step::Head
+                self.last_head.clear();
+                if end <= LAST_HEAD_BYTES_MAX {
+                    self.last_head.extend_from_slice(&bytes[..end]);
+                }
+                self.head_is_there(end)
             }
             Err(refusal) => self.refuse(refusal),
         }
+    }
+
+    fn head_is_there(&mut self, end: usize) -> Step {
+        self.head_bytes = end as u32;
+        self.body_end = end;
+        self.raw = end;
+        self.state = State::Decide;
+        Step::Head
     }
 
     fn take_chunked(&mut self, buffer: &mut ReceiveBuffer, mut chunks: Chunks) -> Step {
@@ -339,19 +358,27 @@ impl Connection {
         if room >= READ_ROOM || buffer.len() + room >= most {
             return 0;
         }
-        most.min((buffer.capacity() * GROW_FACTOR).max(GROW_FIRST))
+        let next = (buffer.capacity() * GROW_FACTOR).max(GROW_FIRST);
+        // The last step is taken at once where it is short: each one moves what has come.
+        if next >= most / 2 { most } else { next }
     }
 
     /// Bytes on the heap that are kept for the next request.
     #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {
-        self.fields.capacity() * size_of::<Field>()
+        self.fields.capacity() * size_of::<Field>() + self.last_head.capacity()
+    }
+
+    /// Lets go of what only the next request would use, while this one waits.
+    pub fn slim(&mut self) {
+        self.last_head = Vec::new();
     }
 
     /// Lets go of memory that an idle connection does not need.
     pub fn release(&mut self) {
         if self.awaiting() == Awaiting::Idle {
             self.fields = Vec::new();
+            self.last_head = Vec::new();
         }
     }
 }

@@ -61,7 +61,8 @@ pub fn check<'o>(request: &Request<'_>, options: &Options<'o>) -> Result<Accept<
     if request.framing() != Framing::None {
         return Err(Answer::UpgradeRefused("An upgrade request must have no body"));
     }
-    if !request.upgrade_websocket() {
+    // RFC 6455, 4.1: the method must be GET.
+    if !request.upgrade_websocket() || request.method() != Method::Get {
         return Err(Answer::UpgradeRequired);
     }
     handshake::check(request.fields(), options).map_err(|refusal| match refusal {

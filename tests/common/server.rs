@@ -106,6 +106,12 @@ impl Server {
         [self.ingress, self.admin, self.workers] = addresses(&mut self.child, self.folder.path());
     }
 
+    /// Starts it again with another value of a variable.
+    pub fn restart_with(&mut self, variable: &'static str, value: &str) {
+        self.settings.set(variable, value);
+        self.restart();
+    }
+
     /// A second process on the same folder, to its end: how it ended and what it wrote.
     pub fn run_second(&self) -> (ExitStatus, String) {
         let log = self.folder.path().join("second.log");

@@ -12,7 +12,6 @@ const axe = await readFile(required.resolve("axe-core/axe.min.js"), "utf8");
 
 export const admin = process.env.CONSOLE_ADMIN;
 export const token = process.env.CONSOLE_TOKEN;
-export const leftOut = new Set((process.env.CONSOLE_LEFT_OUT ?? "").split(",").filter(Boolean));
 const screens = process.env.CONSOLE_SCREENS;
 
 /** How long a thing may take to be seen. Far more than it takes: a slow machine is no failure. */
@@ -60,12 +59,6 @@ export async function step(name, work) {
     process.exit(1);
   }
   console.log(`ok ${name}`);
-}
-
-/** A step that this build cannot do, and says so. */
-export async function stepIf(feature, name, work) {
-  if (leftOut.has(feature)) console.log(`LEFT OUT ${name} (no ${feature} in this build)`);
-  else await step(name, work);
 }
 
 export function check(holds, what) {

@@ -80,6 +80,11 @@ function signIn(message) {
       said.textContent = "Enter the access token.";
       return input.focus();
     }
+    // Other characters cannot stand in a header, nor in a token.
+    if (!/^[\x21-\x7e]+$/.test(given)) {
+      said.textContent = "An access token has visible ASCII characters only. Was something else copied?";
+      return input.select();
+    }
     enter.disabled = true;
     token.keep(given);
     try {

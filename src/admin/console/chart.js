@@ -20,10 +20,10 @@ const GAP_STEPS = 2.5;
 
 /**
  * Makes a chart: `title`, `format` for values, `kind` (`line` or `stack`), `series` as `[{name, colour}]` with colours
- * 1 to 4, `whole` where values are whole numbers. `element` is the chart; `draw(span, times, columns)` shows columns of
+ * 1 to 4, `whole` where values are whole numbers, `log` where they differ by powers of ten. `element` is the chart; `draw(span, times, columns)` shows columns of
  * numbers (null where there is none); the span is `{seconds, step}`.
  */
-export function chart({ title, format, series, kind = "line", whole = false }) {
+export function chart({ title, format, series, kind = "line", whole = false, log = false }) {
   const legend = h("ul", { class: "legend" });
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", tabindex: "0", "aria-label": title });
   const labels = h("div", { class: "labels", "aria-hidden": "true" });
@@ -77,12 +77,11 @@ export function chart({ title, format, series, kind = "line", whole = false }) {
     const to = times.length > 0 ? times[times.length - 1] : Date.now();
     shown = { from: to - seconds * 1000, to, times, columns };
     const heights = kind === "stack" ? stacked(columns) : columns;
-    const most = niceMost(Math.max(0, ...heights.flatMap((column) => column.filter((value) => value !== null))), whole);
-    const y = (value) => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);
+    const axis = (log ? decades : quarters)(heights.flat().filter((value) => value !== null), whole);
+    const y = (value) => TOP + (1 - axis.share(value)) * (HEIGHT - TOP - BOTTOM);
     drawing.replaceChildren();
     const marks = [];
-    for (let line = 0; line <= GRID_LINES; line += 1) {
-      const value = (most * line) / GRID_LINES;
+    for (const value of axis.marks) {
       drawing.append(s("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
       marks.push(mark("value", format(value), null, y(value)));
     }
@@ -92,7 +91,7 @@ export function chart({ title, format, series, kind = "line", whole = false }) {
       const point = (value, index) => `${place(index).toFixed(1)},${y(value).toFixed(1)}`;
       for (const run of runs) {
         const line = run.map(([value, index]) => point(value, index));
-        const below = run.toReversed().map(([, index]) => point(floor?.[index] ?? 0, index));
+        const below = run.toReversed().map(([, index]) => point(floor?.[index] ?? axis.marks[0], index));
         if (kind === "stack") drawing.append(s("polygon", { class: `stack c${colour}`, points: [...line, ...below].join(" ") }));
         else {
           if (series.length === 1) drawing.append(s("polygon", { class: `area c${colour}`, points: [...line, ...below].join(" ") }));
@@ -142,13 +141,25 @@ function segments(column, times, pause) {
   return runs;
 }
 
-/** The top of an axis: its quarters are 1, 2, 2.5 or 5 times a power of ten, and whole where values are. */
-function niceMost(value, whole) {
-  const quarter = Math.max(value / GRID_LINES, whole ? 1 : 0);
-  if (quarter === 0) return GRID_LINES;
-  const power = 10 ** Math.floor(Math.log10(quarter));
+/** An axis from nothing: its quarters are 1, 2, 2.5 or 5 times a power of ten, and whole where values are. */
+function quarters(values, whole) {
+  const quarter = Math.max(0, ...values) / GRID_LINES;
+  const least = whole || quarter === 0 ? Math.max(quarter, 1) : quarter;
+  const power = 10 ** Math.floor(Math.log10(least));
   const steps = whole && power === 1 ? [1, 2, 5, 10] : [1, 2, 2.5, 5, 10];
-  return GRID_LINES * power * steps.find((step) => step * power >= quarter * 0.999_999);
+  const step = power * steps.find((one) => one * power >= least * 0.999_999);
+  return { share: (value) => value / (step * GRID_LINES), marks: Array.from({ length: GRID_LINES + 1 }, (_, line) => line * step) };
+}
+
+/** An axis of powers of ten, at least two of them: what is rare and long does not flatten what is usual. */
+function decades(values) {
+  const some = values.filter((value) => value > 0);
+  const from = some.length > 0 ? Math.floor(Math.log10(Math.min(...some))) : -1;
+  const to = Math.max(from + 2, some.length > 0 ? Math.ceil(Math.log10(Math.max(...some))) : 1);
+  return {
+    share: (value) => Math.max(0, (Math.log10(Math.max(value, 10 ** from)) - from) / (to - from)),
+    marks: Array.from({ length: to - from + 1 }, (_, line) => 10 ** (from + line)),
+  };
 }
 
 function last(column) {

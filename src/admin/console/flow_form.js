@@ -173,6 +173,7 @@ function nodeFields(values, { bind, text, changed }) {
         text("code", "Response code", "A template, such as 201 or {{data.body.code}}. Empty: the webhook's own.").element,
         bind(field("Body is", select([["string", "a template"], ["path", "a payload path"]], values.bodyType), "An object at a path is sent as JSON."), "bodyType", "change").element,
         bind(field("Body", body, "{{x}} is escaped for HTML, {{{x}}} is not, {{jsonEncode x}} is JSON."), "body").element,
+        text("encoding", "Encoding", "How the text becomes bytes: utf8, base64, hex, binary, or a template of that. Empty: utf8.").element,
         h("fieldset", { class: "field" }, h("legend", { class: "minor" }, "Headers"), rows,
           h("div", {}, button("Add a header", () => { values.headers.push(["", ""]); drawHeaders(); rows.lastElementChild.querySelector("input").focus(); }, { class: "small" }))),
       ];

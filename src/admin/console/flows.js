@@ -6,7 +6,7 @@ import { newFlowForm } from "./flow_form.js";
 import { jsonField, pretty } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
-import { badge, button, code, dialog, empty, failure, heading, moment, notice, pager, table, tabs } from "./ui.js";
+import { announce, badge, button, code, dialog, empty, failure, heading, moment, notice, pager, table, tabs } from "./ui.js";
 
 const PER_PAGE = 50;
 const SEARCH_MS = 250;
@@ -22,7 +22,7 @@ export async function flowsPage(view) {
     return;
   }
   const state = { page: Number.parseInt(view.query.get("page") ?? "0", 10) || 0, search: view.query.get("search") ?? "" };
-  const body = h("div", { "aria-live": "polite" });
+  const body = h("div", {});
   const search = h("input", { type: "search", placeholder: "Search by name", "aria-label": "Search by name", value: state.search });
   let asked = 0;
   const load = async () => {
@@ -30,7 +30,9 @@ export async function flowsPage(view) {
     setQuery({ page: state.page || "", search: state.search });
     const filter = state.search.trim() === "" ? "" : `*${state.search.trim().replace(/[\\*?]/g, "\\$&")}*`;
     const list = await ask(paths.flows(app), { query: { page: state.page, perPage: PER_PAGE, filterField: filter && "name", filter }, signal });
-    if (turn === asked) draw(list);
+    if (turn !== asked) return;
+    draw(list);
+    announce(list.totalCount === 1 ? "1 flow" : `${list.totalCount} flows`);
   };
   const report = (error) => {
     if (!signal.aborted) put(body, failure(error, () => load().catch(report)));

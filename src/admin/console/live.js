@@ -7,7 +7,7 @@ import { go, link } from "./router.js";
 import { drafts } from "./store.js";
 import { events } from "./stream.js";
 import { testDraft } from "./test.js";
-import { badge, button, bytes, code, duration, moment, number, select, table } from "./ui.js";
+import { announce, badge, button, bytes, code, duration, moment, number, select, table } from "./ui.js";
 
 /** Requests that are kept and shown: the oldest go. */
 const ROWS_MAX = 200;
@@ -29,7 +29,7 @@ export async function livePanel({ app, webhook, panel, signal }) {
   const state = h("span", { class: "badge", role: "status" }, "connecting…");
   const left = h("span", { class: "quiet", role: "status" });
   const list = h("div", {});
-  const detail = h("section", { class: "card", "aria-live": "polite" }, h("p", { class: "quiet" }, "Choose a request to see its payload."));
+  const detail = h("section", { class: "card" }, h("p", { class: "quiet" }, "Choose a request to see its payload."));
   const search = h("input", { type: "search", placeholder: "Filter by method, path or refusal", "aria-label": "Filter by method, path or refusal" });
   const kind = select(CLASSES, "", { "aria-label": "Status" });
   const pause = button("Pause", () => {
@@ -84,13 +84,14 @@ export async function livePanel({ app, webhook, panel, signal }) {
   const choose = (request) => {
     chosen = request;
     draw();
+    announce(`The payload of ${request.method} ${request.path || "/"} is shown behind the list.`);
     put(detail,
       h("div", { class: "heading" }, h("h2", {}, `${request.method} ${request.path || "/"}`),
         webhook.isWebsocket ? null : button("Send again", () => again(request), { class: "small" })),
       h("p", { class: "quiet" }, `${new Date(request.time).toLocaleString()} · ${request.status} in ${duration(request.durationMs)}`,
         request.refusal ? ` · ${request.refusal}` : null),
       request.payload === null
-        ? h("p", { class: "quiet" }, "No flow got a payload.")
+        ? h("p", { class: "quiet" }, "There is no payload of it: no flow got one, nobody was looking at this webhook then, or it is over 64 KiB.")
         : code("Payload", pretty(request.text)));
   };
   const again = (request) => {

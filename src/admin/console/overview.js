@@ -25,7 +25,7 @@ export async function overviewPage(view) {
     requests: chart({ title: "Requests a second", format: perSecond, series: [{ name: "requests", colour: 1 }] }),
     status: chart({ title: "Responses a second, by status", format: perSecond, kind: "stack", series: [
       { name: "2xx", colour: 1 }, { name: "3xx", colour: 4 }, { name: "4xx", colour: 2 }, { name: "5xx", colour: 3 }] }),
-    latency: chart({ title: "Time to the response", format: duration, series: [
+    latency: chart({ title: "Time to the response", format: duration, log: true, series: [
       { name: "p50", colour: 1 }, { name: "p99", colour: 2 }, { name: "p99.9", colour: 3 }] }),
     connections: chart({ title: "Open connections", format: whole, whole: true, series: [
       { name: "HTTP", colour: 1 }, { name: "WebSocket", colour: 2 }, { name: "workers", colour: 4 }] }),

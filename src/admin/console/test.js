@@ -5,7 +5,7 @@ import { append, h, put } from "./dom.js";
 import { elements, pretty, textAt } from "./json.js";
 import { jsonError } from "./json_error.js";
 import { drafts } from "./store.js";
-import { button, code, duration, failure, field, select } from "./ui.js";
+import { announce, button, code, duration, failure, field, select } from "./ui.js";
 
 const METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"].map((method) => [method, method]);
 const EMPTY = { path: "", method: "POST", headers: [], body: "{\n  \"value\": 30\n}", isJson: true };
@@ -55,7 +55,7 @@ export async function testPanel({ app, webhook, panel, signal }) {
   check();
 
   const send = h("button", { type: "submit", class: "primary" }, "Send");
-  const result = h("section", { class: "card", "aria-live": "polite" }, h("h2", {}, "Response"),
+  const result = h("section", { class: "card" }, h("h2", {}, "Response"),
     h("p", { class: "quiet" }, webhook.waitForReply ? "Nothing sent yet. This webhook waits for a flow's reply." : "Nothing sent yet."));
   const submit = async (event) => {
     event.preventDefault();
@@ -65,6 +65,7 @@ export async function testPanel({ app, webhook, panel, signal }) {
     try {
       const answer = await askText(paths.test(app, webhook.id), { method: "POST", body: request(values), signal });
       put(result, response(answer));
+      announce(`Answered ${answer.json.statusCode} in ${duration(answer.json.durationMs)}`);
     } catch (error) {
       if (!signal.aborted) put(result, h("h2", {}, "Response"), failure(error));
     } finally {

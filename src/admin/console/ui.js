@@ -17,6 +17,11 @@ export function notice(text, kind = "ok") {
   if (kind === "ok") setTimeout(() => box.remove(), NOTICE_MS);
 }
 
+/** Tells screen readers, in a few words, what changed without a move of the focus. */
+export function announce(text) {
+  document.getElementById("announcer").textContent = text;
+}
+
 /** A button. */
 export function button(text, onclick, properties = {}) {
   return h("button", { type: "button", ...properties, onclick }, text);
@@ -188,8 +193,8 @@ export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms === 0) return "0";
   if (ms < 1) return `${Math.round(ms * 1000)} µs`;
-  if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
-  return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 1000) return `${ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms)} ms`;
+  return `${Number((ms / 1000).toFixed(1))} s`;
 }
 
 /** A moment: the time of today, else date and time. */

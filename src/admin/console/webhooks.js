@@ -3,7 +3,7 @@
 import { ask, paths, settings, urlOf } from "./api.js";
 import { h, put } from "./dom.js";
 import { every, link, setQuery } from "./router.js";
-import { badge, button, copyButton, empty, heading, moment, number, pager, select, table } from "./ui.js";
+import { announce, badge, button, copyButton, empty, heading, moment, number, pager, select, table } from "./ui.js";
 import { confirmDelete } from "./webhook_delete.js";
 
 /** Rows of a page. */
@@ -32,7 +32,7 @@ export async function webhooksPage(view) {
     search: view.query.get("search") ?? "",
     sort: view.query.get("sort") ?? "name asc",
   };
-  const body = h("div", { "aria-live": "polite" });
+  const body = h("div", {});
   const search = h("input", { type: "search", id: "search", placeholder: "Search by name", value: state.search, "aria-label": "Search by name" });
   const order = select(SORTS, state.sort, { "aria-label": "Order" });
   let shown = [];
@@ -53,6 +53,7 @@ export async function webhooksPage(view) {
     }
     shown = list.items;
     draw(list);
+    announce(list.totalCount === 1 ? "1 webhook" : `${number(list.totalCount)} webhooks`);
     await rates();
   };
 

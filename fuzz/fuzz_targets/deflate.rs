@@ -1,0 +1,73 @@
+//! permessage-deflate: what is inflated keeps its limit, whatever was inflated before; what was deflated comes back.
+//!
+//! The first byte chooses between the two.
+
+#![no_main]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::Choices;
+use libfuzzer_sys::fuzz_target;
+use tidegate::websocket::deflate::{
+    COMPRESS_BYTES_MIN, Scratch, Takeover, WINDOW_BITS_MAX, WINDOW_BITS_MIN, compressed_bytes_max,
+};
+
+const LIMITS: [usize; 5] = [0, 1, 300, 5_000, 262_144];
+
+fuzz_target!(|data: &[u8]| {
+    let mut choices = Choices::new(data);
+    if choices.truth() { round_trip(choices) } else { inflate(choices) }
+});
+
+/// Messages of a peer, one after the other on one core.
+fn inflate(mut choices: Choices<'_>) {
+    let limit = choices.one_of(&LIMITS);
+    let mut lent = Scratch::new();
+    let (mut kept, mut kept_elsewhere) = (Takeover::default(), Takeover::default());
+    while !choices.is_over() {
+        let takes_over = choices.truth();
+        let payload = choices.some_bytes();
+        let mut own = Scratch::new();
+        let outcome = lent.inflate(takes_over.then_some(&mut kept), payload, limit);
+        // A scratch that served others first makes no difference.
+        assert_eq!(own.inflate(takes_over.then_some(&mut kept_elsewhere), payload, limit), outcome);
+        assert_eq!(own.message(), lent.message());
+        match outcome {
+            Ok(()) => assert!(lent.message().len() <= limit),
+            Err(_) => assert!(lent.message().len() <= limit + 1 + 1024, "{} read", lent.message().len()),
+        }
+        if takes_over && outcome.is_err() {
+            // The connection ends here.
+            break;
+        }
+        lent.trim();
+    }
+}
+
+/// Messages of ours to one peer, who has the windows that were agreed on.
+fn round_trip(mut choices: Choices<'_>) {
+    let bits = WINDOW_BITS_MIN + choices.below(usize::from(WINDOW_BITS_MAX - WINDOW_BITS_MIN) + 1) as u8;
+    let takes_over = choices.truth();
+    let (mut scratch, mut peer) = (Scratch::new(), Scratch::new());
+    let (mut sent, mut received) = (Takeover::default(), Takeover::default());
+    while !choices.is_over() {
+        let times = 1 + choices.below(40) * choices.below(40);
+        let message = choices.some_bytes().repeat(times);
+        if choices.byte() == 1 {
+            sent.release_sent();
+        }
+        let payload = scratch.deflate(takes_over.then_some(&mut sent), &message, bits);
+        let Some(payload) = payload else {
+            assert!(
+                message.len() < COMPRESS_BYTES_MIN || !takes_over,
+                "not sent, and the window is not the peer's"
+            );
+            continue;
+        };
+        assert!(payload.len() <= compressed_bytes_max(message.len()));
+        assert!(takes_over || payload.len() < message.len());
+        peer.inflate(takes_over.then_some(&mut received), payload, message.len()).expect("our own message");
+        assert_eq!(peer.message(), message);
+    }
+}

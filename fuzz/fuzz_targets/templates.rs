@@ -1,0 +1,59 @@
+//! Templates and payload paths: no source breaks the compiler, what compiled renders within its bound, the same text
+//! each time, and leaves what was there before alone.
+//!
+//! The input is a source, and behind a NUL the document that it is rendered over, or nothing for one of ours.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidegate::base::json::Raw;
+use tidegate::template::{Escape, GlobalsRoot, Path, Root, Template};
+
+const OUTPUT_BYTES_MAX: usize = 20_000;
+const BEFORE: &[u8] = b"before";
+const DOCUMENT: &[u8] = br#"{"time":"2026-02-19T17:26:00.123Z","data":{"body":{"a":"<&\"'`=>","n":1.50,"e":1e400,"list":[1,"x",null,
+    {"b":[[],{}]}],"o":{"k":"v","k":"w","":0},"t":true,"u":"\ud83d\ude00\ud800","a b":"c","deep":[[[[[[1]]]]]]},"replyId":"r"},
+    "globals":{"key":{"x":"y"},"globals":3}}"#;
+
+fuzz_target!(|data: &[u8]| {
+    let (source, document) = match data.iter().position(|&byte| byte == 0) {
+        Some(at) => (&data[..at], &data[at + 1..]),
+        None => (data, &b""[..]),
+    };
+    let Ok(source) = std::str::from_utf8(source) else { return };
+    let document = Raw::document(document).unwrap_or(Raw::trusted(DOCUMENT));
+    if let Ok(path) = Path::parse(source) {
+        assert_eq!(path.find(&document).is_some(), path.read(&document).is_some());
+    }
+    let template = match Template::compile(source) {
+        Ok(template) => template,
+        Err(error) => {
+            let lines = source.matches('\n').count() + 1;
+            assert!((1..=lines).contains(&error.line) && error.column >= 1, "{error}");
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
+    let again = Template::compile(source).expect("what compiled");
+    assert_eq!(again.constant(), template.constant());
+    render(&template, &again, &document);
+    render(&template, &again, &GlobalsRoot::new(document));
+});
+
+fn render(template: &Template, again: &Template, root: &dyn Root) {
+    for escape in [Escape::Html, Escape::None] {
+        let mut out = BEFORE.to_vec();
+        let rendered = template.render_within(root, escape, OUTPUT_BYTES_MAX, &mut out);
+        assert!(out.starts_with(BEFORE));
+        let text = &out[BEFORE.len()..];
+        assert!(text.len() <= OUTPUT_BYTES_MAX);
+        assert!(rendered.is_ok() || text.is_empty());
+        assert!(std::str::from_utf8(text).is_ok(), "{}", text.escape_ascii());
+        if let (Some(constant), Ok(())) = (template.constant(), &rendered) {
+            assert_eq!(constant.as_bytes(), text);
+        }
+        let mut other = Vec::new();
+        assert_eq!(again.render_within(root, escape, OUTPUT_BYTES_MAX, &mut other), rendered);
+        assert_eq!(other, text);
+    }
+}

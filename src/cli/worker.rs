@@ -1,0 +1,458 @@
+//! `tidegate worker`: a worker of a flow (section 10 of the specification) that prints each trigger, or runs a command
+//! with it.
+
+use std::borrow::Cow;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::ArgMatches;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::signal::unix::{SignalKind, signal};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::handshake::HandshakeError;
+use tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tungstenite::{Message, WebSocket};
+
+use super::client::{Door, Place};
+use super::{Failure, output};
+use crate::base::id::Id;
+use crate::ingress::worker::{FRAME_BYTES_MAX, PROTOCOL};
+
+/// Triggers taken ahead where they are printed; a command takes one at a time.
+const CREDIT: u32 = 100;
+/// Bytes of a trigger: the largest payload limit, as an array of integers, and room for the rest.
+const TRIGGER_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Between the end of a connection and the first try to attach again; twice as long after each that failed.
+const BACKOFF: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Silence after which the server is gone: it sends a Ping after 30 s (section 6 of the specification).
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// The close code for a peer that broke a rule (RFC 6455, 7.4.1): the engine's for a flow that is gone.
+const POLICY_VIOLATION: u16 = 1008;
+
+/// A frame of the engine.
+#[derive(Deserialize)]
+struct Frame<'f> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'f, str>,
+    seq: Option<u64>,
+    #[serde(borrow)]
+    payload: Option<&'f RawValue>,
+    #[serde(borrow)]
+    message: Option<Cow<'f, str>>,
+}
+
+/// What of a payload decides how it is replied to.
+#[derive(Deserialize)]
+struct Payload<'f> {
+    #[serde(borrow)]
+    data: Data<'f>,
+}
+
+#[derive(Deserialize)]
+struct Data<'f> {
+    #[serde(borrow, rename = "replyId")]
+    reply_id: Option<Cow<'f, str>>,
+    /// Only a WebSocket's triggers have one.
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'f, str>>,
+}
+
+/// How a connection to the engine ended.
+enum Ended {
+    /// It broke or was closed in a way that another may be had.
+    Lost(String),
+    /// This process was asked to stop.
+    Stopped,
+}
+
+/// Attaches, and attaches again, until a signal says otherwise.
+///
+/// # Errors
+/// A listener that is not there at the start, a refusal, a flow that is deleted.
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let flow = matches.get_one::<String>("id").map_or("", String::as_str);
+    let flow: Id = flow.parse().map_err(|_| Failure::Usage("the flow must be named by its id".to_owned()))?;
+    let door = Door::new(matches)?;
+    let command = matches.get_one::<String>("exec").cloned();
+    let credit = matches.get_one::<u32>("credit").copied();
+    let credit = credit.unwrap_or(if command.is_some() { 1 } else { CREDIT });
+    let (stop, stopped) = Stop::on_signals()?;
+    let worker = Worker { door, flow, command, credit, stop };
+    let mut socket = worker.attach()?;
+    let mut backoff = BACKOFF;
+    loop {
+        match worker.work(&mut socket)? {
+            Ended::Stopped => return Ok(()),
+            Ended::Lost(why) => output::complain(&format!("{}: {why}; attaching again", worker.door.shown)),
+        }
+        socket = loop {
+            match stopped.recv_timeout(backoff) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            match worker.attach() {
+                Ok(socket) => break socket,
+                Err(Refused::Failed(error)) => output::complain(&format!("{error:#}; trying again")),
+                Err(refused) => return Err(refused.into()),
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        };
+        backoff = BACKOFF;
+    }
+}
+
+struct Worker {
+    door: Door,
+    flow: Id,
+    command: Option<String>,
+    credit: u32,
+    stop: Arc<Stop>,
+}
+
+/// Why a worker could not attach.
+enum Refused {
+    /// The server may be there again later.
+    Failed(anyhow::Error),
+    /// It is there, and says no.
+    Answered(String),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Failure {
+        match refused {
+            Refused::Failed(error) => Failure::Failed(error),
+            Refused::Answered(message) => Failure::Failed(anyhow!(output::visible(&message))),
+        }
+    }
+}
+
+/// A socket of either kind.
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn connect(place: &Place) -> std::io::Result<Stream> {
+        match place {
+            Place::Tcp(authority) => {
+                let stream = TcpStream::connect(authority)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(SILENCE_MAX))?;
+                Ok(Stream::Tcp(stream))
+            }
+            Place::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path)?)),
+        }
+    }
+
+    fn try_clone(&self) -> std::io::Result<Stream> {
+        match self {
+            Stream::Tcp(stream) => Ok(Stream::Tcp(stream.try_clone()?)),
+            Stream::Unix(stream) => Ok(Stream::Unix(stream.try_clone()?)),
+        }
+    }
+
+    fn shutdown(&self, how: Shutdown) -> std::io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(how),
+            Stream::Unix(stream) => stream.shutdown(how),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let read = match self {
+                Stream::Tcp(stream) => stream.read(bytes),
+                Stream::Unix(stream) => stream.read(bytes),
+            };
+            // The signal that stops it interrupts it first; then `Stop` ends what there is to read.
+            if !matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::Interrupted) {
+                return read;
+            }
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether the process was asked to stop, and the connection that is to be woken then.
+#[derive(Default)]
+struct Stop {
+    state: Mutex<(bool, Option<Stream>)>,
+}
+
+impl Stop {
+    /// Listens for SIGINT and SIGTERM from here on. The receiver hears of the first.
+    fn on_signals() -> anyhow::Result<(Arc<Stop>, Receiver<()>)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (mut interrupt, mut terminate) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        let stop = Arc::new(Stop::default());
+        let (tell, told): (Sender<()>, _) = mpsc::channel();
+        let own = Arc::clone(&stop);
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+                own.stop();
+                // Nobody waits for it unless the connection is gone just now.
+                let _ = tell.send(());
+                // A second signal does not wait for a command that runs on.
+                tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+                std::process::exit(i32::from(super::FAILED));
+            });
+        })?;
+        Ok((stop, told))
+    }
+
+    fn stop(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = true;
+        if let Some(stream) = &state.1 {
+            // Who reads sees the end, and can still write. A connection that is gone already needs no waking.
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The connection to be woken.
+    fn watch(&self, stream: Stream) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.1 = Some(stream);
+    }
+}
+
+impl Worker {
+    fn attach(&self) -> Result<WebSocket<Stream>, Refused> {
+        let lost = |error: anyhow::Error| Refused::Failed(error.context(self.door.shown.clone()));
+        let stream = Stream::connect(&self.door.place).map_err(|error| lost(error.into()))?;
+        self.stop.watch(stream.try_clone().map_err(|error| lost(error.into()))?);
+        let host = match &self.door.place {
+            Place::Tcp(authority) => authority.as_str(),
+            Place::Unix(_) => "localhost",
+        };
+        let url = format!("ws://{host}/flows/{}/worker", self.flow);
+        let mut request = url.into_client_request().map_err(|error| lost(error.into()))?;
+        for (name, value) in
+            [("authorization", self.door.authorization.as_str()), ("sec-websocket-protocol", PROTOCOL)]
+        {
+            let value = value.parse().map_err(|_| lost(anyhow!("the {name} cannot be sent")))?;
+            request.headers_mut().insert(name, value);
+        }
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(TRIGGER_BYTES_MAX))
+            .max_frame_size(Some(TRIGGER_BYTES_MAX));
+        match tungstenite::client::client_with_config(request, stream, Some(config)) {
+            Ok((socket, _)) => Ok(socket),
+            Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => {
+                let status = response.status();
+                let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                let message = format!("{} refuses: {status} {}", self.door.shown, body.trim());
+                // A server that is full or stopping may take it later.
+                Err(if status.is_server_error() {
+                    lost(anyhow!(message))
+                } else {
+                    Refused::Answered(message)
+                })
+            }
+            Err(error) => Err(lost(anyhow!("{error}"))),
+        }
+    }
+
+    /// Works until the connection ends.
+    fn work(&self, socket: &mut WebSocket<Stream>) -> Result<Ended, Failure> {
+        let mut ready = self.credit;
+        loop {
+            let exchanged = match ready {
+                0 => socket.read(),
+                _ => say(socket, &json!({"type": "ready", "credit": std::mem::take(&mut ready)}).to_string())
+                    .and_then(|()| socket.read()),
+            };
+            let message = match exchanged {
+                Ok(message) => message,
+                Err(_) if self.stop.is_stopped() => return Ok(self.leave(socket)),
+                Err(error) => return Ok(Ended::Lost(error.to_string())),
+            };
+            match message {
+                Message::Text(text) => {
+                    let frame: Frame<'_> =
+                        serde_json::from_str(&text).context("the server's frame is not JSON")?;
+                    match (&*frame.kind, frame.seq, frame.payload) {
+                        ("trigger", Some(seq), Some(payload)) => {
+                            let answer = self.handle(seq, payload)?;
+                            ready = 1;
+                            if let Err(error) = say(socket, &answer) {
+                                return Ok(Ended::Lost(error.to_string()));
+                            }
+                        }
+                        ("error", ..) => {
+                            let message = frame.message.unwrap_or_default();
+                            output::complain(&format!("the server says: {}", output::visible(&message)));
+                        }
+                        _ => {}
+                    }
+                }
+                Message::Close(Some(close)) if u16::from(close.code) == POLICY_VIOLATION => {
+                    return Err(Failure::Failed(anyhow!(
+                        "{}: {}",
+                        self.door.shown,
+                        output::visible(close.reason.as_str())
+                    )));
+                }
+                // The next read says that it has ended.
+                _ => {}
+            }
+            if self.stop.is_stopped() {
+                return Ok(self.leave(socket));
+            }
+        }
+    }
+
+    /// Does what is to be done with a trigger; the frame that says what came of it.
+    fn handle(&self, seq: u64, payload: &RawValue) -> Result<String, Failure> {
+        let Some(command) = &self.command else {
+            output::print_json_line(payload.get().as_bytes())?;
+            return Ok(json!({"type": "ack", "seqs": [seq]}).to_string());
+        };
+        let nack = || json!({"type": "nack", "seq": seq}).to_string();
+        let printed = match execute(command, payload.get()) {
+            Ok(printed) => printed,
+            Err(error) => {
+                output::complain(&format!("{command}: {error:#}"));
+                return Ok(nack());
+            }
+        };
+        let parsed: Payload<'_> =
+            serde_json::from_str(payload.get()).context("the server's payload is not one")?;
+        let is_silent = printed.is_empty() && parsed.data.kind.is_some();
+        match parsed.data.reply_id {
+            Some(reply_id) if !is_silent => {
+                let frame = reply(&reply_id, &printed);
+                if frame.len() > FRAME_BYTES_MAX {
+                    output::complain(&format!("{command}: it printed more than a reply may have"));
+                    return Ok(nack());
+                }
+                Ok(frame)
+            }
+            _ => Ok(json!({"type": "ack", "seqs": [seq]}).to_string()),
+        }
+    }
+
+    /// Says goodbye: what was not acked goes to others.
+    fn leave(&self, socket: &mut WebSocket<Stream>) -> Ended {
+        let frame = CloseFrame { code: 1001.into(), reason: "".into() };
+        // Where the connection is gone there is nobody to say it to.
+        let _ = socket.close(Some(frame));
+        let _ = socket.flush();
+        Ended::Stopped
+    }
+}
+
+fn say(socket: &mut WebSocket<Stream>, text: &str) -> Result<(), tungstenite::Error> {
+    socket.send(Message::text(text))
+}
+
+/// Runs a command with this on its standard input; what it printed, without the last line end.
+///
+/// # Errors
+/// If it cannot be run or ends with another exit code than 0.
+fn execute(command: &str, input: &str) -> anyhow::Result<Vec<u8>> {
+    let mut child = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("it cannot be run")?;
+    let stdin = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        // It may print before it has read all, and need not read at all.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+        child.wait_with_output()
+    })
+    .context("it cannot be waited for")?;
+    anyhow::ensure!(output.status.success(), "{}", output.status);
+    let mut printed = output.stdout;
+    if printed.last() == Some(&b'\n') {
+        printed.pop();
+    }
+    Ok(printed)
+}
+
+/// The frame of a reply: JSON goes as JSON, other text as text, bytes as bytes.
+fn reply(reply_id: &str, printed: &[u8]) -> String {
+    match std::str::from_utf8(printed) {
+        Ok(text) => match serde_json::from_str::<&RawValue>(text) {
+            Ok(body) => {
+                let id = serde_json::Value::from(reply_id);
+                format!("{{\"type\":\"reply\",\"replyId\":{id},\"body\":{}}}", body.get())
+            }
+            Err(_) => json!({"type": "reply", "replyId": reply_id, "body": text}).to_string(),
+        },
+        Err(_) => {
+            let body = STANDARD.encode(printed);
+            json!({"type": "reply", "replyId": reply_id, "body": body, "encoding": "base64"}).to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_prints_is_sent_as_what_it_is() {
+        for (printed, body) in [
+            (&b"hello"[..], r#""body":"hello""#),
+            (b"", r#""body":"""#),
+            (br#"{"n":1.10}"#, r#""body":{"n":1.10}"#),
+            (b"5", r#""body":5"#),
+            (b"{not json", r#""body":"{not json""#),
+            (b"\xff\x00", r#""body":"/wA=","encoding":"base64""#),
+        ] {
+            let frame = reply("a.b", printed);
+            let fields: serde_json::Value = serde_json::from_str(&frame).unwrap();
+            assert_eq!((&fields["type"], &fields["replyId"]), (&"reply".into(), &"a.b".into()));
+            for part in body.split(',') {
+                assert!(frame.contains(part), "{frame}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_reads_its_input_and_may_leave_it() {
+        assert_eq!(execute("cat", "in").unwrap(), b"in");
+        assert_eq!(execute("printf 'a\\n\\n'", "").unwrap(), b"a\n");
+        // More than a pipe holds, unread.
+        assert_eq!(execute("echo done", &"x".repeat(1_000_000)).unwrap(), b"done");
+        assert_eq!(execute("cat", &"x".repeat(1_000_000)).unwrap().len(), 1_000_000);
+        assert!(execute("exit 3", "").unwrap_err().to_string().contains('3'));
+    }
+}

@@ -1,0 +1,204 @@
+//! What breaks RFC 6455 or a limit, and the Close that says so (section 6).
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::common::{Hook, Server, reply_node};
+use crate::payload::staffed;
+use crate::sockets::{BINARY, CLOSE, CONTINUATION, FIN, PING, Socket, TEXT, frame, header};
+
+on_each_driver! {
+    broken_frames_are_closed_with_their_code,
+    a_message_too_large_is_refused_as_soon_as_that_is_known,
+    a_message_over_the_rate_closes,
+    a_reader_too_slow_is_closed,
+}
+
+/// The largest message.
+const LIMIT: usize = 262_144;
+
+fn server(driver: &str) -> (Server, Hook) {
+    let server = Server::start(|settings| {
+        settings.driver(driver).set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);
+    });
+    let hook = server.webhook(json!({"isWebsocket": true}));
+    (server, hook)
+}
+
+fn broken_frames_are_closed_with_their_code(driver: &str) {
+    let (server, hook) = server(driver);
+    let unmasked = |first: u8, payload: &[u8]| [&[first, payload.len() as u8], payload].concat();
+    let cases: Vec<(Vec<u8>, u16)> = vec![
+        (unmasked(FIN | TEXT, b"x"), 1002),
+        (frame(FIN | 0x40 | TEXT, b"x"), 1002),
+        (frame(FIN | 0x20 | TEXT, b"x"), 1002),
+        (frame(FIN | 3, b"x"), 1002),
+        (frame(FIN | 11, b"x"), 1002),
+        (frame(FIN | CONTINUATION, b"x"), 1002),
+        ([frame(TEXT, b"x"), frame(FIN | TEXT, b"y")].concat(), 1002),
+        (frame(PING, b"x"), 1002),
+        (frame(FIN | PING, &[0; 126]), 1002),
+        (frame(FIN | CLOSE, b"x"), 1002),
+        (frame(FIN | CLOSE, &1005u16.to_be_bytes()), 1002),
+        (frame(FIN | CLOSE, &999u16.to_be_bytes()), 1002),
+        (frame(FIN | CLOSE, &[&1000u16.to_be_bytes()[..], b"\xff"].concat()), 1007),
+        ([&[FIN | TEXT, 0x80 | 126, 0, 1][..], &[0; 5]].concat(), 1002),
+        (frame(FIN | TEXT, b"\xff"), 1007),
+        (frame(FIN | TEXT, b"\xed\xa0\x80"), 1007),
+        (frame(FIN | TEXT, b"gr\xc3"), 1007),
+        // The rest of the message, and of its frame, is not waited for.
+        (frame(TEXT, b"\xc0\xaf"), 1007),
+        ([frame(TEXT, b"ok \xe2\x82"), frame(CONTINUATION, b"\xff")].concat(), 1007),
+        ([header(FIN | TEXT, 1000), vec![0xff; 8]].concat(), 1007),
+    ];
+    for (bytes, code) in cases {
+        let mut client = Socket::open(&server, &hook);
+        client.send_bytes(&bytes);
+        let ended = client.closed();
+        assert_eq!(ended.0, code, "{}: {ended:?}", bytes[..bytes.len().min(20)].escape_ascii());
+    }
+}
+
+fn a_message_too_large_is_refused_as_soon_as_that_is_known(driver: &str) {
+    let (server, hook, _, mut worker) = staffed(driver, json!({}));
+    let too_large = (1008, "Message too large".to_owned());
+    let mut heads = vec![header(FIN | BINARY, LIMIT as u64 + 1), header(BINARY, u64::MAX >> 1)];
+    // Summed over fragments.
+    heads.push([frame(BINARY, &[7; LIMIT]), header(CONTINUATION, 1)].concat());
+    heads.push(
+        [
+            [frame(BINARY, &[7; LIMIT / 4])].concat(),
+            frame(CONTINUATION, &[7; LIMIT / 4]).repeat(3),
+            header(FIN | CONTINUATION, 1),
+        ]
+        .concat(),
+    );
+    for head in heads {
+        let mut client = Socket::open(&server, &hook);
+        worker.take_event("connect");
+        client.send_bytes(&head);
+        assert_eq!(client.closed(), too_large);
+        assert_eq!(
+            worker.take_event("disconnect"),
+            json!({"statusCode": 1008, "reason": "Message too large"})
+        );
+    }
+    // The limit itself passes, whole and in fragments.
+    let mut client = Socket::open(&server, &hook);
+    worker.take_event("connect");
+    client.send(FIN | TEXT, &[b'x'; LIMIT]);
+    assert_eq!(worker.take_event("message")["length"], json!(LIMIT));
+    client.send(TEXT, &[b'x'; LIMIT]).send(FIN | CONTINUATION, b"");
+    assert_eq!(worker.take_event("message")["length"], json!(LIMIT));
+}
+
+#[test]
+fn the_limit_is_on_what_is_inflated() {
+    let (server, hook, _, mut worker) = staffed("auto", json!({}));
+    let deflated = |size: usize| {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&vec![b'x'; size]).expect("memory");
+        encoder.flush().expect("memory");
+        let mut bytes = encoder.get_ref().clone();
+        assert_eq!(bytes.split_off(bytes.len() - 4), b"\x00\x00\xff\xff", "RFC 7692, 7.2.1");
+        bytes
+    };
+    let offer = [("Sec-WebSocket-Extensions", "permessage-deflate")];
+    let mut client = Socket::open_with(server.ingress, &hook.target(""), &offer);
+    worker.take_event("connect");
+    client.send(FIN | 0x40 | TEXT, &deflated(LIMIT));
+    assert_eq!(worker.take_event("message")["length"], json!(LIMIT));
+    for size in [LIMIT + 1, 64 * 1024 * 1024] {
+        let mut client = Socket::open_with(server.ingress, &hook.target(""), &offer);
+        worker.take_event("connect");
+        client.send(FIN | 0x40 | TEXT, &deflated(size));
+        assert_eq!(client.closed(), (1008, "Message too large".to_owned()));
+        assert_eq!(worker.take_event("disconnect")["statusCode"], json!(1008));
+    }
+}
+
+fn a_message_over_the_rate_closes(driver: &str) {
+    let (server, hook, _, mut worker) =
+        staffed(driver, json!({"limits": {"requestsPerWindow": 5, "windowSeconds": 3600}}));
+    let mut client = Socket::open(&server, &hook);
+    worker.take_event("connect");
+    // The connect was the first call. Pings are none.
+    for name in ["2", "3", "4", "5"] {
+        client.say(name).send(FIN | PING, b"").frame();
+        assert_eq!(worker.take_event("message")["data"], json!(name));
+    }
+    client.say("6").say("7");
+    let reason = "Over rate limit, request throttled";
+    assert_eq!(client.closed(), (1008, reason.to_owned()));
+    assert_eq!(worker.take_event("disconnect"), json!({"statusCode": 1008, "reason": reason}));
+}
+
+/// A node that sends every message back as it came.
+pub fn echo() -> Value {
+    json!({"type": "WebhookReplyNode", "config": {
+        "isWebsocketMessage": true,
+        "bodyTemplateType": "path",
+        "bodyTemplate": "data.message.data",
+        "encodingTemplate": "{{data.message.encoding}}",
+    }})
+}
+
+fn a_reader_too_slow_is_closed(driver: &str) {
+    // Far more than the buffers on the way hold.
+    const MESSAGES: usize = 100;
+    let (server, hook, flow, mut worker) = staffed(driver, json!({}));
+    let path = format!("/applications/{}/flows/{flow}", hook.application);
+    server.done("PATCH", &path, &json!({"nodes": [echo(), {"type": "WorkerNode"}]}));
+    let mut client = Socket::open(&server, &hook);
+    worker.take_event("connect");
+    let message = frame(FIN | TEXT, &[b'x'; LIMIT]);
+    for _ in 0..MESSAGES {
+        client.send_what_goes(&message);
+    }
+    let mut echoes = 0;
+    let ended = loop {
+        let frame = client.frame();
+        if frame.first == FIN | CLOSE {
+            break frame.payload;
+        }
+        assert_eq!((frame.first, frame.payload.len()), (FIN | TEXT, LIMIT), "what is sent is whole");
+        echoes += 1;
+    };
+    assert_eq!(ended, [&1008u16.to_be_bytes()[..], b"Too slow for what is sent"].concat());
+    assert!(echoes < MESSAGES, "what waited was dropped");
+    let mut data = worker.take();
+    while data["type"] == "message" {
+        data = worker.take();
+    }
+    assert_eq!(data["message"], json!({"statusCode": 1008, "reason": "Too slow for what is sent"}));
+}
+
+#[test]
+fn replies_of_templates_are_messages_of_their_kind() {
+    let (server, hook) = server("auto");
+    let node = |config: Value| {
+        let mut node = reply_node("");
+        node["config"] = config;
+        node
+    };
+    server.flow(
+        &hook,
+        json!([
+            node(json!({"isWebsocketMessage": true, "bodyTemplate": "{{data.type}}: {{{data.message.data}}}"})),
+            node(json!({"isWebsocketMessage": true, "bodyTemplate": "00ff", "encodingTemplate": "hex"})),
+            node(json!({"isWebsocketMessage": true, "bodyTemplate": "data.missing", "bodyTemplateType": "path"})),
+            node(json!({"isWebsocketMessage": false, "bodyTemplate": "for HTTP alone"})),
+            node(json!({"isWebsocketMessage": true, "bodyTemplate": ""})),
+        ]),
+    );
+    let mut client = Socket::open(&server, &hook);
+    let kinds = |client: &mut Socket, text: &str| {
+        client.expect(FIN | TEXT, text.as_bytes()).expect(FIN | BINARY, b"\x00\xff").expect(FIN | TEXT, b"");
+    };
+    kinds(&mut client, "connect: ");
+    client.say("<b>");
+    kinds(&mut client, "message: <b>");
+    client.close(1000, "").closed();
+    assert_eq!(server.metric("tidegate_reply_node_errors_total", ""), 3, "one for each trigger");
+}

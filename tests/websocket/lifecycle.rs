@@ -1,0 +1,138 @@
+//! How the engine ends WebSockets, and that their disconnect triggers are not lost (sections 6, 12, 14).
+
+use serde_json::{Value, json};
+
+use crate::common::{Server, eventually};
+use crate::payload::staffed;
+use crate::sockets::{BINARY, FIN, Socket, TEXT, Worker, frame};
+
+on_each_driver! {
+    a_process_that_stops_says_goodbye_and_hands_the_disconnects_over,
+    a_change_of_the_webhook_closes_and_triggers_one_disconnect,
+    a_close_without_an_answer_is_cut,
+    what_the_workers_are_behind_with_is_refused,
+}
+
+fn a_process_that_stops_says_goodbye_and_hands_the_disconnects_over(driver: &str) {
+    const CLIENTS: usize = 20;
+    let (mut server, hook, _, mut worker) = staffed(driver, json!({}));
+    let mut clients: Vec<Socket> = (0..CLIENTS).map(|_| Socket::open(&server, &hook)).collect();
+    for _ in 0..CLIENTS {
+        worker.take_event("connect");
+    }
+    server.terminate();
+    for client in &mut clients {
+        assert_eq!(client.closed(), (1012, "Restarting".to_owned()));
+    }
+    for _ in 0..CLIENTS {
+        assert_eq!(worker.take_event("disconnect"), json!({"statusCode": 1012, "reason": "Restarting"}));
+    }
+    assert_eq!(worker.socket.closed(), (1012, "Restarting".to_owned()));
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+fn a_change_of_the_webhook_closes_and_triggers_one_disconnect(driver: &str) {
+    let (server, hook, _, mut worker) = staffed(driver, json!({"basicAuthUsername": "{{user}}"}));
+    let application = format!("/applications/{}", hook.application);
+    let globals = |user: &str| json!({"globals": [{"key": "user", "json": format!("\"{user}\"")}]});
+    server.done("PATCH", &application, &globals("user"));
+    let credentials = [("Authorization", "Basic dXNlcjo=")];
+    let open = || Socket::open_with(server.ingress, &hook.target(""), &credentials);
+    let mut both = |what: &dyn Fn(), reason: &str| {
+        let mut clients = [open(), open()];
+        for _ in 0..2 {
+            worker.take_event("connect");
+        }
+        what();
+        for client in &mut clients {
+            assert_eq!(client.closed(), (1008, reason.to_owned()));
+            assert_eq!(worker.take_event("disconnect"), json!({"statusCode": 1008, "reason": reason}));
+        }
+    };
+    both(&|| server.patch(&hook, &json!({"enabled": false})), "Webhook disabled");
+    server.patch(&hook, &json!({"enabled": true}));
+    both(&|| server.patch(&hook, &json!({"basicAuthPassword": "new"})), "Webhook credentials changed");
+    server.patch(&hook, &json!({"basicAuthPassword": ""}));
+    both(&|| drop(server.done("PATCH", &application, &globals("other"))), "Webhook credentials changed");
+    server.done("PATCH", &application, &globals("user"));
+    // What changes nothing of that leaves it open.
+    let mut client = open();
+    worker.take_event("connect");
+    server.patch(&hook, &json!({"name": "Another name"}));
+    server.done("PATCH", &application, &json!({"name": "Another"}));
+    client.say("still here");
+    assert_eq!(worker.take_event("message")["data"], json!("still here"));
+    server.done("DELETE", &hook.resource(""), &Value::Null);
+    assert_eq!(client.closed(), (1008, "Webhook deleted".to_owned()));
+    assert_eq!(worker.take_event("disconnect")["reason"], json!("Webhook deleted"));
+}
+
+fn a_close_without_an_answer_is_cut(driver: &str) {
+    let (server, hook, _, mut worker) = staffed(driver, json!({}));
+    let mut client = Socket::open(&server, &hook);
+    worker.take_event("connect");
+    server.patch(&hook, &json!({"enabled": false}));
+    assert_eq!(client.close_received().0, 1008);
+    assert_eq!(worker.take_event("disconnect")["statusCode"], json!(1008));
+    // Neither an answer nor the end of the connection comes from this side.
+    client.say("it goes on sending");
+    client.ended();
+    eventually("its place is free", || {
+        (server.metric("tidegate_open_connections", "websocket") == 0).then_some(())
+    });
+}
+
+fn what_the_workers_are_behind_with_is_refused(driver: &str) {
+    /// Payload bytes that one flow may have unacked (`FLOW_BYTES_MAX`).
+    const BACKLOG_BYTES: usize = 64 * 1024 * 1024;
+    const MESSAGE_BYTES: usize = 196_608;
+    let server = Server::start(|settings| {
+        settings.driver(driver).cores(2).set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);
+    });
+    let hook = server.webhook(json!({"isWebsocket": true}));
+    let flow = server.flow(&hook, json!([{"type": "WorkerNode"}]));
+    let mut client = Socket::open(&server, &hook);
+    // In base64 each is 256 KiB and more.
+    let message = frame(FIN | BINARY, &[0; MESSAGE_BYTES]);
+    for _ in 0..BACKLOG_BYTES / (256 * 1024) {
+        client.send_what_goes(&message);
+    }
+    let busy = (1013, "Too busy, try again".to_owned());
+    assert_eq!(client.closed(), busy);
+    // Nor is there room for the connect of another.
+    server.done("POST", &format!("/applications/{}/flows", hook.application), &json!({"name": "idle"}));
+    let mut second = Socket::open(&server, &hook);
+    second.send_what_goes(&message);
+    assert_eq!(second.closed(), busy);
+    // All that was taken is there, with each connection's disconnect.
+    let mut worker = Worker::attach(&server, &flow, 1000);
+    let mut kinds = Vec::new();
+    while kinds.iter().filter(|kind| *kind == "disconnect").count() < 2 {
+        kinds.push(worker.take()["type"].as_str().expect("a type").to_owned());
+    }
+    let messages = kinds.iter().filter(|kind| *kind == "message").count();
+    assert!((250..256).contains(&messages), "{messages}");
+    assert_eq!(kinds[0], "connect");
+    // There is room again.
+    let mut client = Socket::open(&server, &hook);
+    client.say("welcome");
+    worker.take_event("connect");
+    assert_eq!(worker.take_event("message")["data"], json!("welcome"));
+}
+
+#[test]
+fn a_flow_holds_its_number_of_triggers_and_no_more() {
+    /// Triggers that one flow may have unacked (`FLOW_TRIGGERS_MAX`).
+    const TRIGGERS: usize = 65_536;
+    let server = Server::start(|settings| {
+        settings.cores(1).set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);
+    });
+    let hook = server.webhook(json!({"isWebsocket": true}));
+    server.flow(&hook, json!([{"type": "WorkerNode"}]));
+    let mut client = Socket::open(&server, &hook);
+    // With the connect they are as many as may be.
+    client.send_bytes(&frame(FIN | TEXT, b"x").repeat(TRIGGERS - 1)).send(FIN | crate::sockets::PING, b"");
+    client.expect(FIN | crate::sockets::PONG, b"");
+    client.say("one too many");
+    assert_eq!(client.closed().0, 1013);
+}
