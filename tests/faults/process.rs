@@ -44,12 +44,7 @@ impl Started {
         if fs::exists(&addresses).unwrap_or(false) {
             fs::remove_file(&addresses).expect("a file of a process that is gone");
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.env_clear().env("TIDEGATE_DATA", data).env("TIDEGATE_ACCESS_TOKEN", ACCESS_TOKEN);
-        for listener in ["INGRESS", "ADMIN", "WORKERS"] {
-            command.env(format!("TIDEGATE_{listener}_LISTEN"), "127.0.0.1:0");
-        }
-        command.env("TIDEGATE_CORES", "1").stdin(Stdio::null());
+        let mut command = command(data);
         command.stdout(output.try_clone().expect("a handle")).stderr(output);
         set(&mut command);
         let mut child = command.spawn().expect("the program starts");
@@ -66,6 +61,13 @@ impl Started {
         }
         child.kill().and_then(|()| child.wait()).expect("a child can be killed");
         panic!("it neither serves nor ends: {}", fs::read_to_string(&log).unwrap_or_default());
+    }
+
+    /// Starts the program and kills it so long after, wherever it is then.
+    pub fn killed_after(data: &Path, time: Duration) {
+        let mut child = command(data).spawn().expect("the program starts");
+        std::thread::sleep(time);
+        child.kill().and_then(|()| child.wait()).expect("a child can be killed");
     }
 
     /// The end that must have come.
@@ -138,6 +140,17 @@ impl Drop for Serving {
 fn terminate(child: &Child) {
     let pid = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process is there");
+}
+
+/// The program on this folder, on ports that the system chooses.
+fn command(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.env_clear().env("TIDEGATE_DATA", data).env("TIDEGATE_ACCESS_TOKEN", ACCESS_TOKEN);
+    for listener in ["INGRESS", "ADMIN", "WORKERS"] {
+        command.env(format!("TIDEGATE_{listener}_LISTEN"), "127.0.0.1:0");
+    }
+    command.env("TIDEGATE_CORES", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// Where the REST API is, once the file that says so is there.
