@@ -1,6 +1,7 @@
 //! Floor 5: a flow and a trigger become effects. What is to be done is decided here; the engine does it.
 
 pub mod protocol;
+mod waiting;
 pub mod workers;
 
 use std::sync::Arc;
@@ -45,3 +46,6 @@ pub fn run(plan: &Arc<FlowPlan>, payload: &Payload, is_websocket: bool, effects:
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::waiting::{Entry, Waiting};
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
 use crate::trigger::Payload;
@@ -92,7 +93,7 @@ struct Home {
 /// The queue of one flow. `W` is how a worker is reached.
 pub struct FlowQueue<W> {
     workers: Slots<Worker<W>>,
-    waiting: VecDeque<(WorkerTrigger, Option<Key>)>,
+    waiting: Waiting,
     flights: Slots<Flight>,
     homes: HashMap<(u16, Key), Home, ahash::RandomState>,
 }
@@ -101,7 +102,7 @@ impl<W: Clone> Default for FlowQueue<W> {
     fn default() -> FlowQueue<W> {
         FlowQueue {
             workers: Slots::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             flights: Slots::new(),
             homes: HashMap::default(),
         }
@@ -206,7 +207,7 @@ impl<W: Clone> FlowQueue<W> {
     /// Lets go of what waits and nobody waits for any more; says when the next of it is due.
     pub fn expire(&mut self, now: u64, orders: &mut Vec<Order<W>>) -> Option<u64> {
         let mut next: Option<u64> = None;
-        self.waiting.retain(|(trigger, _)| match trigger.expires_nanos {
+        self.waiting.retain(|trigger| match trigger.expires_nanos {
             Some(expires) if expires <= now => {
                 orders.push(Order::Done { bytes: trigger.payload.len() });
                 false
@@ -224,7 +225,7 @@ impl<W: Clone> FlowQueue<W> {
     pub fn clear(&mut self, orders: &mut Vec<Order<W>>) {
         let bound: Vec<WorkerTrigger> =
             self.workers.iter_mut().flat_map(|(_, worker)| worker.bound.drain(..)).collect();
-        let waiting = self.waiting.drain(..).map(|(trigger, _)| trigger);
+        let waiting = self.waiting.take().into_iter().map(|(trigger, _)| trigger);
         orders.extend(waiting.chain(bound).map(|trigger| Order::Done { bytes: trigger.payload.len() }));
         let flights: Vec<Key> = self.flights.iter().map(|(key, _)| key).collect();
         for flight in flights.into_iter().filter_map(|key| self.flights.remove(key)) {
@@ -246,17 +247,17 @@ impl<W: Clone> FlowQueue<W> {
         let mut seqs: Vec<(u64, Key)> = gone.flights.drain().collect();
         seqs.sort_unstable_by_key(|(seq, _)| *seq);
         // What was with it comes before what waits, oldest first.
-        let mut back: VecDeque<(WorkerTrigger, Option<Key>)> = VecDeque::new();
+        let mut back: VecDeque<Entry> = VecDeque::new();
         for (_, flight) in seqs {
             if let Some(mut flight) = self.flights.remove(flight) {
                 flight.trigger.attempt += 1;
                 orders.extend(flight.timer.map(Order::Cancel));
-                back.push_back((flight.trigger, Some(worker)));
+                back.push_back((flight.trigger, None));
             }
         }
         back.extend(gone.bound.drain(..).map(|trigger| (trigger, None)));
-        back.append(&mut self.waiting);
-        self.waiting = back;
+        back.append(&mut self.waiting.take());
+        back.into_iter().for_each(|entry| self.waiting.push_back(entry));
         self.pump(now, orders);
     }
 
@@ -293,6 +294,8 @@ impl<W: Clone> FlowQueue<W> {
 
     fn enqueue(&mut self, trigger: WorkerTrigger, not: Option<Key>) {
         if let Some(affinity) = trigger.affinity
+            // What waits for a worker's credit goes first, though the worker is known since an earlier one got it.
+            && !self.waiting.has_of(affinity.key)
             && let Some(home) = self.homes.get_mut(&affinity.key)
             && let Some(worker) = self.workers.get_mut(home.worker)
         {
@@ -337,12 +340,8 @@ impl<W: Clone> FlowQueue<W> {
                 continue;
             }
             // Triggers of a connection that another of its triggers waits before must not overtake it.
-            let overtakes = trigger.affinity.is_some_and(|affinity| {
-                self.waiting
-                    .iter()
-                    .take(skipped)
-                    .any(|(before, _)| before.affinity.is_some_and(|other| other.key == affinity.key))
-            });
+            let overtakes =
+                trigger.affinity.is_some_and(|affinity| self.waiting.is_among_first(skipped, affinity.key));
             let chosen = if overtakes { None } else { self.choose(trigger, *not) };
             let Some(worker) = chosen else {
                 skipped += 1;
