@@ -96,10 +96,10 @@ fn client(world: &mut World) {
     let mut time = moment(world);
     for _ in 0..1 + world.random.below(6) {
         let (number, webhook) = (world.observer.calls.len(), world.random.below(WEBHOOKS as u64) as usize);
-        let call = Call { webhook, connection, fate: Fate::Sent, accepted: 0, offered: 0 };
-        world.observer.calls.push(call);
         world.observer.outstanding.entry(connection).or_default().push_back(number);
-        let bytes = request(world, webhook, number);
+        let (bytes, is_good) = request(world, webhook, number);
+        let call = Call { webhook, connection, is_good, fate: Fate::Sent, accepted: 0, offered: 0 };
+        world.observer.calls.push(call);
         let cut = world.random.below(bytes.len() as u64 + 1) as usize;
         for piece in [&bytes[..cut], &bytes[cut..]] {
             time += world.random.below(3) * world.random.below(400 * MILLISECOND);
@@ -113,24 +113,24 @@ fn client(world: &mut World) {
     }
 }
 
-/// A request to the webhook, right or wrong.
-fn request(world: &mut World, webhook: usize, number: usize) -> Vec<u8> {
+/// A request to the webhook, and whether it is one that must be taken.
+fn request(world: &mut World, webhook: usize, number: usize) -> (Vec<u8>, bool) {
     let random = &mut world.random;
-    let token = match random.one_in(16) {
-        true => "x".repeat(40),
-        false => world.model.webhooks[webhook].token.as_str().to_owned(),
-    };
-    let credentials = match webhook == GUARDED && !random.one_in(4) {
+    let (is_known, is_small) = (!random.one_in(16), !random.one_in(20));
+    let has_credentials = webhook == GUARDED && !random.one_in(4);
+    let token =
+        if is_known { world.model.webhooks[webhook].token.as_str().to_owned() } else { "x".repeat(40) };
+    let credentials = match has_credentials {
         true => format!("Authorization: Basic {CREDENTIALS}\r\n"),
         false => String::new(),
     };
-    let pad = if random.one_in(20) { " ".repeat(300) } else { String::new() };
+    let pad = if is_small { String::new() } else { " ".repeat(300) };
     let body = format!("{{\"n\":{number}}}{pad}");
-    format!(
+    let bytes = format!(
         "POST /webhooks/{token}/{number} HTTP/1.1\r\nHost: a\r\n{credentials}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
-    )
-    .into_bytes()
+    );
+    (bytes.into_bytes(), is_known && is_small && (has_credentials || webhook != GUARDED))
 }
 
 /// Nothing is left of anything: places, slots, timers, triggers, room, callers who were not told.

@@ -29,6 +29,8 @@ pub enum Fate {
 pub struct Call {
     pub webhook: usize,
     pub connection: usize,
+    /// It names its webhook, has its credentials and fits: only a limit may refuse it.
+    pub is_good: bool,
     pub fate: Fate,
     /// Replies that were accepted for it.
     pub accepted: u32,
@@ -105,6 +107,7 @@ impl Observer {
     pub fn offered(&mut self, call: usize) {
         let call = &mut self.calls[call];
         assert!(!matches!(call.fate, Fate::Refused | Fate::Sent), "a trigger after a refusal: {call:?}");
+        assert!(call.is_good, "a trigger of what must be refused: {call:?}");
         call.offered += 1;
         assert!(call.offered == 1, "two triggers of one node: {call:?}");
     }
@@ -128,5 +131,9 @@ impl Observer {
         let is_refusal = matches!(status, 401 | 404 | 413 | 429 | 503);
         assert_eq!(is_refusal, call.fate == Fate::Refused, "{status} for {call:?}");
         assert_ne!(call.fate, Fate::Waits, "{status} while it waits");
+        assert!(
+            if call.is_good { !is_refusal || status == 429 } else { is_refusal },
+            "{status} for {call:?}"
+        );
     }
 }
