@@ -1,4 +1,5 @@
-//! Section 14: SIGTERM under load. Every request that was whole with the server before the signal has its answer.
+//! Section 14: SIGTERM under load. Every request that was whole with the server before the signal has its answer, or
+//! came behind one whose answer says `Connection: close`: its sender knows that it was not looked at (RFC 9112, 9.6).
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -29,6 +30,8 @@ struct Sent {
     at: Instant,
     requests: usize,
     answered: usize,
+    /// The last answer said that the connection closes and that nothing behind is answered.
+    told: bool,
     /// What the connection said when no more answers came.
     end: String,
 }
@@ -41,24 +44,26 @@ struct Kind {
     reuse: bool,
 }
 
-/// Reads so many whole answers, or as many as come; each of ours has its length. Also says why no more came.
-fn read_answers(stream: &mut TcpStream, unread: &mut Vec<u8>, wanted: usize) -> (usize, String) {
-    let mut answered = 0;
+/// Reads so many whole answers, or as many as come; each of ours has its length. Also says whether the last one told
+/// that it is the last, and why no more came.
+fn read_answers(stream: &mut TcpStream, unread: &mut Vec<u8>, wanted: usize) -> (usize, bool, String) {
+    let (mut answered, mut told) = (0, false);
     while answered < wanted {
         if let Some(length) = whole_answer(unread) {
             assert!(unread.starts_with(b"HTTP/1.1 200 "), "{:?}", unread.escape_ascii().to_string());
-            unread.drain(..length);
+            let answer = unread.drain(..length).collect::<Vec<u8>>().to_ascii_lowercase();
+            told = memchr::memmem::find(&answer, b"\r\nconnection: close\r\n").is_some();
             answered += 1;
             continue;
         }
         let mut bytes = [0; 16 * 1024];
         match stream.read(&mut bytes) {
-            Ok(0) => return (answered, "closed".to_owned()),
-            Err(error) => return (answered, error.to_string()),
+            Ok(0) => return (answered, told, "closed".to_owned()),
+            Err(error) => return (answered, told, error.to_string()),
             Ok(count) => unread.extend_from_slice(&bytes[..count]),
         }
     }
-    (answered, String::new())
+    (answered, told, String::new())
 }
 
 /// The length of the answer that stands whole at the beginning.
@@ -90,8 +95,8 @@ fn call(address: SocketAddr, kind: &Kind, answers: &AtomicUsize) -> Vec<Sent> {
             continue;
         }
         let at = Instant::now();
-        let (answered, end) = read_answers(&mut stream, &mut unread, kind.requests);
-        let sent = Sent { kind: kind.name, at, requests: kind.requests, answered, end };
+        let (answered, told, end) = read_answers(&mut stream, &mut unread, kind.requests);
+        let sent = Sent { kind: kind.name, at, requests: kind.requests, answered, told, end };
         answers.fetch_add(sent.answered, Ordering::Relaxed);
         let whole = sent.answered == sent.requests;
         all.push(sent);
@@ -139,19 +144,19 @@ fn a_signal_under_load_loses_no_request_that_was_sent(driver: &str) {
         });
         let status = server.ended();
         assert_eq!(status.code(), Some(0), "{}", server.log());
-        let unanswered = |before: bool| -> usize {
-            let sent = sent.iter().filter(|sent| (sent.at < signal) == before);
-            sent.map(|sent| sent.requests - sent.answered).sum()
+        let unanswered = |which: &dyn Fn(&&Sent) -> bool| -> usize {
+            sent.iter().filter(which).map(|sent| sent.requests - sent.answered).sum()
         };
         let answered: usize = sent.iter().map(|sent| sent.answered).sum();
         println!(
-            "SIGTERM under load, {driver}, round {round}: answered {answered}, refused after the signal {}, lost {}, \
-             ended in {:?}",
-            unanswered(false),
-            unanswered(true),
+            "SIGTERM under load, {driver}, round {round}: answered {answered}, refused after the signal {}, told that \
+             they were not looked at {}, lost {}, ended in {:?}",
+            unanswered(&|sent| sent.at >= signal),
+            unanswered(&|sent| sent.at < signal && sent.told),
+            unanswered(&|sent| sent.at < signal && !sent.told),
             signal.elapsed()
         );
-        let lost = sent.iter().filter(|sent| sent.at < signal && sent.answered < sent.requests);
+        let lost = sent.iter().filter(|sent| sent.at < signal && !sent.told && sent.answered < sent.requests);
         let lost: Vec<String> = lost
             .map(|sent| {
                 let before = signal - sent.at;
