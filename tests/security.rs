@@ -1,7 +1,6 @@
 //! Security from outside: secrets that must show up nowhere, the door of the admin listener, and heads that cannot be
 //! split by what callers and authors send.
 
-#[allow(dead_code, reason = "shared with the other black-box tests, which use all of it")]
 #[path = "common/mod.rs"]
 mod common;
 

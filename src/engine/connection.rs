@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 
 use super::accept;
-use super::core::{Active, Core, Tap};
+use super::core::{Active, Core, RECEIVE_BYTES_LARGE, Tap};
 use super::exchange::{Next, Waiting};
 use super::fd;
 use super::pace::Pace;
@@ -44,7 +44,7 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// While a caller waits whose buffer is full, how often it is asked whether it is still there.
 const PROBE_NANOS: u64 = NANOS_PER_SECOND / 4;
 /// Room that must be there before a read, or the buffer is compacted first.
-const READ_BYTES_MIN: usize = 4096;
+const READ_BYTES_MIN: usize = 1024;
 /// No deadline: something else ends the wait.
 const NEVER: u64 = u64::MAX;
 
@@ -388,10 +388,17 @@ impl Connection {
             }
         } else if active.buffer.spare() < READ_BYTES_MIN {
             active.buffer.compact();
+            if active.buffer.spare() < READ_BYTES_MIN {
+                active.buffer.grow_to(RECEIVE_BYTES_LARGE);
+            }
         }
         let storage = active.buffer.take_storage();
         let (result, storage) = self.stream.read(storage, self.watch.handle()).await;
         active.buffer.restore_storage(storage);
+        if active.buffer.spare() == 0 {
+            // There is more where this came from: the next read takes it in one.
+            active.buffer.grow_to(RECEIVE_BYTES_LARGE);
+        }
         match result {
             Ok(0) => (Received::End, 0),
             Ok(bytes) => (Received::Some, bytes),

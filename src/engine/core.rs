@@ -29,11 +29,14 @@ use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 use crate::verify::secret::Expected;
 use crate::websocket;
 
-/// Bytes of a connection's receive buffer while it is busy: 16 KiB takes a burst of pipelined requests in one read;
-/// 4 KiB cost 1.8 times as much for each of them.
-pub(super) const RECEIVE_BYTES: usize = 16 * 1024;
+/// Bytes of a connection's receive buffer when it becomes busy: a request of a device with room to spare. Ten thousand
+/// connections that speak once a second hold 40 MB of them.
+pub(super) const RECEIVE_BYTES: usize = 4 * 1024;
+/// What it grows to once a read fills it: takes a burst of pipelined requests in one read, and the longest head. With
+/// 4 KiB such a burst costs 1.8 times as much.
+pub(super) const RECEIVE_BYTES_LARGE: usize = 16 * 1024;
 /// Buffers that a core keeps for the next connection that becomes busy; more are given back to the allocator.
-const POOL_BUFFERS: usize = 64;
+const POOL_BUFFERS: usize = 256;
 /// Bytes of a response buffer that is kept; a larger one was for a large reply and is let go.
 const OUT_KEEP_BYTES: usize = 64 * 1024;
 
@@ -70,6 +73,11 @@ pub type Done = Box<dyn FnOnce(Outcome) + Send>;
 
 /// What is asked of a core's last requests.
 pub(super) type Ask = Box<dyn FnOnce(&mut Recent, Now) + Send>;
+
+/// The part of a buffer that counts among the bodies that are coming in.
+fn beyond_large(capacity: usize) -> usize {
+    capacity.saturating_sub(RECEIVE_BYTES_LARGE)
+}
 
 /// Gets each payload that the requests of a test connection make.
 pub type Tap = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
@@ -383,19 +391,21 @@ impl Core {
     /// Makes the receive buffer larger, within what bodies may take on this core. False: they take all of it.
     #[must_use]
     pub(super) fn grow(&self, active: &mut Active, capacity: usize) -> bool {
-        let more = capacity.saturating_sub(active.buffer.capacity());
+        let more = beyond_large(capacity).saturating_sub(beyond_large(active.buffer.capacity()));
         if self.body_bytes.get() + more > self.rules.body_bytes {
             return false;
         }
-        let before = active.buffer.capacity();
+        let before = beyond_large(active.buffer.capacity());
         active.buffer.grow_to(capacity);
-        self.body_bytes.set(self.body_bytes.get() + (active.buffer.capacity() - before));
+        let more = beyond_large(active.buffer.capacity()) - before;
+        self.body_bytes.set(self.body_bytes.get() + more);
         true
     }
 
     /// For a wait that lasts: what is unread moves into a buffer of its size, the large one goes to others.
     pub(super) fn slim(&self, active: &mut Box<Active>) {
-        if active.buffer.capacity() != RECEIVE_BYTES || active.buffer.len() > RECEIVE_BYTES / 2 {
+        let capacity = active.buffer.capacity();
+        if !(RECEIVE_BYTES..=RECEIVE_BYTES_LARGE).contains(&capacity) || active.buffer.len() > capacity / 2 {
             return;
         }
         let mut buffer = ReceiveBuffer::with_capacity(active.buffer.len());
@@ -417,11 +427,11 @@ impl Core {
     /// After a large request: back to a small buffer, what is unread moves along. Large response buffers go too.
     pub(super) fn shrink(&self, active: &mut Active) {
         let capacity = active.buffer.capacity();
-        if capacity > RECEIVE_BYTES && active.buffer.len() <= RECEIVE_BYTES {
-            let mut small = ReceiveBuffer::with_capacity(RECEIVE_BYTES);
+        if capacity > RECEIVE_BYTES_LARGE && active.buffer.len() <= RECEIVE_BYTES_LARGE {
+            let mut small = ReceiveBuffer::with_capacity(RECEIVE_BYTES_LARGE);
             small.extend(active.buffer.unread());
             active.buffer = small;
-            let given_back = capacity - active.buffer.capacity();
+            let given_back = beyond_large(capacity);
             self.body_bytes.set(self.body_bytes.get().saturating_sub(given_back));
         }
         if active.out.capacity() > OUT_KEEP_BYTES && active.out.is_empty() {

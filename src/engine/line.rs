@@ -29,6 +29,8 @@ const READ_ROOM: usize = 4096;
 /// The first size that a buffer grows to for a large message, and the factor from there: as for HTTP bodies.
 const GROW_FIRST: usize = 64 * 1024;
 const GROW_FACTOR: usize = 4;
+/// The largest write that is left to the ring alone: it fits into a socket's buffer unless the peer is behind.
+const RING_WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Reads in a row while each fills the buffer, before others get a turn.
 const READS_MAX: usize = 4;
 
@@ -243,6 +245,36 @@ impl Line {
         }
     }
 
+    /// Hands what the last turn put on the line to the ring, together with what other connections write: see
+    /// `Connection::flush`. What is not written, or was put there meanwhile, is left for [`Self::flush`].
+    async fn write_on_ring(&self, core: &Core, stream: &mut Stream) {
+        let out = {
+            let mut wire = self.wire.borrow_mut();
+            // A backlog goes the slower way, which knows where its messages end and hears the peer meanwhile.
+            if wire.out.is_empty() || wire.sent > 0 || wire.out.len() > RING_WRITE_BYTES_MAX {
+                return;
+            }
+            wire.ends.clear();
+            std::mem::take(&mut wire.out)
+        };
+        let (result, mut out) = stream.write(out, 0, self.watch.handle()).await;
+        let written = result.unwrap_or(0);
+        core.metrics.sent(written);
+        let mut wire = self.wire.borrow_mut();
+        wire.progress |= written > 0;
+        if written == out.len() {
+            core.give_out(out);
+        } else {
+            // What is left goes before what came since.
+            let left = out.len() - written;
+            wire.ends.iter_mut().for_each(|end| *end += left);
+            wire.ends.push_front(left);
+            out.drain(..written);
+            out.append(&mut wire.out);
+            wire.out = out;
+        }
+    }
+
     fn flush(&self, core: &Core, stream: &Stream) -> Flushed {
         let mut wire = self.wire.borrow_mut();
         let wire = &mut *wire;
@@ -441,7 +473,7 @@ impl Wire {
 /// Serves a line until it ends, and says how. What the speaker does afterwards comes before the socket is let go.
 pub(super) async fn run<S: Speaker>(
     core: &Core,
-    stream: &Stream,
+    stream: &mut Stream,
     line: &Line,
     mut active: Option<Box<Active>>,
     speaker: &mut S,
@@ -453,6 +485,9 @@ pub(super) async fn run<S: Speaker>(
         }
         speaker.turn();
         line.at_work.set(false);
+        if core.rules.on_ring {
+            line.write_on_ring(core, stream).await;
+        }
         let mut flushed = line.flush(core, stream);
         while flushed == Flushed::All && line.is_open() && speaker.refill() {
             flushed = line.flush(core, stream);

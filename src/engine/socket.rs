@@ -119,7 +119,7 @@ pub(super) fn serve(
     converse(core, stream, active, socket)
 }
 
-async fn converse(core: Rc<Core>, stream: Stream, active: Option<Box<Active>>, socket: Rc<Socket>) {
+async fn converse(core: Rc<Core>, mut stream: Stream, active: Option<Box<Active>>, socket: Rc<Socket>) {
     let _connected = Connected { core: &core, key: socket.line.key() };
     {
         let mut leave = Leave { core: &core, socket: &socket, ended: None };
@@ -132,7 +132,7 @@ async fn converse(core: Rc<Core>, stream: Stream, active: Option<Box<Active>>, s
             socket.line.close_for(&core, Closing::Busy);
         }
         let mut conversation = Conversation { core: &core, socket: &socket };
-        leave.ended = Some(line::run(&core, &stream, &socket.line, active, &mut conversation).await);
+        leave.ended = Some(line::run(&core, &mut stream, &socket.line, active, &mut conversation).await);
     }
     Box::pin(line::linger(&core, &stream, &socket.line)).await;
 }

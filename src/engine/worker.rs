@@ -96,7 +96,12 @@ impl Drop for Connected<'_> {
 }
 
 /// Serves a worker to its end. The caller has counted it in `core.shared.connections`.
-pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Active>>, attached: Attached) {
+pub(super) async fn serve(
+    core: Rc<Core>,
+    mut stream: Stream,
+    active: Option<Box<Active>>,
+    attached: Attached,
+) {
     let flow = attached.backlog.flow();
     let machine = Machine::new(Role::Server, None, FRAME_BYTES_MAX);
     let desk = Rc::new(Desk {
@@ -117,7 +122,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, active: Option<Box<Act
         desk.line.close_for(&core, Closing::Busy);
     }
     let mut conversation = Conversation { core: &core, desk: &desk, address, did: Vec::new() };
-    line::run(&core, &stream, &desk.line, active, &mut conversation).await;
+    line::run(&core, &mut stream, &desk.line, active, &mut conversation).await;
     desk.triggers.borrow_mut().clear();
     // What it had goes to others at once, although it may take its time to see the Close.
     drop(leave);

@@ -3,7 +3,6 @@
 //!
 //! What needs root, a mount or Debian's `faketime` is skipped with a printed line where it is not to be had.
 
-#[allow(dead_code, reason = "shared with the other black-box tests, which use all of it")]
 #[path = "../common/mod.rs"]
 mod common;
 mod process;

@@ -123,7 +123,7 @@ pub fn prepare(settings: &Settings, folder: &Folder) -> anyhow::Result<Made> {
     };
     let socket = |maker: &mut Maker| {
         let hook = maker.hook(&json!({"name": "socket", "isWebsocket": true, "limits": high}))?;
-        let config = json!({"bodyTemplate": "{{{data.message.data}}}", "isWebsocketMessage": true, "encodingTemplate": "utf8"});
+        let config = json!({"bodyTemplate": "data.message.data", "bodyTemplateType": "path", "isWebsocketMessage": true, "encodingTemplate": "utf8"});
         maker.flow(&hook, "WebhookReplyNode", &config)?;
         anyhow::Ok(hook.path)
     };
