@@ -1,6 +1,8 @@
 //! What a start says on standard output; and, where the data folder is new, something to say it about: an application
 //! with a webhook `hello` and a flow that replies.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -12,7 +14,7 @@ use crate::base::clock::Clock;
 use crate::model::{Application, Flow, Webhook};
 use crate::registry;
 use crate::settings::{Address, Settings};
-use crate::store::Store;
+use crate::store::{DataFolder, Source as _, Store};
 
 /// Names of what is created.
 const APPLICATION_NAME: &str = "Demonstration";
@@ -26,14 +28,20 @@ const FIRST_START_FILE: &str = "first-start";
 /// What the flow replies. Only values that the caller cannot choose freely, so that it is JSON whatever comes.
 const REPLY: &str = r#"{"hello":"from Tidegate","method":"{{data.method}}","time":"{{time}}"}"#;
 
-/// Remembers that a data folder is new, until [`greet`] has greeted.
+/// Its rights: those of the other files in the folder.
+const FIRST_START_MODE: u32 = 0o600;
+
+/// Remembers that a data folder is new, until [`greet`] has greeted. To be called before the database is made: from
+/// then on the folder is not new any more, whatever becomes of this start.
 ///
 /// # Errors
 /// Where the folder cannot be written.
-pub(super) fn note_first_start(store: &Store) -> anyhow::Result<()> {
-    if store.folder().is_new() {
-        let path = store.folder().path().join(FIRST_START_FILE);
-        std::fs::write(&path, "").with_context(|| format!("{} cannot be written", path.display()))?;
+pub(super) fn note_first_start(folder: &DataFolder) -> anyhow::Result<()> {
+    if folder.is_new() {
+        let path = folder.path().join(FIRST_START_FILE);
+        let made =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(FIRST_START_MODE).open(&path);
+        made.with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(())
 }
@@ -49,8 +57,10 @@ pub(super) fn greet(
 ) {
     let first_start = store.folder().path().join(FIRST_START_FILE);
     let text = if first_start.exists() {
-        let text = match create(store, clock) {
-            Ok(webhook) => welcome(&webhook, token_file, ingress, admin, settings),
+        let text = match create_once(store, clock) {
+            // A start before this one made it, and was cut off before it could greet.
+            Ok(None) => brief(ingress, admin, settings),
+            Ok(Some(webhook)) => welcome(&webhook, token_file, ingress, admin, settings),
             Err(error) => {
                 tracing::warn!(%error, "the demonstration could not be created");
                 format!(
@@ -59,7 +69,7 @@ pub(super) fn greet(
                 )
             }
         };
-        // Where it stays, the next start makes a second demonstration: a nuisance, no reason to stop.
+        // Where it stays, the next start looks again: no reason to stop.
         if let Err(error) = std::fs::remove_file(&first_start) {
             tracing::warn!(%error, path = %first_start.display(), "a file cannot be removed");
         }
@@ -70,6 +80,13 @@ pub(super) fn greet(
     if let Err(error) = output::print(&text) {
         tracing::debug!(%error, "nobody reads the greeting");
     }
+}
+
+/// Creates the demonstration where there is no application yet.
+fn create_once(store: &Store, clock: Clock) -> anyhow::Result<Option<Webhook>> {
+    let mut is_empty = true;
+    store.for_each_application(&mut |_| is_empty = false)?;
+    is_empty.then(|| create(store, clock)).transpose()
 }
 
 /// Creates the demonstration, all of it or nothing. As with any change, the cores have it when this returns.
@@ -178,7 +195,6 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Source;
 
     fn tcp(text: &str) -> Address {
         text.parse().unwrap()
@@ -194,6 +210,14 @@ mod tests {
         let flows = store.flows_of_webhook(&webhook.id).unwrap();
         assert_eq!(flows.len(), 1);
         assert_eq!(flows[0].nodes.len(), 1);
+    }
+
+    #[test]
+    fn the_demonstration_is_created_where_there_is_no_application_and_not_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("data")).unwrap();
+        assert!(create_once(&store, Clock::new()).unwrap().is_some());
+        assert!(create_once(&store, Clock::new()).unwrap().is_none());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::engine::{ChainSource, Engine, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
-use crate::store::{self, Store};
+use crate::store::{self, DataFolder, Store};
 
 /// File in the data folder that says where the listeners are, for who started the process with port 0.
 pub(super) const ADDRESSES_FILE: &str = "addresses.json";
@@ -30,8 +30,9 @@ const ADDRESSES_MODE: u32 = 0o600;
 /// What kept it from starting, in words for the operator.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::new();
-    let store = Arc::new(Store::open(&settings.data)?);
-    super::demo::note_first_start(&store)?;
+    let folder = DataFolder::open(&settings.data)?;
+    super::demo::note_first_start(&folder)?;
+    let store = Arc::new(Store::open_in(folder)?);
     let token =
         store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
     if let Some(warning) = &token.warning {

@@ -124,7 +124,9 @@ mod tests {
             ("x:y", "a"),
             ("x y", "a"),
             ("", "a"),
-            ("x\r\n", "\u{1}"),
+            ("x\r\n", "a"),
+            ("\r\n x", "a"),
+            ("x", "\u{1}"),
             ("é", "a"),
         ] {
             assert_eq!(clean_one(name, value), None, "{name:?}: {value:?}");

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::common::{ACCESS_TOKEN, PATIENCE, Server, request};
+use crate::process::Started;
 
 const ROUNDS: usize = 10;
 const WRITERS: usize = 4;
@@ -89,7 +91,7 @@ fn what_was_answered_to_many_writers_is_there_after_each_of_ten_crashes() {
     let hook = server.webhook(json!({}));
     let webhooks = format!("/applications/{}/webhooks", hook.application);
     let mut writers: Vec<Known> = (0..WRITERS).map(|_| Known::default()).collect();
-    let (mut total, mut slowest) = (0, std::time::Duration::ZERO);
+    let (mut total, mut slowest) = (0, Duration::ZERO);
     for round in 0..ROUNDS {
         let (answers, stop, address) = (AtomicUsize::new(0), AtomicBool::new(false), server.admin);
         std::thread::scope(|scope| {
@@ -133,4 +135,32 @@ fn what_was_answered_to_many_writers_is_there_after_each_of_ten_crashes() {
         }
     }
     println!("{ROUNDS} crashes: answered {total}, lost 0, recovered in at most {slowest:?}");
+}
+
+/// First starts that are killed, each this much later than the one before: the last ones serve already.
+const FIRST_STARTS: u32 = 40;
+const LATER: Duration = Duration::from_millis(2);
+
+#[test]
+fn a_first_start_that_is_killed_at_any_moment_is_taken_up_by_the_next() {
+    let mut served = 0;
+    for number in 0..FIRST_STARTS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        Started::killed_after(&data, LATER * number);
+        served += u32::from(data.join("addresses.json").exists());
+        let serving = Started::new(&data, |_| {}).serves();
+        let list = serving.call("GET", "/applications", &Value::Null);
+        let list: Value = serde_json::from_slice(&list.body).expect("JSON");
+        assert_eq!(
+            list["totalCount"],
+            1,
+            "killed after {:?}: the demonstration, once: {list}",
+            LATER * number
+        );
+        assert!(!data.join("first-start").exists());
+    }
+    println!(
+        "{FIRST_STARTS} first starts killed: {served} while they served, damaged 0, second demonstrations 0"
+    );
 }

@@ -66,19 +66,17 @@ fn accepting_rests_while_descriptors_are_out_and_goes_on_when_some_are_free(driv
 
     // Each that leaves makes room for one that waits: all of them get their answer.
     let freed = Instant::now();
-    let mut waiting: std::collections::VecDeque<Wire> = callers.into();
     let mut lost = 0;
-    while let Some(at) = {
-        let found = waiting.iter().position(Wire::is_readable);
+    while !callers.is_empty() {
+        let (answered, waiting): (Vec<Wire>, Vec<Wire>) = callers.into_iter().partition(Wire::is_readable);
         assert!(freed.elapsed() < 3 * PATIENCE, "{} wait in vain", waiting.len());
-        if found.is_none() && !waiting.is_empty() {
+        if answered.is_empty() {
             std::thread::sleep(Duration::from_millis(5));
         }
-        if waiting.is_empty() { None } else { Some(found) }
-    } {
-        let Some(at) = at else { continue };
-        let mut caller = waiting.remove(at).expect("it was found");
-        lost += usize::from(caller.response().status != 200);
+        for mut caller in answered {
+            lost += usize::from(caller.response().status != 200);
+        }
+        callers = waiting;
     }
     let recovered = freed.elapsed();
     assert_eq!(lost, 0);

@@ -23,7 +23,6 @@ pub enum Started {
 /// A process that serves; gone when it is dropped.
 pub struct Serving {
     child: Child,
-    pub ingress: SocketAddr,
     pub admin: SocketAddr,
 }
 
@@ -45,12 +44,7 @@ impl Started {
         if fs::exists(&addresses).unwrap_or(false) {
             fs::remove_file(&addresses).expect("a file of a process that is gone");
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.env_clear().env("TIDEGATE_DATA", data).env("TIDEGATE_ACCESS_TOKEN", ACCESS_TOKEN);
-        for listener in ["INGRESS", "ADMIN", "WORKERS"] {
-            command.env(format!("TIDEGATE_{listener}_LISTEN"), "127.0.0.1:0");
-        }
-        command.env("TIDEGATE_CORES", "1").stdin(Stdio::null());
+        let mut command = command(data);
         command.stdout(output.try_clone().expect("a handle")).stderr(output);
         set(&mut command);
         let mut child = command.spawn().expect("the program starts");
@@ -60,13 +54,20 @@ impl Started {
                 let text = fs::read_to_string(&log).expect("its log can be read");
                 return Started::Ended(Ended { code: status.code(), text });
             }
-            if let Some([ingress, admin]) = read_addresses(&addresses) {
-                return Started::Serves(Serving { child, ingress, admin });
+            if let Some(admin) = read_admin_address(&addresses) {
+                return Started::Serves(Serving { child, admin });
             }
             std::thread::sleep(LOOK);
         }
         child.kill().and_then(|()| child.wait()).expect("a child can be killed");
         panic!("it neither serves nor ends: {}", fs::read_to_string(&log).unwrap_or_default());
+    }
+
+    /// Starts the program and kills it so long after, wherever it is then.
+    pub fn killed_after(data: &Path, time: Duration) {
+        let mut child = command(data).spawn().expect("the program starts");
+        std::thread::sleep(time);
+        child.kill().and_then(|()| child.wait()).expect("a child can be killed");
     }
 
     /// The end that must have come.
@@ -141,13 +142,23 @@ fn terminate(child: &Child) {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process is there");
 }
 
-/// Ingress and admin, once the file is whole.
-fn read_addresses(path: &Path) -> Option<[SocketAddr; 2]> {
+/// The program on this folder, on ports that the system chooses.
+fn command(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.env_clear().env("TIDEGATE_DATA", data).env("TIDEGATE_ACCESS_TOKEN", ACCESS_TOKEN);
+    for listener in ["INGRESS", "ADMIN", "WORKERS"] {
+        command.env(format!("TIDEGATE_{listener}_LISTEN"), "127.0.0.1:0");
+    }
+    command.env("TIDEGATE_CORES", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Where the REST API is, once the file that says so is there.
+fn read_admin_address(path: &Path) -> Option<SocketAddr> {
     let mut text = String::new();
     File::open(path).ok()?.read_to_string(&mut text).ok()?;
     let addresses: Value = serde_json::from_str(&text).ok()?;
-    let address = |name: &str| addresses[name].as_str().and_then(|address| address.parse().ok());
-    Some([address("ingress")?, address("admin")?])
+    addresses["admin"].as_str()?.parse().ok()
 }
 
 /// Seconds of processor that a process has used (`proc(5)`, `stat`, fields 14 and 15).
