@@ -1,4 +1,78 @@
-//! Tidegate, a webhook ingress engine.
+//! Tidegate, a webhook ingress engine. What it does for its users is in the README; this page is for who reads or
+//! changes it.
+//!
+//! # The life of a request
+//!
+//! 1. The kernel gives a connection to one core ([`engine`]: a thread with a ring, listeners, timers and counters of its
+//!    own). It stays there to its end.
+//! 2. Bytes arrive in the connection's receive buffer ([`base::buffer`]) and are parsed where they lie ([`http`]): a
+//!    request is slices of that buffer. A rule that is broken is a refusal, and nothing behind it is read.
+//! 3. With the head alone, [`ingress::request`] decides: the webhook by its token ([`registry`]), method, rate
+//!    ([`limit`]), basic authentication ([`verify`]), declared size.
+//! 4. With the body whole, it asks whether the request is genuine ([`verify`]: handshakes, signatures, Alexa).
+//! 5. Where flows listen, the payload is written once, as text ([`trigger`]); where a reply is awaited, a place for
+//!    it is taken on this core, and its sealed name is the payload's `replyId`.
+//! 6. Each flow becomes effects ([`deliver`]): a template is rendered and replies at once ([`template`], [`reply`]), or
+//!    the trigger goes to the core that keeps the flow's queue of workers.
+//! 7. The answer is written into the connection's output ([`ingress::respond`]), after those of the requests before it, and
+//!    all that is ready leaves in one write. A request that waits holds back the ones behind it.
+//! 8. A reply from elsewhere (a worker on any core, the REST API) opens its `replyId`, finds core and place, and goes to
+//!    that core's mailbox; the first one wins, the timer wheel ends the wait of who gets none.
+//!
+//! Changes come the other way: the REST API ([`admin`]) checks them ([`model`]), commits them ([`store`]), has what is
+//! affected compiled and published ([`registry`]), and only then answers.
+//!
+//! # Floors
+//!
+//! A module at the top of the crate knows those of lower floors and no other of its own; `tests/layers.rs` reads the
+//! imports and holds this.
+//!
+//! | floor | module | is for | is not for |
+//! | --- | --- | --- | --- |
+//! | 0 | [`base`] | clock, timer wheel, slots with generations, receive buffer, JSON as text, encodings, ids | any word of webhooks or HTTP |
+//! | 1 | [`http`] | HTTP/1.1 as a machine: head, framing, body, keep-alive, responses | knowing what a webhook is |
+//! | 1 | [`websocket`] | RFC 6455 and RFC 7692 as a machine | the same |
+//! | 2 | [`model`], [`settings`], [`template`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; counters of each core | storage, requests |
+//! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model | calling one another |
+//! | 4 | [`registry`] | compiles the model into hooks and finds one by its token | changing the model |
+//! | 5 | [`deliver`] | a flow and a trigger become effects; which worker gets which trigger | doing them |
+//! | 6 | [`ingress`] | a request, a message, a worker's handshake, decided step by step; the fixed answers | reading sockets, waiting |
+//! | 7 | [`engine`] | the cores: event loop, connections, replies that are awaited, mailboxes, draining | deciding |
+//! | 8 | [`admin`], [`control`] | REST API, console, metrics page; what is fetched from other machines | a core's time |
+//! | 9 | [`cli`] | the command line, and the wiring of all of it | logic |
+//!
+//! Up to floor 6 nothing touches the kernel but the store's file and the system's random bytes: bytes come in, time is
+//! an argument, values go out. So the same code is fuzzed, simulated from a seed, benchmarked, and served on io_uring or
+//! epoll.
+//!
+//! # What holds everywhere
+//!
+//! - On the way of a request the only lock is that of the core's own cell of a webhook's tokens, which another core takes
+//!   when its own cell is dry, for some nanoseconds. A refusal takes none, but once a tick.
+//! - A core writes no cache line that another core writes, but for what is shared by its nature: those tokens, the
+//!   concurrency count of a webhook that waits, the bounds of workers' queues, the process's count of connections, and
+//!   the mailboxes.
+//! - Every queue and every input has a bound with a name; what does not fit is refused at the door, and what was taken
+//!   goes on.
+//! - The outcome does not depend on how bytes were cut into reads. Nothing after a refusal is read as a request.
+//! - A payload is valid JSON whatever came in; text that came in is escaped or validated before it is spliced.
+//! - A `replyId` cannot be guessed or forged, and one that outlives its wait names nothing.
+//! - What the REST API answered is on the disk and on every core.
+//! - A panic costs one connection; one outside of any connection, that core's connections. The others go on.
+//! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio, and `unsafe` stands in `engine/fd.rs` alone.
+//! - No log, metric or error holds a credential, a token or a body.
+//!
+//! # What is deliberately absent
+//!
+//! - A tree of JSON on the way of a request: bodies are validated and spliced as text, and keep their digits.
+//! - A runtime that moves tasks between threads, and channels and wakers between cores: a core is woken by its
+//!   mailbox's eventfd.
+//! - Retries, queues or timers in the code that decides: time and what waits are the engine's and `deliver::workers`'.
+//! - A second place where something is configured: [`settings::ENTRIES`] makes the file, the variables, the flags, the help
+//!   and the README's table.
+//! - A way to change the model without the store, or a hook without the registry.
+//! - HTTP/2, compressed responses, sessions, users and roles.
+//! - In this version also: the journal, clusters, TLS on the ingress, and the nodes that forward over HTTP or to NATS.
 
 pub mod admin;
 pub mod base;

@@ -22,7 +22,7 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes JSON to standard output as one line: without the white space between its tokens, every other byte as it is.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(super) fn print_json_line(json: &[u8]) -> anyhow::Result<()> {
     let mut line = Vec::with_capacity(json.len() + 1);
     minify_into(&mut line, json);

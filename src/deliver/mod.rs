@@ -1,4 +1,10 @@
 //! Floor 5: a flow and a trigger become effects. What is to be done is decided here; the engine does it.
+//!
+//! - [`run`]: a trigger through the nodes of its flow;
+//! - [`workers`]: which attached worker gets which trigger;
+//! - [`protocol`]: the frames that a worker and the engine exchange.
+//!
+//! Not here: rendering (`reply`), sockets, timers and places (`engine`).
 
 pub mod protocol;
 pub mod workers;

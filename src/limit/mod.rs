@@ -1,7 +1,8 @@
 //! May this call pass? Section 11 of the specification: the rate and the concurrency of one webhook, all cores together.
 //!
 //! - [`Rate`]: at most so many calls in any window. It is kept as tokens that the cores hold and move among
-//!   themselves, so that a call that passes writes only its core's memory, and a refused one writes nothing.
+//!   themselves, so that a call that passes writes only its core's memory, as a rule, and a refused one writes nothing
+//!   but, once a tick, when to look again.
 //! - [`Concurrency`]: at most so many at a time. One counter.
 //!
 //! **Invariant**: nothing here waits, reads a clock, or sets a timer; what comes back with time is noticed by the next

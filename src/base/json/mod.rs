@@ -1,7 +1,7 @@
 //! JSON as text: checked, escaped, looked into and spliced, never rebuilt.
 //!
 //! Values travel through the engine as the bytes they came in: numbers keep their digits, objects the order of their
-//! keys. So there is no tree here, only [`validate`], which decides once and strictly whether bytes are JSON, and
+//! keys. So there is no tree here, only [`validate()`], which decides once and strictly whether bytes are JSON, and
 //! [`Raw`], a cursor over text that passed it.
 
 mod escape;

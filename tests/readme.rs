@@ -1,0 +1,167 @@
+//! What README.md says that a machine can check: the table of settings row by row, the constants that its limits name,
+//! the paths that it names, and the two commands that it promises.
+
+use std::fs;
+use std::path::Path;
+
+use tidegate::settings::{ENTRIES, Entry};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("README.md is text that can be read")
+}
+
+/// The row that the README must have for a setting.
+fn row(entry: &Entry) -> String {
+    let flag = entry.flag.map_or("none".to_owned(), |flag| format!("`--{flag}`"));
+    format!("| `{}` | `{}` | {flag} | {} | {} |", entry.key, entry.variable, entry.default, entry.help)
+}
+
+/// What stands between backticks on lines outside of code blocks.
+fn in_backticks(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block;
+        } else if !in_block {
+            found.extend(line.split('`').skip(1).step_by(2));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_setting_has_its_row() {
+    let readme = readme();
+    let lines: Vec<&str> = readme.lines().collect();
+    let missing: Vec<String> = ENTRIES.iter().map(row).filter(|row| !lines.contains(&row.as_str())).collect();
+    assert!(
+        missing.is_empty(),
+        "README.md lacks these rows of its table of settings:\n{}",
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn every_row_of_the_settings_is_one_that_there_is() {
+    let readme = readme();
+    let rows = ENTRIES.iter().map(row).collect::<Vec<String>>();
+    let unknown: Vec<&str> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.contains("| `TIDEGATE_"))
+        .filter(|line| !rows.iter().any(|row| row == line))
+        .collect();
+    assert!(unknown.is_empty(), "no setting has these rows of README.md:\n{}", unknown.join("\n"));
+}
+
+#[test]
+fn the_limits_name_constants_that_there_are() {
+    let readme = readme();
+    let mut checked = 0;
+    let mut missing = Vec::new();
+    // `NAME` of `src/file.rs`
+    for line in readme.lines().filter(|line| line.starts_with('|')) {
+        let words = in_backticks(line);
+        for pair in words.windows(2) {
+            let [name, file] = pair else { continue };
+            if !file.starts_with("src/") || !file.ends_with(".rs") {
+                continue;
+            }
+            checked += 1;
+            let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+            let declared = [format!("const {name}: "), format!("    pub {name}: ")];
+            if !declared.iter().any(|declared| text.contains(declared)) {
+                missing.push(format!("{name} of {file}"));
+            }
+        }
+    }
+    assert!(checked > 30, "the table of limits is not where it was: {checked} constants found");
+    assert!(missing.is_empty(), "README.md names limits that there are not: {}", missing.join(", "));
+}
+
+#[test]
+fn every_path_it_names_is_there() {
+    let readme = readme();
+    let folders = ["tools/", "src/", "tests/", "benches/", "fuzz/", ".ci/"];
+    let named = in_backticks(&readme);
+    let in_code = readme.split_whitespace().map(|word| word.trim_start_matches("./"));
+    let missing: Vec<&str> = named
+        .iter()
+        .copied()
+        .chain(in_code.filter(|word| word.starts_with("tools/")))
+        .map(|word| word.split_whitespace().next().unwrap_or_default())
+        .map(|word| word.trim_start_matches("./").trim_end_matches(['`', ',', '.', ':', ';', ')']))
+        .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
+        .filter(|path| !root().join(path).exists())
+        .collect();
+    assert!(missing.is_empty(), "README.md names paths that are not there: {}", missing.join(", "));
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let readme = readme();
+    let headings: Vec<String> = readme.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+    let mut dead = Vec::new();
+    for link in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        if link.starts_with("http://") || link.starts_with("https://") {
+            continue;
+        }
+        let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
+        let there = path.is_empty() || root().join(path).exists();
+        let known = !path.is_empty() || headings.iter().any(|heading| heading == fragment);
+        if !there || !known {
+            dead.push(link);
+        }
+    }
+    assert!(dead.is_empty(), "README.md has links that lead nowhere: {}", dead.join(", "));
+}
+
+/// What a heading is linked by: lower case, spaces as hyphens, signs left out.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|sign| sign.is_alphanumeric() || [' ', '-', '_'].contains(sign));
+    kept.map(|sign| if sign == ' ' { '-' } else { sign }).collect()
+}
+
+#[test]
+fn the_two_commands_do_what_it_promises() {
+    let readme = readme();
+    for command in ["cargo run --release", "./tools/test"] {
+        assert!(readme.lines().any(|line| line.starts_with(command)), "README.md does not show {command}");
+    }
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml is text");
+    // With several programs in a package, `cargo run` needs to be told which.
+    assert!(manifest.lines().any(|line| line == "default-run = \"tidegate\""));
+    assert!(is_executable(&root().join("tools/test")), "tools/test cannot be executed");
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[test]
+fn every_direct_dependency_is_explained() {
+    let readme = readme();
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml is text");
+    let mut section = "";
+    let mut missing = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if ["[dependencies]", "[dev-dependencies]"].contains(&section)
+            && let Some((key, value)) = line.split_once(" = ")
+        {
+            let renamed = value.split_once("package = \"").and_then(|(_, rest)| rest.split('"').next());
+            let name = renamed.unwrap_or(key);
+            if !readme.lines().any(|line| line.starts_with('|') && in_backticks(line).contains(&name)) {
+                missing.push(name.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "README.md does not say what these are for: {}", missing.join(", "));
+}
