@@ -434,7 +434,7 @@ fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body:
     let held = Held { core, hook, place };
     let reply_id = core.reply_id(place, hook.webhook_id);
     let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
-    let waits = Waits { reply_id: &reply_id, until: deadline };
+    let waits = Waits { reply_id: &reply_id, place, until: deadline };
     if let Err(answer) = trigger_flows(from, hook, request, body, Some(waits)) {
         return Triggered::Answer(answer);
     }
@@ -488,7 +488,8 @@ fn trigger_flows(
     let audience = Audience {
         tap: from.tap,
         affinity: None,
-        reply_id: waits.as_ref().map(|waits| waits.reply_id.into()),
+        reply_id: waits.as_ref().map(|waits| waits.reply_id),
+        place: waits.as_ref().map(|waits| waits.place),
         expires_nanos: waits.map(|waits| waits.until),
         must: false,
     };
@@ -499,6 +500,7 @@ fn trigger_flows(
 /// A caller that waits for a reply.
 struct Waits<'a> {
     reply_id: &'a str,
+    place: Key,
     until: u64,
 }
 

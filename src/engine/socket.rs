@@ -225,8 +225,14 @@ impl Socket {
             .place
             .get()
             .map(|place| Affinity { key: (u16::try_from(core.index).unwrap_or(u16::MAX), place), last });
-        let audience =
-            Audience { tap: None, affinity, reply_id: Some(reply_id), expires_nanos: None, must: last };
+        let audience = Audience {
+            tap: None,
+            affinity,
+            reply_id: Some(&reply_id),
+            place: self.place.get(),
+            expires_nanos: None,
+            must: last,
+        };
         run_flows(core, &hook, event, &audience).is_ok()
     }
 

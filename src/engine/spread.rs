@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::flows::{self, Busy};
 use crate::base::clock::NANOS_PER_SECOND;
+use crate::base::slots::Key;
 use crate::deliver::workers::{Affinity, WorkerTrigger};
 use crate::deliver::{self, Effect};
 use crate::metrics::Event;
@@ -18,7 +19,9 @@ pub(super) struct Audience<'a> {
     /// The WebSocket that it came on, whose triggers stay with one worker.
     pub(super) affinity: Option<Affinity>,
     /// Where a reply would go.
-    pub(super) reply_id: Option<Arc<str>>,
+    pub(super) reply_id: Option<&'a str>,
+    /// The place on this core that the `replyId` stands for: a reply to it needs no opening of seals.
+    pub(super) place: Option<Key>,
     /// After this moment nobody waits for a reply.
     pub(super) expires_nanos: Option<u64>,
     /// It cannot be refused any more: the end of a WebSocket.
@@ -53,7 +56,12 @@ pub(super) fn run_flows(
     let taken = hand_to_workers(core, &effects, audience);
     for effect in effects.drain(..) {
         match effect {
-            Effect::Reply { reply_id, reply } if taken.is_ok() => core.reply(&reply_id, reply, None),
+            Effect::Reply { reply_id, reply } if taken.is_ok() => match audience.place {
+                Some(place) if audience.reply_id == Some(&*reply_id) => {
+                    core.count_reply(&core.pending.deliver(core, place, reply));
+                }
+                _ => core.reply(&reply_id, reply, None),
+            },
             Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
             Effect::Reply { .. } | Effect::Worker { .. } => {}
         }
@@ -88,7 +96,7 @@ fn hand_to_workers(core: &Rc<Core>, effects: &[Effect], audience: &Audience<'_>)
             ack_timeout_nanos: u64::from(worker.ack_timeout_seconds) * NANOS_PER_SECOND,
             max_in_flight: worker.max_in_flight,
             affinity: audience.affinity,
-            reply_id: audience.reply_id.clone(),
+            reply_id: audience.reply_id.map(Arc::from),
             expires_nanos: audience.expires_nanos,
             attempt: 1,
         };
