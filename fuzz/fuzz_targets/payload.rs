@@ -120,11 +120,10 @@ fn check_json_body(data: &HttpData<'_, common::Fields<'_>>, shown: &str) {
         assert_eq!(shown.as_bytes(), data.body.trim_ascii());
     } else if std::str::from_utf8(data.body).is_ok() {
         assert!(shown.starts_with('"'));
-        assert!(
-            !is_json(data.body) || is_deep(data.body),
-            "JSON, and not taken: {}",
-            data.body.escape_ascii()
-        );
+        // Ours is stricter in one point: an escape of half a surrogate pair is no character.
+        let may_be_half = data.body.windows(2).any(|two| two == b"\\u");
+        let should_be_taken = is_json(data.body) && !may_be_half && !is_deep(data.body);
+        assert!(!should_be_taken, "JSON, and not taken: {}", data.body.escape_ascii());
     }
 }
 

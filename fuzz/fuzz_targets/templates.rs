@@ -5,6 +5,9 @@
 
 #![no_main]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 use libfuzzer_sys::fuzz_target;
 use tidegate::base::json::Raw;
 use tidegate::template::{Escape, GlobalsRoot, Path, Root, Template};
@@ -23,7 +26,11 @@ fuzz_target!(|data: &[u8]| {
     let Ok(source) = std::str::from_utf8(source) else { return };
     let document = Raw::document(document).unwrap_or(Raw::trusted(DOCUMENT));
     if let Ok(path) = Path::parse(source) {
-        assert_eq!(path.find(&document).is_some(), path.read(&document).is_some());
+        let text = path.read(&document);
+        assert!(text.as_ref().is_none_or(|text| common::is_json(text)));
+        if let Some(found) = path.find(&document) {
+            assert_eq!(text.as_deref(), Some(found.bytes()));
+        }
     }
     let template = match Template::compile(source) {
         Ok(template) => template,

@@ -2,8 +2,10 @@
 
 pub mod buffer;
 pub mod clock;
+pub mod doze;
 pub mod id;
 pub mod json;
 pub mod slots;
+pub mod sync;
 pub mod text;
 pub mod wheel;

@@ -4,10 +4,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::base::doze::Doze;
 
 /// The sending half; cheap to clone.
 pub struct Sender<T> {
@@ -27,8 +28,8 @@ pub struct Receiver<T> {
 
 struct Shared<T> {
     queue: ArrayQueue<T>,
-    /// Whether the receiver sleeps (or is about to) and must be woken by the eventfd.
-    asleep: AtomicBool,
+    /// Whether the receiver must be woken by the eventfd.
+    doze: Doze,
     event: OwnedFd,
 }
 
@@ -42,7 +43,7 @@ pub struct Full<T>(pub T);
 /// If no eventfd can be made.
 pub fn mailbox<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
     let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    let shared = Arc::new(Shared { queue: ArrayQueue::new(capacity), asleep: AtomicBool::new(true), event });
+    let shared = Arc::new(Shared { queue: ArrayQueue::new(capacity), doze: Doze::asleep(), event });
     Ok((Sender { shared: Arc::clone(&shared) }, Receiver { shared }))
 }
 
@@ -53,9 +54,7 @@ impl<T> Sender<T> {
     /// [`Full`] with the message.
     pub fn send(&self, message: T) -> Result<(), Full<T>> {
         self.shared.queue.push(message).map_err(Full)?;
-        // Pairs with the fence in `Receiver::sleep`: either this sees that it sleeps, or it sees the message.
-        fence(Ordering::SeqCst);
-        if self.shared.asleep.load(Ordering::Relaxed) && self.shared.asleep.swap(false, Ordering::AcqRel) {
+        if self.shared.doze.must_wake() {
             // A counter that would overflow already has the receiver's attention.
             let _ = rustix::io::write(&self.shared.event, &1u64.to_ne_bytes());
         }
@@ -72,13 +71,7 @@ impl<T> Receiver<T> {
     /// Says that the receiver will wait for the eventfd. False if a message came meanwhile: look again first.
     #[must_use]
     pub fn sleep(&self) -> bool {
-        self.shared.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if self.shared.queue.is_empty() {
-            return true;
-        }
-        self.shared.asleep.store(false, Ordering::Relaxed);
-        false
+        self.shared.doze.sleep(|| self.shared.queue.is_empty())
     }
 
     /// Empties the eventfd after it was readable.

@@ -1,7 +1,7 @@
 //! How many calls of a webhook are held at this moment, all cores together.
 
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
+use crate::base::sync::AtomicU32;
+use crate::base::sync::Ordering::Relaxed;
 
 /// A count of requests that wait for a reply and of open WebSockets (section 11). It guards no other memory, so
 /// relaxed ordering is enough: the count itself is exact.
@@ -13,7 +13,7 @@ pub struct Concurrency(AtomicU32);
 impl Concurrency {
     /// Nothing is held.
     #[must_use]
-    pub const fn new() -> Concurrency {
+    pub fn new() -> Concurrency {
         Concurrency(AtomicU32::new(0))
     }
 

@@ -1,11 +1,9 @@
 //! How much of a flow waits for its workers: counted for each flow and for the process, so that what no worker takes
 //! is refused at the door and never grows without a bound.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-
 use crate::base::id::Id;
+use crate::base::sync::Ordering::Relaxed;
+use crate::base::sync::{Arc, AtomicUsize};
 
 /// Triggers of one flow that may be unacked at a time.
 pub const FLOW_TRIGGERS_MAX: usize = 65_536;

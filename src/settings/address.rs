@@ -23,9 +23,10 @@ impl FromStr for Address {
         if let Ok(address) = text.parse() {
             return Ok(Address::Tcp(address));
         }
-        // Only this one name: anything else would make the start depend on a resolver.
-        if text.starts_with("localhost:") {
-            let found = text.to_socket_addrs().map_err(|error| format!("{MUST} ({error})"))?;
+        // Only this one name: anything else would make the start depend on a resolver, `localhost:example.org:80` too.
+        if let Some(port) = text.strip_prefix("localhost:") {
+            let port: u16 = port.parse().map_err(|_| MUST)?;
+            let found = ("localhost", port).to_socket_addrs().map_err(|error| format!("{MUST} ({error})"))?;
             let mut found: Vec<SocketAddr> = found.collect();
             found.sort_by_key(|address| !address.is_ipv4());
             return found.first().copied().map(Address::Tcp).ok_or_else(|| MUST.to_owned());
@@ -120,6 +121,11 @@ mod tests {
         assert_eq!("localhost:80".parse::<Address>().unwrap().to_string().rsplit_once(':').unwrap().1, "80");
         for bad in ["", "8080", "unix:relative", "example.org:80", "127.0.0.1", "127.0.0.1:99999"] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+        // Not even asked for: the answer would be the resolver's, and have its words.
+        for name in ["localhost:example.org:80", "localhost:", "localhost:x"] {
+            let must = "must be ip:port, localhost:port or unix:/path".to_owned();
+            assert_eq!(name.parse::<Address>(), Err(must), "{name}");
         }
     }
 }

@@ -1,0 +1,132 @@
+//! What holds whatever order the threads' steps come in, and whatever the memory model allows them to see.
+
+use loom::sync::Arc;
+use loom::sync::atomic::AtomicUsize;
+use loom::sync::atomic::Ordering::Relaxed;
+use loom::thread;
+use tidegate_models::backlog::{FLOW_BYTES_MAX, PROCESS_BYTES_MAX};
+use tidegate_models::backlogs;
+use tidegate_models::concurrency::Concurrency;
+use tidegate_models::doze::Doze;
+
+/// A mailbox: messages that were put in, wakes that were given. Both relaxed, which is less than the queue and the
+/// eventfd promise: the protocol needs nothing of them.
+struct Mailbox {
+    doze: Doze,
+    messages: AtomicUsize,
+    wakes: AtomicUsize,
+}
+
+impl Mailbox {
+    fn new() -> Arc<Mailbox> {
+        Arc::new(Mailbox { doze: Doze::asleep(), messages: AtomicUsize::new(0), wakes: AtomicUsize::new(0) })
+    }
+
+    fn send(&self) {
+        self.messages.fetch_add(1, Relaxed);
+        if self.doze.must_wake() {
+            self.wakes.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// A receiver that goes to sleep while senders send is woken, or has seen every message before it slept.
+fn no_wake_is_lost(senders: usize) {
+    loom::model(move || {
+        let mailbox = Mailbox::new();
+        // It is awake, as after a wake: what it does last is to look and go to sleep.
+        assert!(mailbox.doze.must_wake());
+        let threads: Vec<_> = (0..senders)
+            .map(|_| {
+                let mailbox = Arc::clone(&mailbox);
+                thread::spawn(move || mailbox.send())
+            })
+            .collect();
+        let mut seen = mailbox.messages.load(Relaxed);
+        let slept = mailbox.doze.sleep(|| {
+            let all = mailbox.messages.load(Relaxed);
+            let is_empty = all == seen;
+            seen = all;
+            is_empty
+        });
+        threads.into_iter().for_each(|thread| thread.join().expect("a sender does not fail"));
+        let (sent, wakes) = (mailbox.messages.load(Relaxed), mailbox.wakes.load(Relaxed));
+        assert!(!slept || seen == sent || wakes == 1, "asleep with {} messages", sent - seen);
+        assert!(wakes <= 1, "woken {wakes} times for one sleep");
+    });
+}
+
+#[test]
+fn a_receiver_that_goes_to_sleep_is_woken_for_what_it_did_not_see() {
+    no_wake_is_lost(1);
+}
+
+#[test]
+fn of_several_senders_one_wakes() {
+    no_wake_is_lost(2);
+}
+
+#[test]
+fn places_are_never_more_than_the_limit_and_all_come_back() {
+    loom::model(|| {
+        const LIMIT: u32 = 1;
+        let concurrency = Arc::new(Concurrency::default());
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let concurrency = Arc::clone(&concurrency);
+                thread::spawn(move || {
+                    let taken = concurrency.try_acquire(LIMIT);
+                    if taken {
+                        assert_eq!(concurrency.held(), LIMIT);
+                        concurrency.release();
+                    }
+                    taken
+                })
+            })
+            .collect();
+        let taken = threads.into_iter().map(|thread| thread.join().expect("no failure"));
+        assert!(taken.filter(|taken| *taken).count() >= 1, "one of them finds it free");
+        assert_eq!(concurrency.held(), 0);
+    });
+}
+
+#[test]
+fn a_flow_never_has_more_bytes_than_it_may_and_gives_all_back() {
+    loom::model(|| {
+        let [backlog] = backlogs::<1>();
+        let backlog = Arc::new(backlog);
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let backlog = Arc::clone(&backlog);
+                thread::spawn(move || backlog.reserve(FLOW_BYTES_MAX / 2 + 1))
+            })
+            .collect();
+        let joined = threads.into_iter().map(|thread| thread.join().expect("no failure"));
+        let taken = joined.filter(|taken| *taken).count();
+        assert!(taken <= 1, "both have room, and there is room for one");
+        assert_eq!(backlog.triggers(), taken);
+        (0..taken).for_each(|_| backlog.release(FLOW_BYTES_MAX / 2 + 1));
+        // Not a byte is kept by the one that was refused.
+        assert!(backlog.reserve(FLOW_BYTES_MAX));
+    });
+}
+
+#[test]
+fn flows_together_never_have_more_bytes_than_the_process_may() {
+    const FLOWS: usize = PROCESS_BYTES_MAX / FLOW_BYTES_MAX + 1;
+    loom::model(|| {
+        let flows = Arc::new(backlogs::<FLOWS>());
+        let (others, last_two) = flows.split_at(FLOWS - 2);
+        assert!(others.iter().all(|flow| flow.reserve(FLOW_BYTES_MAX)) && last_two.len() == 2);
+        let threads: Vec<_> = (FLOWS - 2..FLOWS)
+            .map(|flow| {
+                let flows = Arc::clone(&flows);
+                thread::spawn(move || flows[flow].reserve(FLOW_BYTES_MAX))
+            })
+            .collect();
+        let joined = threads.into_iter().map(|thread| thread.join().expect("no failure"));
+        let taken = joined.filter(|taken| *taken).count();
+        assert!(taken <= 1);
+        assert_eq!(flows[FLOWS - 1].triggers() + flows[FLOWS - 2].triggers(), taken);
+    });
+}
