@@ -24,6 +24,8 @@ impl Server {
     fn start(data: &Path, ingress: &str, admin: &str) -> Server {
         let addresses = data.join("addresses.json");
         let process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            // A variable of the tests, which the program would not know.
+            .env_remove("TIDEGATE_TEST_TOOLS")
             .env("TIDEGATE_DATA", data)
             .env("TIDEGATE_CORES", "2")
             .env("TIDEGATE_INGRESS_LISTEN", ingress)

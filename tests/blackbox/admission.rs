@@ -70,8 +70,12 @@ fn over_the_cap_on_bodies_a_large_one_is_told_so(driver: &str) {
         let mut second = server.wire();
         second.send_what_goes(&large);
         let response = second.response();
+        if response.status != 503 {
+            // The first one's body had not been read far enough yet.
+            return None;
+        }
         second.closed();
-        (response.status == 503).then_some(response)
+        Some(response)
     });
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     server.wire().ask(hook.post(b"a small one")).is(200, SUCCESS);
