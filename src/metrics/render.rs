@@ -104,8 +104,8 @@ pub(super) fn render(snapshot: &Snapshot, out: &mut String) {
     }
 
     for (name, help, bytes) in [
-        ("tidegate_received_bytes_total", "Bytes that came from clients.", total.bytes_received),
-        ("tidegate_sent_bytes_total", "Bytes that went to clients.", total.bytes_sent),
+        ("tidegate_received_bytes_total", "Bytes that came over WebSockets.", total.bytes_received),
+        ("tidegate_sent_bytes_total", "Bytes that went over WebSockets.", total.bytes_sent),
     ] {
         head(out, name, "counter", help);
         sample(out, name, &[], bytes);

@@ -15,7 +15,7 @@ on_each_driver! {
 
 const THREADS: u64 = 8;
 /// How long they go on, in all.
-const CHAOS: Duration = Duration::from_secs(5);
+const CHAOS: Duration = Duration::from_secs(20);
 const SEED: u64 = 0x005e_ed0f_7e57;
 
 /// xorshift64*: the same for the same seed.
