@@ -417,7 +417,9 @@ impl Connection {
         let mut sent = 0;
         while sent < active.out.len() {
             if self.core.rules.on_ring {
-                self.core.set_deadline(self.key, &self.watch, self.core.now_of_batch().nanos + WRITE_NANOS);
+                // Whoever takes a part of it gets the whole time again.
+                let now = if sent == 0 { self.core.now_of_batch() } else { self.core.now() };
+                self.core.set_deadline(self.key, &self.watch, now.nanos + WRITE_NANOS);
                 let out = std::mem::take(&mut active.out);
                 let (result, out) = self.stream.write(out, sent, self.watch.handle()).await;
                 active.out = out;

@@ -257,7 +257,8 @@ impl Connection {
     /// Answers the request that waited.
     pub(super) fn replied(&mut self, mut waiting: Waiting, waited: Waited) -> Next {
         let core = Rc::clone(&self.core);
-        let now = core.now();
+        // A batch of its own: the write that follows has its time from here, and the last batch may be long ago.
+        let now = core.begin_batch();
         let Connection { http, active, request: ongoing, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
         let stays = http.keep_alive() && !core.draining.get();
@@ -321,7 +322,7 @@ impl Connection {
 
     /// Writes a refusal that has no request to belong to.
     pub(super) fn refuse(&mut self, answer: &Answer<'_>) {
-        let now = self.core.now();
+        let now = self.core.begin_batch();
         let core = Rc::clone(&self.core);
         let active = self.active.get_or_insert_with(|| core.take_active());
         refuse_into(&core, &mut active.out, answer, now);

@@ -65,6 +65,7 @@ struct Leave<'c> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let (core, socket) = (self.core, self.socket);
+        core.begin_batch();
         if let Some(place) = socket.place.get() {
             core.pending.remove(place);
         }
