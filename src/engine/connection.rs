@@ -16,7 +16,6 @@ use std::task::{Poll, Waker};
 use super::accept;
 use super::core::{Active, Core, RECEIVE_BYTES_LARGE, Tap};
 use super::exchange::{Next, Waiting};
-use super::fd;
 use super::pace::Pace;
 use super::socket::{self, Upgraded};
 use super::stream::Stream;
@@ -356,7 +355,7 @@ impl Connection {
             }
         }
         // The engine drains: a request that has come already is served still.
-        if fd::pending_bytes(&self.stream) { self.receive_now() } else { Received::End }
+        if self.stream.has_pending() { self.receive_now() } else { Received::End }
     }
 
     /// Receives what is there without waiting.
@@ -364,7 +363,7 @@ impl Connection {
         let core = &self.core;
         let active = self.active.get_or_insert_with(|| core.take_active());
         let mut storage = active.buffer.take_storage();
-        let result = fd::receive(&self.stream, &mut storage);
+        let result = self.stream.try_receive(&mut storage);
         active.buffer.restore_storage(storage);
         match result {
             Ok(0) => Received::End,
@@ -429,7 +428,7 @@ impl Connection {
                 }
                 continue;
             }
-            match fd::send(&self.stream, &active.out[sent..]) {
+            match self.stream.try_send(&active.out[sent..]) {
                 Ok(bytes) => sent += bytes,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -485,7 +484,7 @@ impl Connection {
                     }
                 }
                 Woken::Expired => {
-                    if fd::peer_gone(&self.stream) {
+                    if self.stream.is_peer_gone() {
                         return None;
                     }
                 }
@@ -519,13 +518,13 @@ impl Connection {
             return;
         }
         let unread = self.active.as_ref().is_some_and(|active| !active.buffer.is_empty());
-        if !linger && !unread && !fd::pending_bytes(&self.stream) {
+        if !linger && !unread && !self.stream.has_pending() {
             return;
         }
         if let Some(active) = self.active.take() {
             self.core.give_active(active);
         }
-        fd::shutdown_write(&self.stream);
+        self.stream.shutdown_write();
         let ends = self.now() + LINGER_NANOS;
         let mut dropped = 0;
         while dropped < LINGER_BYTES {
@@ -535,7 +534,7 @@ impl Connection {
             {
                 return;
             }
-            match fd::discard(&self.stream) {
+            match self.stream.discard() {
                 Ok(0) => return,
                 Ok(bytes) => dropped += bytes,
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}

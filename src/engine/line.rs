@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::core::{Active, Core};
-use super::fd;
 use super::stream::Stream;
 use super::watch::Watch;
 use crate::base::buffer::ReceiveBuffer;
@@ -279,7 +278,7 @@ impl Line {
         let mut wire = self.wire.borrow_mut();
         let wire = &mut *wire;
         while wire.sent < wire.out.len() {
-            match fd::send(stream, &wire.out[wire.sent..]) {
+            match stream.try_send(&wire.out[wire.sent..]) {
                 Ok(bytes) => {
                     wire.sent += bytes;
                     wire.progress = true;
@@ -349,7 +348,7 @@ impl Line {
             return Ok(Received::More);
         }
         let mut storage = active.buffer.take_storage();
-        let result = fd::receive(stream, &mut storage);
+        let result = stream.try_receive(&mut storage);
         active.buffer.restore_storage(storage);
         match result {
             Ok(0) => Err(()),
@@ -546,13 +545,13 @@ pub(super) async fn run<S: Speaker>(
 
 /// After the end: the peer gets to see the Close before its socket is gone.
 pub(super) async fn linger(core: &Core, stream: &Stream, line: &Line) {
-    fd::shutdown_write(stream);
+    stream.shutdown_write();
     core.set_deadline(line.key, &line.watch, core.now().nanos + CLOSE_WITHIN_NANOS);
     loop {
         if !matches!(line.watch.until_expired(pin!(stream.readable())).await, Ok(Ok(()))) {
             return;
         }
-        match fd::discard(stream) {
+        match stream.discard() {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}

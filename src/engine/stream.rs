@@ -1,4 +1,8 @@
-//! A connection's socket, whatever its family.
+//! A connection's socket, whatever its family. All that a connection does with its socket goes through here, so that
+//! those above know nothing of what lies between them and the descriptor.
+//!
+//! Two ways lead to the socket: operations on the ring, which are awaited ([`Stream::read`], [`Stream::write`]), and
+//! calls that are made at once and never block ([`Stream::try_send`] and those after it).
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -6,6 +10,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
+
+use super::fd;
 
 /// A TCP or Unix stream on the ring (or on epoll).
 pub(super) enum Stream {
@@ -45,9 +51,7 @@ impl Stream {
         };
         (result, slice.into_inner())
     }
-}
 
-impl Stream {
     /// Writes what follows the first `sent` bytes, or a part of it. To be awaited to its end, as a read.
     pub(super) async fn write(
         &mut self,
@@ -61,6 +65,45 @@ impl Stream {
             Stream::Unix(stream) => stream.cancelable_write(slice, handle).await,
         };
         (result, slice.into_inner())
+    }
+
+    /// Sends what fits now.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing fits; else what the socket says.
+    pub(super) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        fd::send(self, bytes)
+    }
+
+    /// Receives what is there now into the room behind `storage`'s length. 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is there; else what the socket says.
+    pub(super) fn try_receive(&self, storage: &mut Vec<u8>) -> io::Result<usize> {
+        fd::receive(self, storage)
+    }
+
+    /// Receives what is there now and forgets it.
+    ///
+    /// # Errors
+    /// As [`Self::try_receive`].
+    pub(super) fn discard(&self) -> io::Result<usize> {
+        fd::discard(self)
+    }
+
+    /// Whether something waits to be received.
+    pub(super) fn has_pending(&self) -> bool {
+        fd::pending_bytes(self)
+    }
+
+    /// Whether the peer has closed or reset, although something may still wait to be received.
+    pub(super) fn is_peer_gone(&self) -> bool {
+        fd::peer_gone(self)
+    }
+
+    /// Says that nothing more will be sent; what the peer still sends can be received.
+    pub(super) fn shutdown_write(&self) {
+        fd::shutdown_write(self);
     }
 }
 
