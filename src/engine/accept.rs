@@ -107,7 +107,7 @@ fn admit(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>) {
         spawn(core, turn_away(Rc::clone(core), stream));
         return;
     }
-    spawn(core, connection::serve(Rc::clone(core), stream, door, peer, None));
+    connection::serve(core, stream, door, peer, None);
 }
 
 /// Tells a connection that there are too many, and waits a little for it to read that.

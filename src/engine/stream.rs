@@ -4,14 +4,17 @@
 //! Two ways lead to the socket: operations on the ring, which are awaited ([`Stream::read`], [`Stream::write`]), and
 //! calls that are made at once and never block ([`Stream::try_send`] and those after it).
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::pin::pin;
 
 use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
+use monoio::io::{AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
 
 use super::fd;
+use super::watch::Watch;
 
 /// A TCP or Unix stream on the ring (or on epoll).
 pub(super) enum Stream {
@@ -67,6 +70,22 @@ impl Stream {
         (result, slice.into_inner())
     }
 
+    /// Writes all of `bytes`; `part` is told of each part that was taken before the last. A peer that does not take them
+    /// until `watch` expires is cut off: ending the socket costs nothing while all goes well, and a handle to cancel by
+    /// costs each write two look-ups. To be awaited to its end, as a read.
+    pub(super) async fn write_all(
+        &mut self,
+        bytes: Vec<u8>,
+        watch: &Watch,
+        part: impl Fn(),
+    ) -> (io::Result<()>, Vec<u8>) {
+        let fd = self.as_raw_fd();
+        match self {
+            Stream::Tcp(stream) => until_expired(fd, watch, write_parts(stream, bytes, part)).await,
+            Stream::Unix(stream) => until_expired(fd, watch, write_parts(stream, bytes, part)).await,
+        }
+    }
+
     /// Sends what fits now.
     ///
     /// # Errors
@@ -105,6 +124,45 @@ impl Stream {
     pub(super) fn shutdown_write(&self) {
         fd::shutdown_write(self);
     }
+}
+
+async fn write_parts<S: AsyncWriteRent>(
+    stream: &mut S,
+    mut bytes: Vec<u8>,
+    part: impl Fn(),
+) -> (io::Result<()>, Vec<u8>) {
+    let mut sent = 0;
+    loop {
+        let (result, slice) = stream.write(bytes.slice(sent..)).await;
+        bytes = slice.into_inner();
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
+            Ok(more) => sent += more,
+            Err(error) => return (Err(error), bytes),
+        }
+        if sent == bytes.len() {
+            return (Ok(()), bytes);
+        }
+        part();
+    }
+}
+
+/// Awaits what a socket does, and ends the socket where that takes too long.
+async fn until_expired<F: Future>(fd: RawFd, watch: &Watch, doing: F) -> F::Output {
+    let mut doing = pin!(doing);
+    let mut cut = false;
+    poll_fn(|context| {
+        let done = doing.as_mut().poll(context);
+        if done.is_pending() {
+            watch.remember(context.waker());
+            if watch.is_expired() && !cut {
+                cut = true;
+                fd::shutdown(&fd);
+            }
+        }
+        done
+    })
+    .await
 }
 
 impl AsRawFd for Stream {
