@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [1, 1_000, 10_000, 100_000, 1_000_000])]
     webhooks: Vec<usize>,
     /// Numbers of idle connections and WebSockets, with commas
-    #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [100, 1_000, 10_000])]
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [1_000, 3_000, 10_000])]
     connections: Vec<usize>,
     /// Numbers of waiting replies, with commas; those that the limit of open files does not allow are left out
     #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [1_000, 10_000, 19_000, 100_000])]
