@@ -2,7 +2,8 @@
 //! written, and begins anew with each part that the caller takes.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ const PARTS: usize = 17;
 const REST: Duration = Duration::from_secs(2);
 /// A small window, so that the response waits with the server.
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+/// Small segments: the kernel gives a sender room for twenty of them at first, and those of the loopback are of 64 KiB.
+const SEGMENT_BYTES: libc::c_int = 1_400;
 
 /// The `replyId` of the request that waits, from a worker that then leaves: nothing of it wakes the core afterwards.
 fn reply_id(server: &Server, flow: &str) -> String {
@@ -30,13 +33,29 @@ fn reply_id(server: &Server, flow: &str) -> String {
     data["replyId"].as_str().expect("a string").to_owned()
 }
 
+/// A caller whose server cannot leave the whole response with the kernel.
+fn caller(address: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES).expect("a socket");
+    let (bytes, length) = (SEGMENT_BYTES, size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the kernel reads an integer of this length and keeps nothing of it.
+    let set = unsafe {
+        let value = (&raw const bytes).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_MAXSEG, value, length)
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    connect(&socket, &address).expect("it accepts");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream
+}
+
 pub fn a_late_reply_reaches_a_caller_that_takes_it_slowly(driver: &str) {
     let server = start(driver);
     let hook = server.webhook(json!({"waitForReply": true, "limits": {"payloadBytes": REPLY_BYTES}}));
     let flow = server.flow(&hook, json!([{"type": "WorkerNode"}]));
-    let mut stream = TcpStream::connect(server.ingress).expect("it accepts");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    rustix::net::sockopt::set_socket_recv_buffer_size(&stream, RECEIVE_BUFFER_BYTES).expect("a socket");
+    let mut stream = caller(server.ingress);
     stream.write_all(&hook.get()).expect("it takes it");
     let reply_id = reply_id(&server, &flow);
     thread::sleep(IDLE_CORE);

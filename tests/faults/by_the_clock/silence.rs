@@ -44,11 +44,11 @@ pub fn silence_is_pinged_and_then_broken(driver: &str) {
             let (mut client, mut worker) = dead;
             client.expect(FIN | PING, b"");
             came_after(begun, PING_AFTER, &say("the ping to one that is dead"));
+            // Its worker is as silent, and answers.
+            worker.socket.expect(FIN | PING, b"").send(FIN | PONG, b"");
             // No Close: nobody is there to read it.
             client.ended();
             came_after(begun, PING_AFTER + PONG_WITHIN, &say("its end"));
-            // The worker is as silent and answers its own ping.
-            worker.socket.expect(FIN | PING, b"").send(FIN | PONG, b"");
             assert_eq!(worker.take_event("disconnect")["statusCode"], json!(1006));
         });
         scope.spawn(|| {
