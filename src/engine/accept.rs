@@ -16,7 +16,6 @@ use rustix::net::{SocketAddrAny, SocketFlags};
 use super::answer;
 use super::connection::{self, Door};
 use super::core::Core;
-use super::fd;
 use super::listen::Listener;
 use super::ready::Ready;
 use super::stream::Stream;
@@ -108,7 +107,7 @@ fn admit(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>) {
         spawn(core, turn_away(Rc::clone(core), stream));
         return;
     }
-    spawn(core, connection::serve(Rc::clone(core), stream, door, peer, None));
+    connection::serve(core, stream, door, peer, None);
 }
 
 /// Tells a connection that there are too many, and waits a little for it to read that.
@@ -116,13 +115,13 @@ async fn turn_away(core: Rc<Core>, stream: Stream) {
     let mut out = Vec::new();
     answer::refuse_into(&core, &mut out, &TOO_MANY, core.now());
     // It either fits into the fresh socket's buffer or the peer is gone.
-    let _ = fd::send(&stream, &out);
-    fd::shutdown_write(&stream);
+    let _ = stream.try_send(&out);
+    stream.shutdown_write();
     if core.turned_away.get() < LINGERING_MAX {
         core.turned_away.set(core.turned_away.get() + 1);
         // The first bytes of its request, unread, would make the kernel take the answer back.
         let _ = monoio::time::timeout(TURNED_AWAY_PAUSE, stream.readable()).await;
-        let _ = fd::discard(&stream);
+        let _ = stream.discard();
         core.turned_away.set(core.turned_away.get() - 1);
     }
 }
