@@ -42,6 +42,8 @@ pub(super) enum Next {
     Verify(Box<ChainWait>),
     /// The connection ends after what is ready is sent. Lingering, so that the peer sees a refusal.
     Close { linger: bool },
+    /// The same, after a moment: an access token that is wrong may be one of many that are tried.
+    Guessed,
     /// It becomes a WebSocket; the 101 is ready to be sent, and what follows the request lies in the buffer.
     Upgrade(Box<Upgrade>),
 }
@@ -154,7 +156,10 @@ impl Connection {
                                     waited_since: None,
                                 };
                                 exchange.answer(&mut active.out, &answer);
-                                return Next::Close { linger: true };
+                                return match answer {
+                                    Answer::TokenRequired => Next::Guessed,
+                                    _ => Next::Close { linger: true },
+                                };
                             }
                         }
                     }

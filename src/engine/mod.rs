@@ -7,6 +7,7 @@
 mod accept;
 mod answer;
 mod chains;
+mod closing;
 mod connection;
 mod core;
 mod exchange;
