@@ -85,6 +85,7 @@ pub mod ingress;
 pub mod limit;
 pub mod metrics;
 pub mod model;
+pub mod proxy;
 pub mod registry;
 pub mod reply;
 pub mod settings;

@@ -414,8 +414,8 @@ impl Connection {
     pub(super) async fn flush(&mut self) -> bool {
         let Some(active) = &mut self.active else { return true };
         let mut sent = 0;
-        while sent < active.out.len() {
-            if self.core.rules.on_ring {
+        while sent < active.out.len() || self.stream.holds_back() {
+            if self.core.rules.on_ring && self.stream.writes_on_ring() {
                 // Whoever takes a part of it gets the whole time again.
                 let now = if sent == 0 { self.core.now_of_batch() } else { self.core.now() };
                 self.core.set_deadline(self.key, &self.watch, now.nanos + WRITE_NANOS);

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use rustls::ServerConfig;
+
 use super::chains::{ChainSource, Chains};
 use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::mailbox::{Full, Sender};
@@ -62,6 +64,8 @@ pub(super) enum Message {
     WebhookChanged(Id),
     /// A flow was deleted.
     FlowGone(Id),
+    /// Certificates and keys for the connections that come from now on.
+    Tls(Arc<ServerConfig>),
     /// Somebody looks at the last requests.
     Recent { ask: Ask },
     /// Stop accepting, finish what is in flight.
@@ -106,6 +110,8 @@ pub(super) struct Rules {
     /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
     pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
+    /// Whether connections of the ingress begin with a PROXY header.
+    pub(super) proxy_protocol: bool,
     /// Connections of the whole process.
     pub(super) connections: usize,
     /// Bytes beyond the first buffer that bodies may take on one core.
@@ -167,6 +173,10 @@ pub(super) struct Core {
     #[allow(clippy::vec_box, reason = "a connection holds its buffers boxed, and gives the box back")]
     pool: RefCell<Vec<Box<Active>>>,
     body_bytes: Cell<usize>,
+    /// What the ingress speaks TLS with; none: it does not.
+    pub(super) tls: RefCell<Option<Arc<ServerConfig>>>,
+    /// Until when nothing is said of refused PROXY headers.
+    pub(super) proxy_silent_until: Cell<u64>,
     /// Connections over the cap that are being told so.
     pub(super) turned_away: Cell<usize>,
     /// Buffers of WebSockets that have nothing to send.
@@ -221,6 +231,8 @@ impl Core {
             acceptors: RefCell::new(Vec::new()),
             pool: RefCell::new(Vec::new()),
             body_bytes: Cell::new(0),
+            tls: RefCell::default(),
+            proxy_silent_until: Cell::new(0),
             turned_away: Cell::new(0),
             outs: RefCell::new(Vec::new()),
             scratch: RefCell::new(websocket::Scratch::new()),
@@ -288,6 +300,11 @@ impl Core {
             .filter(|watch| watch.is_idle())
             .collect();
         idle.iter().for_each(|watch| watch.expire());
+    }
+
+    /// Whether a connection of the ingress begins with something else than a request.
+    pub(super) fn is_arrival_long(&self) -> bool {
+        self.rules.proxy_protocol || self.tls.borrow().is_some()
     }
 
     /// Counts what became of a reply.

@@ -52,6 +52,24 @@ pub(super) fn pending_bytes(stream: &impl AsRawFd) -> bool {
     matches!(rustix::net::recv(borrow(stream), &mut one, RecvFlags::DONTWAIT | RecvFlags::PEEK), Ok((_, 1)))
 }
 
+/// Looks at what is there, and leaves it there. 0 is the end of the stream.
+///
+/// # Errors
+/// As [`receive`].
+pub(super) fn peek(stream: &impl AsRawFd, room: &mut [u8]) -> io::Result<usize> {
+    let (_, seen) = rustix::net::recv(borrow(stream), room, RecvFlags::DONTWAIT | RecvFlags::PEEK)?;
+    Ok(seen)
+}
+
+/// Receives what is there now, as far as there is room, and nothing beyond. 0 is the end of the stream.
+///
+/// # Errors
+/// As [`receive`].
+pub(super) fn take(stream: &impl AsRawFd, room: &mut [u8]) -> io::Result<usize> {
+    let (_, taken) = rustix::net::recv(borrow(stream), room, RecvFlags::DONTWAIT)?;
+    Ok(taken)
+}
+
 /// Says that nothing more will be sent; what the peer still sends can be read.
 pub(super) fn shutdown_write(stream: &impl AsRawFd) {
     // A peer that is gone already has nothing left to be told.

@@ -277,7 +277,7 @@ impl Line {
     fn flush(&self, core: &Core, stream: &Stream) -> Flushed {
         let mut wire = self.wire.borrow_mut();
         let wire = &mut *wire;
-        while wire.sent < wire.out.len() {
+        while wire.sent < wire.out.len() || stream.holds_back() {
             match stream.try_send(&wire.out[wire.sent..]) {
                 Ok(bytes) => {
                     wire.sent += bytes;
@@ -484,7 +484,7 @@ pub(super) async fn run<S: Speaker>(
         }
         speaker.turn();
         line.at_work.set(false);
-        if core.rules.on_ring {
+        if core.rules.on_ring && stream.writes_on_ring() {
             line.write_on_ring(core, stream).await;
         }
         let mut flushed = line.flush(core, stream);
