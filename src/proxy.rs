@@ -141,7 +141,10 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, ProxyError> {
     };
     match (line[end], line.get(end + 1)) {
         (b'\r', Some(b'\n')) => {}
-        (b'\r', None) if end + 1 < V1_BYTES_MAX => return Ok(Parsed::Partial),
+        (b'\r', None) if end + 1 < V1_BYTES_MAX => {
+            check_v1_beginning(&line[..end])?;
+            return Ok(Parsed::Partial);
+        }
         _ => return Err(ProxyError::Line),
     }
     let rest = line[..end].strip_prefix(V1_PREFIX).ok_or(ProxyError::Missing)?;
@@ -152,7 +155,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, ProxyError> {
 /// A line that is not whole: is its protocol one that there is?
 fn check_v1_beginning(line: &[u8]) -> Result<(), ProxyError> {
     let Some(rest) = line.strip_prefix(V1_PREFIX) else { return Ok(()) };
-    let known = [&b"TCP4 "[..], b"TCP6 ", V1_UNKNOWN].iter().any(|protocol| agrees(rest, protocol));
+    let known = [&b"TCP4 "[..], b"TCP6 ", b"UNKNOWN "].iter().any(|protocol| agrees(rest, protocol));
     if known { Ok(()) } else { Err(ProxyError::Protocol) }
 }
 

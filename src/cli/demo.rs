@@ -244,6 +244,12 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
+        let flags = [("tls-certificate", "c.pem"), ("tls-key", "k.pem")];
+        let flags = flags.map(|(flag, value)| (flag.to_owned(), value.to_owned()));
+        let tls = Settings::resolve(1, None, &[], &flags).unwrap();
+        let text = welcome(&webhook, &file, &tcp("0.0.0.0:443"), &tcp("127.0.0.1:8081"), &tls);
+        let call = format!("curl --insecure https://127.0.0.1:443/webhooks/{token}\n");
+        assert!(text.contains(&call) && text.contains("http://127.0.0.1:8081\n"), "{text}");
         let text = welcome(
             &webhook,
             &None,
