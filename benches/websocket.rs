@@ -1,17 +1,17 @@
-//! WebSocket frames: masking, and a message in with its echo out.
+//! WebSocket frames: masking, a message in with its echo out, and a message through its flow to the reply's frame.
 
 mod common;
 
 use std::hint::black_box;
 
+use common::Model;
+use common::path::{BUFFER_BYTES, KEY, SocketPath, text_frame};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use serde_json::json;
 use tidegate::base::buffer::ReceiveBuffer;
-use tidegate::websocket::frame::{Header, Opcode};
 use tidegate::websocket::{Connection, Event, Role, Scratch, mask};
 
-const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 const MESSAGE_LIMIT: usize = 262_144;
-const BUFFER_BYTES: usize = 16 * 1024;
 
 fn masks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mask");
@@ -28,13 +28,7 @@ fn masks(criterion: &mut Criterion) {
 fn echoes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("message and echo");
     for (depth, length) in [(1, 100_usize), (16, 100), (1, 8192)] {
-        let mut payload = vec![b'x'; length];
-        mask::apply(&mut payload, KEY);
-        let mut frame = Vec::new();
-        Header { fin: true, compressed: false, opcode: Opcode::Text, key: Some(KEY), length: length as u64 }
-            .write(&mut frame);
-        frame.extend_from_slice(&payload);
-        let burst = frame.repeat(depth);
+        let burst = text_frame(&vec![b'x'; length]).repeat(depth);
         let mut connection = Connection::new(Role::Server, None, MESSAGE_LIMIT);
         let (mut buffer, mut out, mut sent) =
             (ReceiveBuffer::with_capacity(BUFFER_BYTES), Vec::with_capacity(BUFFER_BYTES), Vec::new());
@@ -56,5 +50,22 @@ fn echoes(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, masks, echoes);
+fn replies(criterion: &mut Criterion) {
+    let now = common::now();
+    let node = json!({"type": "WebhookReplyNode", "config": {"bodyTemplate": "data.message.data",
+        "bodyTemplateType": "path", "isWebsocketMessage": true, "encodingTemplate": "utf8"}});
+    let model = Model::with_flow(json!({"isWebsocket": true}), node, now);
+    let mut group = criterion.benchmark_group("message and its flow's reply");
+    for depth in [1, 16] {
+        let burst = text_frame(&[b'x'; 100]).repeat(depth);
+        let mut path = SocketPath::new(&model, now);
+        group.throughput(Throughput::Elements(depth as u64));
+        group.bench_function(format!("100 bytes, {depth} at a time"), |bencher| {
+            bencher.iter(|| path.hear(black_box(&burst)).len());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, masks, echoes, replies);
 criterion_main!(benches);

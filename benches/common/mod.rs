@@ -1,7 +1,10 @@
-//! What the benchmarks share: the allocator of the program, a model in memory, an ordinary request.
+//! What the benchmarks share: the allocator of the program, a model in memory, an ordinary request, and the path of a
+//! request without sockets ([`path`]).
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
-use serde_json::json;
+pub mod path;
+
+use serde_json::{Value, json};
 use tidegate::base::clock::{Clock, Now};
 use tidegate::base::id::{Id, Token};
 use tidegate::model::{Application, Flow, Webhook};
@@ -14,10 +17,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A rate that is counted and never reached.
 pub const RATE_HIGH: u32 = 1_000_000_000;
 
-/// A model of webhooks that differ in nothing.
+/// A model of webhooks that differ in nothing, or of one with a flow.
 pub struct Model {
     application: Application,
     pub webhooks: Vec<Webhook>,
+    flow: Option<Flow>,
 }
 
 impl Model {
@@ -29,7 +33,21 @@ impl Model {
         let first = Webhook::create(&body, application.id, now.unix_millis).expect("a good webhook");
         let one = || Webhook { id: Id::generate(now.unix_millis), token: Token::generate(), ..first.clone() };
         let webhooks = (0..count).map(|_| one()).collect();
-        Model { application, webhooks }
+        Model { application, webhooks, flow: None }
+    }
+
+    /// One webhook with these fields beside its limits, and a flow of this node.
+    pub fn with_flow(fields: Value, node: Value, now: Now) -> Model {
+        let mut model = Model::of(1, now);
+        let webhook = &mut model.webhooks[0];
+        // Fixed when a webhook is made, and so not for a patch to change.
+        webhook.is_websocket = fields["isWebsocket"] == true;
+        webhook.patch(&fields, now.unix_millis).expect("good fields");
+        let flow = json!({"name": "bench", "nodes": [node],
+            "triggers": [{"type": "webhook", "key": webhook.id.to_string()}]});
+        let flow = Flow::create(&flow, model.application.id, now.unix_millis).expect("a good flow");
+        model.flow = Some(flow);
+        model
     }
 
     pub fn registry(&self, now: Now) -> Registry {
@@ -55,12 +73,12 @@ impl Source for Model {
         Ok(self.webhooks.iter().find(|webhook| webhook.id == *id).cloned())
     }
 
-    fn flow(&self, _: &Id) -> Result<Option<Flow>, StoreError> {
-        Ok(None)
+    fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
+        Ok(self.flow.clone().filter(|flow| flow.id == *id))
     }
 
     fn flows_of_webhook(&self, _: &Id) -> Result<Vec<Flow>, StoreError> {
-        Ok(Vec::new())
+        Ok(self.flow.iter().cloned().collect())
     }
 
     fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError> {
@@ -73,7 +91,8 @@ impl Source for Model {
         Ok(())
     }
 
-    fn for_each_flow(&self, _: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
+    fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
+        self.flow.iter().for_each(|flow| each(flow.clone()));
         Ok(())
     }
 }

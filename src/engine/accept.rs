@@ -111,7 +111,7 @@ fn admit(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>) {
     if door == Door::Ingress && core.is_arrival_long() {
         spawn(core, arrival::arrive(Rc::clone(core), stream, peer));
     } else {
-        spawn(core, connection::serve(Rc::clone(core), stream, door, peer, None));
+        connection::serve(core, stream, door, peer, None);
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering;
 
 use rustls::{AlertDescription, Error, ServerConfig};
 
-use super::accept;
 use super::answer;
 use super::connection::{self, Door};
 use super::core::Core;
@@ -71,8 +70,7 @@ pub(super) async fn arrive(core: Rc<Core>, stream: Stream, peer: Option<IpAddr>)
     match arriving.arrive(stream, peer).await {
         Ok((stream, peer)) => {
             arriving.handed_on = true;
-            let serving = Rc::clone(&core);
-            accept::spawn(&core, connection::serve(serving, stream, Door::Ingress, peer, None));
+            connection::serve(&core, stream, Door::Ingress, peer, None);
         }
         Err(event) => core.metrics.event(event),
     }

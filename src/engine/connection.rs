@@ -1,8 +1,8 @@
 //! The task of one connection: read, let the machines decide, write, wait. It knows sockets, buffers and patience;
 //! what a request means is decided in `exchange` and below.
 //!
-//! A busy connection reads into a buffer of its own. One that has been quiet for a second gives the buffer back and
-//! waits for readiness alone, so that an idle connection costs its task and little more.
+//! A busy connection reads into a buffer of its own. One that has been quiet for a second gives the buffer back, ends
+//! its task and waits in the lot (`lot`) for its next bytes.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -16,6 +16,7 @@ use std::task::{Poll, Waker};
 use super::accept;
 use super::core::{Active, Core, RECEIVE_BYTES_LARGE, Tap};
 use super::exchange::{Next, Waiting};
+use super::lot::{self, Left, Parked};
 use super::pace::Pace;
 use super::socket::{self, Upgraded};
 use super::stream::Stream;
@@ -110,39 +111,67 @@ pub(super) struct Ongoing {
     pub(super) pace: Option<Pace>,
 }
 
-/// Uncounts a connection, however it ends.
-struct Counted {
-    core: Rc<Core>,
-    key: Key,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.core.remove_connection(self.key);
-        self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        self.core.metrics.connection_closed(ConnectionKind::Http);
-    }
-}
-
-/// Serves one connection to its end. The caller has counted it in `core.shared.connections`.
-///
-/// The task is what an idle connection costs, so what is rare waits in boxes of its own ([`Connection::unusual`]), and
-/// nothing is held twice.
-pub(super) fn serve(
-    core: Rc<Core>,
-    stream: Stream,
+/// What is left of a connection while nothing happens on it.
+pub(super) struct Quiet {
+    pub(super) stream: Stream,
     door: Door,
     peer: Option<IpAddr>,
     tap: Option<Tap>,
-) -> impl Future<Output = ()> {
+}
+
+/// Uncounts a connection, however it ends.
+struct Counted<'c> {
+    core: &'c Core,
+    key: Key,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        uncount(self.core, self.key);
+    }
+}
+
+/// Takes a connection that has ended off its core.
+pub(super) fn uncount(core: &Core, key: Key) {
+    core.remove_connection(key);
+    core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    core.metrics.connection_closed(ConnectionKind::Http);
+}
+
+/// Begins a connection: it waits for its first bytes. The caller has counted it in `core.shared.connections`.
+pub(super) fn serve(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>, tap: Option<Tap>) {
     let (key, watch) = core.add_connection(core.now().nanos + IDLE_NANOS);
     core.metrics.connection_opened(ConnectionKind::Http);
-    let counted = Counted { core: Rc::clone(&core), key };
+    watch.set_idle(true);
+    let quiet = Quiet { stream, door, peer, tap };
+    if let Err(parked) = lot::park(core, key, &watch, Parked::Http(quiet))
+        && let Parked::Http(quiet) = parked
+    {
+        accept::spawn(core, run(Rc::clone(core), key, watch, quiet, None));
+    }
+}
+
+/// Goes on with a connection that was parked.
+pub(super) fn resume(core: &Rc<Core>, key: Key, watch: Rc<Watch>, quiet: Quiet, left: Left) {
+    watch.set_idle(false);
+    // The engine drains: a request that has come already is served still. Else its time is over.
+    if left == Left::Readable || (core.draining.get() && quiet.stream.has_pending()) {
+        accept::spawn(core, run(Rc::clone(core), key, watch, quiet, Some(left)));
+    } else {
+        uncount(core, key);
+    }
+}
+
+/// The task of a connection, from when something has come until it is quiet again, or ends. Without a reason why it
+/// left the lot it waits by itself.
+async fn run(core: Rc<Core>, key: Key, watch: Rc<Watch>, quiet: Quiet, left: Option<Left>) {
+    let counted = Counted { core: &core, key };
+    let Quiet { stream, door, peer, tap } = quiet;
     let mut connection = Connection {
         http: http::Connection::new(http::Limits::default()),
         active: None,
         request: Ongoing::default(),
-        core,
+        core: Rc::clone(&core),
         stream,
         door,
         peer,
@@ -150,32 +179,51 @@ pub(super) fn serve(
         key,
         watch,
     };
-    async move {
-        let _counted = counted;
-        if let Some(upgrade) = connection.run().await {
-            connection.upgrade(*upgrade);
-        } else if let Some(active) = connection.active.take() {
-            connection.core.give_active(active);
+    let mut received = if left.is_some() { connection.receive_now() } else { connection.be_quiet().await };
+    loop {
+        match connection.be_busy(received).await {
+            Worked::ReadOn => {}
+            Worked::Closed => break,
+            Worked::Upgrade(upgrade) => {
+                drop(counted);
+                return connection.upgrade(*upgrade);
+            }
         }
+        connection = match connection.park() {
+            Ok(()) => return std::mem::forget(counted),
+            Err(connection) => *connection,
+        };
+        received = connection.be_quiet().await;
+    }
+    if let Some(active) = connection.active.take() {
+        core.give_active(active);
     }
 }
 
 impl Connection {
-    /// Serves requests to the end of the connection, or until it becomes a WebSocket.
-    async fn run(&mut self) -> Option<Box<Upgrade>> {
-        let mut received = Received::Quiet;
-        loop {
-            // What reads and writes need is boxed while there is something to do, and not held while there is not.
-            match received {
-                Received::Quiet => {}
-                Received::End => return None,
-                other => match Box::pin(self.be_busy(other)).await {
-                    Worked::ReadOn => {}
-                    Worked::Closed => return None,
-                    Worked::Upgrade(upgrade) => return Some(upgrade),
-                },
-            }
-            received = self.be_quiet().await;
+    /// Lets it wait without a task. It comes back where that cannot be had, or where it is to end.
+    fn park(self) -> Result<(), Box<Connection>> {
+        let Connection { core, stream, door, peer, tap, key, watch, active, .. } = self;
+        if let Some(active) = active {
+            core.give_active(active);
+        }
+        watch.set_idle(true);
+        core.set_deadline(key, &watch, core.now().nanos + IDLE_NANOS);
+        let quiet = Quiet { stream, door, peer, tap };
+        match lot::park(&core, key, &watch, Parked::Http(quiet)) {
+            Err(Parked::Http(Quiet { stream, door, peer, tap })) => Err(Box::new(Connection {
+                http: http::Connection::new(http::Limits::default()),
+                active: None,
+                request: Ongoing::default(),
+                core,
+                stream,
+                door,
+                peer,
+                tap,
+                key,
+                watch,
+            })),
+            Ok(()) | Err(Parked::Socket(_)) => Ok(()),
         }
     }
 
@@ -329,13 +377,14 @@ impl Connection {
             return Received::Quiet;
         }
         self.watch.set_idle(true);
-        self.set_deadline(self.now() + QUIET_NANOS);
+        // What was received last began the batch, a moment ago.
+        self.set_deadline(self.core.now_of_batch().nanos + QUIET_NANOS);
         let received = self.read().await.0;
         self.watch.set_idle(false);
         if matches!(received, Received::Expired) { Received::Quiet } else { received }
     }
 
-    /// Holds no buffer until something comes.
+    /// Holds no buffer until something comes: what a parked connection does where nobody else can wait for it.
     async fn be_quiet(&mut self) -> Received {
         if let Some(active) = self.active.take() {
             self.core.give_active(active);
@@ -415,18 +464,18 @@ impl Connection {
         let Some(active) = &mut self.active else { return true };
         let mut sent = 0;
         while sent < active.out.len() || self.stream.holds_back() {
-            if self.core.rules.on_ring && self.stream.writes_on_ring() {
+            if self.core.rules.on_ring {
+                let (core, watch, key) = (&self.core, &self.watch, self.key);
+                core.set_deadline(key, watch, core.now_of_batch().nanos + WRITE_NANOS);
                 // Whoever takes a part of it gets the whole time again.
-                let now = if sent == 0 { self.core.now_of_batch() } else { self.core.now() };
-                self.core.set_deadline(self.key, &self.watch, now.nanos + WRITE_NANOS);
+                let part = || core.set_deadline(key, watch, core.now().nanos + WRITE_NANOS);
                 let out = std::mem::take(&mut active.out);
-                let (result, out) = self.stream.write(out, sent, self.watch.handle()).await;
+                let (result, out) = self.stream.write_all(out, watch, part).await;
                 active.out = out;
-                match result {
-                    Ok(bytes @ 1..) => sent += bytes,
-                    Ok(0) | Err(_) => return false,
+                if result.is_err() {
+                    return false;
                 }
-                continue;
+                break;
             }
             match self.stream.try_send(&active.out[sent..]) {
                 Ok(bytes) => sent += bytes,

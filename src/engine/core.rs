@@ -2,6 +2,7 @@
 //! mailboxes.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -10,6 +11,7 @@ use rustls::ServerConfig;
 
 use super::chains::{ChainSource, Chains};
 use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
+use super::lot::Lot;
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
 use super::recent::Recent;
@@ -161,6 +163,8 @@ pub(super) struct Core {
     pub(super) pending: PendingReplies,
     pub(super) chains: Chains,
     pub(super) connections: RefCell<Slots<Rc<Watch>>>,
+    /// Those without a task.
+    pub(super) lot: Lot,
     pub(super) draining: Cell<bool>,
     pub(super) date: RefCell<DateField>,
     wheel: RefCell<Wheel<Timer>>,
@@ -199,6 +203,8 @@ pub(super) struct Core {
 }
 
 impl Core {
+    /// # Errors
+    /// If there are no descriptors left.
     #[allow(clippy::too_many_arguments, reason = "called in one place, with what a core is made of")]
     pub(super) fn new(
         index: usize,
@@ -210,8 +216,8 @@ impl Core {
         shared: Arc<Shared>,
         mailboxes: Vec<Sender<Message>>,
         chains: Arc<dyn ChainSource>,
-    ) -> Core {
-        Core {
+    ) -> io::Result<Core> {
+        Ok(Core {
             index,
             clock,
             rules,
@@ -223,6 +229,7 @@ impl Core {
             pending: PendingReplies::default(),
             chains: Chains::new(chains),
             connections: RefCell::new(Slots::new()),
+            lot: Lot::new()?,
             draining: Cell::new(false),
             date: RefCell::new(DateField::new()),
             wheel: RefCell::new(Wheel::new(clock.now().nanos)),
@@ -244,7 +251,7 @@ impl Core {
             batch: Cell::new(clock.now()),
             homes: RefCell::default(),
             workers: RefCell::new(Slots::new()),
-        }
+        })
     }
 
     pub(super) fn now(&self) -> Now {
@@ -292,14 +299,22 @@ impl Core {
     pub(super) fn drain(&self) {
         self.draining.set(true);
         self.acceptors.borrow().iter().for_each(|acceptor| acceptor.expire());
-        let idle: Vec<Rc<Watch>> = self
+        let idle: Vec<(Key, Rc<Watch>)> = self
             .connections
             .borrow()
             .iter()
-            .map(|(_, watch)| Rc::clone(watch))
-            .filter(|watch| watch.is_idle())
+            .filter(|(_, watch)| watch.is_idle())
+            .map(|(key, watch)| (key, Rc::clone(watch)))
             .collect();
-        idle.iter().for_each(|watch| watch.expire());
+        for (key, watch) in idle {
+            watch.expire();
+            self.lot.call(key, &watch);
+        }
+    }
+
+    /// The connections without a task.
+    pub(super) fn parked(&self) -> Vec<Key> {
+        self.connections.borrow().iter().filter(|(_, watch)| watch.is_parked()).map(|(key, _)| key).collect()
     }
 
     /// Whether a connection of the ingress begins with something else than a request.
@@ -342,8 +357,11 @@ impl Core {
     fn connection_timer(&self, key: Key, now: u64) {
         let Some(watch) = self.connections.borrow().get(key).map(Rc::clone) else { return };
         watch.set_armed(None);
-        if let Patience::Until(deadline) = watch.fired(now) {
-            watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
+        match watch.fired(now) {
+            Patience::Until(deadline) => {
+                watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
+            }
+            Patience::Over => self.lot.call(key, &watch),
         }
     }
 

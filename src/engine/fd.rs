@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
-fn borrow(stream: &impl AsRawFd) -> BorrowedFd<'_> {
+/// A stream's descriptor, for as long as the stream is borrowed.
+pub(super) fn borrow(stream: &impl AsRawFd) -> BorrowedFd<'_> {
     // SAFETY: the descriptor is owned by `stream`, which is borrowed for as long as the result lives, so it stays
     // open; a stream never has the number -1.
     unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
@@ -68,6 +69,12 @@ pub(super) fn peek(stream: &impl AsRawFd, room: &mut [u8]) -> io::Result<usize> 
 pub(super) fn take(stream: &impl AsRawFd, room: &mut [u8]) -> io::Result<usize> {
     let (_, taken) = rustix::net::recv(borrow(stream), room, RecvFlags::DONTWAIT)?;
     Ok(taken)
+}
+
+/// Ends both directions, and with them what is in flight on either.
+pub(super) fn shutdown(stream: &impl AsRawFd) {
+    // A peer that is gone already has nothing left to be told.
+    let _ = rustix::net::shutdown(borrow(stream), Shutdown::Both);
 }
 
 /// Says that nothing more will be sent; what the peer still sends can be read.

@@ -14,15 +14,17 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::core::{Active, Core};
+use super::lot::{self, Parked};
 use super::stream::Stream;
 use super::watch::Watch;
 use crate::base::buffer::ReceiveBuffer;
+use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
-use crate::ingress::socket::{
-    BACKLOG_BYTES_MAX, CLOSE_WITHIN_NANOS, CODE_BROKEN, Closing, PING_AFTER_NANOS, Silence, silence,
-};
+use crate::ingress::socket::{BACKLOG_BYTES_MAX, CLOSE_WITHIN_NANOS, CODE_BROKEN, Closing, Silence, silence};
 use crate::websocket::{self, Event};
 
+/// After this long without a byte either way a line is quiet.
+const QUIET_NANOS: u64 = NANOS_PER_SECOND;
 /// Room that a read must have, or the buffer is compacted or grown first.
 const READ_ROOM: usize = 4096;
 /// The first size that a buffer grows to for a large message, and the factor from there: as for HTTP bodies.
@@ -63,6 +65,9 @@ pub(super) trait Speaker {
     /// All that was received has been looked at.
     fn turn(&mut self) {}
 
+    /// Whether a quiet line is left to whoever keeps quiet connections: [`run`] then ends without an end.
+    const PARKS: bool = false;
+
     /// Everything has been sent: there is room for more. True if more was put on the line.
     fn refill(&mut self) -> bool {
         false
@@ -79,6 +84,8 @@ pub(super) struct Line {
     at_work: Cell<bool>,
     heard: Cell<u64>,
     pinged: Cell<u64>,
+    /// When something was put on it last.
+    spoken: Cell<u64>,
 }
 
 struct Wire {
@@ -103,6 +110,17 @@ enum Woken {
     Gone,
 }
 
+/// What a look at a line whose time is over came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Borne {
+    /// It is to be cut.
+    Cut,
+    /// It goes on.
+    Stays,
+    /// Nothing has happened on it for a moment.
+    Quiet,
+}
+
 /// What a write came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flushed {
@@ -114,7 +132,7 @@ enum Flushed {
 impl Line {
     pub(super) fn new(core: &Core, machine: websocket::Connection, payload_limit: usize) -> Line {
         let now = core.now().nanos;
-        let (key, watch) = core.add_connection(now + PING_AFTER_NANOS);
+        let (key, watch) = core.add_connection(now + QUIET_NANOS);
         Line {
             wire: RefCell::new(Wire {
                 machine,
@@ -130,6 +148,7 @@ impl Line {
             at_work: Cell::new(false),
             heard: Cell::new(now),
             pinged: Cell::new(0),
+            spoken: Cell::new(now),
         }
     }
 
@@ -160,7 +179,8 @@ impl Line {
                 }
                 wire.machine.send(&mut wire.out, &mut core.scratch.borrow_mut(), text, payload);
                 wire.ends.push_back(wire.out.len());
-                wake_task(self);
+                self.spoken.set(core.now_of_batch().nanos);
+                self.wake_task(core);
                 return Ok(());
             }
             wire.drop_backlog();
@@ -196,7 +216,30 @@ impl Line {
             wire.progress = false;
         }
         core.set_deadline(self.key, &self.watch, core.now().nanos + CLOSE_WITHIN_NANOS);
-        wake_task(self);
+        self.wake_task(core);
+    }
+
+    /// Wakes the task of the line, unless it is at work; one that has none gets one.
+    fn wake_task(&self, core: &Core) {
+        if self.watch.is_parked() {
+            core.lot.call(self.key, &self.watch);
+        } else if !self.at_work.get() {
+            self.watch.wake();
+        }
+    }
+
+    /// Leaves it to the lot. Given back where that cannot be had.
+    pub(super) fn park(&self, core: &Core, parked: Parked) -> Result<(), Parked> {
+        self.wire.borrow_mut().ends = VecDeque::new();
+        lot::park(core, self.key, &self.watch, parked)
+    }
+
+    /// It is taken up again.
+    pub(super) fn unparked(&self, core: &Core) {
+        // Where its time is over, that is looked at first.
+        if !self.watch.is_expired() {
+            core.set_deadline(self.key, &self.watch, core.now().nanos + QUIET_NANOS);
+        }
     }
 
     /// Closes for one of the engine's own reasons.
@@ -302,32 +345,40 @@ impl Line {
         Flushed::All
     }
 
-    /// The deadline passed. False: the connection is to be cut.
-    fn bear(&self, core: &Core) -> bool {
+    /// The deadline passed.
+    fn bear(&self, core: &Core, parks: bool) -> Borne {
         let now = core.now().nanos;
+        let quiet_at = self.heard.get().max(self.spoken.get()).saturating_add(QUIET_NANOS);
+        let mut borne = Borne::Stays;
         let next = {
             let mut wire = self.wire.borrow_mut();
             let wire = &mut *wire;
             if !wire.machine.is_open() {
                 // A peer that still takes what was sent before the Close has not had the Close yet.
                 if !std::mem::take(&mut wire.progress) || wire.sent == wire.out.len() {
-                    return false;
+                    return Borne::Cut;
                 }
                 now + CLOSE_WITHIN_NANOS
             } else {
                 match silence(now, self.heard.get(), self.pinged.get()) {
-                    Silence::Broken => return false,
-                    Silence::Until(next) => next,
+                    Silence::Broken => return Borne::Cut,
+                    Silence::Until(next) if !parks => next,
+                    Silence::Until(next) if quiet_at <= now => {
+                        borne = Borne::Quiet;
+                        next
+                    }
+                    Silence::Until(next) => next.min(quiet_at),
                     Silence::Ping(next) => {
                         self.pinged.set(now);
+                        self.spoken.set(now);
                         wire.machine.ping(&mut wire.out, &[]);
-                        next
+                        if parks { now + QUIET_NANOS } else { next }
                     }
                 }
             }
         };
         core.set_deadline(self.key, &self.watch, next);
-        true
+        borne
     }
 
     /// Receives what is there. False: the peer sends nothing more.
@@ -433,13 +484,6 @@ fn readable_or_gone(result: std::io::Result<()>) -> Woken {
     if result.is_ok() { Woken::Readable } else { Woken::Gone }
 }
 
-/// Wakes the task of the line, unless it is at work.
-fn wake_task(line: &Line) {
-    if !line.at_work.get() {
-        line.watch.wake();
-    }
-}
-
 impl Wire {
     /// Bytes that wait, beside the message that is being sent.
     fn waiting(&self) -> usize {
@@ -469,14 +513,15 @@ impl Wire {
     }
 }
 
-/// Serves a line until it ends, and says how. What the speaker does afterwards comes before the socket is let go.
+/// Serves a line until it ends, and says how; or until it is quiet, if its speaker leaves quiet lines to others. What the
+/// speaker does afterwards comes before the socket is let go.
 pub(super) async fn run<S: Speaker>(
     core: &Core,
     stream: &mut Stream,
     line: &Line,
     mut active: Option<Box<Active>>,
     speaker: &mut S,
-) -> Ended {
+) -> Option<Ended> {
     loop {
         line.at_work.set(true);
         if let Some(active) = &mut active {
@@ -484,7 +529,7 @@ pub(super) async fn run<S: Speaker>(
         }
         speaker.turn();
         line.at_work.set(false);
-        if core.rules.on_ring && stream.writes_on_ring() {
+        if core.rules.on_ring {
             line.write_on_ring(core, stream).await;
         }
         let mut flushed = line.flush(core, stream);
@@ -503,8 +548,11 @@ pub(super) async fn run<S: Speaker>(
             Woken::Turn => {}
             Woken::Gone => break,
             Woken::Expired => {
-                if !line.bear(core) {
-                    break;
+                let parks = S::PARKS && active.is_none() && line.unsent() == 0 && !stream.holds_back();
+                match line.bear(core, parks) {
+                    Borne::Stays => {}
+                    Borne::Quiet => return None,
+                    Borne::Cut => break,
                 }
             }
             Woken::Readable => {
@@ -540,7 +588,7 @@ pub(super) async fn run<S: Speaker>(
     }
     let mut wire = line.wire.borrow_mut();
     core.give_out(std::mem::take(&mut wire.out));
-    wire.ended.take().unwrap_or(Ended { code: CODE_BROKEN, reason: "".into() })
+    Some(wire.ended.take().unwrap_or(Ended { code: CODE_BROKEN, reason: "".into() }))
 }
 
 /// After the end: the peer gets to see the Close before its socket is gone.

@@ -15,6 +15,7 @@ mod fd;
 mod flows;
 mod line;
 mod listen;
+mod lot;
 mod mailbox;
 mod pace;
 mod pending;
@@ -426,11 +427,13 @@ impl Plan {
             Arc::clone(&self.shared),
             self.mailboxes.clone(),
             Arc::clone(&self.chains),
-        ));
+        )?);
         core.tls.replace(self.tls.config());
+        let _emptied = lot::Emptied(Rc::clone(&core));
         let nonblocking = self.chosen == runtime::Loop::Epoll;
         let mailbox = Ready::new(self.receiver.event()?)?;
         monoio::spawn(tick(Rc::clone(&core)));
+        monoio::spawn(lot::keep(Rc::clone(&core), core.lot.ready()?));
         for (door, listener) in [(Door::Ingress, &self.listeners.0), (Door::Workers, &self.listeners.1)] {
             let (accepting, listener) = (Rc::clone(&core), listener.try_clone()?);
             let ready = Ready::new(listener.fd()?)?;
@@ -501,10 +504,7 @@ fn adopt(core: &Rc<Core>, stream: std::os::unix::net::UnixStream, tap: Tap, nonb
         Ok(stream) => {
             core.shared.connections.fetch_add(1, Ordering::Relaxed);
             let peer = Some(std::net::Ipv4Addr::LOCALHOST.into());
-            accept::spawn(
-                core,
-                connection::serve(Rc::clone(core), Stream::Unix(stream), Door::Ingress, peer, Some(tap)),
-            );
+            connection::serve(core, Stream::Unix(stream), Door::Ingress, peer, Some(tap));
         }
         // The other end sees its connection close.
         Err(error) => tracing::warn!(%error, "a test request's connection cannot be watched"),

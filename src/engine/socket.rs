@@ -6,8 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::accept;
 use super::core::{Active, Core};
 use super::line::{self, Ended, Line, Speaker, Unsent};
+use super::lot::Parked;
 use super::pending::{Outcome, Pending};
 use super::recent::Note;
 use super::spread::{Audience, run_flows};
@@ -54,6 +56,12 @@ enum Heard {
 
 /// What a message that was taken is shown with among the last requests.
 const TAKEN: u16 = 200;
+
+/// What is left of a WebSocket while nothing happens on it.
+pub(super) struct Quiet {
+    pub(super) stream: Stream,
+    socket: Rc<Socket>,
+}
 
 /// Takes the WebSocket off its core and says goodbye to its flows, once, however its task ends.
 struct Leave<'c> {
@@ -117,13 +125,33 @@ pub(super) fn serve(
     let place = core.pending.insert(Pending::Socket(Rc::clone(&socket)));
     socket.place.set(Some(place));
     socket.reply_id.replace(core.reply_id(place, webhook).into());
-    converse(core, stream, active, socket)
+    converse(core, stream, active, socket, true)
 }
 
-async fn converse(core: Rc<Core>, mut stream: Stream, active: Option<Box<Active>>, socket: Rc<Socket>) {
-    let _connected = Connected { core: &core, key: socket.line.key() };
-    {
-        let mut leave = Leave { core: &core, socket: &socket, ended: None };
+/// Goes on with one that was parked.
+pub(super) fn resume(core: &Rc<Core>, quiet: Quiet) {
+    let Quiet { stream, socket } = quiet;
+    accept::spawn(core, converse(Rc::clone(core), stream, None, socket, false));
+}
+
+/// Ends one that is parked: the core ends.
+pub(super) fn end(core: &Rc<Core>, quiet: &Quiet) {
+    let socket = &quiet.socket;
+    let _connected = Connected { core, key: socket.line.key() };
+    drop(Leave { core, socket, ended: None });
+}
+
+/// The task of a WebSocket, from its upgrade or from when something is to be done, until it is quiet again or ends.
+async fn converse(
+    core: Rc<Core>,
+    mut stream: Stream,
+    mut active: Option<Box<Active>>,
+    socket: Rc<Socket>,
+    begins: bool,
+) {
+    let connected = Connected { core: &core, key: socket.line.key() };
+    let mut leave = Leave { core: &core, socket: &socket, ended: None };
+    if begins {
         // The webhook may have changed between its head and now.
         socket.look_again(&core);
         if core.draining.get() {
@@ -132,14 +160,35 @@ async fn converse(core: Rc<Core>, mut stream: Stream, active: Option<Box<Active>
         if !socket.trigger(&core, WsEvent::Connect, false) {
             socket.line.close_for(&core, Closing::Busy);
         }
-        let mut conversation = Conversation { core: &core, socket: &socket };
-        leave.ended = Some(line::run(&core, &mut stream, &socket.line, active, &mut conversation).await);
+    } else {
+        socket.line.unparked(&core);
     }
+    let mut conversation = Conversation { core: &core, socket: &socket };
+    let ended = loop {
+        match line::run(&core, &mut stream, &socket.line, active.take(), &mut conversation).await {
+            Some(ended) => break ended,
+            None => {
+                let quiet = Quiet { stream, socket: Rc::clone(&socket) };
+                match socket.line.park(&core, Parked::Socket(quiet)) {
+                    Err(Parked::Socket(quiet)) => stream = quiet.stream,
+                    // The guards go on with whoever takes it up again.
+                    Ok(()) | Err(Parked::Http(_)) => {
+                        std::mem::forget((leave, connected));
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    leave.ended = Some(ended);
+    drop(leave);
     Box::pin(line::linger(&core, &stream, &socket.line)).await;
 }
 
 impl Speaker for Conversation<'_> {
     type Heard = Heard;
+
+    const PARKS: bool = true;
 
     fn hear(&mut self, text: bool, data: &[u8]) -> Heard {
         let (core, socket) = (self.core, self.socket);

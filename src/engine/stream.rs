@@ -4,19 +4,22 @@
 //! Two ways lead to the socket: operations on the ring, which are awaited ([`Stream::read`], [`Stream::write`]), and
 //! calls that are made at once and never block ([`Stream::try_send`] and those after it).
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
+use monoio::io::{AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
 use rustls::ServerConfig;
 
 use super::core::Core;
 use super::fd;
 use super::tls::{Socket, Tls};
+use super::watch::Watch;
 
 /// A TCP or Unix stream on the ring (or on epoll), or TLS on one of them.
 pub(super) enum Stream {
@@ -61,10 +64,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.writable(false).await,
             Stream::Unix(stream) => stream.writable(false).await,
-            Stream::Tls(tls) => match tls.socket() {
-                Socket::Tcp(stream) => stream.writable(false).await,
-                Socket::Unix(stream) => stream.writable(false).await,
-            },
+            Stream::Tls(tls) => tls.writable().await,
         }
     }
 
@@ -84,11 +84,6 @@ impl Stream {
         (result, slice.into_inner())
     }
 
-    /// Whether [`Self::write`] is to be used, on the ring: TLS is sent with [`Self::try_send`] alone.
-    pub(super) fn writes_on_ring(&self) -> bool {
-        !matches!(self, Stream::Tls(_))
-    }
-
     /// Writes what follows the first `sent` bytes, or a part of it. To be awaited to its end, as a read.
     pub(super) async fn write(
         &mut self,
@@ -104,6 +99,23 @@ impl Stream {
         (result, slice.into_inner())
     }
 
+    /// Writes all of `bytes`; `part` is told of each part that was taken before the last. A peer that does not take them
+    /// until `watch` expires is cut off: ending the socket costs nothing while all goes well, and a handle to cancel by
+    /// costs each write two look-ups. To be awaited to its end, as a read.
+    pub(super) async fn write_all(
+        &mut self,
+        bytes: Vec<u8>,
+        watch: &Watch,
+        part: impl Fn(),
+    ) -> (io::Result<()>, Vec<u8>) {
+        let fd = self.as_raw_fd();
+        match self {
+            Stream::Tcp(stream) => until_expired(fd, watch, write_parts(stream, bytes, part)).await,
+            Stream::Unix(stream) => until_expired(fd, watch, write_parts(stream, bytes, part)).await,
+            Stream::Tls(tls) => until_expired(fd, watch, Box::pin(tls.write_all(bytes, part))).await,
+        }
+    }
+
     /// Sends what fits now. It is on its way once nothing [is held back](Self::holds_back) any more.
     ///
     /// # Errors
@@ -112,6 +124,14 @@ impl Stream {
         match self {
             Stream::Tls(tls) => tls.try_send(bytes),
             socket => fd::send(socket, bytes),
+        }
+    }
+
+    /// Whether something can be received that the descriptor knows nothing of any more.
+    pub(super) fn has_more(&self) -> bool {
+        match self {
+            Stream::Tls(tls) => tls.has_more(),
+            _ => false,
         }
     }
 
@@ -169,6 +189,45 @@ impl Stream {
             socket => fd::shutdown_write(socket),
         }
     }
+}
+
+async fn write_parts<S: AsyncWriteRent>(
+    stream: &mut S,
+    mut bytes: Vec<u8>,
+    part: impl Fn(),
+) -> (io::Result<()>, Vec<u8>) {
+    let mut sent = 0;
+    loop {
+        let (result, slice) = stream.write(bytes.slice(sent..)).await;
+        bytes = slice.into_inner();
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
+            Ok(more) => sent += more,
+            Err(error) => return (Err(error), bytes),
+        }
+        if sent == bytes.len() {
+            return (Ok(()), bytes);
+        }
+        part();
+    }
+}
+
+/// Awaits what a socket does, and ends the socket where that takes too long.
+async fn until_expired<F: Future>(fd: RawFd, watch: &Watch, doing: F) -> F::Output {
+    let mut doing = pin!(doing);
+    let mut cut = false;
+    poll_fn(|context| {
+        let done = doing.as_mut().poll(context);
+        if done.is_pending() {
+            watch.remember(context.waker());
+            if watch.is_expired() && !cut {
+                cut = true;
+                fd::shutdown(&fd);
+            }
+        }
+        done
+    })
+    .await
 }
 
 impl AsRawFd for Stream {

@@ -11,6 +11,7 @@ use std::task::{Poll, Waker};
 
 use monoio::io::{CancelHandle, Canceller};
 
+use super::lot::Parked;
 use crate::base::wheel::TimerId;
 
 /// What the wheel's entry found.
@@ -35,6 +36,10 @@ pub(super) struct Watch {
     idle: Cell<bool>,
     canceller: RefCell<Option<Canceller>>,
     waker: RefCell<Option<Waker>>,
+    /// The connection, while it has no task.
+    parked: RefCell<Option<Box<Parked>>>,
+    /// Whether the lot knows its socket.
+    in_lot: Cell<bool>,
 }
 
 /// The deadline passed before the future was ready.
@@ -112,6 +117,27 @@ impl Watch {
 
     pub(super) fn is_idle(&self) -> bool {
         self.idle.get()
+    }
+
+    /// Keeps a connection that goes without a task from now on.
+    pub(super) fn park(&self, parked: Box<Parked>) {
+        self.release();
+        self.in_lot.set(true);
+        self.parked.replace(Some(parked));
+    }
+
+    /// Gives it back.
+    pub(super) fn unpark(&self) -> Option<Box<Parked>> {
+        self.parked.take()
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.parked.borrow().is_some()
+    }
+
+    /// Whether the connection has been parked before.
+    pub(super) fn is_in_lot(&self) -> bool {
+        self.in_lot.get()
     }
 
     /// Remembers who is to be woken.

@@ -75,7 +75,6 @@ pub(super) fn hook(
     let limits = &webhook.limits;
     Hook {
         webhook_id: webhook.id,
-        application_id: webhook.application_id,
         token: webhook.token,
         enabled: webhook.enabled,
         is_websocket: webhook.is_websocket,

@@ -14,36 +14,42 @@ use crate::verify::provider::Provider;
 use crate::verify::signature::Signature;
 
 /// One compiled webhook. Shared by all cores, never changed: a change makes a new one.
+///
+/// The order of the fields is kept: what every request reads comes first, so that a webhook that no cache holds costs
+/// a request two lines of memory that lie side by side, and not four.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Hook {
-    pub webhook_id: Id,
-    pub application_id: Id,
     pub token: Token,
     pub enabled: bool,
     pub is_websocket: bool,
     pub wait_for_reply: bool,
-    pub annotate_multipart: bool,
     pub cast: CastBuffersAs,
-    /// What an HTTP answer carries where no reply says otherwise.
-    pub response_code: u16,
     /// Bytes of a body, a message or a reply.
     pub payload_bytes: u32,
-    pub reply_timeout_seconds: u32,
-    /// Calls at a time; 0 for no limit.
-    pub concurrency_limit: u32,
+    /// The bucket of calls, none where the rate has no limit. Carried from one compiled hook to the next.
+    pub rate: Option<Arc<Rate>>,
     /// None: every caller passes.
     pub basic: Option<Box<Basic>>,
     /// Whose handshake it answers, and whose requests it takes.
     pub provider: Provider,
     /// None: requests carry no signature, or nobody looks at it.
     pub signature: Option<Box<Signature>>,
-    /// The bucket of calls, none where the rate has no limit. Carried from one compiled hook to the next.
-    pub rate: Option<Arc<Rate>>,
-    /// The count of calls at a time, carried likewise.
-    pub concurrency: Arc<Concurrency>,
     /// The enabled flows with a trigger on this webhook.
     pub flows: Box<[Arc<FlowPlan>]>,
+    pub webhook_id: Id,
+    /// What an HTTP answer carries where no reply says otherwise.
+    pub response_code: u16,
+    pub annotate_multipart: bool,
+    pub reply_timeout_seconds: u32,
+    /// Calls at a time; 0 for no limit.
+    pub concurrency_limit: u32,
+    /// The count of calls at a time, carried as the rate is.
+    pub concurrency: Arc<Concurrency>,
 }
+
+/// With the two counts of its `Arc`, a million of them are 160 MB: one byte more, and the allocator makes it 192.
+const _: () = assert!(size_of::<Hook>() <= 160 - 2 * size_of::<usize>());
 
 impl Hook {
     /// Whether the callers that may come in are those of `other`.

@@ -9,9 +9,10 @@ mod backlog;
 mod compile;
 mod hook;
 
-use std::sync::Arc;
-
+use std::borrow::Borrow;
 use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use papaya::{Guard, LocalGuard};
 
@@ -22,20 +23,70 @@ use crate::model::Flow;
 use crate::store::{Affected, Source, StoreError};
 
 type HashMap<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
+type HashSet<K> = std::collections::HashSet<K, ahash::RandomState>;
 type SharedMap<K, V> = papaya::HashMap<K, V, ahash::RandomState>;
 
 pub use backlog::{Backlog, FLOW_BYTES_MAX, FLOW_TRIGGERS_MAX, PROCESS_BYTES_MAX};
 pub use compile::{Defaults, check_application, check_flow, check_webhook};
 pub use hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
 
-/// All the hooks, by token and by id.
+/// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
+/// its token is compared where the rest of what a request needs lies.
 pub struct Registry {
-    by_token: SharedMap<Token, Arc<Hook>>,
-    by_id: SharedMap<Id, Arc<Hook>>,
+    /// What requests look into.
+    by_token: SharedMap<ByToken, Arc<Hook>>,
+    /// What the control plane looks into; no request does.
+    by_id: RwLock<HashSet<ById>>,
     /// Every flow, enabled or not, wired or not: a worker may attach to any.
     flows: SharedMap<Id, Arc<Backlog>>,
     process_backlog: Arc<backlog::ProcessBacklog>,
     defaults: Defaults,
+}
+
+/// A hook that is found by its token.
+struct ByToken(Arc<Hook>);
+
+impl Borrow<Token> for ByToken {
+    fn borrow(&self) -> &Token {
+        &self.0.token
+    }
+}
+
+impl PartialEq for ByToken {
+    fn eq(&self, other: &ByToken) -> bool {
+        self.0.token == other.0.token
+    }
+}
+
+impl Eq for ByToken {}
+
+impl Hash for ByToken {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.token.hash(state);
+    }
+}
+
+/// A hook that is found by its webhook's id.
+struct ById(Arc<Hook>);
+
+impl Borrow<Id> for ById {
+    fn borrow(&self) -> &Id {
+        &self.0.webhook_id
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &ById) -> bool {
+        self.0.webhook_id == other.0.webhook_id
+    }
+}
+
+impl Eq for ById {}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.webhook_id.hash(state);
+    }
 }
 
 /// A pin: while it lives, hooks borrowed through it stay.
@@ -50,7 +101,7 @@ impl Registry {
     pub fn new(defaults: Defaults) -> Registry {
         Registry {
             by_token: SharedMap::with_hasher(ahash::RandomState::new()),
-            by_id: SharedMap::with_hasher(ahash::RandomState::new()),
+            by_id: RwLock::default(),
             flows: SharedMap::with_hasher(ahash::RandomState::new()),
             process_backlog: Arc::default(),
             defaults,
@@ -66,7 +117,7 @@ impl Registry {
     /// The hook of a webhook, by id.
     #[must_use]
     pub fn by_id(&self, id: Id) -> Option<Arc<Hook>> {
-        self.by_id.pin().get(&id).cloned()
+        self.read_by_id().get(&id).map(|hook| Arc::clone(&hook.0))
     }
 
     /// What a flow has waiting for its workers. None: there is no such flow.
@@ -78,7 +129,7 @@ impl Registry {
     /// How many webhooks there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_id.pin().len()
+        self.read_by_id().len()
     }
 
     /// Whether there is no webhook.
@@ -106,11 +157,21 @@ impl Registry {
                 flows.entry(key).or_default().push(flow.clone());
             }
         })?;
+        let mut hooks = Vec::new();
         source.for_each_webhook(&mut |webhook| {
             let Some(part) = parts.get(&webhook.application_id) else { return };
             let flows = flows.get(&webhook.id).map_or(&[][..], Vec::as_slice);
-            self.publish(Arc::new(compile::hook(&self.wiring(now), part, &webhook, flows, None)));
-        })
+            hooks.push(Arc::new(compile::hook(&self.wiring(now), part, &webhook, flows, None)));
+        })?;
+        // Once their number is known: a map that grows by doubling moves each of a million several times.
+        let (by_token, mut by_id) = (self.by_token.pin(), self.write_by_id());
+        by_token.reserve(hooks.len());
+        by_id.reserve(hooks.len());
+        for hook in hooks {
+            by_token.insert(ByToken(Arc::clone(&hook)), Arc::clone(&hook));
+            by_id.replace(ById(hook));
+        }
+        Ok(())
     }
 
     /// Compiles what is affected anew and publishes it; what is gone from the model goes from here. When it returns,
@@ -166,15 +227,24 @@ impl Registry {
     }
 
     fn publish(&self, hook: Arc<Hook>) {
-        self.by_token.pin().insert(hook.token, Arc::clone(&hook));
-        self.by_id.pin().insert(hook.webhook_id, hook);
+        self.by_token.pin().insert(ByToken(Arc::clone(&hook)), Arc::clone(&hook));
+        self.write_by_id().replace(ById(hook));
     }
 
     fn withdraw(&self, id: Id) {
-        let by_id = self.by_id.pin();
-        if let Some(hook) = by_id.remove(&id) {
+        let withdrawn = self.write_by_id().take(&id);
+        if let Some(ById(hook)) = withdrawn {
             self.by_token.pin().remove(&hook.token);
         }
+    }
+
+    // Whoever panics with the lock has changed a whole entry or none.
+    fn read_by_id(&self) -> RwLockReadGuard<'_, HashSet<ById>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_by_id(&self) -> RwLockWriteGuard<'_, HashSet<ById>> {
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

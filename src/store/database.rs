@@ -22,8 +22,8 @@ use super::{MODEL_FILE, ModelRecord};
 use crate::base::id::Id;
 use crate::model::{Application, Flow, Webhook};
 
-/// Bytes of pages kept in memory: the inner pages of the trees of a million webhooks, and some.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of pages kept in memory: the inner pages of the trees of a million webhooks (six trees of 2,500), and some.
+const CACHE_BYTES: usize = 24 * 1024 * 1024;
 
 /// The open database.
 pub(super) struct Database {

@@ -183,7 +183,13 @@ impl Wire {
     /// Reads once. False: the peer closed.
     fn fill(&mut self) -> bool {
         let mut bytes = [0; 16 * 1024];
-        let read = self.stream.read(&mut bytes).expect("the server answers or closes in order");
+        let read = loop {
+            match self.stream.read(&mut bytes) {
+                // Whatever signal it was, nothing was read.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.expect("the server answers or closes in order"),
+            }
+        };
         self.unread.extend_from_slice(&bytes[..read]);
         read > 0
     }

@@ -250,13 +250,17 @@ impl Socket {
     #[track_caller]
     fn fill(&mut self) -> bool {
         let mut bytes = [0; 64 * 1024];
-        match self.stream.read(&mut bytes) {
-            Ok(read) => {
-                self.unread.extend_from_slice(&bytes[..read]);
-                read > 0
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(read) => {
+                    self.unread.extend_from_slice(&bytes[..read]);
+                    return read > 0;
+                }
+                // Whatever signal it was, nothing was read.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
+                Err(error) => panic!("nothing came: {error}"),
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("nothing came: {error}"),
         }
     }
 }

@@ -131,7 +131,11 @@ fn what_is_no_tls_at_all_gets_an_alert() {
             answer.escape_ascii()
         );
     }
-    eventually("all are counted", || (server.metric(HANDSHAKES, "failed") == 3).then_some(()));
+    eventually("all are counted", || {
+        let counted = server.metric(HANDSHAKES, "\"failed\"");
+        eprintln!("{}", server.call_raw("GET", "/metrics", "").text());
+        (counted == 3).then_some(())
+    });
     server.wire().finish().closed();
     eventually("it is counted", || (server.metric(HANDSHAKES, "gone") == 1).then_some(()));
     // A client that does not know the authority.

@@ -4,7 +4,8 @@
 //! and a socket together. A session is established before a connection is served on it (see `arrival`).
 //!
 //! Reads go through the ring as those of a plain connection do. Writes are made at once (`try_send`), and wait for
-//! readiness where the socket is full: what was encrypted must leave in its order and whole, whoever gives up waiting.
+//! readiness where the socket is full: what was encrypted must leave in its order and whole, and an operation on the ring
+//! that is given up may have sent a part of it.
 
 mod config;
 mod session;
@@ -139,6 +140,30 @@ impl Tls {
                 return (result, storage);
             }
         }
+    }
+
+    /// As [`Stream::writable`](super::stream::Stream::writable).
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.writable(false).await,
+            Socket::Unix(stream) => stream.writable(false).await,
+        }
+    }
+
+    /// As [`Stream::write_all`](super::stream::Stream::write_all).
+    pub(super) async fn write_all(&self, bytes: Vec<u8>, part: impl Fn()) -> (io::Result<()>, Vec<u8>) {
+        let mut sent = 0;
+        while sent < bytes.len() || self.holds_back() {
+            match self.try_send(&bytes[sent..]) {
+                Ok(more) => sent += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => match self.writable().await {
+                    Ok(()) => part(),
+                    Err(error) => return (Err(error), bytes),
+                },
+                Err(error) => return (Err(error), bytes),
+            }
+        }
+        (Ok(()), bytes)
     }
 
     /// As [`Stream::try_receive`](super::stream::Stream::try_receive).

@@ -5,13 +5,17 @@
 //! - `answer`, `frames`, `targets`: HTTP answers, WebSocket frames, and the paths that are asked for.
 //! - `load`: the load generator; `tools/load` is a thin wrapper around it.
 //! - `compare`: servers, rows and the table of targets; `tools/compare` prints it.
+//! - `scale`, `plot`: what a webhook, a connection and a waiting reply cost as they grow, measured and drawn;
+//!   `tools/scale` is a thin wrapper around them.
 //! - `system`: what the operating system says of processes and lets them do.
 
 pub mod answer;
 pub mod compare;
 pub mod frames;
 pub mod load;
+pub mod plot;
 pub mod ring;
+pub mod scale;
 pub mod system;
 pub mod targets;
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Connections that wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -51,6 +52,21 @@ pub fn cpu_nanos(pid: u32) -> io::Result<u64> {
         sum += first.ok_or_else(|| io::Error::other("schedstat does not begin with a number"))?;
     }
     Ok(sum)
+}
+
+/// CPU that child processes have used which ended and were waited for.
+///
+/// # Errors
+/// If the system does not say.
+pub fn children_cpu() -> io::Result<Duration> {
+    // SAFETY: an rusage is plain numbers, for which zero is a value, and outlives the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        checked(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage))?;
+        usage
+    };
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
 }
 
 /// Bytes of memory that are the process's own and written to.

@@ -36,6 +36,9 @@ struct Arguments {
     /// Webhooks of the rows that have many; 100,000 without it
     #[arg(long)]
     webhooks: Option<usize>,
+    /// Keep those webhooks in this folder for the next run, or use the ones that are there
+    #[arg(long, value_name = "FOLDER")]
+    webhooks_in: Option<PathBuf>,
     /// Also Node-RED (npm) and webhook (Debian), where they are installed
     #[arg(long)]
     others: bool,
@@ -49,6 +52,8 @@ struct Arguments {
 
 /// Files that a process with 100,000 waiting connections has open, with room.
 const OPEN_FILES: u64 = 262_144;
+/// Files that are no connections of a memory row: those of a process, and connections that come before it counts.
+const OPEN_FILES_SPARE: u64 = 500;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -68,9 +73,18 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     ensure!((1..=100).contains(&arguments.rounds), "from 1 to 100 rounds");
     ensure!((0.05..=60.0).contains(&arguments.seconds), "from 0.05 to 60 seconds");
-    system::raise_open_files(OPEN_FILES)?;
+    let open_files = system::raise_open_files(OPEN_FILES)?;
     let programs = std::env::current_exe()?.parent().context("this program is in no folder")?.to_owned();
     let quick = arguments.quick;
+    let waiting = match (arguments.full, quick) {
+        (true, _) => 100_000,
+        (_, true) => 2_000,
+        _ => 20_000,
+    };
+    let connections_max = open_files.saturating_sub(OPEN_FILES_SPARE) as usize;
+    if waiting > connections_max {
+        eprintln!("compare: {open_files} open files are allowed here, so {connections_max} requests wait");
+    }
     let settings = Settings {
         tidegate: arguments.tidegate.canonicalize().context("the program to measure")?,
         programs,
@@ -78,14 +92,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         rounds: if quick { arguments.rounds.min(3) } else { arguments.rounds },
         warmup: Duration::from_millis(if quick { 200 } else { 400 }),
         time: Duration::from_secs_f64(if quick { arguments.seconds.min(0.5) } else { arguments.seconds }),
-        idle: if quick { 2_000 } else { 10_000 },
-        waiting: if arguments.full {
-            100_000
-        } else if quick {
-            2_000
-        } else {
-            20_000
-        },
+        idle: if quick { 2_000 } else { 10_000 }.min(connections_max),
+        waiting: waiting.min(connections_max),
         webhooks: arguments.webhooks.unwrap_or(if arguments.full {
             1_000_000
         } else if quick {
@@ -93,6 +101,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         } else {
             100_000
         }),
+        webhooks_in: arguments.webhooks_in.clone(),
         others: arguments.others,
         verbose: arguments.verbose || std::io::stderr().is_terminal(),
     };

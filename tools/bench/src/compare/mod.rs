@@ -1,16 +1,20 @@
 //! The comparison: servers started in turn, loaded for a moment, and the CPU that each request cost them, in one
 //! interleaved run, because on a machine that others share only ratios within one run mean something.
 
-mod cell;
-mod memory;
+mod bench;
+pub(crate) mod cell;
+mod generator;
+mod held;
+pub(crate) mod memory;
 mod rest;
 mod rows;
-mod servers;
+pub(crate) mod servers;
 mod table;
-mod tidegate;
+pub(crate) mod tidegate;
 mod worker;
 
-pub use rows::{NAMES, measure};
+pub use bench::measure;
+pub use rows::NAMES;
 pub use table::{Line, Verdict, print};
 
 use std::path::PathBuf;
@@ -34,6 +38,8 @@ pub struct Settings {
     pub waiting: usize,
     /// Webhooks of the rows that have many.
     pub webhooks: usize,
+    /// A folder for them that is kept, and used again by the next run; none: one of this run.
+    pub webhooks_in: Option<PathBuf>,
     /// Also Node-RED and `webhook`, where they are installed.
     pub others: bool,
     /// Whether each measurement is told on standard error as it comes.

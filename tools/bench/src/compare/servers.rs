@@ -56,8 +56,11 @@ impl Peer {
     }
 }
 
-/// A folder that goes away when nobody needs it.
-pub struct Folder(PathBuf);
+/// A folder that goes away when nobody needs it, unless it is one to keep.
+pub struct Folder {
+    path: PathBuf,
+    is_kept: bool,
+}
 
 impl Folder {
     /// In memory where there is room, so that no disk is measured.
@@ -77,18 +80,26 @@ impl Folder {
     fn within(parent: &Path, count: u32) -> anyhow::Result<Folder> {
         let path = parent.join(format!("tidegate-compare-{}-{count}", std::process::id()));
         fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Folder(path))
+        Ok(Folder { path, is_kept: false })
+    }
+
+    /// One that stays, made where it is missing.
+    pub fn kept(path: &Path) -> anyhow::Result<Folder> {
+        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+        Ok(Folder { path: path.to_owned(), is_kept: true })
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A folder that cannot be removed is left behind: nothing depends on it.
-        let _ = fs::remove_dir_all(&self.0);
+        if !self.is_kept {
+            // One that cannot be removed is left behind: nothing depends on it.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 

@@ -23,8 +23,11 @@ const DAY_SECONDS: u32 = 86_400;
 const STARTING: Duration = Duration::from_secs(120);
 /// Between two looks at whether it serves.
 const LOOK: Duration = Duration::from_micros(200);
-/// Connections that create webhooks side by side.
-const CREATORS: usize = 16;
+/// Connections that create webhooks side by side. Those that wait at the same time share a commit.
+const CREATORS: usize = 128;
+
+/// The paths of the webhooks in a folder that has many, one a line. Written last, so that its folder is whole.
+const PATHS_FILE: &str = "paths.txt";
 
 /// How it is started.
 #[derive(Clone, Copy, Debug)]
@@ -144,8 +147,21 @@ pub fn prepare(settings: &Settings, folder: &Folder) -> anyhow::Result<Made> {
     })
 }
 
-/// Fills an empty folder with many webhooks that differ in nothing; says their paths.
+/// Fills a folder with many webhooks that differ in nothing; says their paths. Where an earlier run has kept such a
+/// folder, that one.
 pub fn prepare_many(settings: &Settings, folder: &Folder, count: usize) -> anyhow::Result<Vec<String>> {
+    let list = folder.path().join(PATHS_FILE);
+    if let Ok(text) = fs::read_to_string(&list) {
+        let paths: Vec<String> = text.lines().map(str::to_owned).collect();
+        ensure!(paths.len() == count, "{} has {} webhooks, not {count}", list.display(), paths.len());
+        return Ok(paths);
+    }
+    let paths = create_many(settings, folder, count)?;
+    fs::write(&list, paths.join("\n")).with_context(|| list.display().to_string())?;
+    Ok(paths)
+}
+
+fn create_many(settings: &Settings, folder: &Folder, count: usize) -> anyhow::Result<Vec<String>> {
     let process = start(settings, folder, Start { cpu: None, cores: 1, durability: None }, "/")?;
     let application = Maker::new(process.admin)?.application;
     let body = json!({"name": "one of many", "limits": {"requestsPerWindow": RATE_HIGH, "concurrency": 0}});

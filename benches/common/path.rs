@@ -1,0 +1,226 @@
+//! The path of a request, and of a message, without sockets: from the bytes that came to the bytes that leave, through
+//! the modules that the engine calls and in its order. What the engine adds (the ring, counters, the last requests)
+//! is not here.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use tidegate::base::buffer::ReceiveBuffer;
+use tidegate::base::clock::Now;
+use tidegate::deliver::{self, Effect};
+use tidegate::http::encode::DateField;
+use tidegate::http::{self, Limits, Step};
+use tidegate::ingress::request::{self, AtBody, AtHead, Door};
+use tidegate::ingress::respond::{self, Frame};
+use tidegate::registry::{Hook, Pin, Registry};
+use tidegate::reply::{self, Reply};
+use tidegate::trigger::{self, HttpData, Payload, Peer, UpgradeData, WsEvent};
+use tidegate::websocket::frame::{Header, Opcode};
+use tidegate::websocket::{self, Event, Role, Scratch, mask};
+
+use super::Model;
+
+/// The engine's receive buffer, grown.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+const REPLY_ID: &str = "0123456789abcdef01234567.0123456789abcdef0123456789abcdef";
+const PUBLIC_URL: &str = "http://hooks.example.org";
+const PEER: Peer = Peer::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+/// What a client masks its frames with.
+pub const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+
+/// A connection to a webhook.
+pub struct Path {
+    registry: Registry,
+    now: Now,
+    machine: http::Connection,
+    buffer: ReceiveBuffer,
+    date: DateField,
+    draft: Vec<u8>,
+    effects: Vec<Effect>,
+    out: Vec<u8>,
+}
+
+impl Path {
+    pub fn new(model: &Model, now: Now) -> Path {
+        Path {
+            registry: model.registry(now),
+            now,
+            machine: http::Connection::new(Limits::default()),
+            buffer: ReceiveBuffer::with_capacity(BUFFER_BYTES),
+            date: DateField::new(),
+            draft: Vec::new(),
+            effects: Vec::new(),
+            out: Vec::with_capacity(BUFFER_BYTES),
+        }
+    }
+
+    /// Serves whole requests that came at once; says what leaves.
+    pub fn serve(&mut self, came: &[u8]) -> &[u8] {
+        let Path { registry, now, machine, buffer, date, draft, effects, out } = self;
+        out.clear();
+        buffer.extend(came);
+        let pin = registry.pin();
+        let mut taken = None;
+        loop {
+            match machine.poll(buffer) {
+                Step::Head => match at_head(&pin, *now, machine, buffer, date, out) {
+                    Ok((hook, limit)) => {
+                        taken = Some(hook);
+                        machine.take_body(limit);
+                    }
+                    Err(drop_limit) => machine.drop_body(drop_limit),
+                },
+                Step::Request => {
+                    let hook = taken.take().expect("its head was taken");
+                    let request = machine.request(buffer);
+                    let at_body = request::at_body(*now, hook, &request, machine.body(buffer), PUBLIC_URL);
+                    assert!(matches!(at_body, AtBody::Pass), "nothing is verified here");
+                    let frame = frame(date, *now, machine.keep_alive());
+                    if hook.flows.is_empty() {
+                        respond::answer(out, &request::default_answer(hook), &frame);
+                    } else {
+                        let reply = replied(hook, *now, &request, machine.body(buffer), draft, effects);
+                        let reply = reply::to_http(&reply, hook.response_code, hook.payload_bytes as usize)
+                            .expect("a small reply");
+                        respond::reply(out, &reply, &frame);
+                    }
+                    machine.finish(buffer);
+                }
+                Step::Dropped => {}
+                Step::NeedData => return out,
+                other => panic!("the requests are whole and good, not {other:?}"),
+            }
+        }
+    }
+}
+
+/// Decides a head: the webhook that takes the body, and how much of it.
+///
+/// # Errors
+/// How much of the body is dropped; the answer is written.
+fn at_head<'g>(
+    pin: &'g Pin<'_>,
+    now: Now,
+    machine: &http::Connection,
+    buffer: &ReceiveBuffer,
+    date: &mut DateField,
+    out: &mut Vec<u8>,
+) -> Result<(&'g Arc<Hook>, usize), u64> {
+    match request::at_head(Door { core: 0, now }, pin, &machine.request(buffer)) {
+        AtHead::Take { hook, limit } => Ok((hook, limit)),
+        AtHead::Answer(answer, hook) => {
+            respond::answer(out, &answer, &frame(date, now, machine.keep_alive()));
+            Err(request::drop_limit(hook.map(|hook| &**hook)))
+        }
+        other => panic!("the webhook takes requests, not {other:?}"),
+    }
+}
+
+fn frame(date: &mut DateField, now: Now, keep_alive: bool) -> Frame<'_> {
+    Frame { date: date.line(now.unix_millis), keep_alive, http10: false, head_only: false, cors: true }
+}
+
+/// The reply of the webhook's flow.
+fn replied(
+    hook: &Hook,
+    now: Now,
+    request: &http::Request<'_>,
+    body: &[u8],
+    draft: &mut Vec<u8>,
+    effects: &mut Vec<Effect>,
+) -> Box<Reply> {
+    let data = HttpData {
+        method: request.method_bytes(),
+        path: request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more),
+        query: request.query(),
+        fields: request.fields(),
+        body,
+        peer: PEER,
+        peer_is_trusted: false,
+        hide_authorization: hook.basic.is_some(),
+        cast: hook.cast,
+        annotate_multipart: hook.annotate_multipart,
+        payload_limit: hook.payload_bytes as usize,
+        reply_id: Some(REPLY_ID),
+    };
+    let event = trigger::http_event(draft, now, &data).expect("no coding is to be undone");
+    run(hook, event, effects)
+}
+
+fn run(hook: &Hook, event: trigger::Event, effects: &mut Vec<Effect>) -> Box<Reply> {
+    for plan in &hook.flows {
+        let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
+        deliver::run(plan, &payload, hook.is_websocket, effects);
+    }
+    match effects.pop() {
+        Some(Effect::Reply { reply, .. }) => reply,
+        other => panic!("a node that replies, not {other:?}"),
+    }
+}
+
+/// A WebSocket of a webhook.
+pub struct SocketPath {
+    now: Now,
+    hook: Arc<Hook>,
+    data: UpgradeData,
+    machine: websocket::Connection,
+    buffer: ReceiveBuffer,
+    scratch: Scratch,
+    draft: Vec<u8>,
+    effects: Vec<Effect>,
+    out: Vec<u8>,
+}
+
+impl SocketPath {
+    pub fn new(model: &Model, now: Now) -> SocketPath {
+        let registry = model.registry(now);
+        let hook = registry.by_id(model.webhooks[0].id).expect("it was loaded");
+        let fields = [(&b"host"[..], &b"hooks.example.org"[..]), (b"user-agent", b"device/2.1")];
+        let fields = fields.into_iter();
+        SocketPath {
+            now,
+            machine: websocket::Connection::new(Role::Server, None, hook.payload_bytes as usize),
+            hook,
+            data: UpgradeData::new(b"/readings", Some(b"floor=1"), fields, PEER, false, false),
+            buffer: ReceiveBuffer::with_capacity(BUFFER_BYTES),
+            scratch: Scratch::default(),
+            draft: Vec::new(),
+            effects: Vec::new(),
+            out: Vec::with_capacity(BUFFER_BYTES),
+        }
+    }
+
+    /// Hears whole frames that came at once; says what leaves.
+    pub fn hear(&mut self, came: &[u8]) -> &[u8] {
+        let SocketPath { now, hook, data, machine, buffer, scratch, draft, effects, out } = self;
+        out.clear();
+        buffer.extend(came);
+        loop {
+            match machine.poll(buffer, out, scratch) {
+                Event::NeedData => return out,
+                Event::Message { text } => {
+                    let rate = hook.rate.as_ref().expect("the webhook has a rate");
+                    assert!(rate.take(0, *now).is_ok(), "a rate that is never reached");
+                    let event = WsEvent::Message { text, data: machine.message(buffer, scratch) };
+                    let event = trigger::websocket_event(draft, *now, data, event, REPLY_ID);
+                    machine.done(buffer);
+                    let reply = run(hook, event, effects);
+                    let body = reply.body.as_deref().unwrap_or_default();
+                    assert!(machine.send(out, scratch, !reply.is_binary, body), "the connection is open");
+                }
+                other => panic!("the frames are whole and good, not {other:?}"),
+            }
+        }
+    }
+}
+
+/// A client's text frame.
+pub fn text_frame(text: &[u8]) -> Vec<u8> {
+    let mut payload = text.to_vec();
+    mask::apply(&mut payload, KEY);
+    let mut frame = Vec::new();
+    Header { fin: true, compressed: false, opcode: Opcode::Text, key: Some(KEY), length: text.len() as u64 }
+        .write(&mut frame);
+    frame.extend_from_slice(&payload);
+    frame
+}

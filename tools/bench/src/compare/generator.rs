@@ -1,0 +1,192 @@
+//! What the load generator itself costs, beside `wrk`: each in turn loads the same server from a CPU of its own. The
+//! server must be what limits the answers, or the figures of the other rows would be the generator's.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+
+use super::Settings;
+use super::bench::tell;
+use super::cell::{BODY_BYTES, CONNECTIONS};
+use super::servers::{self, Folder, Peer, Running};
+use super::table::{Line, NOT_STARTED, Verdict, spread};
+use crate::{load, system};
+
+/// A run is this long, since what a generator does before and after it is counted too.
+const SECONDS: u64 = 2;
+
+/// Who puts the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Generator {
+    Load,
+    Wrk,
+}
+
+/// What one run came to.
+struct Run {
+    /// CPU of the generator for one answer.
+    own_micros: f64,
+    answers_per_second: f64,
+    /// The part of their CPUs that generator and server used.
+    own_share: f64,
+    server_share: f64,
+}
+
+/// The generator's cost to wrk's, and whether the servers are busier than it.
+pub fn measure(settings: &Settings, cpus: &[usize]) -> Vec<Line> {
+    [Peer::Floor, Peer::Hyper].iter().map(|peer| line(settings, cpus, *peer)).collect()
+}
+
+fn line(settings: &Settings, cpus: &[usize], peer: Peer) -> Line {
+    let what = format!("load's own CPU an answer, to wrk's, on {}", peer.name());
+    let target = "≤ 1.00, server busier";
+    match rounds(settings, cpus, peer) {
+        Err(error) => Line::not_here("generator", &what, target, &format!("{error:#}")),
+        Ok(rounds) => {
+            let of = |value: fn(&Run) -> f64, who: fn(&(Run, Run)) -> &Run| {
+                spread(&rounds.iter().map(|round| value(who(round))).collect::<Vec<_>>()).0
+            };
+            let ratios: Vec<f64> =
+                rounds.iter().map(|(load, wrk)| load.own_micros / wrk.own_micros).collect();
+            let (median, least, most) = spread(&ratios);
+            let server_is_busier = rounds.iter().all(|(load, _)| load.server_share > load.own_share);
+            Line {
+                row: "generator",
+                what,
+                target: target.to_owned(),
+                measured: format!("{median:.2} ({least:.2}–{most:.2})"),
+                figures: format!(
+                    "{:.2} / {:.2} µs; {:.0} / {:.0} answers/s; server {:.0} %, load {:.0} % of a CPU",
+                    of(|run| run.own_micros, |round| &round.0),
+                    of(|run| run.own_micros, |round| &round.1),
+                    of(|run| run.answers_per_second, |round| &round.0),
+                    of(|run| run.answers_per_second, |round| &round.1),
+                    of(|run| run.server_share * 100.0, |round| &round.0),
+                    of(|run| run.own_share * 100.0, |round| &round.0),
+                ),
+                verdict: if median <= 1.0 && server_is_busier { Verdict::Pass } else { Verdict::Miss },
+                rounds: rounds
+                    .iter()
+                    .map(|(load, wrk)| json!({"load": load.json(), "wrk": wrk.json()}))
+                    .collect(),
+            }
+        }
+    }
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        json!({"ownMicros": self.own_micros, "answersPerSecond": self.answers_per_second,
+            "ownShare": self.own_share, "serverShare": self.server_share})
+    }
+}
+
+fn rounds(settings: &Settings, cpus: &[usize], peer: Peer) -> anyhow::Result<Vec<(Run, Run)>> {
+    let (Some(&first), Some(&last)) = (cpus.first(), cpus.last()) else { bail!("no CPU") };
+    ensure!(first != last, "there is only one CPU");
+    let server = servers::start(settings, peer, Some(first))?;
+    let mut rounds = Vec::new();
+    for round in 1..=settings.rounds {
+        let load = run(settings, Generator::Load, &server, last)?;
+        let wrk = run(settings, Generator::Wrk, &server, last)?;
+        tell(settings, || {
+            format!(
+                "round {round}  on {}: load {:.2} µs, wrk {:.2} µs",
+                peer.name(),
+                load.own_micros,
+                wrk.own_micros
+            )
+        });
+        rounds.push((load, wrk));
+    }
+    Ok(rounds)
+}
+
+/// One generator as a process of its own; what it used is known once it has ended.
+fn run(settings: &Settings, generator: Generator, server: &Running, cpu: usize) -> anyhow::Result<Run> {
+    let folder = Folder::new()?;
+    let url = format!("http://{}{}", server.address, server.path);
+    let connections = CONNECTIONS.to_string();
+    let outcome = folder.path().join("outcome.json");
+    let mut command = match generator {
+        Generator::Load => {
+            let mut command = Command::new(settings.programs.join("load"));
+            command.args([&url, "--connections", &connections, "--body-bytes", &BODY_BYTES.to_string()]);
+            command.args(["--duration", &SECONDS.to_string(), "--warmup", "0", "--json"]).arg(&outcome);
+            command
+        }
+        Generator::Wrk => {
+            let script = folder.path().join("post.lua");
+            let body = String::from_utf8(load::json_body(BODY_BYTES))?;
+            std::fs::write(
+                &script,
+                format!(
+                    "wrk.method='POST'\nwrk.body='{body}'\nwrk.headers['content-type']='application/json'\n"
+                ),
+            )?;
+            let mut command = Command::new("wrk");
+            command.args([
+                "--threads",
+                "1",
+                "--connections",
+                &connections,
+                "--duration",
+                &format!("{SECONDS}s"),
+            ]);
+            command.arg("--script").arg(&script).arg(&url);
+            command
+        }
+    };
+    let before = (system::cpu_nanos(server.pid())?, system::children_cpu()?);
+    let child = servers::spawn(command.stdout(Stdio::piped()).stderr(Stdio::null()), Some(cpu))
+        .with_context(|| format!("{generator:?} {NOT_STARTED}"))?;
+    let ended = child.wait_with_output()?;
+    ensure!(ended.status.success(), "{generator:?} ended: {}", ended.status);
+    let after = (system::cpu_nanos(server.pid())?, system::children_cpu()?);
+    let answered = match generator {
+        Generator::Load => {
+            let outcome: Value = serde_json::from_slice(&std::fs::read(&outcome)?)?;
+            outcome["answered"].as_u64().context("the outcome says no number of answers")?
+        }
+        Generator::Wrk => answers_of_wrk(&String::from_utf8_lossy(&ended.stdout))?,
+    } as f64;
+    let own = (after.1 - before.1).as_secs_f64();
+    let served = Duration::from_nanos(after.0 - before.0).as_secs_f64();
+    let seconds = SECONDS as f64;
+    Ok(Run {
+        own_micros: own * 1e6 / answered,
+        answers_per_second: answered / seconds,
+        own_share: own / seconds,
+        server_share: served / seconds,
+    })
+}
+
+/// From wrk's `  123456 requests in 2.00s, 20.00MB read`; an answer that is none of 2xx or 3xx has a line of its own.
+fn answers_of_wrk(text: &str) -> anyhow::Result<u64> {
+    ensure!(!text.contains("Non-2xx"), "wrong answers: {text}");
+    ensure!(!text.contains("Socket errors"), "wrong answers: {text}");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let at = words
+        .windows(2)
+        .position(|pair| pair == ["requests", "in"])
+        .context("wrk says no number of requests")?;
+    words
+        .get(at.wrapping_sub(1))
+        .and_then(|number| number.parse().ok())
+        .context("wrk's number of requests is none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_wrks_answers_is_found_and_wrong_answers_are_none() {
+        let said = "Running 2s test @ http://127.0.0.1:1/\n  476104 requests in 2.00s, 61.29MB read\nRequests/sec: 238052.11\n";
+        assert_eq!(answers_of_wrk(said).expect("a number"), 476_104);
+        assert!(answers_of_wrk(&format!("{said}  Non-2xx or 3xx responses: 7\n")).is_err());
+        assert!(answers_of_wrk("unable to connect").is_err());
+    }
+}
