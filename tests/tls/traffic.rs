@@ -165,6 +165,7 @@ fn a_broken_record_ends_the_connection(driver: &str) {
     client.send_records(&records);
     let error = client.read(&mut [0; 64]).expect_err("no answer to what nobody sent");
     assert!(error.to_string().contains("BadRecordMac"), "{error}");
+    assert_eq!(server.metric("tidegate_panics_total", ""), 0);
     let other = &mut Client::connect(server.ingress, "localhost", &Arc::new(config(&authority)));
     other.ask(&hook.get()).is(200, "{\"success\":true}");
 }

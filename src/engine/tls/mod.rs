@@ -9,6 +9,8 @@
 
 mod config;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};

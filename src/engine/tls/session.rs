@@ -35,9 +35,15 @@ const INCOMING_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
 /// Plaintext that is encrypted at a time: four full records, as much as a socket's buffer mostly has room for.
 const SEAL_BYTES_MAX: usize = 64 * 1024;
 /// What a record of ours adds to its plaintext, at most: header, explicit nonce or content type, tag.
-const RECORD_OVERHEAD_BYTES: usize = RECORD_HEADER_BYTES + 1 + 8 + 16;
+const RECORD_OVERHEAD_BYTES: usize = RECORD_HEADER_BYTES + EXPLICIT_NONCE_BYTES + 1 + TAG_BYTES;
+/// Of AES-GCM in TLS 1.2 (RFC 5288, 3).
+const EXPLICIT_NONCE_BYTES: usize = 8;
+const TAG_BYTES: usize = 16;
 /// The largest plaintext of a record (RFC 8446, 5.1).
 const RECORD_PLAINTEXT_BYTES: usize = 16 * 1024;
+/// Types of records (RFC 8446, 5.1).
+const CONTENT_ALERT: u8 = 21;
+const CONTENT_APPLICATION_DATA: u8 = 23;
 /// Level and description.
 const ALERT_BYTES: usize = 2;
 
@@ -232,6 +238,12 @@ impl Session {
         let _ = self.work_for(For::Goodbye);
     }
 
+    /// Bytes of buffers.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.incoming.capacity() + self.plaintext.capacity() + self.outgoing.capacity()
+    }
+
     /// What is to be sent.
     pub(super) fn outgoing(&self) -> &[u8] {
         &self.outgoing
@@ -320,22 +332,36 @@ impl Session {
         stepped
     }
 
-    /// Fetches the alert that tells the peer what it did wrong.
+    /// Fetches the alert that tells the peer what it did wrong, and what goes before it. Nothing is asked of rustls after
+    /// that: it would look at the bad record again.
     fn fail(&mut self) {
         self.has_failed = true;
         self.is_unread = false;
-        loop {
+        let mut has_alert = false;
+        while !has_alert {
             let UnbufferedStatus { discard, state } =
                 self.connection.process_tls_records(&mut self.incoming[self.used..]);
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let start = self.outgoing.len();
                     encode(&mut data, &mut self.outgoing);
+                    has_alert = is_alert(&self.outgoing[start..]);
                 }
                 _ => break,
             }
             self.used += discard;
         }
         (self.incoming, self.used) = (Vec::new(), 0);
+    }
+}
+
+/// Whether a record is an alert. That of TLS 1.3, encrypted, says so by its length alone: no other record of ours is as
+/// short.
+fn is_alert(record: &[u8]) -> bool {
+    match record.first() {
+        Some(&CONTENT_ALERT) => true,
+        Some(&CONTENT_APPLICATION_DATA) => record.len() == RECORD_HEADER_BYTES + ALERT_BYTES + 1 + TAG_BYTES,
+        _ => false,
     }
 }
 
