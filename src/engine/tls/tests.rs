@@ -89,14 +89,8 @@ fn converse(
                 session.shake_hands()?;
                 is_established = session.is_established();
             }
-            while is_established {
-                let mut storage = Vec::with_capacity(way.room);
-                let read = session.read(&mut storage)?;
-                assert!(read == storage.len() && read <= way.room.max(storage.capacity()));
-                asked.extend_from_slice(&storage);
-                if read == 0 {
-                    break;
-                }
+            if is_established {
+                asked.extend(read_all(&mut session, way.room)?);
             }
         }
         if is_established && asked.len() == request.len() && session.outgoing().is_empty() {
@@ -122,6 +116,20 @@ fn converse(
         if idle && sent == 0 {
             return Ok((asked, answered));
         }
+    }
+}
+
+/// All that can be read, in reads with so much room.
+fn read_all(session: &mut Session, room: usize) -> Result<Vec<u8>, rustls::Error> {
+    let mut all = Vec::new();
+    loop {
+        let mut storage = Vec::with_capacity(room);
+        let read = session.read(&mut storage)?;
+        assert_eq!(read, storage.len());
+        if read == 0 {
+            return Ok(all);
+        }
+        all.extend_from_slice(&storage);
     }
 }
 
