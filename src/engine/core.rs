@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 
 use super::chains::{ChainSource, Chains};
 use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
+use super::heap;
 use super::lot::Lot;
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
@@ -18,7 +19,7 @@ use super::recent::Recent;
 use super::watch::{Patience, Watch};
 use super::worker::Desk;
 use crate::base::buffer::ReceiveBuffer;
-use crate::base::clock::{Clock, Now};
+use crate::base::clock::{Clock, NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::{TimerId, Wheel};
@@ -41,6 +42,9 @@ pub(super) const RECEIVE_BYTES: usize = 4 * 1024;
 pub(super) const RECEIVE_BYTES_LARGE: usize = 16 * 1024;
 /// Buffers that a core keeps for the next connection that becomes busy; more are given back to the allocator.
 const POOL_BUFFERS: usize = 256;
+/// After this many buffers and tasks went back to the allocator, its memory goes back to the system, this much later.
+const LET_GO_MIN: usize = 64;
+const GIVE_BACK_NANOS: u64 = 2 * NANOS_PER_SECOND;
 /// Bytes of a response buffer that is kept; a larger one was for a large reply and is let go.
 const OUT_KEEP_BYTES: usize = 64 * 1024;
 
@@ -101,6 +105,8 @@ pub(super) enum Timer {
     Sweep(Id),
     /// A certificate chain that did not come.
     Chain(Key),
+    /// Memory that was freed goes back to the system.
+    GiveBack,
 }
 
 /// Settings that connections ask for.
@@ -176,6 +182,8 @@ pub(super) struct Core {
     pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
     #[allow(clippy::vec_box, reason = "a connection holds its buffers boxed, and gives the box back")]
     pool: RefCell<Vec<Box<Active>>>,
+    /// Buffers and tasks that went back to the allocator since memory went back to the system.
+    let_go: Cell<usize>,
     body_bytes: Cell<usize>,
     /// What the ingress speaks TLS with; none: it does not.
     pub(super) tls: RefCell<Option<Arc<ServerConfig>>>,
@@ -237,6 +245,7 @@ impl Core {
             stop: Watch::new(u64::MAX),
             acceptors: RefCell::new(Vec::new()),
             pool: RefCell::new(Vec::new()),
+            let_go: Cell::new(0),
             body_bytes: Cell::new(0),
             tls: RefCell::default(),
             proxy_silent_until: Cell::new(0),
@@ -349,6 +358,10 @@ impl Core {
                 }
                 Timer::Ack(flow, flight) => flows::late(self, flow, flight),
                 Timer::Sweep(flow) => flows::sweep(self, flow),
+                Timer::GiveBack => {
+                    self.let_go.set(0);
+                    heap::give_back();
+                }
             }
         }
         self.wheel.borrow().next_deadline()
@@ -406,6 +419,17 @@ impl Core {
         let mut pool = self.pool.borrow_mut();
         if pool.len() < POOL_BUFFERS && active.buffer.capacity() == RECEIVE_BYTES {
             pool.push(active);
+            return;
+        }
+        drop(pool);
+        self.let_go();
+    }
+
+    /// Something that a busy connection needs went back to the allocator: enough of it goes back to the system.
+    pub(super) fn let_go(&self) {
+        self.let_go.set(self.let_go.get() + 1);
+        if self.let_go.get() == LET_GO_MIN {
+            self.set_timer(self.now().nanos + GIVE_BACK_NANOS, Timer::GiveBack);
         }
     }
 

@@ -404,7 +404,8 @@ impl Line {
         match result {
             Ok(0) => Err(()),
             Ok(bytes) => {
-                self.heard.set(core.now().nanos);
+                // The time of all that came with it.
+                self.heard.set(core.begin_batch().nanos);
                 core.metrics.received(bytes);
                 Ok(if bytes == room { Received::More } else { Received::All })
             }

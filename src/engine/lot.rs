@@ -113,6 +113,7 @@ pub(super) fn park(core: &Core, key: Key, watch: &Watch, parked: Parked) -> Resu
         return Err(parked);
     }
     watch.park(Box::new(parked));
+    core.let_go();
     // What was wanted of it before it lay here.
     if watch.is_expired() || core.draining.get() {
         core.lot.call(key, watch);

@@ -13,6 +13,7 @@ mod core;
 mod exchange;
 mod fd;
 mod flows;
+mod heap;
 mod line;
 mod listen;
 mod lot;
