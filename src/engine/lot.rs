@@ -88,11 +88,11 @@ impl Lot {
         let data = EventData::new_u64(u64::from(key.generation) << u32::BITS | u64::from(key.index));
         let flags = EventFlags::IN | EventFlags::ONESHOT;
         let socket = fd::borrow(stream);
-        Ok(if known {
+        // A WebSocket's was known already while it spoke HTTP.
+        if known || epoll::add(&self.epoll, socket, data, flags).is_err() {
             epoll::modify(&self.epoll, socket, data, flags)?;
-        } else {
-            epoll::add(&self.epoll, socket, data, flags)?;
-        })
+        }
+        Ok(())
     }
 
     /// Calls a connection out, if it is here.
