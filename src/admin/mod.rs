@@ -172,6 +172,8 @@ pub struct Usage {
 pub struct About {
     /// Where the ingress listens, its port resolved.
     pub ingress: Address,
+    /// The scheme of its URLs: `http`, or `https` where it speaks TLS.
+    pub scheme: &'static str,
     /// `ingress.public_url`.
     pub public_url: Option<String>,
     /// What webhooks fall back to.
@@ -181,7 +183,8 @@ pub struct About {
 impl Default for About {
     fn default() -> About {
         let settings = Settings::defaults(1);
-        About { ingress: settings.ingress.listen, public_url: None, limits: settings.limits }
+        let scheme = settings.ingress.scheme();
+        About { ingress: settings.ingress.listen, scheme, public_url: None, limits: settings.limits }
     }
 }
 

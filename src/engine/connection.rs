@@ -463,7 +463,7 @@ impl Connection {
     pub(super) async fn flush(&mut self) -> bool {
         let Some(active) = &mut self.active else { return true };
         let mut sent = 0;
-        while sent < active.out.len() {
+        while sent < active.out.len() || self.stream.holds_back() {
             if self.core.rules.on_ring {
                 let (core, watch, key) = (&self.core, &self.watch, self.key);
                 core.set_deadline(key, watch, core.now_of_batch().nanos + WRITE_NANOS);

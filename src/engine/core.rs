@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use rustls::ServerConfig;
+
 use super::chains::{ChainSource, Chains};
 use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::heap;
@@ -43,6 +45,8 @@ const POOL_BUFFERS: usize = 256;
 /// After this many buffers and tasks went back to the allocator, its memory goes back to the system, this much later.
 const LET_GO_MIN: usize = 64;
 const GIVE_BACK_NANOS: u64 = 2 * NANOS_PER_SECOND;
+/// Those that it keeps while memory goes back to the system.
+const POOL_BUFFERS_QUIET: usize = 16;
 /// Bytes of a response buffer that is kept; a larger one was for a large reply and is let go.
 const OUT_KEEP_BYTES: usize = 64 * 1024;
 
@@ -68,6 +72,8 @@ pub(super) enum Message {
     WebhookChanged(Id),
     /// A flow was deleted.
     FlowGone(Id),
+    /// Certificates and keys for the connections that come from now on.
+    Tls(Arc<ServerConfig>),
     /// Somebody looks at the last requests.
     Recent { ask: Ask },
     /// Stop accepting, finish what is in flight.
@@ -114,6 +120,8 @@ pub(super) struct Rules {
     /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
     pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
+    /// Whether connections of the ingress begin with a PROXY header.
+    pub(super) proxy_protocol: bool,
     /// Connections of the whole process.
     pub(super) connections: usize,
     /// Bytes beyond the first buffer that bodies may take on one core.
@@ -179,6 +187,10 @@ pub(super) struct Core {
     /// Buffers and tasks that went back to the allocator since memory went back to the system.
     let_go: Cell<usize>,
     body_bytes: Cell<usize>,
+    /// What the ingress speaks TLS with; none: it does not.
+    pub(super) tls: RefCell<Option<Arc<ServerConfig>>>,
+    /// Until when nothing is said of refused PROXY headers.
+    pub(super) proxy_silent_until: Cell<u64>,
     /// Connections over the cap that are being told so.
     pub(super) turned_away: Cell<usize>,
     /// Buffers of WebSockets that have nothing to send.
@@ -237,6 +249,8 @@ impl Core {
             pool: RefCell::new(Vec::new()),
             let_go: Cell::new(0),
             body_bytes: Cell::new(0),
+            tls: RefCell::default(),
+            proxy_silent_until: Cell::new(0),
             turned_away: Cell::new(0),
             outs: RefCell::new(Vec::new()),
             scratch: RefCell::new(websocket::Scratch::new()),
@@ -314,6 +328,11 @@ impl Core {
         self.connections.borrow().iter().filter(|(_, watch)| watch.is_parked()).map(|(key, _)| key).collect()
     }
 
+    /// Whether a connection of the ingress begins with something else than a request.
+    pub(super) fn is_arrival_long(&self) -> bool {
+        self.rules.proxy_protocol || self.tls.borrow().is_some()
+    }
+
     /// Counts what became of a reply.
     pub(super) fn count_reply(&self, outcome: &Outcome) {
         match outcome {
@@ -343,6 +362,9 @@ impl Core {
                 Timer::Sweep(flow) => flows::sweep(self, flow),
                 Timer::GiveBack => {
                     self.let_go.set(0);
+                    // Each that is kept holds on to what lies around it.
+                    self.pool.borrow_mut().truncate(POOL_BUFFERS_QUIET);
+                    self.outs.borrow_mut().truncate(POOL_BUFFERS_QUIET);
                     heap::give_back();
                 }
             }

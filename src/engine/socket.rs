@@ -226,7 +226,7 @@ impl Speaker for Conversation<'_> {
                 socket.line.close_for(core, Closing::OverRate);
             }
             Heard::Trigger(event, bytes) => {
-                if socket.run_flows(core, &event, false) {
+                if socket.run_flows(core, event, false) {
                     socket.note(core, b"MESSAGE", TAKEN, bytes, None);
                 } else {
                     let closing = Closing::Busy;
@@ -268,10 +268,10 @@ impl Socket {
         let mut draft = core.draft.take();
         let event = websocket_event(&mut draft, core.now(), &self.data, event, &self.reply_id.borrow());
         core.draft.set(draft);
-        self.run_flows(core, &event, last)
+        self.run_flows(core, event, last)
     }
 
-    fn run_flows(&self, core: &Rc<Core>, event: &Event, last: bool) -> bool {
+    fn run_flows(&self, core: &Rc<Core>, event: Event, last: bool) -> bool {
         let hook = Arc::clone(&self.hook.borrow());
         let reply_id = Arc::clone(&self.reply_id.borrow());
         let affinity = self
