@@ -5,6 +5,7 @@
 //!
 //! 1. The kernel gives a connection to one core ([`engine`]: a thread with a ring, listeners, timers and counters of its
 //!    own). It stays there to its end.
+//!    Where it is so set, a PROXY header and a TLS handshake come first, in a task of their own.
 //! 2. Bytes arrive in the connection's receive buffer ([`base::buffer`]) and are parsed where they lie ([`http`]): a
 //!    request is slices of that buffer. A rule that is broken is a refusal, and nothing behind it is read.
 //! 3. With the head alone, [`ingress::request`] decides: the webhook by its token ([`registry`]), method, rate
@@ -32,6 +33,7 @@
 //! | 0 | [`base`] | clock, timer wheel, slots with generations, receive buffer, JSON as text, encodings, ids | any word of webhooks or HTTP |
 //! | 1 | [`http`] | HTTP/1.1 as a machine: head, framing, body, keep-alive, responses | knowing what a webhook is |
 //! | 1 | [`websocket`] | RFC 6455 and RFC 7692 as a machine | the same |
+//! | 1 | [`proxy`] | the PROXY protocol's header, versions 1 and 2 | whom to believe |
 //! | 2 | [`model`], [`settings`], [`template`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; counters of each core | storage, requests |
 //! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model | calling one another |
 //! | 4 | [`registry`] | compiles the model into hooks and finds one by its token | changing the model |
@@ -72,7 +74,7 @@
 //!   and the README's table.
 //! - A way to change the model without the store, or a hook without the registry.
 //! - HTTP/2, compressed responses, sessions, users and roles.
-//! - In this version also: the journal, clusters, TLS on the ingress, and the nodes that forward over HTTP or to NATS.
+//! - In this version also: the journal, clusters, and the nodes that forward over HTTP or to NATS.
 
 pub mod admin;
 pub mod base;
@@ -85,6 +87,7 @@ pub mod ingress;
 pub mod limit;
 pub mod metrics;
 pub mod model;
+pub mod proxy;
 pub mod registry;
 pub mod reply;
 pub mod settings;

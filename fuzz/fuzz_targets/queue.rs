@@ -210,6 +210,15 @@ impl World {
             trigger.state = State::Open;
             trigger.failures += 1;
             self.fired = trigger.timer.take();
+            // A connection leaves a worker that may hang, if there is another.
+            let connection = trigger.connection.map(|connection| connection.key);
+            let is_alone = self.workers.iter().filter(|worker| worker.attached).count() == 1;
+            if let Some(key) = connection
+                && !is_alone
+                && self.homes.get(&key) == Some(&worker)
+            {
+                self.homes.remove(&key);
+            }
             self.queue.late(flight, self.now, &mut self.orders);
             self.carry_out();
         }

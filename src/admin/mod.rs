@@ -51,12 +51,10 @@ use crate::metrics::{Series, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::settings::{Address, Limits, Settings};
 use crate::store::{Affected, Store};
+use crate::verify::secret::GUESS_DELAY;
 
 /// Bytes of a request's body. A flow of the largest size the model takes fits.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
-
-/// How long a wrong token waits for its 401: too short to notice once, too long to guess with.
-pub const GUESS_DELAY: Duration = Duration::from_millis(250);
 
 /// A future that an engine answers with.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
@@ -174,6 +172,8 @@ pub struct Usage {
 pub struct About {
     /// Where the ingress listens, its port resolved.
     pub ingress: Address,
+    /// The scheme of its URLs: `http`, or `https` where it speaks TLS.
+    pub scheme: &'static str,
     /// `ingress.public_url`.
     pub public_url: Option<String>,
     /// What webhooks fall back to.
@@ -183,7 +183,8 @@ pub struct About {
 impl Default for About {
     fn default() -> About {
         let settings = Settings::defaults(1);
-        About { ingress: settings.ingress.listen, public_url: None, limits: settings.limits }
+        let scheme = settings.ingress.scheme();
+        About { ingress: settings.ingress.listen, scheme, public_url: None, limits: settings.limits }
     }
 }
 
@@ -199,7 +200,7 @@ pub struct AdminState {
     pub hosts: Vec<String>,
     /// `admin.open_metrics`: `/metrics` and `/openapi.json` without a token.
     pub open_metrics: bool,
-    /// How long a wrong token waits; [`GUESS_DELAY`] but in tests.
+    /// How long a wrong token waits for its 401; [`GUESS_DELAY`] but in tests.
     pub guess_delay: Duration,
     /// Dates of resources.
     pub clock: Clock,

@@ -69,12 +69,13 @@ pub(super) fn ingress_url(state: &AdminState, headers: &HeaderMap) -> Option<Str
         return Some(url.clone());
     }
     let Address::Tcp(address) = &state.about.ingress else { return None };
+    let scheme = state.about.scheme;
     if !address.ip().is_unspecified() {
-        return Some(format!("http://{address}"));
+        return Some(format!("{scheme}://{address}"));
     }
     // It listens on every address of the machine: the one that the admin listener was reached on is one of them.
     let host = headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok())?;
-    Some(format!("http://{}:{}", host.host(), address.port()))
+    Some(format!("{scheme}://{}:{}", host.host(), address.port()))
 }
 
 pub(super) async fn usage(call: Call) -> Outcome {

@@ -42,8 +42,10 @@ pub(super) struct Client {
 
 /// Where the listeners of a running server are, as it writes it into its data folder.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Addresses {
     ingress: String,
+    ingress_scheme: String,
     admin: String,
     workers: String,
 }
@@ -105,8 +107,10 @@ impl Client {
             (None, None) => settings.admin.listen.to_string(),
         };
         let ingress = settings.ingress.public_url.clone();
-        let ingress = ingress
-            .or_else(|| addresses.as_ref()?.ingress.parse().ok().and_then(|address| base_url(&address)));
+        let ingress = ingress.or_else(|| {
+            let addresses = addresses.as_ref()?;
+            base_url(&addresses.ingress_scheme, &addresses.ingress.parse().ok()?)
+        });
         let (base, socket) = locate(&server).map_err(Failure::Usage)?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -227,7 +231,7 @@ fn locate(server: &str) -> Result<(String, Option<String>), String> {
         ));
     }
     if let Ok(address) = server.parse::<Address>() {
-        return base_url(&address)
+        return base_url("http", &address)
             .map(|base| (base, None))
             .ok_or_else(|| format!("the server (--server, {SERVER_VARIABLE}) {MUST}"));
     }
@@ -240,7 +244,7 @@ fn locate(server: &str) -> Result<(String, Option<String>), String> {
 }
 
 /// The URL of a listener, from this machine: one that listens everywhere is reached over loopback. None for a socket.
-pub(super) fn base_url(address: &Address) -> Option<String> {
+pub(super) fn base_url(scheme: &str, address: &Address) -> Option<String> {
     let Address::Tcp(address) = address else { return None };
     let mut address = *address;
     if address.ip().is_unspecified() {
@@ -250,7 +254,7 @@ pub(super) fn base_url(address: &Address) -> Option<String> {
             std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
-    Some(format!("http://{address}"))
+    Some(format!("{scheme}://{address}"))
 }
 
 /// What the server that serves from this folder wrote about itself; none where there is no such file.

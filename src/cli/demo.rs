@@ -139,16 +139,19 @@ fn welcome(
         None => "as given by access_token".to_owned(),
     };
     // The local address, even where there is a public one: that may not lead here yet.
+    // The certificate is for the name that callers use, not for that address.
+    let insecure = if settings.ingress.tls.is_set() { "--insecure " } else { "" };
     let call = match ingress {
         Address::Unix(socket) => {
             format!(
-                "curl --unix-socket {} {}",
+                "curl {insecure}--unix-socket {} {}",
                 quoted(&socket.display().to_string()),
-                quoted(&format!("http://localhost{path}"))
+                quoted(&format!("{}://localhost{path}", settings.ingress.scheme()))
             )
         }
         Address::Tcp(_) => {
-            format!("curl {}", quoted(&format!("{}{path}", base_url(ingress).unwrap_or_default())))
+            let base = base_url(settings.ingress.scheme(), ingress).unwrap_or_default();
+            format!("curl {insecure}{}", quoted(&format!("{base}{path}")))
         }
     };
     format!(
@@ -158,7 +161,7 @@ fn welcome(
            access token   {token}\n\n\
          Try it:\n\n  {call}\n\n",
         webhook_url(ingress, settings, &path),
-        listener_url(admin),
+        listener_url("http", admin),
     )
 }
 
@@ -167,20 +170,24 @@ fn brief(ingress: &Address, admin: &Address, settings: &Settings) -> String {
     format!(
         "webhooks  {}\nadmin     {}\n",
         webhook_url(ingress, settings, "/webhooks/<token>"),
-        listener_url(admin)
+        listener_url("http", admin)
     )
 }
 
 fn webhook_url(ingress: &Address, settings: &Settings, path: &str) -> String {
-    let base = settings.ingress.public_url.clone().unwrap_or_else(|| listener_url(ingress));
+    let base = settings
+        .ingress
+        .public_url
+        .clone()
+        .unwrap_or_else(|| listener_url(settings.ingress.scheme(), ingress));
     match ingress {
         Address::Unix(_) if settings.ingress.public_url.is_none() => format!("{path} on {base}"),
         _ => format!("{base}{path}"),
     }
 }
 
-fn listener_url(address: &Address) -> String {
-    base_url(address).unwrap_or_else(|| address.to_string())
+fn listener_url(scheme: &str, address: &Address) -> String {
+    base_url(scheme, address).unwrap_or_else(|| address.to_string())
 }
 
 /// A word for a POSIX shell.
@@ -237,6 +244,12 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
+        let flags = [("tls-certificate", "c.pem"), ("tls-key", "k.pem")];
+        let flags = flags.map(|(flag, value)| (flag.to_owned(), value.to_owned()));
+        let tls = Settings::resolve(1, None, &[], &flags).unwrap();
+        let text = welcome(&webhook, &file, &tcp("0.0.0.0:443"), &tcp("127.0.0.1:8081"), &tls);
+        let call = format!("curl --insecure https://127.0.0.1:443/webhooks/{token}\n");
+        assert!(text.contains(&call) && text.contains("http://127.0.0.1:8081\n"), "{text}");
         let text = welcome(
             &webhook,
             &None,

@@ -51,7 +51,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anyone is told that it serves: a signal from then on must find somebody who listens.
-    let mut signals = runtime.block_on(async { StopSignals::new() })?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
     let admin_listener = runtime
         .block_on(async {
             match &settings.admin.listen {
@@ -77,14 +77,17 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     state.clock = clock;
     state.about = admin::About {
         ingress: ingress_address.clone(),
+        scheme: settings.ingress.scheme(),
         public_url: settings.ingress.public_url.clone(),
         limits: settings.limits.clone(),
     };
     let state = Arc::new(state);
     let router = admin::router(Arc::clone(&state));
 
-    write_addresses(store.folder().path(), &ingress_address, &admin_address, &workers_address)?;
-    tracing::info!(ingress = %ingress_address, admin = %admin_address, workers = %workers_address, cores = settings.cores, "serving");
+    let scheme = settings.ingress.scheme();
+    let folder = store.folder().path();
+    write_addresses(folder, (scheme, &ingress_address), &admin_address, &workers_address)?;
+    tracing::info!(ingress = %ingress_address, tls = settings.ingress.tls.is_set(), admin = %admin_address, workers = %workers_address, cores = settings.cores, "serving");
     super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
 
     runtime.block_on(async {
@@ -94,7 +97,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
             // The sender going away is as good a reason to stop.
             let _ = stopped.await;
         }));
-        signals.next().await;
+        loop {
+            match signals.next().await {
+                Asked::ToStop => break,
+                Asked::ToReload => reload(&gateway.engine),
+            }
+        }
         tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
         gateway.draining.store(true, Ordering::Relaxed);
         let draining = Arc::clone(&gateway);
@@ -104,7 +112,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         });
         tokio::select! {
             drained = drained => drained?,
-            () = signals.next() => {
+            () = signals.stop() => {
                 tracing::warn!("a second signal: what was in flight is cut off");
                 std::process::exit(1);
             }
@@ -119,36 +127,64 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SIGTERM and SIGINT, from when it is made.
-struct StopSignals {
+/// SIGTERM, SIGINT and SIGHUP, from when it is made.
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
-impl StopSignals {
+/// What a signal asks for.
+enum Asked {
+    ToStop,
+    ToReload,
+}
+
+impl Signals {
     /// Within a runtime.
-    fn new() -> std::io::Result<StopSignals> {
-        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
-        Ok(StopSignals { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Waits for the next of them.
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Asked::ToStop,
+            _ = self.interrupt.recv() => Asked::ToStop,
+            _ = self.hangup.recv() => Asked::ToReload,
+        }
+    }
+
+    /// Waits for the next one that asks to stop.
+    async fn stop(&mut self) {
+        while matches!(self.next().await, Asked::ToReload) {}
+    }
+}
+
+/// Reads the certificates again. What is wrong with the new ones leaves the old ones in place.
+fn reload(engine: &Engine) {
+    match engine.reload_tls() {
+        Ok(true) => tracing::info!("the certificates were read again: new connections get them"),
+        Ok(false) => tracing::info!("SIGHUP: there are no certificates to read again"),
+        Err(error) => {
+            tracing::error!("the certificates stay as they were: {error}");
         }
     }
 }
 
 fn write_addresses(
     folder: &Path,
-    ingress: &Address,
+    (scheme, ingress): (&str, &Address),
     admin: &Address,
     workers: &Address,
 ) -> anyhow::Result<()> {
     let addresses = serde_json::json!({
         "ingress": ingress.to_string(),
+        "ingressScheme": scheme,
         "admin": admin.to_string(),
         "workers": workers.to_string(),
     });

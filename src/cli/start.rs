@@ -43,6 +43,7 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
     let key = match (error.downcast_ref::<StartError>(), error.downcast_ref::<StoreError>()) {
         (Some(StartError::Listen { listener, .. }), _) => format!("{listener}.listen"),
         (Some(StartError::Driver(_)), _) => "driver".to_owned(),
+        (Some(StartError::Tls(_)), _) => "ingress.tls.certificate".to_owned(),
         (_, Some(StoreError::NotAllowed { .. } | StoreError::Locked { .. } | StoreError::Io { .. })) => {
             "data".to_owned()
         }
@@ -63,7 +64,7 @@ fn is_out_of_files(error: &anyhow::Error) -> bool {
         Some(
             StartError::Listen { error, .. } | StartError::Driver(error) | StartError::System { error, .. },
         ) => Some(error),
-        None => error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()),
+        _ => error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()),
     };
     let code = system.and_then(std::io::Error::raw_os_error);
     code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::net::{SocketAddrAny, SocketFlags};
 
 use super::answer;
+use super::arrival;
 use super::connection::{self, Door};
 use super::core::Core;
 use super::listen::Listener;
@@ -104,16 +105,24 @@ fn accept_one(listener: &Listener, flags: SocketFlags) -> io::Result<(Stream, Op
 fn admit(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>) {
     if core.shared.connections.fetch_add(1, Ordering::Relaxed) >= core.rules.connections {
         core.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        spawn(core, turn_away(Rc::clone(core), stream));
+        spawn(core, turn_away(Rc::clone(core), stream, door));
         return;
     }
-    connection::serve(core, stream, door, peer, None);
+    if door == Door::Ingress && core.is_arrival_long() {
+        spawn(core, arrival::arrive(Rc::clone(core), stream, peer));
+    } else {
+        connection::serve(core, stream, door, peer, None);
+    }
 }
 
 /// Tells a connection that there are too many, and waits a little for it to read that.
-async fn turn_away(core: Rc<Core>, stream: Stream) {
+async fn turn_away(core: Rc<Core>, stream: Stream, door: Door) {
     let mut out = Vec::new();
     answer::refuse_into(&core, &mut out, &TOO_MANY, core.now());
+    if door == Door::Ingress && core.tls.borrow().is_some() {
+        // Without a handshake there is nothing else that the peer would understand.
+        out = arrival::ALERT_INTERNAL_ERROR.to_vec();
+    }
     // It either fits into the fresh socket's buffer or the peer is gone.
     let _ = stream.try_send(&out);
     stream.shutdown_write();

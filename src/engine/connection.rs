@@ -37,10 +37,6 @@ const HEAD_NANOS: u64 = 10 * NANOS_PER_SECOND;
 const WRITE_NANOS: u64 = 30 * NANOS_PER_SECOND;
 /// After this long without a byte a connection gives its buffers back.
 const QUIET_NANOS: u64 = NANOS_PER_SECOND;
-/// A lingering close ends when nothing came for 2 s, after 10 s, or after 16 MiB, whichever is first.
-const LINGER_QUIET_NANOS: u64 = 2 * NANOS_PER_SECOND;
-const LINGER_NANOS: u64 = 10 * NANOS_PER_SECOND;
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// While a caller waits whose buffer is full, how often it is asked whether it is still there.
 const PROBE_NANOS: u64 = NANOS_PER_SECOND / 4;
 /// Room that must be there before a read, or the buffer is compacted first.
@@ -299,6 +295,10 @@ impl Connection {
                 self.close(linger).await;
                 Some(Worked::Closed)
             }
+            Next::Guessed => {
+                self.close_later().await;
+                Some(Worked::Closed)
+            }
             // The 101 leaves with whatever the first messages bring, unless it does not fit.
             Next::Upgrade(upgrade) => {
                 Some(if self.flush().await { Worked::Upgrade(upgrade) } else { Worked::Closed })
@@ -463,7 +463,7 @@ impl Connection {
     pub(super) async fn flush(&mut self) -> bool {
         let Some(active) = &mut self.active else { return true };
         let mut sent = 0;
-        while sent < active.out.len() {
+        while sent < active.out.len() || self.stream.holds_back() {
             if self.core.rules.on_ring {
                 let (core, watch, key) = (&self.core, &self.watch, self.key);
                 core.set_deadline(key, watch, core.now_of_batch().nanos + WRITE_NANOS);
@@ -558,38 +558,6 @@ impl Connection {
             Poll::Pending
         })
         .await
-    }
-
-    /// Ends the connection after what is ready was sent. Lingering, it goes on reading for a while: closing a
-    /// socket that has unread bytes resets the connection, and the peer may never see the answer.
-    pub(super) async fn close(&mut self, linger: bool) {
-        if !self.flush().await {
-            return;
-        }
-        let unread = self.active.as_ref().is_some_and(|active| !active.buffer.is_empty());
-        if !linger && !unread && !self.stream.has_pending() {
-            return;
-        }
-        if let Some(active) = self.active.take() {
-            self.core.give_active(active);
-        }
-        self.stream.shutdown_write();
-        let ends = self.now() + LINGER_NANOS;
-        let mut dropped = 0;
-        while dropped < LINGER_BYTES {
-            self.set_deadline(ends.min(self.now() + LINGER_QUIET_NANOS));
-            if !matches!(self.watch.until_expired(pin!(self.stream.readable())).await, Ok(Ok(())))
-                || self.now() >= ends
-            {
-                return;
-            }
-            match self.stream.discard() {
-                Ok(0) => return,
-                Ok(bytes) => dropped += bytes,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                Err(_) => return,
-            }
-        }
     }
 }
 

@@ -7,8 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use rustls::ServerConfig;
+
 use super::chains::{ChainSource, Chains};
 use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
+use super::heap;
 use super::lot::Lot;
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
@@ -16,7 +19,7 @@ use super::recent::Recent;
 use super::watch::{Patience, Watch};
 use super::worker::Desk;
 use crate::base::buffer::ReceiveBuffer;
-use crate::base::clock::{Clock, Now};
+use crate::base::clock::{Clock, NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::{TimerId, Wheel};
@@ -39,6 +42,11 @@ pub(super) const RECEIVE_BYTES: usize = 4 * 1024;
 pub(super) const RECEIVE_BYTES_LARGE: usize = 16 * 1024;
 /// Buffers that a core keeps for the next connection that becomes busy; more are given back to the allocator.
 const POOL_BUFFERS: usize = 256;
+/// After this many buffers and tasks went back to the allocator, its memory goes back to the system, this much later.
+const LET_GO_MIN: usize = 64;
+const GIVE_BACK_NANOS: u64 = 2 * NANOS_PER_SECOND;
+/// Those that it keeps while memory goes back to the system.
+const POOL_BUFFERS_QUIET: usize = 16;
 /// Bytes of a response buffer that is kept; a larger one was for a large reply and is let go.
 const OUT_KEEP_BYTES: usize = 64 * 1024;
 
@@ -64,6 +72,8 @@ pub(super) enum Message {
     WebhookChanged(Id),
     /// A flow was deleted.
     FlowGone(Id),
+    /// Certificates and keys for the connections that come from now on.
+    Tls(Arc<ServerConfig>),
     /// Somebody looks at the last requests.
     Recent { ask: Ask },
     /// Stop accepting, finish what is in flight.
@@ -97,6 +107,8 @@ pub(super) enum Timer {
     Sweep(Id),
     /// A certificate chain that did not come.
     Chain(Key),
+    /// Memory that was freed goes back to the system.
+    GiveBack,
 }
 
 /// Settings that connections ask for.
@@ -108,6 +120,8 @@ pub(super) struct Rules {
     /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
     pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
+    /// Whether connections of the ingress begin with a PROXY header.
+    pub(super) proxy_protocol: bool,
     /// Connections of the whole process.
     pub(super) connections: usize,
     /// Bytes beyond the first buffer that bodies may take on one core.
@@ -170,7 +184,13 @@ pub(super) struct Core {
     pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
     #[allow(clippy::vec_box, reason = "a connection holds its buffers boxed, and gives the box back")]
     pool: RefCell<Vec<Box<Active>>>,
+    /// Buffers and tasks that went back to the allocator since memory went back to the system.
+    let_go: Cell<usize>,
     body_bytes: Cell<usize>,
+    /// What the ingress speaks TLS with; none: it does not.
+    pub(super) tls: RefCell<Option<Arc<ServerConfig>>>,
+    /// Until when nothing is said of refused PROXY headers.
+    pub(super) proxy_silent_until: Cell<u64>,
     /// Connections over the cap that are being told so.
     pub(super) turned_away: Cell<usize>,
     /// Buffers of WebSockets that have nothing to send.
@@ -227,7 +247,10 @@ impl Core {
             stop: Watch::new(u64::MAX),
             acceptors: RefCell::new(Vec::new()),
             pool: RefCell::new(Vec::new()),
+            let_go: Cell::new(0),
             body_bytes: Cell::new(0),
+            tls: RefCell::default(),
+            proxy_silent_until: Cell::new(0),
             turned_away: Cell::new(0),
             outs: RefCell::new(Vec::new()),
             scratch: RefCell::new(websocket::Scratch::new()),
@@ -305,6 +328,11 @@ impl Core {
         self.connections.borrow().iter().filter(|(_, watch)| watch.is_parked()).map(|(key, _)| key).collect()
     }
 
+    /// Whether a connection of the ingress begins with something else than a request.
+    pub(super) fn is_arrival_long(&self) -> bool {
+        self.rules.proxy_protocol || self.tls.borrow().is_some()
+    }
+
     /// Counts what became of a reply.
     pub(super) fn count_reply(&self, outcome: &Outcome) {
         match outcome {
@@ -332,6 +360,13 @@ impl Core {
                 }
                 Timer::Ack(flow, flight) => flows::late(self, flow, flight),
                 Timer::Sweep(flow) => flows::sweep(self, flow),
+                Timer::GiveBack => {
+                    self.let_go.set(0);
+                    // Each that is kept holds on to what lies around it.
+                    self.pool.borrow_mut().truncate(POOL_BUFFERS_QUIET);
+                    self.outs.borrow_mut().truncate(POOL_BUFFERS_QUIET);
+                    heap::give_back();
+                }
             }
         }
         self.wheel.borrow().next_deadline()
@@ -389,6 +424,17 @@ impl Core {
         let mut pool = self.pool.borrow_mut();
         if pool.len() < POOL_BUFFERS && active.buffer.capacity() == RECEIVE_BYTES {
             pool.push(active);
+            return;
+        }
+        drop(pool);
+        self.let_go();
+    }
+
+    /// Something that a busy connection needs went back to the allocator: enough of it goes back to the system.
+    pub(super) fn let_go(&self) {
+        self.let_go.set(self.let_go.get() + 1);
+        if self.let_go.get() == LET_GO_MIN {
+            self.set_timer(self.now().nanos + GIVE_BACK_NANOS, Timer::GiveBack);
         }
     }
 

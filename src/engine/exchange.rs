@@ -13,6 +13,7 @@ use super::pending::{Pending, Waited};
 use super::socket::Upgraded;
 use super::spread::{Audience, run_flows};
 use super::worker::Attached;
+use crate::base::buffer::ReceiveBuffer;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
 use crate::http::{self, Step};
@@ -42,6 +43,8 @@ pub(super) enum Next {
     Verify(Box<ChainWait>),
     /// The connection ends after what is ready is sent. Lingering, so that the peer sees a refusal.
     Close { linger: bool },
+    /// The same, after a moment: an access token that is wrong may be one of many that are tried.
+    Guessed,
     /// It becomes a WebSocket; the 101 is ready to be sent, and what follows the request lies in the buffer.
     Upgrade(Box<Upgrade>),
 }
@@ -154,7 +157,10 @@ impl Connection {
                                     waited_since: None,
                                 };
                                 exchange.answer(&mut active.out, &answer);
-                                return Next::Close { linger: true };
+                                return match answer {
+                                    Answer::TokenRequired => Next::Guessed,
+                                    _ => Next::Close { linger: true },
+                                };
                             }
                         }
                     }
@@ -231,7 +237,7 @@ impl Connection {
                     let body = http.body(&active.buffer);
                     let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
                     let triggered = decide(&from, hook, &request, body);
-                    let stays = http.keep_alive() && !core.draining.get();
+                    let stays = stays(http, &active.buffer, &core);
                     let exchange = Exchange {
                         core: &core,
                         request: &request,
@@ -261,7 +267,7 @@ impl Connection {
         let now = core.begin_batch();
         let Connection { http, active, request: ongoing, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
-        let stays = http.keep_alive() && !core.draining.get();
+        let stays = stays(http, &active.buffer, &core);
         let request = http.request(&active.buffer);
         core.shown.set(waiting.shown.take());
         let exchange = Exchange {
@@ -293,7 +299,7 @@ impl Connection {
         let now = core.begin_batch();
         let Connection { http, active, request: ongoing, tap, peer, .. } = self;
         let active = active.get_or_insert_with(|| core.take_active());
-        let stays = http.keep_alive() && !core.draining.get();
+        let stays = stays(http, &active.buffer, &core);
         let request = http.request(&active.buffer);
         let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
         let body = http.body(&active.buffer);
@@ -327,6 +333,12 @@ impl Connection {
         let active = self.active.get_or_insert_with(|| core.take_active());
         refuse_into(&core, &mut active.out, answer, now);
     }
+}
+
+/// Whether the connection goes on after the request that is whole. One that is drained does while requests that have
+/// come already wait in it: the last of them is told that it is the last.
+fn stays(http: &http::Connection, buffer: &ReceiveBuffer, core: &Core) -> bool {
+    http.keep_alive() && (!core.draining.get() || http.is_followed(buffer))
 }
 
 /// Takes the head of an accepted upgrade out of the buffer.
@@ -494,7 +506,7 @@ fn trigger_flows(
         expires_nanos: waits.map(|waits| waits.until),
         must: false,
     };
-    run_flows(core, hook, &event, &audience)
+    run_flows(core, hook, event, &audience)
         .map_err(|Busy| Answer::Busy("The workflow's workers are behind, try again"))
 }
 

@@ -53,6 +53,24 @@ pub(super) fn pending_bytes(stream: &impl AsRawFd) -> bool {
     matches!(rustix::net::recv(borrow(stream), &mut one, RecvFlags::DONTWAIT | RecvFlags::PEEK), Ok((_, 1)))
 }
 
+/// Looks at what is there, and leaves it there. 0 is the end of the stream.
+///
+/// # Errors
+/// As [`receive`].
+pub(super) fn peek(stream: &impl AsRawFd, room: &mut [u8]) -> io::Result<usize> {
+    let (_, seen) = rustix::net::recv(borrow(stream), room, RecvFlags::DONTWAIT | RecvFlags::PEEK)?;
+    Ok(seen)
+}
+
+/// Receives what is there now, as far as there is room, and nothing beyond. 0 is the end of the stream.
+///
+/// # Errors
+/// As [`receive`].
+pub(super) fn take(stream: &impl AsRawFd, room: &mut [u8]) -> io::Result<usize> {
+    let (_, taken) = rustix::net::recv(borrow(stream), room, RecvFlags::DONTWAIT)?;
+    Ok(taken)
+}
+
 /// Ends both directions, and with them what is in flight on either.
 pub(super) fn shutdown(stream: &impl AsRawFd) {
     // A peer that is gone already has nothing left to be told.

@@ -320,7 +320,7 @@ impl Line {
     fn flush(&self, core: &Core, stream: &Stream) -> Flushed {
         let mut wire = self.wire.borrow_mut();
         let wire = &mut *wire;
-        while wire.sent < wire.out.len() {
+        while wire.sent < wire.out.len() || stream.holds_back() {
             match stream.try_send(&wire.out[wire.sent..]) {
                 Ok(bytes) => {
                     wire.sent += bytes;
@@ -404,7 +404,8 @@ impl Line {
         match result {
             Ok(0) => Err(()),
             Ok(bytes) => {
-                self.heard.set(core.now().nanos);
+                // The time of all that came with it.
+                self.heard.set(core.begin_batch().nanos);
                 core.metrics.received(bytes);
                 Ok(if bytes == room { Received::More } else { Received::All })
             }
@@ -548,7 +549,7 @@ pub(super) async fn run<S: Speaker>(
             Woken::Turn => {}
             Woken::Gone => break,
             Woken::Expired => {
-                let parks = S::PARKS && active.is_none() && line.unsent() == 0;
+                let parks = S::PARKS && active.is_none() && line.unsent() == 0 && !stream.holds_back();
                 match line.bear(core, parks) {
                     Borne::Stays => {}
                     Borne::Quiet => return None,

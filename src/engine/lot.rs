@@ -88,11 +88,11 @@ impl Lot {
         let data = EventData::new_u64(u64::from(key.generation) << u32::BITS | u64::from(key.index));
         let flags = EventFlags::IN | EventFlags::ONESHOT;
         let socket = fd::borrow(stream);
-        Ok(if known {
+        // A WebSocket's was known already while it spoke HTTP.
+        if known || epoll::add(&self.epoll, socket, data, flags).is_err() {
             epoll::modify(&self.epoll, socket, data, flags)?;
-        } else {
-            epoll::add(&self.epoll, socket, data, flags)?;
-        })
+        }
+        Ok(())
     }
 
     /// Calls a connection out, if it is here.
@@ -108,10 +108,12 @@ impl Lot {
 
 /// Lets a connection wait without a task; its deadline is set already. Given back where that cannot be had.
 pub(super) fn park(core: &Core, key: Key, watch: &Watch, parked: Parked) -> Result<(), Parked> {
-    if core.lot.watch(parked.stream(), key, watch.is_in_lot()).is_err() {
+    // What was received already is told by no descriptor.
+    if parked.stream().has_more() || core.lot.watch(parked.stream(), key, watch.is_in_lot()).is_err() {
         return Err(parked);
     }
     watch.park(Box::new(parked));
+    core.let_go();
     // What was wanted of it before it lay here.
     if watch.is_expired() || core.draining.get() {
         core.lot.call(key, watch);

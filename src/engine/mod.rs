@@ -6,12 +6,15 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod chains;
+mod closing;
 mod connection;
 mod core;
 mod exchange;
 mod fd;
 mod flows;
+mod heap;
 mod line;
 mod listen;
 mod lot;
@@ -24,6 +27,7 @@ mod runtime;
 mod socket;
 mod spread;
 mod stream;
+mod tls;
 mod watch;
 mod worker;
 
@@ -44,12 +48,13 @@ use self::mailbox::{Receiver, Sender};
 use self::pending::Seal;
 use self::ready::Ready;
 use self::stream::Stream;
+use self::tls::Certified;
 use crate::base::clock::{Clock, NANOS_PER_SECOND};
 use crate::base::id::Id;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Ingress, Settings};
 use crate::store::Affected;
 use crate::verify::secret::Expected;
 
@@ -57,6 +62,7 @@ pub use self::chains::{ChainSource, Fetched};
 pub use self::core::{Done, Tap};
 pub use self::pending::Outcome;
 pub use self::recent::{RECORDS_MAX, RequestSink, SHOWN_PAYLOAD_BYTES_MAX, SeenRequest};
+pub use self::tls::{TlsError, check as check_tls};
 
 /// Messages that wait for a core before its senders are told that it is busy.
 const MAILBOX_MESSAGES: usize = 65_536;
@@ -81,6 +87,8 @@ pub enum StartError {
     Listen { listener: &'static str, address: String, error: io::Error },
     /// The driver that was demanded cannot be had.
     Driver(io::Error),
+    /// The certificates cannot be used.
+    Tls(TlsError),
     /// Something else that the system refused: what.
     System { what: &'static str, error: io::Error },
 }
@@ -95,6 +103,7 @@ impl std::fmt::Display for StartError {
                 f,
                 "driver = io_uring cannot be had: {error} (an old kernel, a container that refuses it, or too little locked memory); driver = auto falls back to epoll"
             ),
+            StartError::Tls(error) => error.fmt(f),
             StartError::System { what, error } => write!(f, "{what}: {error}"),
         }
     }
@@ -112,6 +121,7 @@ pub struct Engine {
     next_core: AtomicUsize,
     shared: Arc<Shared>,
     registry: Arc<Registry>,
+    tls: Arc<Certified>,
 }
 
 impl Engine {
@@ -128,6 +138,7 @@ impl Engine {
         clock: Clock,
     ) -> Result<Engine, StartError> {
         let cores = settings.cores;
+        let tls = Arc::new(Certified::load(&settings.ingress.tls).map_err(StartError::Tls)?);
         let chosen = runtime::choose(settings.driver, cores).map_err(StartError::Driver)?;
         let (listeners, ingress) = listen::open(&settings.ingress.listen, cores).map_err(|error| {
             StartError::Listen { listener: "ingress", address: settings.ingress.listen.to_string(), error }
@@ -144,7 +155,8 @@ impl Engine {
         let rules = Arc::new(Rules {
             cors: settings.ingress.cors,
             on_ring: chosen != runtime::Loop::Epoll,
-            public_url: public_url(settings.ingress.public_url.as_deref(), &ingress),
+            public_url: public_url(&settings.ingress, &ingress),
+            proxy_protocol: settings.ingress.proxy_protocol,
             trusted_proxies: settings.ingress.trusted_proxies.clone(),
             connections: settings.limits.connections as usize,
             body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
@@ -177,6 +189,7 @@ impl Engine {
                 shared: Arc::clone(&shared),
                 mailboxes: mailboxes.clone(),
                 chains: Arc::clone(chains),
+                tls: Arc::clone(&tls),
                 receiver,
                 listeners,
                 done: AtomicBool::new(false),
@@ -207,6 +220,7 @@ impl Engine {
             next_core,
             shared,
             registry: Arc::clone(registry),
+            tls,
         })
     }
 
@@ -236,6 +250,17 @@ impl Engine {
                 self.tell_all(|| Message::FlowGone(flow));
             }
         }
+    }
+
+    /// Reads the certificates and keys again, for the connections that come from now on; those that are open go on as
+    /// they are. False: there are none.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, and why; all stays as it was then.
+    pub fn reload_tls(&self) -> Result<bool, TlsError> {
+        let Some(config) = self.tls.reload()? else { return Ok(false) };
+        self.tell_all(|| Message::Tls(Arc::clone(&config)));
+        Ok(true)
     }
 
     /// A webhook's last requests on each core, newest first; `done` gets each core's when it has them.
@@ -327,11 +352,12 @@ impl Engine {
 }
 
 /// The URL that callers know the ingress by: as it was set, else as it listens.
-fn public_url(set: Option<&str>, ingress: &Address) -> String {
-    match (set, ingress) {
-        (Some(url), _) => url.to_owned(),
-        (None, Address::Tcp(address)) => format!("http://{address}"),
-        (None, Address::Unix(_)) => "http://localhost".to_owned(),
+fn public_url(settings: &Ingress, ingress: &Address) -> String {
+    let scheme = settings.scheme();
+    match (&settings.public_url, ingress) {
+        (Some(url), _) => url.clone(),
+        (None, Address::Tcp(address)) => format!("{scheme}://{address}"),
+        (None, Address::Unix(_)) => format!("{scheme}://localhost"),
     }
 }
 
@@ -354,6 +380,7 @@ struct Plan {
     shared: Arc<Shared>,
     mailboxes: Vec<Sender<Message>>,
     chains: Arc<dyn ChainSource>,
+    tls: Arc<Certified>,
     receiver: Receiver<Message>,
     /// Of the ingress and of the workers.
     listeners: (Listener, Listener),
@@ -403,6 +430,7 @@ impl Plan {
             self.mailboxes.clone(),
             Arc::clone(&self.chains),
         )?);
+        core.tls.replace(self.tls.config());
         let _emptied = lot::Emptied(Rc::clone(&core));
         let nonblocking = self.chosen == runtime::Loop::Epoll;
         let mailbox = Ready::new(self.receiver.event()?)?;
@@ -450,6 +478,9 @@ impl Plan {
                         }
                     }
                     Message::Recent { ask } => ask(&mut core.recent.borrow_mut(), core.now()),
+                    Message::Tls(config) => {
+                        core.tls.replace(Some(config));
+                    }
                     Message::FlowGone(flow) => flows::gone(core, flow),
                     Message::Drain => {
                         if !core.draining.get() {

@@ -84,7 +84,8 @@ struct Record {
     path_bytes: u16,
     /// Method, path and refusal, one after the other.
     text: Vec<u8>,
-    payload: Option<Payload>,
+    /// Boxed, since few have one and every record would have room for it.
+    payload: Option<Box<Payload>>,
 }
 
 struct Look {
@@ -158,7 +159,7 @@ impl Recent {
             && self.payload_bytes + payload.len() <= KEPT_PAYLOAD_BYTES_MAX
         {
             self.payload_bytes += payload.len();
-            record.payload = Some(payload);
+            record.payload = Some(Box::new(payload));
         }
         if note.duration_nanos.is_some() {
             self.publish(place, note.now);

@@ -39,6 +39,8 @@ pub(super) struct Socket {
     data: UpgradeData,
     reply_id: RefCell<Arc<str>>,
     place: Cell<Option<Key>>,
+    /// The registry's version when it last looked.
+    version: Cell<u64>,
 }
 
 /// What the client's messages do.
@@ -119,6 +121,7 @@ pub(super) fn serve(
         data,
         reply_id: RefCell::new("".into()),
         place: Cell::new(None),
+        version: Cell::new(0),
     });
     core.shared.sockets.fetch_add(1, Ordering::Relaxed);
     core.metrics.connection_opened(ConnectionKind::WebSocket);
@@ -192,7 +195,7 @@ impl Speaker for Conversation<'_> {
 
     fn hear(&mut self, text: bool, data: &[u8]) -> Heard {
         let (core, socket) = (self.core, self.socket);
-        let now = core.begin_batch();
+        let now = core.now_of_batch();
         core.metrics.event(Counted::MessageReceived);
         socket.take_over(core);
         let hook = socket.hook.borrow();
@@ -223,7 +226,7 @@ impl Speaker for Conversation<'_> {
                 socket.line.close_for(core, Closing::OverRate);
             }
             Heard::Trigger(event, bytes) => {
-                if socket.run_flows(core, &event, false) {
+                if socket.run_flows(core, event, false) {
                     socket.note(core, b"MESSAGE", TAKEN, bytes, None);
                 } else {
                     let closing = Closing::Busy;
@@ -265,10 +268,10 @@ impl Socket {
         let mut draft = core.draft.take();
         let event = websocket_event(&mut draft, core.now(), &self.data, event, &self.reply_id.borrow());
         core.draft.set(draft);
-        self.run_flows(core, &event, last)
+        self.run_flows(core, event, last)
     }
 
-    fn run_flows(&self, core: &Rc<Core>, event: &Event, last: bool) -> bool {
+    fn run_flows(&self, core: &Rc<Core>, event: Event, last: bool) -> bool {
         let hook = Arc::clone(&self.hook.borrow());
         let reply_id = Arc::clone(&self.reply_id.borrow());
         let affinity = self
@@ -288,6 +291,10 @@ impl Socket {
 
     /// Sees a change of the webhook that came since the last message.
     fn take_over(&self, core: &Core) {
+        let version = core.registry.version();
+        if self.version.replace(version) == version {
+            return;
+        }
         let pin = core.registry.pin();
         let token = self.hook.borrow().token;
         if let Some(hook) = pin.find(&token)

@@ -36,12 +36,14 @@ pub(super) struct Audience<'a> {
 pub(super) fn run_flows(
     core: &Rc<Core>,
     hook: &Hook,
-    event: &trigger::Event,
+    event: trigger::Event,
     audience: &Audience<'_>,
 ) -> Result<(), Busy> {
     let mut effects = core.effects.take();
-    for plan in &hook.flows {
-        let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
+    // The last flow gets the event itself: with one flow, as most webhooks have, nothing is shared.
+    let events = std::iter::repeat_n(event, hook.flows.len());
+    for (plan, event) in hook.flows.iter().zip(events) {
+        let payload = Payload { event, tail: Arc::clone(&plan.tail) };
         core.metrics.event(Event::Trigger);
         if let Some(tap) = audience.tap {
             let mut bytes = Vec::with_capacity(payload.len());

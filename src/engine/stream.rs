@@ -8,26 +8,54 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
+use rustls::ServerConfig;
 
+use super::core::Core;
 use super::fd;
+use super::tls::{Socket, Tls};
 use super::watch::Watch;
 
-/// A TCP or Unix stream on the ring (or on epoll).
+/// A TCP or Unix stream on the ring (or on epoll), or TLS on one of them.
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Tls>),
 }
 
 impl Stream {
+    /// The same socket with TLS on it; the handshake is still to come.
+    ///
+    /// # Errors
+    /// If the configuration cannot serve at all.
+    pub(super) fn with_tls(
+        self,
+        core: &Rc<Core>,
+        config: Arc<ServerConfig>,
+    ) -> Result<Stream, rustls::Error> {
+        let socket = match self {
+            Stream::Tcp(stream) => Socket::Tcp(stream),
+            Stream::Unix(stream) => Socket::Unix(stream),
+            Stream::Tls(_) => return Ok(self),
+        };
+        Tls::new(Rc::clone(core), socket, config).map(|tls| Stream::Tls(Box::new(tls)))
+    }
+
     /// Waits until something can be read, without a buffer. Dropping the future loses nothing.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.readable(false).await,
             Stream::Unix(stream) => stream.readable(false).await,
+            Stream::Tls(tls) if tls.has_more() => Ok(()),
+            Stream::Tls(tls) => match tls.socket() {
+                Socket::Tcp(stream) => stream.readable(false).await,
+                Socket::Unix(stream) => stream.readable(false).await,
+            },
         }
     }
 
@@ -36,6 +64,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.writable(false).await,
             Stream::Unix(stream) => stream.writable(false).await,
+            Stream::Tls(tls) => tls.writable().await,
         }
     }
 
@@ -47,10 +76,10 @@ impl Stream {
         handle: CancelHandle,
     ) -> (io::Result<usize>, Vec<u8>) {
         let room = storage.len()..storage.capacity();
-        let slice = storage.slice_mut(room);
         let (result, slice) = match self {
-            Stream::Tcp(stream) => stream.cancelable_read(slice, handle).await,
-            Stream::Unix(stream) => stream.cancelable_read(slice, handle).await,
+            Stream::Tcp(stream) => stream.cancelable_read(storage.slice_mut(room), handle).await,
+            Stream::Unix(stream) => stream.cancelable_read(storage.slice_mut(room), handle).await,
+            Stream::Tls(tls) => return Box::pin(tls.read(storage, handle)).await,
         };
         (result, slice.into_inner())
     }
@@ -62,10 +91,10 @@ impl Stream {
         sent: usize,
         handle: CancelHandle,
     ) -> (io::Result<usize>, Vec<u8>) {
-        let slice = bytes.slice(sent..);
         let (result, slice) = match self {
-            Stream::Tcp(stream) => stream.cancelable_write(slice, handle).await,
-            Stream::Unix(stream) => stream.cancelable_write(slice, handle).await,
+            Stream::Tcp(stream) => stream.cancelable_write(bytes.slice(sent..), handle).await,
+            Stream::Unix(stream) => stream.cancelable_write(bytes.slice(sent..), handle).await,
+            Stream::Tls(tls) => return (tls.try_send(&bytes[sent..]), bytes),
         };
         (result, slice.into_inner())
     }
@@ -83,15 +112,36 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => until_expired(fd, watch, write_parts(stream, bytes, part)).await,
             Stream::Unix(stream) => until_expired(fd, watch, write_parts(stream, bytes, part)).await,
+            Stream::Tls(tls) => until_expired(fd, watch, Box::pin(tls.write_all(bytes, part))).await,
         }
     }
 
-    /// Sends what fits now.
+    /// Sends what fits now. It is on its way once nothing [is held back](Self::holds_back) any more.
     ///
     /// # Errors
     /// `WouldBlock` if nothing fits; else what the socket says.
     pub(super) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        fd::send(self, bytes)
+        match self {
+            Stream::Tls(tls) => tls.try_send(bytes),
+            socket => fd::send(socket, bytes),
+        }
+    }
+
+    /// Whether something can be received that the descriptor knows nothing of any more.
+    pub(super) fn has_more(&self) -> bool {
+        match self {
+            Stream::Tls(tls) => tls.has_more(),
+            _ => false,
+        }
+    }
+
+    /// Whether some of what was sent waits for room in the socket: to be sent with another call, of no more bytes if
+    /// there are none.
+    pub(super) fn holds_back(&self) -> bool {
+        match self {
+            Stream::Tls(tls) => tls.holds_back(),
+            _ => false,
+        }
     }
 
     /// Receives what is there now into the room behind `storage`'s length. 0 is the end of the stream.
@@ -99,7 +149,10 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` if nothing is there; else what the socket says.
     pub(super) fn try_receive(&self, storage: &mut Vec<u8>) -> io::Result<usize> {
-        fd::receive(self, storage)
+        match self {
+            Stream::Tls(tls) => tls.try_receive(storage),
+            socket => fd::receive(socket, storage),
+        }
     }
 
     /// Receives what is there now and forgets it.
@@ -107,22 +160,34 @@ impl Stream {
     /// # Errors
     /// As [`Self::try_receive`].
     pub(super) fn discard(&self) -> io::Result<usize> {
-        fd::discard(self)
+        match self {
+            Stream::Tls(tls) => tls.discard(),
+            socket => fd::discard(socket),
+        }
     }
 
     /// Whether something waits to be received.
     pub(super) fn has_pending(&self) -> bool {
-        fd::pending_bytes(self)
+        match self {
+            Stream::Tls(tls) => tls.has_pending(),
+            socket => fd::pending_bytes(socket),
+        }
     }
 
     /// Whether the peer has closed or reset, although something may still wait to be received.
     pub(super) fn is_peer_gone(&self) -> bool {
-        fd::peer_gone(self)
+        match self {
+            Stream::Tls(tls) => tls.is_peer_gone(),
+            socket => fd::peer_gone(socket),
+        }
     }
 
     /// Says that nothing more will be sent; what the peer still sends can be received.
     pub(super) fn shutdown_write(&self) {
-        fd::shutdown_write(self);
+        match self {
+            Stream::Tls(tls) => tls.shutdown_write(),
+            socket => fd::shutdown_write(socket),
+        }
     }
 }
 
@@ -170,6 +235,7 @@ impl AsRawFd for Stream {
         match self {
             Stream::Tcp(stream) => stream.as_raw_fd(),
             Stream::Unix(stream) => stream.as_raw_fd(),
+            Stream::Tls(tls) => tls.as_raw_fd(),
         }
     }
 }

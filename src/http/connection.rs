@@ -331,6 +331,12 @@ impl Connection {
         self.head.keep_alive
     }
 
+    /// Whether something has come behind the request that is whole.
+    #[must_use]
+    pub fn is_followed(&self, buffer: &ReceiveBuffer) -> bool {
+        matches!(self.state, State::Whole) && buffer.len() > self.raw
+    }
+
     /// What the next bytes belong to.
     #[must_use]
     pub fn awaiting(&self) -> Awaiting {

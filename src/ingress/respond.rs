@@ -197,6 +197,8 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
             field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\"")
         }
         Answer::UpgradeRequired | Answer::UpgradeVersion => {
+            // RFC 9110, 7.8: who sends Upgrade names it as an option of the connection, too.
+            field(out, b"connection", b"upgrade");
             field(out, b"upgrade", b"websocket");
             field(out, b"sec-websocket-version", b"13");
         }

@@ -101,6 +101,36 @@ named! {
         MessageThrottled = "message_throttled",
         /// A connection could not be accepted.
         AcceptError = "accept_error",
+        /// A TLS handshake came to its end.
+        TlsFull = "tls_full",
+        /// A TLS handshake came to its end with a ticket of an earlier one.
+        TlsResumed = "tls_resumed",
+        /// Plain HTTP on the port that speaks TLS.
+        TlsPlainHttp = "tls_plain_http",
+        /// The client offered application protocols, and HTTP/1.1 is not among them.
+        TlsProtocol = "tls_protocol",
+        /// Client and server have no version, cipher or signature in common.
+        TlsIncompatible = "tls_incompatible",
+        /// The client did not like what it was shown, mostly the certificate, and said so.
+        TlsRejected = "tls_rejected",
+        /// What the client sent breaks the rules of TLS.
+        TlsFailed = "tls_failed",
+        /// A TLS handshake that took too long.
+        TlsTimeout = "tls_timeout",
+        /// The client went away before its TLS handshake was through.
+        TlsGone = "tls_gone",
+        /// A PROXY header of a trusted proxy.
+        ProxyAccepted = "proxy_accepted",
+        /// A peer that is no trusted proxy, where PROXY headers are asked for.
+        ProxyUntrusted = "proxy_untrusted",
+        /// A trusted proxy that sent something else than a PROXY header.
+        ProxyMissing = "proxy_missing",
+        /// A PROXY header that breaks the rules.
+        ProxyMalformed = "proxy_malformed",
+        /// A PROXY header that did not come in time.
+        ProxyTimeout = "proxy_timeout",
+        /// A proxy that went away before its header was whole.
+        ProxyGone = "proxy_gone",
         /// A task of a connection panicked and was contained.
         Panic = "panic",
     }

@@ -56,6 +56,35 @@ const EVENT_FAMILIES: &[Family] = &[
         "Connections that could not be accepted.",
         &[("", Event::AcceptError)],
     ),
+    Family {
+        name: "tidegate_tls_handshakes_total",
+        help: "TLS handshakes on the ingress, by how they ended.",
+        label: "outcome",
+        series: &[
+            ("full", Event::TlsFull),
+            ("resumed", Event::TlsResumed),
+            ("plain_http", Event::TlsPlainHttp),
+            ("protocol", Event::TlsProtocol),
+            ("incompatible", Event::TlsIncompatible),
+            ("rejected", Event::TlsRejected),
+            ("failed", Event::TlsFailed),
+            ("timeout", Event::TlsTimeout),
+            ("gone", Event::TlsGone),
+        ],
+    },
+    Family {
+        name: "tidegate_proxy_headers_total",
+        help: "Connections where a PROXY header is asked for, by what came.",
+        label: "outcome",
+        series: &[
+            ("accepted", Event::ProxyAccepted),
+            ("untrusted", Event::ProxyUntrusted),
+            ("missing", Event::ProxyMissing),
+            ("malformed", Event::ProxyMalformed),
+            ("timeout", Event::ProxyTimeout),
+            ("gone", Event::ProxyGone),
+        ],
+    },
     one("tidegate_panics_total", "Panics that were contained.", &[("", Event::Panic)]),
 ];
 

@@ -12,6 +12,7 @@ mod hook;
 use std::borrow::Borrow;
 use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use papaya::{Guard, LocalGuard};
@@ -41,6 +42,8 @@ pub struct Registry {
     flows: SharedMap<Id, Arc<Backlog>>,
     process_backlog: Arc<backlog::ProcessBacklog>,
     defaults: Defaults,
+    /// How many changes were published, and one.
+    version: AtomicU64,
 }
 
 /// A hook that is found by its token.
@@ -105,7 +108,14 @@ impl Registry {
             flows: SharedMap::with_hasher(ahash::RandomState::new()),
             process_backlog: Arc::default(),
             defaults,
+            version: AtomicU64::new(1),
         }
+    }
+
+    /// Another number after each change that was published, never 0: who has looked at this one need not look again.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Pins the registry for one piece of work. Never held across a wait.
@@ -229,6 +239,7 @@ impl Registry {
     fn publish(&self, hook: Arc<Hook>) {
         self.by_token.pin().insert(ByToken(Arc::clone(&hook)), Arc::clone(&hook));
         self.write_by_id().replace(ById(hook));
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     fn withdraw(&self, id: Id) {
@@ -236,6 +247,7 @@ impl Registry {
         if let Some(ById(hook)) = withdrawn {
             self.by_token.pin().remove(&hook.token);
         }
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     // Whoever panics with the lock has changed a whole entry or none.

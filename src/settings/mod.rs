@@ -11,7 +11,7 @@ mod address;
 mod table;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use address::{Address, IpNet};
 pub use table::{ENTRIES, Entry};
@@ -56,10 +56,44 @@ pub struct Ingress {
     pub listen: Address,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// CORS fields on every response.
     pub cors: bool,
+    /// What TLS is spoken with; without files, none is.
+    pub tls: TlsFiles,
     /// How callers reach the ingress; none: as the listener says.
     pub public_url: Option<String>,
+}
+
+impl Ingress {
+    /// The scheme of its URLs.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_set() { "https" } else { "http" }
+    }
+}
+
+/// PEM files of certificate chains and of their keys, in pairs. The first is for clients that ask for no name that
+/// another has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificates: Vec<PathBuf>,
+    /// As many.
+    pub keys: Vec<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Whether there is TLS at all.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
+    /// Each chain with its key.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.certificates.iter().map(PathBuf::as_path).zip(self.keys.iter().map(PathBuf::as_path))
+    }
 }
 
 /// The admin listener.
@@ -222,6 +256,7 @@ impl Settings {
             let entry = ENTRIES.iter().find(|entry| entry.flag == Some(flag.as_str()));
             resolver.set(entry, flag, value, || format!("--{flag}"))?;
         }
+        resolver.check_together()?;
         Ok((resolver.settings, resolver.given))
     }
 }
@@ -255,6 +290,38 @@ impl Resolver {
             if SECRET_KEYS.contains(&entry.key) { SECRET_SHOWN.to_owned() } else { without_user(value) };
         self.given.push(Given { entry, shown, place: place() });
         Ok(())
+    }
+
+    /// Checks what depends on more than one setting.
+    fn check_together(&self) -> Result<(), SettingsError> {
+        let ingress = &self.settings.ingress;
+        let (certificates, keys) = (ingress.tls.certificates.len(), ingress.tls.keys.len());
+        if certificates != keys {
+            return Err(self.refuse(
+                &["ingress.tls.certificate", "ingress.tls.key"],
+                &format!(
+                    "ingress.tls.certificate and ingress.tls.key must name as many files, one key for each certificate: there are {certificates} and {keys}"
+                ),
+            ));
+        }
+        // A Unix socket's peers are those whom its directory lets in.
+        let is_tcp = matches!(ingress.listen, Address::Tcp(_));
+        if ingress.proxy_protocol && is_tcp && ingress.trusted_proxies.is_empty() {
+            return Err(self.refuse(
+                &["ingress.proxy_protocol"],
+                "ingress.proxy_protocol needs ingress.trusted_proxies: without one, every connection would be refused",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A refusal at the last place where one of the settings was given.
+    fn refuse(&self, keys: &[&str], message: &str) -> SettingsError {
+        let last = self.given.iter().rev().find(|given| keys.contains(&given.entry.key));
+        SettingsError {
+            place: last.map_or_else(|| "the settings".to_owned(), |given| given.place.clone()),
+            message: message.to_owned(),
+        }
     }
 
     /// Reads a TOML file whose tables and keys make the dotted keys of the table.

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use super::{
-    Address, Admin, Alexa, Driver, Durability, Ingress, Journal, Limits, Secret, Settings, WebSocket, Workers,
+    Address, Admin, Alexa, Driver, Durability, Ingress, Journal, Limits, Secret, Settings, TlsFiles,
+    WebSocket, Workers,
 };
 
 /// One setting.
@@ -121,23 +122,29 @@ pub static ENTRIES: &[Entry] = &[
         "TIDEGATE_INGRESS_TLS_CERTIFICATE",
         Some("tls-certificate"),
         "none",
-        "PEM file of the certificate chain (not in this version)",
-        |_, v| not_yet(v)
+        "PEM file of the certificate chain, or several with commas: TLS on the ingress; read again on SIGHUP",
+        |s, v| {
+            s.ingress.tls.certificates = list(v).map(Into::into).collect();
+            Ok(())
+        }
     ),
     entry!(
         "ingress.tls.key",
         "TIDEGATE_INGRESS_TLS_KEY",
         Some("tls-key"),
         "none",
-        "PEM file of its key (not in this version)",
-        |_, v| not_yet(v)
+        "PEM file of its key, or as many in the same order",
+        |s, v| {
+            s.ingress.tls.keys = list(v).map(Into::into).collect();
+            Ok(())
+        }
     ),
     entry!(
         "ingress.trusted_proxies",
         "TIDEGATE_INGRESS_TRUSTED_PROXIES",
         Some("trusted-proxies"),
         "none",
-        "Addresses and networks whose X-Forwarded-For is believed, with commas",
+        "Addresses and networks whose X-Forwarded-For and PROXY header are believed, with commas",
         |s, v| {
             s.ingress.trusted_proxies = list(v).map(str::parse).collect::<Result<_, _>>()?;
             Ok(())
@@ -148,8 +155,11 @@ pub static ENTRIES: &[Entry] = &[
         "TIDEGATE_INGRESS_PROXY_PROTOCOL",
         Some("proxy-protocol"),
         "false",
-        "Connections begin with a PROXY header (not in this version)",
-        |_, v| { if truth(v)? { not_yet(v) } else { Ok(()) } }
+        "Connections begin with a PROXY header (version 1 or 2) of one of the trusted proxies",
+        |s, v| {
+            s.ingress.proxy_protocol = truth(v)?;
+            Ok(())
+        }
     ),
     entry!(
         "ingress.cors",
@@ -450,7 +460,14 @@ pub(super) fn defaults(cores: usize) -> Settings {
     Settings {
         data: "tidegate-data".into(),
         cores: cores.clamp(1, CORES_MAX),
-        ingress: Ingress { listen: listen(8080), trusted_proxies: Vec::new(), cors: true, public_url: None },
+        ingress: Ingress {
+            listen: listen(8080),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            cors: true,
+            tls: TlsFiles::default(),
+            public_url: None,
+        },
         admin: Admin { listen: listen(8081), hosts: Vec::new(), open_metrics: false },
         workers: Workers { listen: listen(8082) },
         access_token: None,

@@ -33,6 +33,12 @@ fn the_table_has_each_name_once_and_its_defaults_are_those_of_the_settings() {
             if entry.key == "admin.hosts" {
                 expected.admin.hosts = vec!["none".to_owned()];
             }
+            if entry.key == "ingress.tls.certificate" {
+                expected.ingress.tls.certificates = vec!["none".into()];
+            }
+            if entry.key == "ingress.tls.key" {
+                expected.ingress.tls.keys = vec!["none".into()];
+            }
             assert_eq!(settings, expected, "{}", entry.key);
         }
     }
@@ -82,6 +88,31 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
             "--durability: journal.durability can only be memory in this version",
         ),
         ("", &[], &[("nats", "nats://x")], "--nats: cluster.nats is not in this version yet"),
+        (
+            "[ingress.tls]\ncertificate = \"a.pem\"",
+            &[],
+            &[],
+            "t.toml:2: ingress.tls.certificate and ingress.tls.key must name as many files, one key for each certificate: there are 1 and 0",
+        ),
+        (
+            "[ingress.tls]\ncertificate = [\"a.pem\", \"b.pem\"]",
+            &[("TIDEGATE_INGRESS_TLS_KEY", "a.key")],
+            &[],
+            "TIDEGATE_INGRESS_TLS_KEY in the environment: ingress.tls.certificate and ingress.tls.key must",
+        ),
+        ("", &[], &[("tls-key", "a.key")], "--tls-key: ingress.tls.certificate and ingress.tls.key must"),
+        (
+            "ingress.proxy_protocol = true",
+            &[],
+            &[],
+            "t.toml:1: ingress.proxy_protocol needs ingress.trusted_proxies",
+        ),
+        (
+            "",
+            &[],
+            &[("proxy-protocol", "yes")],
+            "--proxy-protocol: ingress.proxy_protocol must be true or false",
+        ),
         ("x = ", &[], &[], "t.toml:1: "),
         ("concurrency = 3", &[], &[], "perhaps limits.concurrency"),
     ];
@@ -89,6 +120,33 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
         let error = resolve(file, environment, flags).unwrap_err();
         assert!(error.contains(expected), "{error:?} should hold {expected:?}");
     }
+}
+
+#[test]
+fn certificates_and_their_keys_are_paired_in_order() {
+    let settings = resolve(
+        "[ingress.tls]\ncertificate = [\"a.pem\", \"b.pem\"]",
+        &[("TIDEGATE_INGRESS_TLS_KEY", "a.key, b.key")],
+        &[],
+    )
+    .unwrap();
+    let pairs: Vec<(String, String)> = settings
+        .ingress
+        .tls
+        .pairs()
+        .map(|(chain, key)| (chain.display().to_string(), key.display().to_string()))
+        .collect();
+    assert_eq!(pairs, [("a.pem", "a.key"), ("b.pem", "b.key")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+    assert_eq!(settings.ingress.scheme(), "https");
+    assert_eq!(resolve("", &[], &[]).unwrap().ingress.scheme(), "http");
+}
+
+#[test]
+fn a_unix_socket_needs_no_trusted_proxy() {
+    let file = "ingress.listen = \"unix:/run/t.sock\"\ningress.proxy_protocol = true";
+    assert!(resolve(file, &[], &[]).unwrap().ingress.proxy_protocol);
+    let file = "ingress.trusted_proxies = [\"10.0.0.0/8\"]\ningress.proxy_protocol = true";
+    assert!(resolve(file, &[], &[]).unwrap().ingress.proxy_protocol);
 }
 
 #[test]

@@ -3,8 +3,13 @@
 //! Digests instead of the texts themselves, so that a comparison reads the same 32 bytes whatever differs, and a
 //! webhook keeps 32 bytes for a credential of any length.
 
+use std::time::Duration;
+
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+
+/// How long the answer to a wrong access token waits: too short to notice once, too long to guess with.
+pub const GUESS_DELAY: Duration = Duration::from_millis(250);
 
 /// What a presented secret must be equal to. A credential that is empty is held as one that nothing equals: an
 /// empty secret would let everyone in.

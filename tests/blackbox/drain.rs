@@ -54,7 +54,10 @@ fn what_is_in_flight_is_answered_and_the_process_ends_well(driver: &str) {
     let time_out = r#"{"error":"Time out waiting for workflow reply"}"#;
     held.response().is(504, time_out);
     held.closed();
+    // What had come behind it is served too, and is the last.
     held_with_more.response().is(504, time_out);
+    held_with_more.response().is(200, SUCCESS);
+    held_with_more.closed();
     let status = server.ended();
     assert_eq!(status.code(), Some(0), "{}", server.log());
     // The folder is free again.

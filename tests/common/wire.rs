@@ -58,6 +58,11 @@ impl Wire {
         Wire { stream, unread: Vec::new() }
     }
 
+    /// Has the kernel hold about so much of what was not read.
+    pub fn receive_buffer(&mut self, bytes: usize) {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.stream, bytes).expect("a socket");
+    }
+
     /// Sends.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Wire {
         self.stream.write_all(bytes.as_ref()).expect("the server takes it");

@@ -6,6 +6,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod process;
+#[path = "../sockets/mod.rs"]
+#[allow(dead_code, reason = "what other tests that include this file use")]
+mod sockets;
 
 /// Makes a module for each driver with a test for each of these functions, which take the driver's name.
 macro_rules! on_each_driver {

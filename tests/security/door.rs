@@ -170,6 +170,17 @@ fn wrong_tokens_wait_and_keep_nobody_else_waiting() {
     for guesser in &mut guessers {
         assert_eq!(guesser.response().status, 401);
     }
+    // Nor can it be tried out at the workers' door.
+    let attach = |token: &str| {
+        request("GET", "/flows/000000000000000000000000/worker", &[("Authorization", token)], b"")
+    };
+    let mut guesser = Wire::connect(server.workers);
+    guesser.send(attach("Bearer wrong-wrong-wrong-wrong"));
+    // Whoever has the token is told at once that there is no such flow.
+    let right = Wire::connect(server.workers).ask(attach(&format!("Bearer {ACCESS_TOKEN}")));
+    assert_eq!(right.status, 404);
+    assert!(!guesser.is_readable(), "a wrong token is told so at once");
+    assert_eq!(guesser.response().status, 401);
     // Several are no better than one.
     let twice = format!(
         "GET /applications HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ACCESS_TOKEN}\r\n\

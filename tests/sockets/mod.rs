@@ -112,6 +112,11 @@ impl Socket {
         socket
     }
 
+    /// Has it wait so long for what comes next.
+    pub fn wait_at_most(&mut self, time: Duration) {
+        self.stream.set_read_timeout(Some(time)).expect("a time-out");
+    }
+
     /// Sends bytes as they are.
     #[track_caller]
     pub fn send_bytes(&mut self, bytes: &[u8]) -> &mut Socket {

@@ -30,7 +30,10 @@ fn requests_that_are_no_upgrade_are_told_what_is_needed(driver: &str) {
     for method in ["GET", "POST", "PUT"] {
         let plain = wire.ask(request(method, &target, &[], b""));
         plain.is(426, r#"{"error":"This URL takes WebSocket connections only"}"#);
-        assert_eq!(plain.header("upgrade"), Some("websocket"));
+        assert_eq!(
+            (plain.header("upgrade"), plain.header("connection")),
+            (Some("websocket"), Some("upgrade"))
+        );
     }
     // Whoever spells the upgrade out wrongly is told so.
     let cases: &[(u16, &[(&str, &str)])] = &[

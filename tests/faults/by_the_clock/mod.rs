@@ -1,7 +1,10 @@
-//! Section 4, the end: how long who is slow is waited for. These limits are real time, so this one test takes as long
-//! as the longest of them (75 s and a little); all of it runs side by side, on both drivers.
+//! How long who is slow or silent is waited for: section 4, the end, and section 6. These limits are real time, so this
+//! one test takes as long as the longest of them (75 s and a little); all of it runs side by side, on both drivers.
 //!
 //! Held to: nobody is cut off before the time, and everybody is some time after it, however busy the machine.
+
+mod late_reply;
+mod silence;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -182,6 +185,8 @@ fn who_is_slow_is_cut_off_when_the_time_is_over_and_not_before() {
     thread::scope(|scope| {
         for driver in ["io_uring", "epoll"] {
             scope.spawn(move || all_limits(driver));
+            scope.spawn(move || late_reply::a_late_reply_reaches_a_caller_that_takes_it_slowly(driver));
+            scope.spawn(move || silence::silence_is_pinged_and_then_broken(driver));
         }
     });
 }
