@@ -18,6 +18,7 @@ use super::arrival;
 use super::connection::{self, Door};
 use super::core::Core;
 use super::listen::Listener;
+use super::plain::Plain;
 use super::ready::Ready;
 use super::stream::Stream;
 use crate::ingress::respond::Answer;
@@ -91,13 +92,11 @@ fn accept_one(listener: &Listener, flags: SocketFlags) -> io::Result<(Stream, Op
             let (fd, address) = rustix::net::acceptfrom_with(listener, flags)?;
             let peer =
                 address.and_then(|address: SocketAddrAny| std::net::SocketAddr::try_from(address).ok());
-            let stream = monoio::net::TcpStream::from_std(std::net::TcpStream::from(fd))?;
-            Ok((Stream::Tcp(stream), peer.map(|peer| peer.ip().to_canonical())))
+            Ok((Stream::Plain(Plain::new(fd)?), peer.map(|peer| peer.ip().to_canonical())))
         }
         Listener::Unix(listener) => {
             let fd = rustix::net::accept_with(listener, flags)?;
-            let stream = monoio::net::UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?;
-            Ok((Stream::Unix(stream), None))
+            Ok((Stream::Plain(Plain::new(fd)?), None))
         }
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn park(core: &Core, key: Key, watch: &Watch, parked: Parked) -> Resu
     if parked.stream().has_more() || core.lot.watch(parked.stream(), key, watch.is_in_lot()).is_err() {
         return Err(parked);
     }
-    watch.park(Box::new(parked));
+    watch.park(parked);
     core.let_go();
     // What was wanted of it before it lay here.
     if watch.is_expired() || core.draining.get() {
@@ -165,7 +165,7 @@ fn arrivals(core: &Rc<Core>, events: &mut Vec<Event>) -> io::Result<()> {
 fn leave(core: &Rc<Core>, key: Key, left: Left) {
     let watch = core.connections.borrow().get(key).map(Rc::clone);
     let Some(watch) = watch else { return };
-    match watch.unpark().map(|parked| *parked) {
+    match watch.unpark() {
         None => {}
         Some(Parked::Http(quiet)) => connection::resume(core, key, watch, quiet, left),
         Some(Parked::Socket(quiet)) => socket::resume(core, quiet),
@@ -181,7 +181,7 @@ impl Drop for Emptied {
         core.lot.open.set(false);
         for key in core.parked() {
             let watch = core.connections.borrow().get(key).map(Rc::clone);
-            match watch.and_then(|watch| watch.unpark()).map(|parked| *parked) {
+            match watch.and_then(|watch| watch.unpark()) {
                 None => {}
                 Some(Parked::Http(_)) => connection::uncount(core, key),
                 Some(Parked::Socket(quiet)) => socket::end(core, &quiet),

@@ -21,6 +21,7 @@ mod lot;
 mod mailbox;
 mod pace;
 mod pending;
+mod plain;
 mod ready;
 mod recent;
 mod runtime;
@@ -46,6 +47,7 @@ use self::core::{Core, Message, Rules, Shared};
 use self::listen::Listener;
 use self::mailbox::{Receiver, Sender};
 use self::pending::Seal;
+use self::plain::Plain;
 use self::ready::Ready;
 use self::stream::Stream;
 use self::tls::Certified;
@@ -500,13 +502,12 @@ impl Plan {
 
 /// Serves a connection that was made inside the process.
 fn adopt(core: &Rc<Core>, stream: std::os::unix::net::UnixStream, tap: Tap, nonblocking: bool) {
-    let adopted =
-        stream.set_nonblocking(nonblocking).and_then(|()| monoio::net::UnixStream::from_std(stream));
+    let adopted = stream.set_nonblocking(nonblocking).and_then(|()| Plain::new(stream.into()));
     match adopted {
         Ok(stream) => {
             core.shared.connections.fetch_add(1, Ordering::Relaxed);
             let peer = Some(std::net::Ipv4Addr::LOCALHOST.into());
-            connection::serve(core, Stream::Unix(stream), Door::Ingress, peer, Some(tap));
+            connection::serve(core, Stream::Plain(stream), Door::Ingress, peer, Some(tap));
         }
         // The other end sees its connection close.
         Err(error) => tracing::warn!(%error, "a test request's connection cannot be watched"),

@@ -11,20 +11,18 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
-use monoio::net::{TcpStream, UnixStream};
+use monoio::io::CancelHandle;
 use rustls::ServerConfig;
 
 use super::core::Core;
 use super::fd;
-use super::tls::{Socket, Tls};
+use super::plain::Plain;
+use super::tls::Tls;
 use super::watch::Watch;
 
-/// A TCP or Unix stream on the ring (or on epoll), or TLS on one of them.
+/// A stream on the ring (or on epoll), or TLS on one.
 pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Plain(Plain),
     Tls(Box<Tls>),
 }
 
@@ -38,32 +36,23 @@ impl Stream {
         core: &Rc<Core>,
         config: Arc<ServerConfig>,
     ) -> Result<Stream, rustls::Error> {
-        let socket = match self {
-            Stream::Tcp(stream) => Socket::Tcp(stream),
-            Stream::Unix(stream) => Socket::Unix(stream),
-            Stream::Tls(_) => return Ok(self),
-        };
+        let Stream::Plain(socket) = self else { return Ok(self) };
         Tls::new(Rc::clone(core), socket, config).map(|tls| Stream::Tls(Box::new(tls)))
     }
 
     /// Waits until something can be read, without a buffer. Dropping the future loses nothing.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self {
-            Stream::Tcp(stream) => stream.readable(false).await,
-            Stream::Unix(stream) => stream.readable(false).await,
+            Stream::Plain(socket) => socket.readable().await,
             Stream::Tls(tls) if tls.has_more() => Ok(()),
-            Stream::Tls(tls) => match tls.socket() {
-                Socket::Tcp(stream) => stream.readable(false).await,
-                Socket::Unix(stream) => stream.readable(false).await,
-            },
+            Stream::Tls(tls) => tls.socket().readable().await,
         }
     }
 
     /// Waits until something can be written. Dropping the future loses nothing.
     pub(super) async fn writable(&self) -> io::Result<()> {
         match self {
-            Stream::Tcp(stream) => stream.writable(false).await,
-            Stream::Unix(stream) => stream.writable(false).await,
+            Stream::Plain(socket) => socket.writable().await,
             Stream::Tls(tls) => tls.writable().await,
         }
     }
@@ -75,13 +64,10 @@ impl Stream {
         storage: Vec<u8>,
         handle: CancelHandle,
     ) -> (io::Result<usize>, Vec<u8>) {
-        let room = storage.len()..storage.capacity();
-        let (result, slice) = match self {
-            Stream::Tcp(stream) => stream.cancelable_read(storage.slice_mut(room), handle).await,
-            Stream::Unix(stream) => stream.cancelable_read(storage.slice_mut(room), handle).await,
-            Stream::Tls(tls) => return Box::pin(tls.read(storage, handle)).await,
-        };
-        (result, slice.into_inner())
+        match self {
+            Stream::Plain(socket) => socket.read(storage, handle).await,
+            Stream::Tls(tls) => Box::pin(tls.read(storage, handle)).await,
+        }
     }
 
     /// Writes what follows the first `sent` bytes, or a part of it. To be awaited to its end, as a read.
@@ -91,12 +77,10 @@ impl Stream {
         sent: usize,
         handle: CancelHandle,
     ) -> (io::Result<usize>, Vec<u8>) {
-        let (result, slice) = match self {
-            Stream::Tcp(stream) => stream.cancelable_write(bytes.slice(sent..), handle).await,
-            Stream::Unix(stream) => stream.cancelable_write(bytes.slice(sent..), handle).await,
-            Stream::Tls(tls) => return (tls.try_send(&bytes[sent..]), bytes),
-        };
-        (result, slice.into_inner())
+        match self {
+            Stream::Plain(socket) => socket.write(bytes, sent, handle).await,
+            Stream::Tls(tls) => (tls.try_send(&bytes[sent..]), bytes),
+        }
     }
 
     /// Writes all of `bytes`; `part` is told of each part that was taken before the last. A peer that does not take them
@@ -110,8 +94,7 @@ impl Stream {
     ) -> (io::Result<()>, Vec<u8>) {
         let fd = self.as_raw_fd();
         match self {
-            Stream::Tcp(stream) => until_expired(fd, watch, write_parts(stream, bytes, part)).await,
-            Stream::Unix(stream) => until_expired(fd, watch, write_parts(stream, bytes, part)).await,
+            Stream::Plain(socket) => until_expired(fd, watch, socket.write_all(bytes, part)).await,
             Stream::Tls(tls) => until_expired(fd, watch, Box::pin(tls.write_all(bytes, part))).await,
         }
     }
@@ -123,7 +106,7 @@ impl Stream {
     pub(super) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Tls(tls) => tls.try_send(bytes),
-            socket => fd::send(socket, bytes),
+            Stream::Plain(socket) => fd::send(socket, bytes),
         }
     }
 
@@ -151,7 +134,7 @@ impl Stream {
     pub(super) fn try_receive(&self, storage: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Stream::Tls(tls) => tls.try_receive(storage),
-            socket => fd::receive(socket, storage),
+            Stream::Plain(socket) => fd::receive(socket, storage),
         }
     }
 
@@ -162,7 +145,7 @@ impl Stream {
     pub(super) fn discard(&self) -> io::Result<usize> {
         match self {
             Stream::Tls(tls) => tls.discard(),
-            socket => fd::discard(socket),
+            Stream::Plain(socket) => fd::discard(socket),
         }
     }
 
@@ -170,7 +153,7 @@ impl Stream {
     pub(super) fn has_pending(&self) -> bool {
         match self {
             Stream::Tls(tls) => tls.has_pending(),
-            socket => fd::pending_bytes(socket),
+            Stream::Plain(socket) => fd::pending_bytes(socket),
         }
     }
 
@@ -178,7 +161,7 @@ impl Stream {
     pub(super) fn is_peer_gone(&self) -> bool {
         match self {
             Stream::Tls(tls) => tls.is_peer_gone(),
-            socket => fd::peer_gone(socket),
+            Stream::Plain(socket) => fd::peer_gone(socket),
         }
     }
 
@@ -186,29 +169,8 @@ impl Stream {
     pub(super) fn shutdown_write(&self) {
         match self {
             Stream::Tls(tls) => tls.shutdown_write(),
-            socket => fd::shutdown_write(socket),
+            Stream::Plain(socket) => fd::shutdown_write(socket),
         }
-    }
-}
-
-async fn write_parts<S: AsyncWriteRent>(
-    stream: &mut S,
-    mut bytes: Vec<u8>,
-    part: impl Fn(),
-) -> (io::Result<()>, Vec<u8>) {
-    let mut sent = 0;
-    loop {
-        let (result, slice) = stream.write(bytes.slice(sent..)).await;
-        bytes = slice.into_inner();
-        match result {
-            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
-            Ok(more) => sent += more,
-            Err(error) => return (Err(error), bytes),
-        }
-        if sent == bytes.len() {
-            return (Ok(()), bytes);
-        }
-        part();
     }
 }
 
@@ -233,8 +195,7 @@ async fn until_expired<F: Future>(fd: RawFd, watch: &Watch, doing: F) -> F::Outp
 impl AsRawFd for Stream {
     fn as_raw_fd(&self) -> RawFd {
         match self {
-            Stream::Tcp(stream) => stream.as_raw_fd(),
-            Stream::Unix(stream) => stream.as_raw_fd(),
+            Stream::Plain(socket) => socket.as_raw_fd(),
             Stream::Tls(tls) => tls.as_raw_fd(),
         }
     }

@@ -37,7 +37,7 @@ pub(super) struct Watch {
     canceller: RefCell<Option<Canceller>>,
     waker: RefCell<Option<Waker>>,
     /// The connection, while it has no task.
-    parked: RefCell<Option<Box<Parked>>>,
+    parked: RefCell<Option<Parked>>,
     /// Whether the lot knows its socket.
     in_lot: Cell<bool>,
 }
@@ -120,14 +120,14 @@ impl Watch {
     }
 
     /// Keeps a connection that goes without a task from now on.
-    pub(super) fn park(&self, parked: Box<Parked>) {
+    pub(super) fn park(&self, parked: Parked) {
         self.release();
         self.in_lot.set(true);
         self.parked.replace(Some(parked));
     }
 
     /// Gives it back.
-    pub(super) fn unpark(&self) -> Option<Box<Parked>> {
+    pub(super) fn unpark(&self) -> Option<Parked> {
         self.parked.take()
     }
 

@@ -5,6 +5,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rustls::client::Resumption;
 use rustls::{HandshakeKind, ProtocolVersion};
 use serde_json::json;
@@ -176,6 +179,24 @@ fn a_slow_handshake_is_cut(driver: &str) {
     }
     eventually("both are counted", || (server.metric(HANDSHAKES, "timeout") == 2).then_some(()));
     eventually("both are gone", || (server.metric("tidegate_open_connections", "http") == 0).then_some(()));
+}
+
+#[test]
+fn urls_are_https_where_nothing_else_is_said() {
+    let authority = Authority::new();
+    let server = authority.server("auto");
+    let base = format!("https://{}", server.ingress);
+    assert_eq!(server.done("GET", "/settings", &json!({}))["ingressUrl"], json!(base));
+    let secret = "what Twilio and we know";
+    let hook = server.webhook(json!({"signature": {"scheme": "twilio", "secret": secret}}));
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    let mut client = Client::connect(server.ingress, "localhost", &Arc::new(config(&authority)));
+    for (scheme, expected) in [("https", 200), ("http", 401)] {
+        let url = format!("{scheme}://{}{}", server.ingress, hook.target(""));
+        let tag = BASE64_STANDARD.encode(hmac::sign(&key, url.as_bytes()));
+        let sent = request("GET", &hook.target(""), &[("X-Twilio-Signature", &tag)], b"");
+        assert_eq!(client.ask(&sent).status, expected, "{url}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! How the engine ends WebSockets, and that their disconnect triggers are not lost (sections 6, 12, 14).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::common::{Server, eventually};
@@ -11,6 +13,47 @@ on_each_driver! {
     a_change_of_the_webhook_closes_and_triggers_one_disconnect,
     a_close_without_an_answer_is_cut,
     what_the_workers_are_behind_with_is_refused,
+    connections_that_were_quiet_go_on_where_they_were,
+}
+
+/// Longer than a connection is quiet before it gives up its task and its buffers.
+const QUIET: Duration = Duration::from_millis(2500);
+
+fn connections_that_were_quiet_go_on_where_they_were(driver: &str) {
+    let (server, hook, _, mut worker) = staffed(driver, json!({}));
+    let mut spoken_to = Socket::open(&server, &hook);
+    let data = worker.take();
+    let reply_id = data["replyId"].as_str().expect("a WebSocket has one").to_owned();
+    let mut speaking = Socket::open(&server, &hook);
+    worker.take_event("connect");
+    let mut leaving = Socket::open(&server, &hook);
+    worker.take_event("connect");
+    let mut breaking = Some(Socket::open(&server, &hook));
+    worker.take_event("connect");
+    let mut http = server.wire();
+    for round in 0..2 {
+        std::thread::sleep(QUIET);
+        assert_eq!(http.ask(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+        speaking.say(&format!("round {round}"));
+        assert_eq!(worker.take_event("message")["data"], format!("round {round}"));
+        let reply = json!({"body": "for the quiet one"});
+        assert_eq!(server.done("POST", &format!("/replies/{reply_id}"), &reply)["accepted"], true);
+        assert_eq!(spoken_to.text(), "for the quiet one");
+    }
+    std::thread::sleep(QUIET);
+    leaving.close(1000, "enough");
+    assert_eq!(leaving.closed().0, 1000);
+    assert_eq!(worker.take_event("disconnect"), json!({"statusCode": 1000, "reason": "enough"}));
+    breaking.take().expect("it is open").cut(true);
+    assert_eq!(worker.take_event("disconnect"), json!({"statusCode": 1006, "reason": ""}));
+    server.patch(&hook, &json!({"enabled": false}));
+    for socket in [&mut spoken_to, &mut speaking] {
+        assert_eq!(socket.closed(), (1008, "Webhook disabled".to_owned()));
+        assert_eq!(
+            worker.take_event("disconnect"),
+            json!({"statusCode": 1008, "reason": "Webhook disabled"})
+        );
+    }
 }
 
 fn a_process_that_stops_says_goodbye_and_hands_the_disconnects_over(driver: &str) {

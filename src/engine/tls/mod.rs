@@ -18,14 +18,13 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use monoio::buf::IoBufMut;
-use monoio::io::{CancelHandle, CancelableAsyncReadRent};
-use monoio::net::{TcpStream, UnixStream};
+use monoio::io::CancelHandle;
 use rustls::ServerConfig;
 
 use self::session::Session;
 use super::core::Core;
 use super::fd;
+use super::plain::Plain;
 use crate::base::clock::NANOS_PER_SECOND;
 
 pub(super) use self::config::Certified;
@@ -37,15 +36,9 @@ const RECORD_NANOS: u64 = 30 * NANOS_PER_SECOND;
 /// Receives in a row that may bring no plaintext before others get a turn.
 const RECEIVES_MAX: usize = 4;
 
-/// A TCP or Unix stream below TLS.
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
 /// A TLS session on its socket.
 pub(super) struct Tls {
-    socket: Socket,
+    socket: Plain,
     core: Rc<Core>,
     session: RefCell<Session>,
     /// When the record began that is not whole yet.
@@ -68,7 +61,7 @@ impl Tls {
     /// If the configuration cannot serve at all.
     pub(super) fn new(
         core: Rc<Core>,
-        socket: Socket,
+        socket: Plain,
         config: Arc<ServerConfig>,
     ) -> Result<Tls, rustls::Error> {
         let session = RefCell::new(Session::new(config)?);
@@ -107,7 +100,7 @@ impl Tls {
         self.session.borrow().is_resumed()
     }
 
-    pub(super) fn socket(&self) -> &Socket {
+    pub(super) fn socket(&self) -> &Plain {
         &self.socket
     }
 
@@ -146,10 +139,7 @@ impl Tls {
 
     /// As [`Stream::writable`](super::stream::Stream::writable).
     pub(super) async fn writable(&self) -> io::Result<()> {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.writable(false).await,
-            Socket::Unix(stream) => stream.writable(false).await,
-        }
+        self.socket.writable().await
     }
 
     /// As [`Stream::write_all`](super::stream::Stream::write_all).
@@ -286,22 +276,7 @@ impl Drop for Tls {
 
 impl AsRawFd for Tls {
     fn as_raw_fd(&self) -> RawFd {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.as_raw_fd(),
-            Socket::Unix(stream) => stream.as_raw_fd(),
-        }
-    }
-}
-
-impl Socket {
-    async fn read(&mut self, storage: Vec<u8>, handle: CancelHandle) -> (io::Result<usize>, Vec<u8>) {
-        let room = storage.len()..storage.capacity();
-        let slice = storage.slice_mut(room);
-        let (result, slice) = match self {
-            Socket::Tcp(stream) => stream.cancelable_read(slice, handle).await,
-            Socket::Unix(stream) => stream.cancelable_read(slice, handle).await,
-        };
-        (result, slice.into_inner())
+        self.socket.as_raw_fd()
     }
 }
 
