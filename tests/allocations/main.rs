@@ -13,6 +13,7 @@ mod common;
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ const RATE_HIGH: u32 = 1_000_000_000;
 const WINDOW: Duration = Duration::from_secs(1);
 /// Requests that are counted.
 const REQUESTS: usize = 2_000;
+/// Rounds of them, at most.
+const ROUNDS: usize = 3;
 /// Requests whose allocations are looked at when there should be none.
 const LOOKED_AT: usize = 200;
 const BODY: &[u8] = br#"{"device":"boiler-17","value":30.25,"ok":true,"readings":[30.1,30.2,30.25]}"#;
@@ -44,11 +47,11 @@ const BODY: &[u8] = br#"{"device":"boiler-17","value":30.25,"ok":true,"readings"
 /// What each needs today, and is not to grow beyond without a reason. A refusal: the text of its error.
 const REFUSAL_ALLOCATIONS_MAX: u64 = 1;
 /// The payload, the reply's id, head and body, and the box it comes in.
-const REPLY_ALLOCATIONS_MAX: u64 = 8;
+const REPLY_ALLOCATIONS_MAX: u64 = 7;
 /// The payload, what is queued and what is ordered.
 const WORKER_ALLOCATIONS_MAX: u64 = 7;
 /// The payload and the message.
-const MESSAGE_ALLOCATIONS_MAX: u64 = 5;
+const MESSAGE_ALLOCATIONS_MAX: u64 = 4;
 
 /// Tests that run at the same time would count one another's.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -151,43 +154,45 @@ fn alone(test: impl FnOnce()) {
     test();
 }
 
-/// Asserts that nothing is allocated while `ask` asks.
+/// Asserts that nothing is allocated while `ask` asks. What a request needs it needs each time; what a pause of the
+/// machine makes the engine do (a connection that was quiet for a second gives its buffers back) it does once, and
+/// another round does not have it.
 #[track_caller]
 fn allocates_nothing(mut ask: impl FnMut()) {
     warm(&mut ask);
-    let before = counting::count();
-    (0..REQUESTS).for_each(|_| ask());
-    let count = counting::count() - before;
-    if count > 0 {
-        let places = counting::places(|| (0..LOOKED_AT).for_each(|_| ask()));
-        panic!("{count} allocations for {REQUESTS} requests; of {LOOKED_AT} more:\n{places}");
+    let mut counts = [0; ROUNDS];
+    for count in &mut counts {
+        let before = counting::count();
+        (0..REQUESTS).for_each(|_| ask());
+        *count = counting::count() - before;
+        if *count == 0 {
+            return;
+        }
     }
+    let places = counting::places(|| (0..LOOKED_AT).for_each(|_| ask()));
+    panic!("{counts:?} allocations for {REQUESTS} requests each; of {LOOKED_AT} more:\n{places}");
 }
 
 /// Asserts that as much is allocated each time that `ask` asks, and at most `most`. When `ask` returns, the engine must be
-/// done with what was asked.
+/// done with what was asked. One in a hundred may differ, for the reason above.
 #[track_caller]
 fn allocates_the_same(most: u64, mut ask: impl FnMut()) {
     warm(&mut ask);
-    let mut counts: Vec<u64> = Vec::with_capacity(REQUESTS);
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
     for _ in 0..REQUESTS {
         let before = counting::count();
         ask();
-        counts.push(counting::count() - before);
+        *counts.entry(counting::count() - before).or_default() += 1;
     }
-    let (least, largest) = (counts.iter().min(), counts.iter().max());
-    if least != largest || largest > Some(&most) {
-        let mut kinds = counts.clone();
-        kinds.sort_unstable();
-        kinds.dedup();
-        let kinds: Vec<(u64, usize)> =
-            kinds.iter().map(|kind| (*kind, counts.iter().filter(|count| *count == kind).count())).collect();
+    let usual = counts.iter().max_by_key(|(_, times)| **times).map(|(count, times)| (*count, *times));
+    let (usual, times) = usual.expect("something was counted");
+    if usual > most || times < REQUESTS - REQUESTS / 100 {
         let places = counting::places(&mut ask);
         panic!(
-            "allocations of a request, and how often of {REQUESTS}: {kinds:?}, of {most}; the next one's:\n{places}"
+            "allocations of a request, and how often: {counts:?}, where {most} are allowed; the next one's:\n{places}"
         );
     }
-    println!("{} allocations of each request", counts[0]);
+    println!("{usual} allocations of each request");
 }
 
 /// Makes a module for each driver with a test for each of these functions, which take the driver.
