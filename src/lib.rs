@@ -1,5 +1,5 @@
 //! Tidegate, a webhook ingress engine. What it does for its users is in the README; this page is for who reads or
-//! changes it.
+//! changes it. What it carries, from one core to a fleet: [`capacity`].
 //!
 //! # The life of a request
 //!
@@ -75,6 +75,9 @@
 //! - A way to change the model without the store, or a hook without the registry.
 //! - HTTP/2, compressed responses, sessions, users and roles.
 //! - In this version also: the journal, clusters, and the nodes that forward over HTTP or to NATS.
+
+#[doc = include_str!("capacity.md")]
+pub mod capacity {}
 
 pub mod admin;
 pub mod base;

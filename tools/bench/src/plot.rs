@@ -8,7 +8,10 @@ const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 64.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 44.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 48.0;
+/// Room for a line's name beside the title, and for half of a figure beside the axis.
+const NAME_WIDTH: f64 = 110.0;
+const FIGURE_WIDTH: f64 = 24.0;
 /// Marks on the upright axis.
 const MARKS: u32 = 4;
 const COLOURS: [&str; 4] = ["#0066cc", "#cc5500", "#2a8a2a", "#8844aa"];
@@ -56,8 +59,14 @@ impl Chart {
                 escaped(name)
             );
         }
-        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
-            self.line(&mut out, &area, line, colour);
+        for (at, (line, colour)) in self.lines.iter().zip(COLOURS.iter().cycle()).enumerate() {
+            let right = LEFT + WIDTH - at as f64 * NAME_WIDTH;
+            let _ = write!(
+                out,
+                "<text x=\"{right:.1}\" y=\"20\" text-anchor=\"end\" fill=\"{colour}\">{}</text>",
+                escaped(&line.name)
+            );
+            points(&mut out, &area, line, colour);
         }
         out.push_str("</svg>\n");
         out
@@ -107,32 +116,26 @@ impl Chart {
             power += 1.0;
         }
     }
+}
 
-    fn line(&self, out: &mut String, area: &Area, line: &Line, colour: &str) {
-        let points: Vec<(f64, f64)> = line.points.iter().map(|(x, y)| (area.x(*x), area.y(*y))).collect();
-        let text: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+/// A line with its figures.
+fn points(out: &mut String, area: &Area, line: &Line, colour: &str) {
+    let places: Vec<(f64, f64)> = line.points.iter().map(|(x, y)| (area.x(*x), area.y(*y))).collect();
+    let text: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    let _ = write!(
+        out,
+        "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>",
+        text.join(" ")
+    );
+    for ((x, y), (_, value)) in places.iter().zip(&line.points) {
+        let (anchor, aside) = if *x < LEFT + FIGURE_WIDTH { ("start", 4.0) } else { ("middle", 0.0) };
         let _ = write!(
             out,
-            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>",
-            text.join(" ")
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{}</text>",
+            x + aside,
+            y - 8.0,
+            number(*value)
         );
-        for ((x, y), (_, value)) in points.iter().zip(&line.points) {
-            let _ = write!(
-                out,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{colour}\">{}</text>",
-                y - 8.0,
-                number(*value)
-            );
-        }
-        if let Some((x, y)) = points.last() {
-            let _ = write!(
-                out,
-                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{colour}\">{}</text>",
-                x - 14.0,
-                y - 20.0,
-                escaped(&line.name)
-            );
-        }
     }
 }
 

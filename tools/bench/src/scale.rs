@@ -139,6 +139,32 @@ impl Measured {
         })
     }
 
+    /// Takes from figures as [`Measured::json`] gives them what is not there yet.
+    ///
+    /// # Errors
+    /// If they are none.
+    pub fn add(&mut self, figures: &Value) -> anyhow::Result<()> {
+        let own = [
+            (&mut self.request_micros, "requestMicros"),
+            (&mut self.webhook_bytes, "webhookBytes"),
+            (&mut self.start_seconds, "startSeconds"),
+            (&mut self.connection_bytes, "connectionBytes"),
+            (&mut self.socket_bytes, "webSocketBytes"),
+            (&mut self.waiting_bytes, "waitingBytes"),
+        ];
+        for (points, name) in own {
+            let list = figures[name].as_array().with_context(|| format!("no {name} among the figures"))?;
+            if !points.is_empty() {
+                continue;
+            }
+            for point in list {
+                let pair = point[0].as_f64().zip(point[1].as_f64());
+                points.push(pair.with_context(|| format!("{point} of {name} is no pair of numbers"))?);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a picture for each that was measured; says their files.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use tidegate_bench::compare::Settings;
-use tidegate_bench::scale::{self, Scale};
+use tidegate_bench::scale::{self, Measured, Scale};
 use tidegate_bench::system;
 
 /// Measures what a webhook, an idle connection and a waiting reply cost as they grow, and draws it
@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [1, 1_000, 10_000, 100_000, 1_000_000])]
     webhooks: Vec<usize>,
     /// Numbers of idle connections and WebSockets, with commas
-    #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [100, 1_000, 10_000])]
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [1_000, 3_000, 10_000])]
     connections: Vec<usize>,
     /// Numbers of waiting replies, with commas; those that the limit of open files does not allow are left out
     #[arg(long, value_delimiter = ',', num_args = 0.., default_values_t = [1_000, 10_000, 19_000, 100_000])]
@@ -28,6 +28,9 @@ struct Arguments {
     /// Keep the folders with webhooks here for the next run, or use those that are there
     #[arg(long, value_name = "FOLDER")]
     folders: Option<PathBuf>,
+    /// Figures of an earlier run, to be drawn where this run measures none of theirs; may be repeated
+    #[arg(long, value_name = "FILE")]
+    figures: Vec<PathBuf>,
     /// Draw here
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
@@ -83,7 +86,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         waiting: allowed(&arguments.waiting, "waiting replies"),
         folders: arguments.folders.clone(),
     };
-    let measured = scale::measure(&scale)?;
+    let nothing = scale.webhooks.is_empty() && scale.connections.is_empty() && scale.waiting.is_empty();
+    let mut measured = if nothing { Measured::default() } else { scale::measure(&scale)? };
+    for path in &arguments.figures {
+        let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+        measured.add(&serde_json::from_slice(&text).with_context(|| path.display().to_string())?)?;
+    }
     if let Some(path) = &arguments.json {
         std::fs::write(path, format!("{:#}\n", measured.json()))
             .with_context(|| path.display().to_string())?;

@@ -13,7 +13,7 @@ use super::table::{Line, Verdict, spread};
 use super::tidegate::{self, Made, Start};
 use super::worker::Worker;
 use super::{Settings, generator};
-use crate::load::Protocol;
+use crate::load::{Bound, Protocol};
 use crate::system;
 use crate::targets::Targets;
 
@@ -139,7 +139,10 @@ impl Bench<'_> {
             ask.protocol = Protocol::WebSocket;
         }
         let running = servers::start(self.settings, peer, server)?;
-        cell::measure(&ask.plan(self.settings, &running), running.pid(), ask.cpu)
+        let mut plan = ask.plan(self.settings, &running);
+        plan.warmup = plan.warmup.max(peer.warmup_min());
+        plan.bound = Bound::Time(self.settings.time.max(peer.time_min()));
+        cell::measure(&plan, running.pid(), ask.cpu)
     }
 
     fn tidegate(&self, one: Series, mut ask: Ask, cpu: Option<usize>) -> anyhow::Result<Cell> {

@@ -1,5 +1,5 @@
-//! What the load generator itself costs, beside `wrk`: each in turn loads the same server from a CPU of its own. The
-//! server must be what limits the answers, or the figures of the other rows would be the generator's.
+//! What the load generator itself costs, beside `wrk`: each in turn loads the same server from a CPU of its own. How
+//! busy server and generator were is told too: who is busier is what limits the answers.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -34,14 +34,14 @@ struct Run {
     server_share: f64,
 }
 
-/// The generator's cost to wrk's, and whether the servers are busier than it.
+/// The generator's cost to wrk's, and how busy both and the server are.
 pub fn measure(settings: &Settings, cpus: &[usize]) -> Vec<Line> {
-    [Peer::Floor, Peer::Hyper].iter().map(|peer| line(settings, cpus, *peer)).collect()
+    [Peer::Nginx, Peer::Hyper].iter().map(|peer| line(settings, cpus, *peer)).collect()
 }
 
 fn line(settings: &Settings, cpus: &[usize], peer: Peer) -> Line {
     let what = format!("load's own CPU an answer, to wrk's, on {}", peer.name());
-    let target = "≤ 1.00, server busier";
+    let target = "≤ 1.00";
     match rounds(settings, cpus, peer) {
         Err(error) => Line::not_here("generator", &what, target, &format!("{error:#}")),
         Ok(rounds) => {
@@ -51,7 +51,6 @@ fn line(settings: &Settings, cpus: &[usize], peer: Peer) -> Line {
             let ratios: Vec<f64> =
                 rounds.iter().map(|(load, wrk)| load.own_micros / wrk.own_micros).collect();
             let (median, least, most) = spread(&ratios);
-            let server_is_busier = rounds.iter().all(|(load, _)| load.server_share > load.own_share);
             Line {
                 row: "generator",
                 what,
@@ -66,7 +65,7 @@ fn line(settings: &Settings, cpus: &[usize], peer: Peer) -> Line {
                     of(|run| run.server_share * 100.0, |round| &round.0),
                     of(|run| run.own_share * 100.0, |round| &round.0),
                 ),
-                verdict: if median <= 1.0 && server_is_busier { Verdict::Pass } else { Verdict::Miss },
+                verdict: if median <= 1.0 { Verdict::Pass } else { Verdict::Miss },
                 rounds: rounds
                     .iter()
                     .map(|(load, wrk)| json!({"load": load.json(), "wrk": wrk.json()}))

@@ -47,6 +47,16 @@ impl Peer {
         }
     }
 
+    /// Load before anything counts, where a moment is too short: until a just-in-time compiler has seen its code.
+    pub fn warmup_min(self) -> Duration {
+        if self == Peer::NodeRed { Duration::from_secs(3) } else { Duration::ZERO }
+    }
+
+    /// How long it is measured for at least: the slow ones answer too little in a moment.
+    pub fn time_min(self) -> Duration {
+        if matches!(self, Peer::NodeRed | Peer::Webhook) { Duration::from_secs(2) } else { Duration::ZERO }
+    }
+
     /// What its webhook is asked for with.
     pub fn path(self) -> &'static str {
         match self {
