@@ -287,8 +287,8 @@ impl World {
         to.next_seq += 1;
         let Some(Affinity { key, last }) = trigger.affinity else { return };
         assert_eq!(told.connection, trigger.affinity);
+        // One that came back may go to another worker than its connection's.
         if trigger.attempt > 1 {
-            self.homes.entry(key).or_insert(worker);
             return;
         }
         if let Some(before) = self.sent.insert(key, number) {

@@ -1,10 +1,14 @@
-//! The end of a connection of HTTP: what is ready is sent, and a peer that still sends sees the answer.
+//! The end of a connection: what is ready is sent, and a peer that still sends sees the answer, or the Close.
 
 use std::io::ErrorKind;
 use std::pin::pin;
 
 use super::connection::Connection;
+use super::core::Core;
+use super::line::Line;
+use super::stream::Stream;
 use crate::base::clock::NANOS_PER_SECOND;
+use crate::ingress::socket::CLOSE_WITHIN_NANOS;
 use crate::verify::secret::GUESS_DELAY;
 
 /// A lingering close ends when nothing came for 2 s, after 10 s, or after 16 MiB, whichever is first.
@@ -49,5 +53,22 @@ impl Connection {
     pub(super) async fn close_later(&mut self) {
         monoio::time::sleep(GUESS_DELAY).await;
         self.close(true).await;
+    }
+}
+
+/// After the end of a WebSocket: the peer gets to see the Close before its socket is gone.
+pub(super) async fn see_off(core: &Core, stream: &Stream, line: &Line) {
+    stream.shutdown_write();
+    core.set_deadline(line.key(), &line.watch, core.now().nanos + CLOSE_WITHIN_NANOS);
+    loop {
+        if !matches!(line.watch.until_expired(pin!(stream.readable())).await, Ok(Ok(()))) {
+            return;
+        }
+        match stream.discard() {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => return,
+        }
     }
 }

@@ -77,7 +77,7 @@ pub(super) trait Speaker {
 /// The shared part of a WebSocket: what others on the core may reach.
 pub(super) struct Line {
     wire: RefCell<Wire>,
-    watch: Rc<Watch>,
+    pub(super) watch: Rc<Watch>,
     key: Key,
     payload_limit: usize,
     /// The task is at work and will look at what is on the line by itself.
@@ -590,21 +590,4 @@ pub(super) async fn run<S: Speaker>(
     let mut wire = line.wire.borrow_mut();
     core.give_out(std::mem::take(&mut wire.out));
     Some(wire.ended.take().unwrap_or(Ended { code: CODE_BROKEN, reason: "".into() }))
-}
-
-/// After the end: the peer gets to see the Close before its socket is gone.
-pub(super) async fn linger(core: &Core, stream: &Stream, line: &Line) {
-    stream.shutdown_write();
-    core.set_deadline(line.key, &line.watch, core.now().nanos + CLOSE_WITHIN_NANOS);
-    loop {
-        if !matches!(line.watch.until_expired(pin!(stream.readable())).await, Ok(Ok(()))) {
-            return;
-        }
-        match stream.discard() {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(_) => return,
-        }
-    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::accept;
+use super::closing;
 use super::core::{Active, Core};
 use super::line::{self, Ended, Line, Speaker, Unsent};
 use super::lot::Parked;
@@ -185,7 +186,7 @@ async fn converse(
     };
     leave.ended = Some(ended);
     drop(leave);
-    Box::pin(line::linger(&core, &stream, &socket.line)).await;
+    Box::pin(closing::see_off(&core, &stream, &socket.line)).await;
 }
 
 impl Speaker for Conversation<'_> {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::closing;
 use super::core::{Active, Core, Message};
 use super::flows::{self, Did, WorkerAddress, WorkerEvent};
 use super::line::{self, Line, Speaker};
@@ -126,7 +127,7 @@ pub(super) async fn serve(
     desk.triggers.borrow_mut().clear();
     // What it had goes to others at once, although it may take its time to see the Close.
     drop(leave);
-    line::linger(&core, &stream, &desk.line).await;
+    closing::see_off(&core, &stream, &desk.line).await;
 }
 
 impl Speaker for Conversation<'_> {

@@ -46,6 +46,9 @@ pub fn silence_is_pinged_and_then_broken(driver: &str) {
             came_after(begun, PING_AFTER, &say("the ping to one that is dead"));
             // Its worker is as silent, and answers.
             worker.socket.expect(FIN | PING, b"").send(FIN | PONG, b"");
+            // Its next ping shall not come together with what this is about.
+            thread::sleep(TALK);
+            worker.socket.send(FIN | PING, b"").expect(FIN | PONG, b"");
             // No Close: nobody is there to read it.
             client.ended();
             came_after(begun, PING_AFTER + PONG_WITHIN, &say("its end"));
