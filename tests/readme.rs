@@ -168,7 +168,8 @@ fn every_direct_dependency_is_explained() {
 
 #[test]
 fn the_example_for_who_fuzzes_is_the_one_that_is_compiled() {
-    let example = fs::read_to_string(root().join("tools/examples/fuzz_http.rs")).expect("the example is text");
+    let example =
+        fs::read_to_string(root().join("tools/examples/fuzz_http.rs")).expect("the example is text");
     assert!(
         readme().contains(&format!("```rust\n{example}```")),
         "README.md shows another tools/examples/fuzz_http.rs"

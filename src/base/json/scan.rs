@@ -4,6 +4,8 @@ const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 /// Bytes looked at in one go while a string is long; the compiler makes vector instructions of it.
 const BLOCK: usize = 32;
+/// Bytes of a string that are looked at one by one before the rest is searched.
+const SHORT: usize = 12;
 
 /// A byte that cannot stand for itself in a JSON string (RFC 8259, section 7).
 const fn is_special(byte: u8) -> bool {
@@ -61,23 +63,32 @@ fn skip_blocks(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// Position just behind the quote that ends the string whose content begins at `from`, and whether the string has
-/// escapes. A string that does not end reaches to the end of `bytes`.
+/// escapes. A string that does not end reaches to the end of `bytes`. What may not stand in a string is passed over: it was
+/// looked for when the text was validated.
 #[inline]
 pub(super) fn string_end(bytes: &[u8], from: usize) -> (usize, bool) {
     let mut at = from;
     let mut escapes = false;
-    loop {
-        at = special(bytes, at);
-        match bytes.get(at) {
-            None => return (bytes.len(), escapes),
-            Some(b'"') => return (at + 1, escapes),
-            Some(b'\\') => {
-                escapes = true;
-                at += 2;
-            }
-            Some(_) => at += 1,
+    while let Some(found) = quote_or_backslash(bytes, at) {
+        if bytes[found] == b'"' {
+            return (found + 1, escapes);
         }
+        escapes = true;
+        at = found + 2;
     }
+    (bytes.len(), escapes)
+}
+
+/// Position, at or after `from`, of the first quote or backslash.
+#[inline]
+fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    // Most strings are keys, and end before a search with vectors has begun.
+    let (near, far) = rest.split_at(rest.len().min(SHORT));
+    if let Some(at) = near.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+        return Some(from + at);
+    }
+    memchr::memchr2(b'"', b'\\', far).map(|at| from + near.len() + at)
 }
 
 /// Position, at or after `from`, of the first byte that is not JSON's white space.
