@@ -4,7 +4,7 @@
 //! # The life of a request
 //!
 //! 1. The kernel gives a connection to one core ([`engine`]: a thread with a ring, listeners, timers and counters of its
-//!    own). It stays there to its end.
+//!    own). It stays there to its end, without a task and without buffers while nothing happens on it.
 //!    Where it is so set, a PROXY header and a TLS handshake come first, in a task of their own.
 //! 2. Bytes arrive in the connection's receive buffer ([`base::buffer`]) and are parsed where they lie ([`http`]): a
 //!    request is slices of that buffer. A rule that is broken is a refusal, and nothing behind it is read.
@@ -61,7 +61,8 @@
 //! - A `replyId` cannot be guessed or forged, and one that outlives its wait names nothing.
 //! - What the REST API answered is on the disk and on every core.
 //! - A panic costs one connection; one outside of any connection, that core's connections. The others go on.
-//! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio, and `unsafe` stands in `engine/fd.rs` alone.
+//! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio, and `unsafe` stands in
+//!   `engine/fd.rs` and `engine/heap.rs` alone.
 //! - No log, metric or error holds a credential, a token or a body.
 //!
 //! # What is deliberately absent

@@ -45,8 +45,6 @@ const POOL_BUFFERS: usize = 256;
 /// After this many buffers and tasks went back to the allocator, its memory goes back to the system, this much later.
 const LET_GO_MIN: usize = 64;
 const GIVE_BACK_NANOS: u64 = 2 * NANOS_PER_SECOND;
-/// Those that it keeps while memory goes back to the system.
-const POOL_BUFFERS_QUIET: usize = 16;
 /// Bytes of a response buffer that is kept; a larger one was for a large reply and is let go.
 const OUT_KEEP_BYTES: usize = 64 * 1024;
 
@@ -362,9 +360,9 @@ impl Core {
                 Timer::Sweep(flow) => flows::sweep(self, flow),
                 Timer::GiveBack => {
                     self.let_go.set(0);
-                    // Each that is kept holds on to what lies around it.
-                    self.pool.borrow_mut().truncate(POOL_BUFFERS_QUIET);
-                    self.outs.borrow_mut().truncate(POOL_BUFFERS_QUIET);
+                    // Each that is kept holds on to half a megabyte around it.
+                    self.pool.borrow_mut().clear();
+                    self.outs.borrow_mut().clear();
                     heap::give_back();
                 }
             }

@@ -4,8 +4,8 @@ const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 /// Bytes looked at in one go while a string is long; the compiler makes vector instructions of it.
 const BLOCK: usize = 32;
-/// Bytes of a string that are looked at one by one before the rest is searched.
-const SHORT: usize = 12;
+/// Bytes of a string that are looked at word by word before the rest is searched.
+const SHORT: usize = 32;
 
 /// A byte that cannot stand for itself in a JSON string (RFC 8259, section 7).
 const fn is_special(byte: u8) -> bool {
@@ -21,6 +21,13 @@ const fn marks(word: u64) -> u64 {
     let quotes = quote.wrapping_sub(ONES) & !quote;
     let backslashes = backslash.wrapping_sub(ONES) & !backslash;
     (below | quotes | backslashes) & HIGHS
+}
+
+/// As [`marks`], for the quote and the backslash alone.
+const fn ends(word: u64) -> u64 {
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    (quote.wrapping_sub(ONES) & !quote | backslash.wrapping_sub(ONES) & !backslash) & HIGHS
 }
 
 /// Whether a block holds a special byte.
@@ -82,13 +89,18 @@ pub(super) fn string_end(bytes: &[u8], from: usize) -> (usize, bool) {
 /// Position, at or after `from`, of the first quote or backslash.
 #[inline]
 fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    // Most strings are keys, and end before a search with vectors has begun.
-    let (near, far) = rest.split_at(rest.len().min(SHORT));
-    if let Some(at) = near.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
-        return Some(from + at);
+    let mut at = from;
+    // Most strings end before a search with vectors has begun.
+    while at < from + SHORT
+        && let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
+    {
+        let found = ends(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
     }
-    memchr::memchr2(b'"', b'\\', far).map(|at| from + near.len() + at)
+    memchr::memchr2(b'"', b'\\', bytes.get(at..)?).map(|further| at + further)
 }
 
 /// Position, at or after `from`, of the first byte that is not JSON's white space.
