@@ -360,7 +360,7 @@ impl Core {
                 Timer::Sweep(flow) => flows::sweep(self, flow),
                 Timer::GiveBack => {
                     self.let_go.set(0);
-                    // Each that is kept holds on to half a megabyte around it.
+                    // Each that is kept may hold on to the allocator's page that it lies in.
                     self.pool.borrow_mut().clear();
                     self.outs.borrow_mut().clear();
                     heap::give_back();
