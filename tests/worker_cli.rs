@@ -18,8 +18,15 @@ use common::{ACCESS_TOKEN, Hook, Server, eventually, request};
 use sockets::{BINARY, FIN, Socket, TEXT};
 
 fn served(fields: Value) -> (Server, Hook, String) {
+    served_at(fields, "127.0.0.1:0")
+}
+
+fn served_at(fields: Value, workers: &str) -> (Server, Hook, String) {
     let server = Server::start(|settings| {
-        settings.cores(2).set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);
+        settings
+            .cores(2)
+            .set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0)
+            .set("TIDEGATE_WORKERS_LISTEN", workers);
     });
     let hook = server.webhook(fields);
     let flow = server.flow(&hook, json!([{"type": "WorkerNode"}]));
@@ -150,7 +157,8 @@ fn a_command_talks_to_websockets_and_is_silent_where_it_prints_nothing() {
 
 #[test]
 fn a_worker_attaches_again_to_a_server_that_comes_back() {
-    let (mut server, hook, flow) = served(json!({}));
+    // On an address of its own: the port is given up for a moment, and another test must not get it.
+    let (mut server, hook, flow) = served_at(json!({}), "127.0.10.1:0");
     let mut worker = Running::start(&mut tidegate(&server, &["worker", &flow]));
     server.wire().ask(post(&hook, "1")).is(200, r#"{"success":true}"#);
     worker.line();

@@ -44,6 +44,26 @@ fn a_port_that_is_shared_by_its_holder_is_taken_all_the_same() {
 }
 
 #[test]
+fn a_port_that_is_let_go_within_a_moment_is_waited_for() {
+    // As after a crash: the kernel holds the listener until it has taken the ring of the process apart.
+    const MOMENT: std::time::Duration = std::time::Duration::from_millis(400);
+    for listener in ["INGRESS", "WORKERS"] {
+        let taken = TcpListener::bind("127.0.10.2:0").expect("a port");
+        let address = taken.local_addr().expect("an address").to_string();
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(MOMENT);
+            drop(taken);
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let started = Started::new(&folder.path().join("data"), |command| {
+            command.env(format!("TIDEGATE_{listener}_LISTEN"), &address);
+        });
+        started.serves().stop();
+        holder.join().expect("it lets go");
+    }
+}
+
+#[test]
 fn an_address_of_another_machine_stops_the_start_and_its_setting_is_named() {
     // RFC 5737: an address of documentation, which no machine has.
     const ELSEWHERE: &str = "192.0.2.1:80";
