@@ -140,3 +140,11 @@ fn what_tungstenite_sends_we_read() {
         }
     }
 }
+
+#[test]
+fn each_ping_of_a_flood_is_answered_where_the_answers_are_taken() {
+    let (unmasked, masked): (&[u8], &[u8]) = (&[0x89, 2, b'h', b'i'], &[0x89, 0x82, 0, 0, 0, 0, b'h', b'i']);
+    for (role, ping) in [(Role::Client, unmasked), (Role::Server, masked)] {
+        compare(role, &ping.repeat(10_000));
+    }
+}

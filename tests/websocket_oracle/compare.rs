@@ -31,6 +31,10 @@ pub enum Seen {
     Failed(Option<Failure>),
 }
 
+/// What is read at once at most. What is to be sent is taken after each read, before it reaches the 16 KiB behind which
+/// we answer the last Ping alone (RFC 6455 section 5.5.3); tungstenite answers each.
+const READ_BYTES_MAX: usize = 4096;
+
 /// Our machine's events and what it wants sent.
 #[must_use]
 pub fn ours(
@@ -41,8 +45,8 @@ pub fn ours(
 ) -> (Vec<Seen>, Vec<u8>) {
     let mut connection = Connection::new(role, deflate, LIMIT);
     let (mut buffer, mut out, mut scratch) = (ReceiveBuffer::default(), Vec::new(), Scratch::new());
-    let mut seen = Vec::new();
-    for piece in bytes.chunks(read.max(1)) {
+    let (mut seen, mut sent) = (Vec::new(), Vec::new());
+    for piece in bytes.chunks(read.clamp(1, READ_BYTES_MAX)) {
         buffer.extend(piece);
         loop {
             let event = connection.poll(&mut buffer, &mut out, &mut scratch);
@@ -60,8 +64,9 @@ pub fn ours(
             buffer.len() <= LIMIT + LIMIT / 8 + 1024 + HEADER_MAX + 125,
             "a message or a control frame is held"
         );
+        sent.append(&mut out);
     }
-    (seen, unmasked(&out))
+    (seen, unmasked(&sent))
 }
 
 /// What was sent, all control frames, without the keys of a client, which are random.
