@@ -97,7 +97,8 @@ fn check(out: &[u8], http: &HttpReply, frame: &Frame<'_>) {
     for field in response.headers.iter() {
         match own.peek() {
             Some((name, value))
-                if name == field.name && value.trim().as_bytes() == field.value.trim_ascii() =>
+                if name == field.name
+                    && value.trim_matches([' ', '\t']).as_bytes() == field.value.trim_ascii() =>
             {
                 own.next();
             }

@@ -414,6 +414,18 @@ fn a_flow_as_the_platform_exports_it_is_taken_as_it_is() {
 }
 
 #[test]
+fn numbers_of_any_length_are_the_same_after_they_were_stored() {
+    // As a fuzzer found it: read, written and read again, the last digit was another.
+    for number in
+        ["66000000000001046423631", "6.6000000000001044e+22", "0.1", "5e-324", "1.7976931348623157e308"]
+    {
+        let body = serde_json::from_str(&format!(r#"{{"name":"a","globals":[{number}]}}"#)).expect("JSON");
+        let kept = flow(&body).expect("valid");
+        assert_eq!(Flow::from_stored(&kept.to_stored()).as_ref(), Ok(&kept), "{number}");
+    }
+}
+
+#[test]
 fn wiring_decides_which_nodes_run() {
     let other = "ffffffffffffffffffffffff";
     let build = |trigger_ids: Value, node_ids: [Value; 4]| {
