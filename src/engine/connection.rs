@@ -34,7 +34,7 @@ const IDLE_NANOS: u64 = 75 * NANOS_PER_SECOND;
 /// A head must be whole 10 s after its first byte (section 4).
 const HEAD_NANOS: u64 = 10 * NANOS_PER_SECOND;
 /// A response must be taken within 30 s (section 4).
-const WRITE_NANOS: u64 = 30 * NANOS_PER_SECOND;
+pub(super) const WRITE_NANOS: u64 = 30 * NANOS_PER_SECOND;
 /// After this long without a byte a connection gives its buffers back.
 const QUIET_NANOS: u64 = NANOS_PER_SECOND;
 /// While a caller waits whose buffer is full, how often it is asked whether it is still there.

@@ -274,6 +274,12 @@ impl Core {
         now
     }
 
+    /// As if the core had been idle for as long as it is up.
+    #[cfg(test)]
+    pub(super) fn age_batch(&self) {
+        self.batch.set(Now { nanos: 0, ..self.batch.get() });
+    }
+
     /// When the present batch began.
     pub(super) fn now_of_batch(&self) -> Now {
         self.batch.get()

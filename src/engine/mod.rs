@@ -28,6 +28,8 @@ mod runtime;
 mod socket;
 mod spread;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod watch;
 mod worker;

@@ -1,0 +1,190 @@
+//! A connection on a core without its loop: moments that nobody outside can make come at will.
+
+use std::future::poll_fn;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::chains::{ChainSource, Fetched};
+use super::connection::{Connection, Door, Ongoing, WRITE_NANOS};
+use super::core::{Core, Rules, Shared};
+use super::exchange::Next;
+use super::fd;
+use super::pending::{Seal, Waited};
+use super::plain::Plain;
+use super::runtime::{self, Loop};
+use super::stream::Stream;
+use crate::base::clock::Clock;
+use crate::http;
+use crate::ingress::respond::Answer;
+use crate::metrics::{Metrics, Outcome};
+use crate::model::{Application, Webhook};
+use crate::registry::{Defaults, Registry};
+use crate::reply::Reply;
+use crate::store::{Affected, Store};
+use crate::verify::alexa::ChainUrl;
+use crate::verify::secret::Expected;
+
+/// More than the buffers of a Unix socket hold.
+const REPLY_BYTES: usize = 2_000_000;
+/// What the caller takes at a time.
+const PART_BYTES: usize = 64 * 1024;
+
+/// Fetches nothing.
+struct NoChains;
+
+impl ChainSource for NoChains {
+    fn fetch(&self, _url: &ChainUrl, _done: Fetched) {}
+}
+
+/// A core with one webhook that waits for replies, and a connection on it.
+struct Scene {
+    core: Rc<Core>,
+    connection: Connection,
+    caller: UnixStream,
+    request: Vec<u8>,
+}
+
+impl Scene {
+    /// Within a loop.
+    fn new() -> Scene {
+        let clock = Clock::new();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let millis = clock.now().unix_millis;
+        let application = Application::create(&json!({"name": "a"}), millis).unwrap();
+        let application = store.insert_application(application).unwrap().value;
+        let fields = json!({"name": "w", "waitForReply": true, "limits": {"payloadBytes": REPLY_BYTES}});
+        let webhook = Webhook::create(&fields, application.id, millis).unwrap();
+        let webhook = store.insert_webhook(webhook).unwrap().value;
+        let registry = Registry::new(Defaults {
+            cores: 1,
+            requests_per_window: 100,
+            window_seconds: 10,
+            concurrency: 100,
+            payload_bytes: 262_144,
+            reply_timeout_seconds: 60,
+        });
+        let affected = Affected { webhooks: vec![webhook.id], flows: Vec::new() };
+        registry.refresh(&store, &affected, clock.now()).unwrap();
+        let rules = Rules {
+            cors: true,
+            on_ring: true,
+            public_url: String::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            connections: 10,
+            body_bytes: 1_000_000,
+            access_token: Expected::secret(b"0123456789abcdef"),
+            context_takeover: false,
+        };
+        let core = Rc::new(
+            Core::new(
+                0,
+                clock,
+                Arc::new(rules),
+                Arc::new(registry),
+                Arc::clone(Metrics::new(1).core(0).unwrap()),
+                Arc::new(Seal::new().unwrap()),
+                Arc::new(Shared::default()),
+                Vec::new(),
+                Arc::new(NoChains),
+            )
+            .unwrap(),
+        );
+        let (served, caller) = UnixStream::pair().unwrap();
+        for socket in [&served, &caller] {
+            socket.set_nonblocking(true).unwrap();
+        }
+        let (key, watch) = core.add_connection(u64::MAX);
+        let connection = Connection {
+            core: Rc::clone(&core),
+            stream: Stream::Plain(Plain::new(OwnedFd::from(served)).unwrap()),
+            door: Door::Ingress,
+            peer: None,
+            tap: None,
+            key,
+            watch,
+            http: http::Connection::new(http::Limits::default()),
+            active: None,
+            request: Ongoing::default(),
+        };
+        let shown = webhook.to_api();
+        let target = format!("/webhooks/{}", shown["token"].as_str().unwrap());
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+        Scene { core, connection, caller, request }
+    }
+
+    /// The caller has taken nothing for a while, and the core had nothing to do: what is written next waits from its
+    /// first byte. When that was.
+    fn idle(&self) -> u64 {
+        while fd::send(&self.connection.stream, &[b'x'; 1024]).is_ok() {}
+        while fd::send(&self.connection.stream, b"x").is_ok() {}
+        self.core.age_batch();
+        self.core.now().nanos
+    }
+
+    /// Asserts that what was made ready since `idle` is written with its whole time, and with the whole time again for
+    /// each part.
+    async fn is_written_in_its_time(mut self, idle: u64) {
+        let (core, watch) = (Rc::clone(&self.core), Rc::clone(&self.connection.watch));
+        let mut flushing = pin!(self.connection.flush());
+        let mut poll = async || poll_fn(|context| Poll::Ready(flushing.as_mut().poll(context))).await;
+        assert!(poll().await.is_pending(), "the buffers are full");
+        let mut given = watch.deadline();
+        assert!(given >= idle + WRITE_NANOS, "it has the time of what was last done on the core");
+        let (mut parts, mut taken) = (0, vec![0; PART_BYTES]);
+        loop {
+            core.age_batch();
+            let before = core.now().nanos;
+            // What was there may be less, and what was not comes with the next part.
+            let _ = self.caller.read(&mut taken);
+            monoio::time::sleep(Duration::from_millis(1)).await;
+            let done = poll().await;
+            if watch.deadline() != given {
+                given = watch.deadline();
+                assert!(given >= before + WRITE_NANOS, "part {parts}: it has the time of another");
+                parts += 1;
+            }
+            match done {
+                Poll::Ready(done) => return assert!(done && parts > 0, "{parts} parts"),
+                Poll::Pending => {}
+            }
+        }
+    }
+}
+
+fn on_a_loop(test: impl AsyncFnOnce(Scene)) {
+    runtime::block_on(Loop::Epoll, async { test(Scene::new()).await }).unwrap();
+}
+
+#[test]
+fn a_reply_after_a_long_wait_has_its_time_from_when_it_is_written() {
+    on_a_loop(async |mut scene| {
+        let active = scene.connection.active.get_or_insert_with(|| scene.core.take_active());
+        active.buffer.extend(&scene.request);
+        let Next::Wait(waiting) = scene.connection.process() else { panic!("it waits for a reply") };
+        let idle = scene.idle();
+        let body = Some(vec![b'x'; REPLY_BYTES].into());
+        let reply = Reply { response_code: None, headers: Vec::new(), body, is_binary: false, close: None };
+        assert!(matches!(scene.connection.replied(*waiting, Waited::Reply(Box::new(reply))), Next::Read));
+        scene.is_written_in_its_time(idle).await;
+    });
+}
+
+#[test]
+fn a_refusal_on_an_idle_core_has_its_time_from_when_it_is_written() {
+    on_a_loop(async |mut scene| {
+        let idle = scene.idle();
+        let text = "x".repeat(REPLY_BYTES);
+        scene.connection.refuse(&Answer::Refused(Outcome::SlowRequest, 408, &text));
+        scene.is_written_in_its_time(idle).await;
+    });
+}
