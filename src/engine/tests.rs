@@ -133,7 +133,7 @@ impl Scene {
 
     /// Asserts that what was made ready since `idle` is written with its whole time, and with the whole time again for
     /// each part.
-    async fn is_written_in_its_time(mut self, idle: u64) {
+    async fn written_in_its_time(mut self, idle: u64) {
         let (core, watch) = (Rc::clone(&self.core), Rc::clone(&self.connection.watch));
         let mut flushing = pin!(self.connection.flush());
         let mut poll = async || poll_fn(|context| Poll::Ready(flushing.as_mut().poll(context))).await;
@@ -175,7 +175,7 @@ fn a_reply_after_a_long_wait_has_its_time_from_when_it_is_written() {
         let body = Some(vec![b'x'; REPLY_BYTES].into());
         let reply = Reply { response_code: None, headers: Vec::new(), body, is_binary: false, close: None };
         assert!(matches!(scene.connection.replied(*waiting, Waited::Reply(Box::new(reply))), Next::Read));
-        scene.is_written_in_its_time(idle).await;
+        scene.written_in_its_time(idle).await;
     });
 }
 
@@ -185,6 +185,6 @@ fn a_refusal_on_an_idle_core_has_its_time_from_when_it_is_written() {
         let idle = scene.idle();
         let text = "x".repeat(REPLY_BYTES);
         scene.connection.refuse(&Answer::Refused(Outcome::SlowRequest, 408, &text));
-        scene.is_written_in_its_time(idle).await;
+        scene.written_in_its_time(idle).await;
     });
 }
