@@ -9,6 +9,7 @@ use tidegate::base::clock::{Clock, Now};
 use tidegate::base::id::{Id, Token};
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry};
+use tidegate::settings::Settings;
 use tidegate::store::{Source, StoreError};
 
 #[global_allocator]
@@ -51,14 +52,7 @@ impl Model {
     }
 
     pub fn registry(&self, now: Now) -> Registry {
-        let registry = Registry::new(Defaults {
-            cores: 1,
-            requests_per_window: 100,
-            window_seconds: 10,
-            concurrency: 100,
-            payload_bytes: 262_144,
-            reply_timeout_seconds: 60,
-        });
+        let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
         registry.load(self, now).expect("a model in memory can always be read");
         registry
     }

@@ -1,19 +1,19 @@
 //! A model in memory for the registry to compile.
 
+use std::sync::LazyLock;
+
 use serde_json::json;
 use tidegate::base::id::Id;
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::Defaults;
+use tidegate::settings::Settings;
 use tidegate::store::{Source, StoreError};
 
-pub const DEFAULTS: Defaults = Defaults {
-    cores: 2,
-    requests_per_window: 100,
-    window_seconds: 10,
-    concurrency: 100,
-    payload_bytes: 262_144,
-    reply_timeout_seconds: 60,
-};
+const CORES: usize = 2;
+
+/// What a server of [`CORES`] cores falls back to where nothing is set.
+pub static DEFAULTS: LazyLock<Defaults> =
+    LazyLock::new(|| Defaults::new(CORES, &Settings::defaults(CORES).limits));
 
 pub struct Model {
     application: Application,

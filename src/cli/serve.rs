@@ -38,14 +38,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     if let Some(warning) = &token.warning {
         tracing::warn!("{warning}");
     }
-    let registry = Arc::new(Registry::new(Defaults {
-        cores: settings.cores,
-        requests_per_window: settings.limits.requests_per_window,
-        window_seconds: settings.limits.window_seconds,
-        concurrency: settings.limits.concurrency,
-        payload_bytes: settings.limits.payload_bytes,
-        reply_timeout_seconds: settings.limits.reply_timeout_seconds,
-    }));
+    let registry = Arc::new(Registry::new(Defaults::new(settings.cores, &settings.limits)));
     registry.load(&*store, clock.now())?;
     let metrics = Arc::new(Metrics::new(settings.cores));
 

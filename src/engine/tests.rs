@@ -28,6 +28,7 @@ use crate::metrics::{Metrics, Outcome};
 use crate::model::{Application, Webhook};
 use crate::registry::{Defaults, Registry};
 use crate::reply::Reply;
+use crate::settings::Settings;
 use crate::store::{Affected, Store};
 use crate::verify::alexa::ChainUrl;
 use crate::verify::secret::Expected;
@@ -64,14 +65,7 @@ impl Scene {
         let fields = json!({"name": "w", "waitForReply": true, "limits": {"payloadBytes": REPLY_BYTES}});
         let webhook = Webhook::create(&fields, application.id, millis).unwrap();
         let webhook = store.insert_webhook(webhook).unwrap().value;
-        let registry = Registry::new(Defaults {
-            cores: 1,
-            requests_per_window: 100,
-            window_seconds: 10,
-            concurrency: 100,
-            payload_bytes: 262_144,
-            reply_timeout_seconds: 60,
-        });
+        let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
         let affected = Affected { webhooks: vec![webhook.id], flows: Vec::new() };
         registry.refresh(&store, &affected, clock.now()).unwrap();
         let rules = Rules {

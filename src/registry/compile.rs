@@ -14,6 +14,7 @@ use crate::model::{
     Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, SignatureConfig, Webhook,
 };
 use crate::reply::ReplyNode;
+use crate::settings::Limits;
 use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::Tail;
 use crate::verify::basic::{Basic, Field};
@@ -29,6 +30,21 @@ pub struct Defaults {
     pub concurrency: u32,
     pub payload_bytes: u32,
     pub reply_timeout_seconds: u32,
+}
+
+impl Defaults {
+    /// Of a server with `limits` on `cores` cores.
+    #[must_use]
+    pub fn new(cores: usize, limits: &Limits) -> Defaults {
+        Defaults {
+            cores,
+            requests_per_window: limits.requests_per_window,
+            window_seconds: limits.window_seconds,
+            concurrency: limits.concurrency,
+            payload_bytes: limits.payload_bytes,
+            reply_timeout_seconds: limits.reply_timeout_seconds,
+        }
+    }
 }
 
 /// What all webhooks of an application share.

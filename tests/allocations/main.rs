@@ -92,14 +92,7 @@ impl Served {
             let flow = Flow::create(&body, owner, now.unix_millis).expect("a good flow");
             store.insert_flow(flow).expect("a new flow");
         }
-        let registry = Arc::new(Registry::new(Defaults {
-            cores: settings.cores,
-            requests_per_window: settings.limits.requests_per_window,
-            window_seconds: settings.limits.window_seconds,
-            concurrency: settings.limits.concurrency,
-            payload_bytes: settings.limits.payload_bytes,
-            reply_timeout_seconds: settings.limits.reply_timeout_seconds,
-        }));
+        let registry = Arc::new(Registry::new(Defaults::new(settings.cores, &settings.limits)));
         registry.load(&store, now).expect("the model can be read");
         let metrics = Metrics::new(settings.cores);
         let chains = Arc::new(Chains::start(&settings.alexa, clock).expect("nothing is fetched"));

@@ -17,6 +17,7 @@ use tidegate::http::{Connection as Machine, Limits};
 use tidegate::limit::CLOCK_STALE_NANOS_MAX;
 use tidegate::registry::{Defaults, Hook, Registry};
 use tidegate::reply::Reply;
+use tidegate::settings::Settings;
 use tidegate::store::Affected;
 
 use super::model::{Model, Random, WEBHOOKS};
@@ -134,12 +135,8 @@ impl World {
         let cores = 1 + random.below(4) as usize;
         let model = Model::new(&mut random);
         let registry = Registry::new(Defaults {
-            cores,
-            requests_per_window: 100,
-            window_seconds: 10,
-            concurrency: 100,
             payload_bytes: 200,
-            reply_timeout_seconds: 60,
+            ..Defaults::new(cores, &Settings::defaults(cores).limits)
         });
         let time = 3_600 * NANOS_PER_SECOND + random.below(NANOS_PER_SECOND);
         registry.load(&model, at(time)).expect("a model in memory can always be read");
