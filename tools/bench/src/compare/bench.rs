@@ -67,7 +67,7 @@ pub fn measure(settings: &Settings) -> anyhow::Result<Vec<Line>> {
         bench.binary(&mut lines)?;
     }
     if wanted("generator") {
-        lines.extend(generator::measure(settings, &bench.cpus));
+        lines.extend(generator::measure(&bench));
     }
     lines.sort_by_key(|line| NAMES.iter().position(|name| *name == line.row));
     Ok(lines)

@@ -8,10 +8,11 @@ use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Settings;
-use super::bench::tell;
+use super::bench::{Bench, tell};
 use super::cell::{BODY_BYTES, CONNECTIONS};
 use super::servers::{self, Folder, Peer, Running};
 use super::table::{Line, NOT_STARTED, Verdict, spread};
+use super::tidegate::{self, Start};
 use crate::{load, system};
 
 /// A run is this long, since what a generator does before and after it is counted too.
@@ -34,15 +35,45 @@ struct Run {
     server_share: f64,
 }
 
-/// The generator's cost to wrk's, and how busy both and the server are.
-pub fn measure(settings: &Settings, cpus: &[usize]) -> Vec<Line> {
-    [Peer::Nginx, Peer::Hyper].iter().map(|peer| line(settings, cpus, *peer)).collect()
+/// Who answers meanwhile.
+#[derive(Clone, Copy)]
+enum Server<'b> {
+    Peer(Peer),
+    /// Tidegate on this folder, asked for the path.
+    Tidegate(&'b Folder, &'b str),
 }
 
-fn line(settings: &Settings, cpus: &[usize], peer: Peer) -> Line {
-    let what = format!("load's own CPU an answer, to wrk's, on {}", peer.name());
+/// The generator's cost to wrk's, and how busy both and the server are.
+pub(super) fn measure(bench: &Bench<'_>) -> Vec<Line> {
+    [Server::Peer(Peer::Nginx), Server::Peer(Peer::Hyper), Server::Tidegate(&bench.folder, &bench.made.plain)]
+        .iter()
+        .map(|server| line(bench.settings, &bench.cpus, *server))
+        .collect()
+}
+
+impl Server<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Server::Peer(peer) => peer.name(),
+            Server::Tidegate(..) => "tidegate",
+        }
+    }
+
+    fn start(self, settings: &Settings, cpu: usize) -> anyhow::Result<Running> {
+        match self {
+            Server::Peer(peer) => servers::start(settings, peer, Some(cpu)),
+            Server::Tidegate(folder, path) => {
+                let how = Start { cpu: Some(cpu), cores: 1, durability: None };
+                Ok(tidegate::start(settings, folder, how, path)?.running)
+            }
+        }
+    }
+}
+
+fn line(settings: &Settings, cpus: &[usize], server: Server<'_>) -> Line {
+    let what = format!("load's own CPU an answer, to wrk's, on {}", server.name());
     let target = "≤ 1.00";
-    match rounds(settings, cpus, peer) {
+    match rounds(settings, cpus, server) {
         Err(error) => Line::not_here("generator", &what, target, &format!("{error:#}")),
         Ok(rounds) => {
             let of = |value: fn(&Run) -> f64, who: fn(&(Run, Run)) -> &Run| {
@@ -82,10 +113,11 @@ impl Run {
     }
 }
 
-fn rounds(settings: &Settings, cpus: &[usize], peer: Peer) -> anyhow::Result<Vec<(Run, Run)>> {
+fn rounds(settings: &Settings, cpus: &[usize], server: Server<'_>) -> anyhow::Result<Vec<(Run, Run)>> {
+    let name = server.name();
     let (Some(&first), Some(&last)) = (cpus.first(), cpus.last()) else { bail!("no CPU") };
     ensure!(first != last, "there is only one CPU");
-    let server = servers::start(settings, peer, Some(first))?;
+    let server = server.start(settings, first)?;
     let mut rounds = Vec::new();
     for round in 1..=settings.rounds {
         let load = run(settings, Generator::Load, &server, last)?;
@@ -93,9 +125,7 @@ fn rounds(settings: &Settings, cpus: &[usize], peer: Peer) -> anyhow::Result<Vec
         tell(settings, || {
             format!(
                 "round {round}  on {}: load {:.2} µs, wrk {:.2} µs",
-                peer.name(),
-                load.own_micros,
-                wrk.own_micros
+                name, load.own_micros, wrk.own_micros
             )
         });
         rounds.push((load, wrk));

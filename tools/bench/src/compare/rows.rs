@@ -176,6 +176,22 @@ pub(super) fn ratios(others: bool) -> Vec<Ratio> {
             AtMost(1.0),
         ),
         ratio(
+            "flood",
+            "accepted, two cores to one",
+            series(Who::Plain, TwoCores),
+            series(Who::Plain, Two),
+            Cpu,
+            Target::None,
+        ),
+        ratio(
+            "flood",
+            "over the rate, to accepted, two cores",
+            series(Who::Flooded, TwoCores),
+            series(Who::Plain, TwoCores),
+            Cpu,
+            Target::None,
+        ),
+        ratio(
             "durable",
             "fsync, to memory, answers a second",
             durable(Some("fsync")),
