@@ -87,7 +87,7 @@ impl Exchange<'_> {
             now,
             duration_nanos,
             method: self.request.method_bytes(),
-            path: request::split_path(self.request.path()).map_or(&b"/"[..], |(_, more)| more),
+            path: request::behind_token(self.request.path()),
             query: self.request.query(),
             status,
             bytes: self.bytes as u64,

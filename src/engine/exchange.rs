@@ -383,7 +383,7 @@ fn upgrade(
     if !hook.concurrency.try_acquire(hook.concurrency_limit) {
         return Err(Answer::OverConcurrency);
     }
-    let path = request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more);
+    let path = request::behind_token(request.path());
     let data = UpgradeData::new(
         path,
         request.query(),
@@ -479,7 +479,7 @@ fn trigger_flows(
     waits: Option<Waits<'_>>,
 ) -> Result<(), Answer<'static>> {
     let core = from.core;
-    let path = request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more);
+    let path = request::behind_token(request.path());
     let data = HttpData {
         method: request.method_bytes(),
         path,

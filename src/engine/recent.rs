@@ -9,6 +9,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
 use crate::trigger::Payload;
@@ -19,6 +21,9 @@ pub const RECORDS_MAX: usize = 16_384;
 const PATH_BYTES_MAX: usize = 512;
 /// Bytes of a refusal that are kept.
 const REFUSAL_BYTES_MAX: usize = 256;
+/// Bytes of method, path and refusal that lie in the record itself: enough for `POST`, a short path and a rate that is
+/// exceeded.
+const TEXT_BYTES_INLINE: usize = 40;
 /// Bytes of a payload that is kept and shown; of a larger one it is not shown.
 pub const SHOWN_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of payloads that are kept on a core.
@@ -82,11 +87,15 @@ struct Record {
     status: u16,
     method_bytes: u16,
     path_bytes: u16,
-    /// Method, path and refusal, one after the other.
-    text: Vec<u8>,
+    /// Method, path and refusal, one after the other. A short text lies in the record, so that keeping one touches what
+    /// lies behind the one before and nothing else.
+    text: SmallVec<[u8; TEXT_BYTES_INLINE]>,
     /// Boxed, since few have one and every record would have room for it.
     payload: Option<Box<Payload>>,
 }
+
+// One to each response, in turn: what is written of it are two lines of the cache.
+const _: () = assert!(size_of::<Record>() <= 104);
 
 struct Look {
     until_nanos: u64,
@@ -127,7 +136,7 @@ impl Recent {
                 status: 0,
                 method_bytes: 0,
                 path_bytes: 0,
-                text: Vec::new(),
+                text: SmallVec::new(),
                 payload: None,
             });
         }

@@ -212,6 +212,12 @@ pub fn split_path(path: &[u8]) -> Option<(Token, &[u8])> {
     Some((Token::from_bytes(token)?, more))
 }
 
+/// What follows the token in the path of a request that was found a webhook; `/` in any other.
+#[must_use]
+pub fn behind_token(path: &[u8]) -> &[u8] {
+    path.get(PREFIX.len() + TOKEN_LENGTH..).unwrap_or(b"/")
+}
+
 /// The status of a request that was taken, where no reply says otherwise.
 #[must_use]
 pub fn default_answer(hook: &Hook) -> Answer<'static> {
@@ -250,6 +256,9 @@ mod tests {
             let path = path(more);
             let got = split_path(&path).map(|(token, more)| (token.as_str().to_owned(), more.to_vec()));
             assert_eq!(got, expected.map(|more| (TOKEN.to_owned(), more.as_bytes().to_vec())), "{more:?}");
+            if let Some(expected) = expected {
+                assert_eq!(behind_token(&path), expected.as_bytes());
+            }
         }
         assert!(split_path(b"/webhooks/short").is_none());
         assert!(split_path(b"/Webhooks/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN").is_none());

@@ -174,7 +174,7 @@ impl Answer<'_> {
 
 /// Writes a whole response.
 pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
-    if *answer == Answer::Success(200) && frame.keep_alive && !frame.http10 && !frame.head_only {
+    if matches!(answer, Answer::Success(200)) && frame.keep_alive && !frame.http10 && !frame.head_only {
         out.extend_from_slice(SUCCESS_HEAD);
         if frame.cors {
             out.extend_from_slice(CORS_LINE);
@@ -217,7 +217,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
                 body.push(b'}');
                 body_with_type(out, status, b"application/json", &body, frame);
             }
-            None if *answer == Answer::Healthy => {
+            None if matches!(answer, Answer::Healthy) => {
                 body_with_type(out, status, b"application/json", b"{\"status\":\"ok\"}", frame);
             }
             None => body_with_type(out, status, b"application/json", SUCCESS_BODY, frame),
