@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::names::{check_access_token, check_admin_host, check_public_url};
 use super::{
     Address, Admin, Alexa, Driver, Durability, Ingress, Journal, Limits, Secret, Settings, TlsFiles,
     WebSocket, Workers,
@@ -110,9 +111,7 @@ pub static ENTRIES: &[Entry] = &[
         "made at first start",
         "What the REST API asks for; 16 or more visible ASCII characters",
         |s, v| {
-            if v.len() < ACCESS_TOKEN_MIN || !v.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(format!("must be at least {ACCESS_TOKEN_MIN} visible ASCII characters"));
-            }
+            check_access_token(v)?;
             s.access_token = Some(Secret(v.to_owned()));
             Ok(())
         }
@@ -179,9 +178,7 @@ pub static ENTRIES: &[Entry] = &[
         "from the listener",
         "How callers reach the ingress: https://hooks.example.org",
         |s, v| {
-            if !(v.starts_with("http://") || v.starts_with("https://")) || v.contains(['?', '#', ' ']) {
-                return Err("must be an http or https URL without a query".into());
-            }
+            check_public_url(v)?;
             s.ingress.public_url = Some(v.trim_end_matches('/').to_owned());
             Ok(())
         }
@@ -319,6 +316,7 @@ pub static ENTRIES: &[Entry] = &[
         "none",
         "Names that the admin listener answers for, beside addresses and localhost, with commas",
         |s, v| {
+            list(v).try_for_each(check_admin_host)?;
             s.admin.hosts = list(v).map(str::to_ascii_lowercase).collect();
             Ok(())
         }
@@ -400,9 +398,6 @@ pub static ENTRIES: &[Entry] = &[
         }
     ),
 ];
-
-/// A token that can be guessed is none.
-const ACCESS_TOKEN_MIN: usize = 16;
 
 /// Levels of the log.
 const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
