@@ -16,7 +16,7 @@ use super::arguments::{self, SERVER_VARIABLE};
 use super::serve::ADDRESSES_FILE;
 use super::unix::UnixConnector;
 use super::{Failure, output};
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Settings, check_access_token};
 use crate::store::ACCESS_TOKEN_FILE;
 
 /// How long a server may take to accept a connection.
@@ -282,8 +282,8 @@ fn token(settings: &Settings) -> anyhow::Result<String> {
         )
     })?;
     let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!("{} does not hold an access token", path.display());
+    if let Err(must) = check_access_token(token) {
+        bail!("{} does not hold an access token, which {must}", path.display());
     }
     Ok(token.to_owned())
 }

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::fs::FlockOperation;
 
 use super::error::StoreError;
+use crate::settings::check_access_token;
 
 /// Rights of the folder: its owner's alone.
 const FOLDER_MODE: u32 = 0o700;
@@ -140,8 +141,8 @@ pub fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessToken, S
         .read_to_string(&mut text)
         .map_err(|error| StoreError::io(&path, &error))?;
     let secret = text.trim();
-    if secret.is_empty() || !secret.bytes().all(|b| b.is_ascii_graphic()) {
-        let why = "it must hold the access token in visible ASCII characters".to_owned();
+    if let Err(must) = check_access_token(secret) {
+        let why = format!("what it holds is no access token, which {must}");
         return Err(StoreError::Damaged { path, why });
     }
     Ok(AccessToken { secret: secret.to_owned(), file: Some(path), is_new: false, warning })
