@@ -117,6 +117,14 @@ impl ChainSource for Chains {
     }
 }
 
+/// Whether the file of `alexa.roots` can be used, where one is set.
+///
+/// # Errors
+/// Why not.
+pub fn check_alexa(settings: &Alexa) -> Result<(), ChainsError> {
+    settings.roots.as_deref().map_or(Ok(()), |path| read_roots(path).map(drop))
+}
+
 fn read_roots(path: &Path) -> Result<Roots, ChainsError> {
     let pem = std::fs::read(path).map_err(ChainsError::Read)?;
     Roots::from_pem(&pem).map_err(ChainsError::Roots)
