@@ -208,6 +208,22 @@ fn a_bad_setting_stops_the_start_with_its_name_and_place() {
         (&["--cores", "-1"], &[], "--cores: cores must be a whole number"),
         (&["--log", "verbose"], &[], "--log: log must be"),
         (
+            &["check", "--workers", "127.0.0.1:8081"],
+            &[],
+            "--workers: admin.listen and workers.listen cannot both listen on 127.0.0.1:8081",
+        ),
+        (
+            &["check", "--ingress", "unix:/run/t.sock", "--admin", "unix:/run/t.sock"],
+            &[],
+            "cannot both listen on unix:/run/t.sock",
+        ),
+        (
+            &["check"],
+            &[("TIDEGATE_ADMIN_HOSTS", "https://console.example.org")],
+            "TIDEGATE_ADMIN_HOSTS in the environment: admin.hosts must hold names such as console.example.org, without",
+        ),
+        (&["check", "--public-url", "https://"], &[], "--public-url: ingress.public_url must be an http or"),
+        (
             &["app", "list"],
             &[("TIDEGATE_ACCESS_TOKEN", "short")],
             "TIDEGATE_ACCESS_TOKEN in the environment: access_token must",
@@ -225,6 +241,59 @@ fn a_bad_setting_stops_the_start_with_its_name_and_place() {
         assert!(said.contains(expected), "{said} should hold {expected}");
     }
     assert!(!folder.path().join("tidegate-data").exists());
+}
+
+#[test]
+fn what_is_asked_for_wrongly_is_said_in_one_line() {
+    let folder = folder();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--coers", "2"], &["unexpected argument '--coers'", "tip: a similar argument exists"]),
+        (&["sevre"], &["unrecognized subcommand 'sevre'", "'serve'"]),
+        (&["serve", "--cores"], &["a value is required for '--cores"]),
+        (&["--cores", "1", "--cores", "2"], &["'--cores", "cannot be used multiple times"]),
+        (&["webhook"], &["subcommand", "list, show, create, set, delete, test"]),
+        (&["webhook", "create"], &["required arguments were not provided", "<NAME>"]),
+        (&["flow", "set", "x", "--jsn", "y"], &["'--jsn'"]),
+        (&["tail"], &["<ID|NAME>"]),
+        (&["worker", "0123456789abcdef01234567", "--credit", "0"], &["'0'", "--credit"]),
+        (&["app", "show", "a\nb\u{1b}[31m", "c\nd"], &["unexpected argument 'c d'"]),
+    ];
+    for (arguments, expected) in cases {
+        let output = run(folder.path(), arguments);
+        let said = err(&output);
+        assert_eq!((output.status.code(), out(&output).as_str()), (Some(2), ""), "{arguments:?}: {said}");
+        assert!(said.starts_with("tidegate: ") && said.lines().count() == 1, "{arguments:?}: {said}");
+        assert!(expected.iter().all(|part| said.contains(part)), "{said:?} should hold {expected:?}");
+        assert!(!said.contains('\u{1b}') && !said.contains("Usage:"), "{said:?}");
+    }
+}
+
+#[test]
+fn check_reads_the_roots_of_alexa() {
+    let folder = folder();
+    std::fs::write(folder.path().join("none.pem"), "no roots here\n").expect("written");
+    for (file, why) in [("absent.pem", "No such file"), ("none.pem", "alexa.roots")] {
+        let checked = tidegate(folder.path()).arg("check").env("TIDEGATE_ALEXA_ROOTS", file).output();
+        let checked = checked.expect("runs");
+        let said = err(&checked);
+        assert_eq!(checked.status.code(), Some(1), "{said}");
+        assert!(said.contains("the file of alexa.roots") && said.contains(why), "{said}");
+        assert!(said.starts_with("tidegate: ") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn a_variable_of_ours_whose_name_is_no_text_is_not_passed_over() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = folder();
+    let name = std::ffi::OsStr::from_bytes(b"TIDEGATE_CORES\xff");
+    let checked = tidegate(folder.path()).arg("check").env(name, "1").output().expect("runs");
+    let said = err(&checked);
+    assert_eq!(checked.status.code(), Some(2), "{said}");
+    assert!(said.contains("TIDEGATE_CORES\u{fffd} in the environment: there is no setting"), "{said}");
+    let other = std::ffi::OsStr::from_bytes(b"OTHER_TIDEGATE_\xff");
+    let checked = tidegate(folder.path()).arg("check").env(other, "1").output().expect("runs");
+    assert!(checked.status.success(), "{}", err(&checked));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::Failure;
 use super::resources::Kind;
+use super::{Failure, output};
 use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
 
 /// Names the file of settings where no flag does.
@@ -37,6 +37,18 @@ pub(super) fn command() -> Command {
         .subcommands(Kind::ALL.map(resource))
         .subcommand(tail())
         .subcommand(worker())
+}
+
+/// What is wrong with a command line, in one line: clap's first sentence and its tip, without the usage.
+pub(super) fn misused(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(str::trim);
+    let first = paragraphs.next().unwrap_or_default();
+    let mut line = output::in_one_line(first.strip_prefix("error: ").unwrap_or(first));
+    for tip in paragraphs.filter(|paragraph| paragraph.starts_with("tip: ")) {
+        line += &format!("; {}", output::in_one_line(tip));
+    }
+    format!("{line} (--help says more)")
 }
 
 /// Where the commands that talk to a server look for it.
@@ -147,7 +159,6 @@ fn resource(kind: Kind) -> Command {
     let command = Command::new(word)
         .about(format!("List, show, create, change and delete {plural} of a running server"))
         .subcommand_required(true)
-        .arg_required_else_help(true)
         .after_help(format!(
             "The server is --server or {SERVER_VARIABLE}, else the one that serves from the data folder.\n\
              The access token is TIDEGATE_ACCESS_TOKEN, else the one in the data folder. It is never an argument."
@@ -261,12 +272,18 @@ fn flags(matches: &ArgMatches) -> Vec<(String, String)> {
 fn environment() -> Result<Vec<(String, String)>, SettingsError> {
     let mut ours = Vec::new();
     for (name, value) in std::env::vars_os() {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-        let value = value.into_string().map_err(|_| SettingsError {
+        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let refused = |name: &str, message: &str| SettingsError {
             place: format!("{name} in the environment"),
-            message: "must be text in UTF-8".to_owned(),
+            message: message.to_owned(),
+        };
+        let name = name.into_string().map_err(|name| {
+            refused(&name.to_string_lossy(), "there is no setting of this name, which is not UTF-8")
         })?;
-        ours.push((name.to_owned(), value));
+        let value = value.into_string().map_err(|_| refused(&name, "must be text in UTF-8"))?;
+        ours.push((name, value));
     }
     // The environment has no order; messages should have one.
     ours.sort_unstable();

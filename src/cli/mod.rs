@@ -55,11 +55,15 @@ impl From<SettingsError> for Failure {
 pub fn run() -> ExitCode {
     let matches = match arguments::command().try_get_matches() {
         Ok(matches) => matches,
-        // `--help` and `--version` come here too, and go to standard output with 0.
+        Err(error) if error.use_stderr() => {
+            output::complain(&arguments::misused(&error));
+            return ExitCode::from(MISUSED);
+        }
+        // `--help` and `--version` come here too.
         Err(error) => {
-            // A closed standard error leaves nobody to tell.
+            // A closed standard output leaves nobody to tell.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(MISUSED));
+            return ExitCode::SUCCESS;
         }
     };
     let (message, code) = match dispatch(&matches) {

@@ -37,10 +37,16 @@ pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Says on standard error what went wrong.
+/// Says on standard error what went wrong, in one line.
 pub(super) fn complain(message: &str) {
     // A closed standard error leaves nobody to tell.
-    let _ = writeln!(io::stderr(), "tidegate: {}", message.trim_end());
+    let _ = writeln!(io::stderr(), "tidegate: {}", in_one_line(message));
+}
+
+/// The lines of a text one after the other, control characters as escapes.
+pub(super) fn in_one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    visible(&lines.join(" "))
 }
 
 /// Whether a person reads standard output.
@@ -155,6 +161,11 @@ mod tests {
         for (json, expected) in cases {
             assert_eq!(indented(json), expected);
         }
+    }
+
+    #[test]
+    fn a_complaint_is_one_line_whatever_it_is_about() {
+        assert_eq!(in_one_line("a\n  b\r\n\nc\u{1b}[31m\rd\n"), "a b c\\u{1b}[31m\\rd");
     }
 
     #[test]
