@@ -104,7 +104,8 @@ fn worker() -> Command {
                 .help("Triggers taken ahead [default: 100, with --exec 1]"),
         )
         .arg(
-            Arg::new("workers")
+            // Not by the name of the setting's flag: this is a URL, and says nothing of where a server listens.
+            Arg::new("door")
                 .long("workers")
                 .value_name("URL")
                 .help("Workers' listener: ws://host:port or unix:/path [default: from the data folder]"),

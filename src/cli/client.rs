@@ -73,7 +73,7 @@ impl Door {
     /// A setting that is not valid, a listener that cannot be meant, a token that cannot be read.
     pub(super) fn new(matches: &ArgMatches) -> Result<Door, Failure> {
         let (settings, _) = arguments::settings(matches)?;
-        let named = matches.get_one::<String>("workers").cloned();
+        let named = matches.get_one::<String>("door").cloned();
         let shown = match named {
             Some(named) => named,
             None => match addresses(&settings.data)? {
