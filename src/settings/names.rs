@@ -4,16 +4,20 @@ use std::net::Ipv6Addr;
 
 /// A token that can be guessed is none.
 const ACCESS_TOKEN_MIN: usize = 16;
+/// A longer one would not leave a head room for anything else (section 4 of the specification).
+const ACCESS_TOKEN_MAX: usize = 4_096;
 
 /// Whether this can be the access token; what it must be otherwise, without showing it.
 ///
 /// # Errors
 /// What it must be.
 pub fn check_access_token(token: &str) -> Result<(), String> {
-    if token.len() < ACCESS_TOKEN_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("must be at least {ACCESS_TOKEN_MIN} visible ASCII characters"));
+    if (ACCESS_TOKEN_MIN..=ACCESS_TOKEN_MAX).contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Ok(());
     }
-    Ok(())
+    Err(format!("must be {ACCESS_TOKEN_MIN} to {ACCESS_TOKEN_MAX} visible ASCII characters"))
 }
 
 /// A URL that webhooks' paths are put behind: scheme, host, perhaps a port and a path.
@@ -49,6 +53,12 @@ pub(super) fn check_admin_host(name: &str) -> Result<(), String> {
         return Err(format!("{must}, with a port if any: {name:?} would never match"));
     }
     Ok(())
+}
+
+/// Where a host is reached: a name or an address, and a port.
+pub(super) fn check_host_port(text: &str) -> Result<(), String> {
+    let has_port = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && !port.contains(']'));
+    if has_port && is_host_and_port(text) { Ok(()) } else { Err("must be host:port".to_owned()) }
 }
 
 /// RFC 3986, section 3.2, without a user: a name, an IPv4 address or an IPv6 address in brackets; perhaps a port.
@@ -137,8 +147,31 @@ mod tests {
     }
 
     #[test]
+    fn a_place_to_connect_to_has_a_host_and_a_port() {
+        for good in ["s3.amazonaws.com:443", "127.0.0.1:8443", "[::1]:443"] {
+            assert_eq!(check_host_port(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "host",
+            "host:",
+            ":443",
+            "[::1]",
+            "::1:443",
+            "a b:443",
+            "host:0",
+            "host:65536",
+            "http://host:80",
+        ] {
+            assert!(check_host_port(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn an_access_token_cannot_be_guessed_and_fits_into_a_header() {
         assert_eq!(check_access_token("0123456789abcdef"), Ok(()));
+        assert_eq!(check_access_token(&"x".repeat(ACCESS_TOKEN_MAX)), Ok(()));
+        assert!(check_access_token(&"x".repeat(ACCESS_TOKEN_MAX + 1)).is_err());
         for bad in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdeü", "0123456789abcde\n"] {
             assert!(check_access_token(bad).is_err(), "{bad:?}");
         }

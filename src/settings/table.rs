@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::names::{check_access_token, check_admin_host, check_public_url};
+use super::names::{check_access_token, check_admin_host, check_host_port, check_public_url};
 use super::{
     Address, Admin, Alexa, Driver, Durability, Ingress, Journal, Limits, Secret, Settings, TlsFiles,
     WebSocket, Workers,
@@ -109,7 +109,7 @@ pub static ENTRIES: &[Entry] = &[
         "TIDEGATE_ACCESS_TOKEN",
         None,
         "made at first start",
-        "What the REST API asks for; 16 or more visible ASCII characters",
+        "What the REST API asks for; 16 to 4096 visible ASCII characters",
         |s, v| {
             check_access_token(v)?;
             s.access_token = Some(Secret(v.to_owned()));
@@ -361,10 +361,7 @@ pub static ENTRIES: &[Entry] = &[
         "none",
         "host:port where s3.amazonaws.com is reached",
         |s, v| {
-            if !v.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-            {
-                return Err("must be host:port".into());
-            }
+            check_host_port(v)?;
             s.alexa.connect_to = Some(v.to_owned());
             Ok(())
         }

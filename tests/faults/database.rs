@@ -185,6 +185,8 @@ fn a_token_file_that_holds_none_is_refused() {
         b"\xff\xfe\n",
         b"nul\0nul-nul-nul-nul",
         b"15-characters-x\n",
+        &[b'x'; 4_097],
+        &[b'x'; 20_000],
     ] {
         fs::write(file, broken).expect("ours");
         start().refused().says(&["access-token", "is damaged"]);
