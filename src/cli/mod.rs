@@ -60,11 +60,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(MISUSED);
         }
         // `--help` and `--version` come here too.
-        Err(error) => {
-            // A closed standard output leaves nobody to tell.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
-        }
+        Err(error) => return told(error.print()),
     };
     let (message, code) = match dispatch(&matches) {
         Ok(()) => return ExitCode::SUCCESS,
@@ -74,6 +70,18 @@ pub fn run() -> ExitCode {
     };
     output::complain(&message);
     ExitCode::from(code)
+}
+
+/// How it ends where all that was asked for is a text.
+fn told(printed: std::io::Result<()>) -> ExitCode {
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            output::complain(&error.to_string());
+            ExitCode::from(FAILED)
+        }
+        // Who reads may have had enough.
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
