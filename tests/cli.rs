@@ -269,6 +269,22 @@ fn what_is_asked_for_wrongly_is_said_in_one_line() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_a_failure_and_one_that_is_closed_is_none() {
+    let folder = folder();
+    for arguments in [&["--help"][..], &["--version"], &["check"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("is there");
+        let output = tidegate(folder.path()).args(arguments).stdout(full).output().expect("runs");
+        let said = err(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.starts_with("tidegate: No space left") && said.lines().count() == 1, "{said}");
+        let (reader, closed) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = tidegate(folder.path()).args(arguments).stdout(closed).output().expect("runs");
+        assert_eq!((output.status.code(), err(&output).as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
 fn check_reads_the_roots_of_alexa() {
     let folder = folder();
     std::fs::write(folder.path().join("none.pem"), "no roots here\n").expect("written");
@@ -469,6 +485,15 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
     let changed = json_of(&run(&["webhook", "set", "second", "enabled=false", "description=off for now"]));
     assert_eq!((&changed["enabled"], &changed["description"]), (&json!(false), &json!("off for now")));
     assert_eq!(json_of(&run(&["webhook", "show", &id])), changed);
+
+    // What a dot reaches into stays but for what is named.
+    let limits = |assignments: &[&str]| {
+        json_of(&run(&[&["webhook", "set", "second"], assignments].concat()))["limits"].clone()
+    };
+    assert_eq!(limits(&["limits.requestsPerWindow=70"]), json!({"requestsPerWindow": 70, "concurrency": 5}));
+    assert_eq!(limits(&["limits.concurrency=null"]), json!({"requestsPerWindow": 70}));
+    assert_eq!(limits(&["limits={}", "limits.windowSeconds=7"]), json!({"windowSeconds": 7}));
+    assert_eq!(limits(&["limits=null"]), json!({}));
 
     let refused = run(&["webhook", "set", &id, "responseCode=99"]);
     assert_eq!(
