@@ -29,6 +29,12 @@ impl std::fmt::Debug for Entry {
     }
 }
 
+// The largest of each limit of webhooks is the same as where a webhook has its own (`model::HookLimits`).
+
+/// Most calls in a window: beyond it a limit means nothing.
+const REQUESTS_PER_WINDOW_MAX: u32 = 1_000_000_000;
+/// Most calls at a time: more than a process has connections.
+const CONCURRENCY_MAX: u32 = 100_000_000;
 /// The longest window of a rate limit: a day.
 const WINDOW_SECONDS_MAX: u32 = 86_400;
 /// The largest payload that can be allowed: 64 MiB, so that one core can still hold a few.
@@ -190,7 +196,7 @@ pub static ENTRIES: &[Entry] = &[
         "100",
         "Calls of a webhook in any window; 0 for no limit",
         |s, v| {
-            s.limits.requests_per_window = within(v, 0, u32::MAX)?;
+            s.limits.requests_per_window = within(v, 0, REQUESTS_PER_WINDOW_MAX)?;
             Ok(())
         }
     ),
@@ -212,7 +218,7 @@ pub static ENTRIES: &[Entry] = &[
         "100",
         "Waiting requests and WebSockets of a webhook at a time; 0 for no limit",
         |s, v| {
-            s.limits.concurrency = within(v, 0, u32::MAX)?;
+            s.limits.concurrency = within(v, 0, CONCURRENCY_MAX)?;
             Ok(())
         }
     ),
