@@ -285,6 +285,17 @@ fn tail_prints_the_last_requests_and_each_further_one_once() {
     assert!(json[3].starts_with("{\"time\":\"2026-02-19T17:26:04.000Z\",\"method\""), "{json:?}");
 }
 
+#[test]
+fn tail_ends_with_its_webhook() {
+    let (server, hook, _) = served(json!({}));
+    let mut tail = Running::start(&mut tidegate(&server, &["tail", &hook.id]));
+    server.wire().ask(post(&hook, "1")).is(200, r#"{"success":true}"#);
+    assert!(tail.line().contains("POST"));
+    server.done("DELETE", &hook.resource(""), &Value::Null);
+    let (status, said) = tail.ended();
+    assert_eq!((status.code(), said.as_str()), (Some(1), "tidegate: Webhook was not found\n"));
+}
+
 /// Runs a worker of `tools/examples` in front of a webhook; packages as `tools/clients/ws-install` puts them.
 fn example(interpreter: &str, name: &str) {
     let Some(tools) = std::env::var_os("TIDEGATE_TEST_TOOLS").map(PathBuf::from) else {

@@ -1,5 +1,6 @@
 //! The REST API from the side of the client commands: where the server is, the access token, requests and errors.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
@@ -65,6 +66,18 @@ pub(super) enum Place {
     Tcp(String),
     Unix(String),
 }
+
+/// The server's words for what it will not do, however often it is asked.
+#[derive(Debug)]
+pub(super) struct Refused(String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 impl Door {
     /// Finds the workers' listener and the access token.
@@ -188,7 +201,12 @@ impl Client {
                 format!("{} answered {status}, which tidegate does not: {start}", self.shown)
             }
         };
-        Err(Failure::Failed(anyhow!(output::visible(&message))))
+        let message = output::visible(&message);
+        Err(Failure::Failed(if status.is_client_error() {
+            Refused(message).into()
+        } else {
+            anyhow!(message)
+        }))
     }
 
     fn unreachable(&self, error: ureq::Error) -> Failure {
