@@ -288,7 +288,8 @@ fn tail_prints_the_last_requests_and_each_further_one_once() {
 #[test]
 fn tail_ends_with_its_webhook() {
     let (server, hook, _) = served(json!({}));
-    let mut tail = Running::start(&mut tidegate(&server, &["tail", &hook.id]));
+    let arguments = ["tail", &hook.id, "--app", &hook.application];
+    let mut tail = Running::start(&mut tidegate(&server, &arguments));
     server.wire().ask(post(&hook, "1")).is(200, r#"{"success":true}"#);
     assert!(tail.line().contains("POST"));
     server.done("DELETE", &hook.resource(""), &Value::Null);
