@@ -193,6 +193,7 @@ fn a_bad_setting_stops_the_start_with_its_name_and_place() {
     let cases: &[(&[&str], Variables, &str)] = &[
         (&["--config", "bad.toml"], &[], "bad.toml:4: there is no setting ingress.lisen"),
         (&["serve", "--config", "absent.toml"], &[], "--config: absent.toml cannot be read"),
+        (&["check", "--config", "/dev/zero"], &[], "--config: /dev/zero cannot be read: it has more than"),
         (
             &["check"],
             &[("TIDEGATE_CONFIG", "absent.toml")],
@@ -288,7 +289,11 @@ fn output_that_cannot_be_written_is_a_failure_and_one_that_is_closed_is_none() {
 fn check_reads_the_roots_of_alexa() {
     let folder = folder();
     std::fs::write(folder.path().join("none.pem"), "no roots here\n").expect("written");
-    for (file, why) in [("absent.pem", "No such file"), ("none.pem", "alexa.roots")] {
+    for (file, why) in [
+        ("absent.pem", "No such file"),
+        ("none.pem", "alexa.roots"),
+        ("/dev/zero", "more than 4194304 bytes"),
+    ] {
         let checked = tidegate(folder.path()).arg("check").env("TIDEGATE_ALEXA_ROOTS", file).output();
         let checked = checked.expect("runs");
         let said = err(&checked);

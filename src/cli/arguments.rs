@@ -1,7 +1,9 @@
 //! What can be written on the command line: the commands, their flags, and the settings that come of flags,
 //! environment and file. The flags of settings, and what `--help` says of them, are made from the table of settings.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -16,6 +18,8 @@ const CONFIG_VARIABLE: &str = "TIDEGATE_CONFIG";
 pub(super) const SERVER_VARIABLE: &str = "TIDEGATE_SERVER";
 /// What every variable of ours begins with.
 const PREFIX: &str = "TIDEGATE_";
+/// Bytes of a file of settings: many times those of one that sets everything.
+const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// Widest that help is written, in characters.
 const HELP_COLUMNS: usize = 110;
 
@@ -251,7 +255,7 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<(Settings, Vec<Given>), F
     let file = match file {
         None => None,
         Some((path, place)) => {
-            let text = std::fs::read_to_string(&path).map_err(|error| SettingsError {
+            let text = read_config(&path).map_err(|error| SettingsError {
                 place,
                 message: format!("{} cannot be read: {error}", path.display()),
             })?;
@@ -260,6 +264,16 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<(Settings, Vec<Given>), F
     };
     let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
     Ok(Settings::resolve_given(cores(), file, &environment, &flags(matches))?)
+}
+
+/// The text of a file of settings. What has no end (a device) must not be read to it.
+fn read_config(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > CONFIG_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it has more than {CONFIG_BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 /// The flags of settings that were given, in the order of the table.
