@@ -193,6 +193,7 @@ fn a_bad_setting_stops_the_start_with_its_name_and_place() {
     let cases: &[(&[&str], Variables, &str)] = &[
         (&["--config", "bad.toml"], &[], "bad.toml:4: there is no setting ingress.lisen"),
         (&["serve", "--config", "absent.toml"], &[], "--config: absent.toml cannot be read"),
+        (&["check", "--config", "/dev/zero"], &[], "--config: /dev/zero cannot be read: it has more than"),
         (
             &["check"],
             &[("TIDEGATE_CONFIG", "absent.toml")],
@@ -207,6 +208,22 @@ fn a_bad_setting_stops_the_start_with_its_name_and_place() {
         (&["serve", "--ingress", "8080"], &[], "--ingress: ingress.listen must be ip:port"),
         (&["--cores", "-1"], &[], "--cores: cores must be a whole number"),
         (&["--log", "verbose"], &[], "--log: log must be"),
+        (
+            &["check", "--workers", "127.0.0.1:8081"],
+            &[],
+            "--workers: admin.listen and workers.listen cannot both listen on 127.0.0.1:8081",
+        ),
+        (
+            &["check", "--ingress", "unix:/run/t.sock", "--admin", "unix:/run/t.sock"],
+            &[],
+            "cannot both listen on unix:/run/t.sock",
+        ),
+        (
+            &["check"],
+            &[("TIDEGATE_ADMIN_HOSTS", "https://console.example.org")],
+            "TIDEGATE_ADMIN_HOSTS in the environment: admin.hosts must hold names such as console.example.org, without",
+        ),
+        (&["check", "--public-url", "https://"], &[], "--public-url: ingress.public_url must be an http or"),
         (
             &["app", "list"],
             &[("TIDEGATE_ACCESS_TOKEN", "short")],
@@ -225,6 +242,79 @@ fn a_bad_setting_stops_the_start_with_its_name_and_place() {
         assert!(said.contains(expected), "{said} should hold {expected}");
     }
     assert!(!folder.path().join("tidegate-data").exists());
+}
+
+#[test]
+fn what_is_asked_for_wrongly_is_said_in_one_line() {
+    let folder = folder();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--coers", "2"], &["unexpected argument '--coers'", "tip: a similar argument exists"]),
+        (&["sevre"], &["unrecognized subcommand 'sevre'", "'serve'"]),
+        (&["serve", "--cores"], &["a value is required for '--cores"]),
+        (&["--cores", "1", "--cores", "2"], &["'--cores", "cannot be used multiple times"]),
+        (&["webhook"], &["subcommand", "list, show, create, set, delete, test"]),
+        (&["webhook", "create"], &["required arguments were not provided", "<NAME>"]),
+        (&["flow", "set", "x", "--jsn", "y"], &["'--jsn'"]),
+        (&["tail"], &["<ID|NAME>"]),
+        (&["worker", "0123456789abcdef01234567", "--credit", "0"], &["'0'", "--credit"]),
+        (&["app", "show", "a\nb\u{1b}[31m", "c\nd"], &["unexpected argument 'c d'"]),
+    ];
+    for (arguments, expected) in cases {
+        let output = run(folder.path(), arguments);
+        let said = err(&output);
+        assert_eq!((output.status.code(), out(&output).as_str()), (Some(2), ""), "{arguments:?}: {said}");
+        assert!(said.starts_with("tidegate: ") && said.lines().count() == 1, "{arguments:?}: {said}");
+        assert!(expected.iter().all(|part| said.contains(part)), "{said:?} should hold {expected:?}");
+        assert!(!said.contains('\u{1b}') && !said.contains("Usage:"), "{said:?}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_and_one_that_is_closed_is_none() {
+    let folder = folder();
+    for arguments in [&["--help"][..], &["--version"], &["check"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("is there");
+        let output = tidegate(folder.path()).args(arguments).stdout(full).output().expect("runs");
+        let said = err(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.starts_with("tidegate: No space left") && said.lines().count() == 1, "{said}");
+        let (reader, closed) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = tidegate(folder.path()).args(arguments).stdout(closed).output().expect("runs");
+        assert_eq!((output.status.code(), err(&output).as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn check_reads_the_roots_of_alexa() {
+    let folder = folder();
+    std::fs::write(folder.path().join("none.pem"), "no roots here\n").expect("written");
+    for (file, why) in [
+        ("absent.pem", "No such file"),
+        ("none.pem", "alexa.roots"),
+        ("/dev/zero", "more than 4194304 bytes"),
+    ] {
+        let checked = tidegate(folder.path()).arg("check").env("TIDEGATE_ALEXA_ROOTS", file).output();
+        let checked = checked.expect("runs");
+        let said = err(&checked);
+        assert_eq!(checked.status.code(), Some(1), "{said}");
+        assert!(said.contains("the file of alexa.roots") && said.contains(why), "{said}");
+        assert!(said.starts_with("tidegate: ") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn a_variable_of_ours_whose_name_is_no_text_is_not_passed_over() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = folder();
+    let name = std::ffi::OsStr::from_bytes(b"TIDEGATE_CORES\xff");
+    let checked = tidegate(folder.path()).arg("check").env(name, "1").output().expect("runs");
+    let said = err(&checked);
+    assert_eq!(checked.status.code(), Some(2), "{said}");
+    assert!(said.contains("TIDEGATE_CORES\u{fffd} in the environment: there is no setting"), "{said}");
+    let other = std::ffi::OsStr::from_bytes(b"OTHER_TIDEGATE_\xff");
+    let checked = tidegate(folder.path()).arg("check").env(other, "1").output().expect("runs");
+    assert!(checked.status.success(), "{}", err(&checked));
 }
 
 #[test]
@@ -400,6 +490,15 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
     let changed = json_of(&run(&["webhook", "set", "second", "enabled=false", "description=off for now"]));
     assert_eq!((&changed["enabled"], &changed["description"]), (&json!(false), &json!("off for now")));
     assert_eq!(json_of(&run(&["webhook", "show", &id])), changed);
+
+    // What a dot reaches into stays but for what is named.
+    let limits = |assignments: &[&str]| {
+        json_of(&run(&[&["webhook", "set", "second"], assignments].concat()))["limits"].clone()
+    };
+    assert_eq!(limits(&["limits.requestsPerWindow=70"]), json!({"requestsPerWindow": 70, "concurrency": 5}));
+    assert_eq!(limits(&["limits.concurrency=null"]), json!({"requestsPerWindow": 70}));
+    assert_eq!(limits(&["limits={}", "limits.windowSeconds=7"]), json!({"windowSeconds": 7}));
+    assert_eq!(limits(&["limits=null"]), json!({}));
 
     let refused = run(&["webhook", "set", &id, "responseCode=99"]);
     assert_eq!(

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use tidegate::settings::{ENTRIES, Entry};
+use tidegate::model::HookLimits;
+use tidegate::settings::{ENTRIES, Entry, Settings};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -81,6 +82,21 @@ fn the_limits_name_constants_that_there_are() {
     }
     assert!(checked > 30, "the table of limits is not where it was: {checked} constants found");
     assert!(missing.is_empty(), "README.md names limits that there are not: {}", missing.join(", "));
+}
+
+#[test]
+fn the_settings_take_what_a_webhook_may_have_and_no_more() {
+    for (flag, most) in [
+        ("requests-per-window", HookLimits::REQUESTS_PER_WINDOW_MAX),
+        ("window-seconds", HookLimits::WINDOW_SECONDS_MAX),
+        ("concurrency", HookLimits::CONCURRENCY_MAX),
+        ("payload-bytes", HookLimits::PAYLOAD_BYTES_MAX),
+        ("reply-timeout-seconds", HookLimits::REPLY_TIMEOUT_SECONDS_MAX),
+    ] {
+        let resolved = |value: u32| Settings::resolve(1, None, &[], &[(flag.to_owned(), value.to_string())]);
+        assert!(resolved(most).is_ok(), "{flag} {most}");
+        assert!(resolved(most + 1).is_err(), "{flag} {}", most + 1);
+    }
 }
 
 #[test]

@@ -176,11 +176,15 @@ fn a_worker_attaches_again_to_a_server_that_comes_back() {
 #[test]
 fn what_cannot_be_worked_for_is_said_at_once() {
     let (server, _, flow) = served(json!({}));
-    let cases: [(&[&str], &str, &str, i32); 4] = [
+    let cases: [(&[&str], &str, &str, i32); 8] = [
         (&["worker", "0123456789abcdef01234567"], ACCESS_TOKEN, "404", 1),
         (&["worker", &flow], "wrong-access-token", "401", 1),
         (&["worker", "a name"], ACCESS_TOKEN, "id", 2),
         (&["worker", &flow, "--workers", "127.0.0.1:1"], ACCESS_TOKEN, "127.0.0.1:1", 1),
+        (&["worker", &flow, "--workers", "ws://127.0.0.1:1"], ACCESS_TOKEN, "ws://127.0.0.1:1", 1),
+        (&["worker", &flow, "--workers", "ws://localhost:1/"], ACCESS_TOKEN, "ws://localhost:1", 1),
+        (&["worker", &flow, "--workers", "wss://127.0.0.1:1"], ACCESS_TOKEN, "--workers must be ws://", 2),
+        (&["worker", &flow, "--workers", "unix:relative"], ACCESS_TOKEN, "--workers must be ws://", 2),
     ];
     for (arguments, token, said, code) in cases {
         let output =
@@ -189,6 +193,19 @@ fn what_cannot_be_worked_for_is_said_at_once() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
         assert!(text.contains(said) && text.starts_with("tidegate: "), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn a_worker_attaches_where_it_is_told_to() {
+    let (server, hook, flow) = served(json!({}));
+    let url = format!("ws://{}", server.workers);
+    let mut worker = Running::start(
+        tidegate(&server, &["worker", &flow, "--workers", &url]).env("TIDEGATE_DATA", server.folder()),
+    );
+    server.wire().ask(post(&hook, "1")).is(200, r#"{"success":true}"#);
+    assert!(worker.line().contains("\"body\":1"));
+    worker.interrupt();
+    assert!(worker.ended().0.success());
 }
 
 /// A server of one webhook: whoever asks for its last requests gets these, and for events those, and then their end.
@@ -266,6 +283,18 @@ fn tail_prints_the_last_requests_and_each_further_one_once() {
     let json = lines(&["--json"]);
     assert!(json[0].ends_with("\"payload\":{\"n\":1.10}}\n"), "{json:?}");
     assert!(json[3].starts_with("{\"time\":\"2026-02-19T17:26:04.000Z\",\"method\""), "{json:?}");
+}
+
+#[test]
+fn tail_ends_with_its_webhook() {
+    let (server, hook, _) = served(json!({}));
+    let arguments = ["tail", &hook.id, "--app", &hook.application];
+    let mut tail = Running::start(&mut tidegate(&server, &arguments));
+    server.wire().ask(post(&hook, "1")).is(200, r#"{"success":true}"#);
+    assert!(tail.line().contains("POST"));
+    server.done("DELETE", &hook.resource(""), &Value::Null);
+    let (status, said) = tail.ended();
+    assert_eq!((status.code(), said.as_str()), (Some(1), "tidegate: Webhook was not found\n"));
 }
 
 /// Runs a worker of `tools/examples` in front of a webhook; packages as `tools/clients/ws-install` puts them.

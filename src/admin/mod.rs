@@ -95,6 +95,9 @@ pub trait Engine: Send + Sync {
     /// The last requests of a webhook, the newest first, at most [`RECENT_MAX`].
     fn recent(&self, webhook: Id) -> Answer<Vec<SeenRequest>>;
 
+    /// Whether the webhook is there.
+    fn serves(&self, webhook: Id) -> bool;
+
     /// Each further request of a webhook as it comes, until the receiver is dropped or the engine ends. The channel
     /// is bounded: what does not fit is counted and told as [`Seen::Skipped`].
     ///

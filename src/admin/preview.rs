@@ -17,18 +17,27 @@ const TEMPLATES_MAX: usize = 256;
 /// Bytes that one rendering shows: a reply's body by default, and a page of text in any case.
 const SHOWN_BYTES_MAX: usize = 262_144;
 
+/// After so long no further template is begun: each has a bound of its own on its work, and there are many.
+const RENDER_NANOS_MAX: u64 = 2_000_000_000;
+
 const TEMPLATES_MUST: &str = "`templates` must be a list of {template, type}";
 
 pub(super) async fn preview(mut call: Call) -> Outcome {
     let body = call.bytes().await?;
+    let clock = call.state.clock;
+    let begun = clock.now().nanos;
     // Rendering is work: not on the thread that answers everybody.
-    let rendered = tokio::task::spawn_blocking(move || render_all(&body)).await;
+    let rendered = tokio::task::spawn_blocking(move || {
+        render_all(&body, &mut || clock.now().nanos.saturating_sub(begun) > RENDER_NANOS_MAX)
+    });
+    let rendered = rendered.await;
     let items =
         rendered.map_err(|_| ApiError::from_engine(500, "the templates could not be rendered".into()))??;
     Ok(Json(json!({ "items": items })).into_response())
 }
 
-fn render_all(body: &[u8]) -> Result<Vec<Value>, ApiError> {
+/// Renders one template after the other, until `is_late` says so.
+fn render_all(body: &[u8], is_late: &mut dyn FnMut() -> bool) -> Result<Vec<Value>, ApiError> {
     let document = Raw::document(body).filter(|document| document.kind() == Kind::Object);
     let document = document.ok_or_else(|| ApiError::validation("the body must be a JSON object"))?;
     let payload = document.get("payload").filter(|payload| payload.kind() == Kind::Object);
@@ -39,6 +48,9 @@ fn render_all(body: &[u8]) -> Result<Vec<Value>, ApiError> {
     for item in templates.items() {
         if items.len() == TEMPLATES_MAX {
             return Err(ApiError::validation(format!("{TEMPLATES_MUST}, at most {TEMPLATES_MAX}")));
+        }
+        if is_late() {
+            return Err(ApiError::validation("`templates` take too long together"));
         }
         let source = item.get("template").and_then(|source| source.as_str().map(|text| text.into_owned()));
         let source = source.ok_or_else(|| ApiError::validation(TEMPLATES_MUST))?;
@@ -94,12 +106,26 @@ mod tests {
                 {"template": "data.nothing", "type": "path"},
             ],
         });
-        let items = render_all(body.to_string().as_bytes()).expect("rendered");
+        let items = render_all(body.to_string().as_bytes(), &mut || false).expect("rendered");
         assert_eq!(items[0], json!({"text": "n is 5, &lt;b&gt;, <b>"}));
         assert!(items[1]["error"].as_str().is_some_and(|error| error.starts_with("line 1")), "{}", items[1]);
         assert_eq!(items[2]["text"], r#"{"n":5,"html":"<b>"}"#);
         assert_eq!(items[3], json!({"text": "<b>"}));
         assert_eq!(items[4], json!({"text": null}));
+    }
+
+    #[test]
+    fn templates_that_take_too_long_together_are_given_up() {
+        let templates = vec![json!({"template": "x"}); 3];
+        let body = json!({"payload": {}, "templates": templates}).to_string();
+        for (begun, is_rendered) in [(3, true), (2, false), (0, false)] {
+            let mut looks = 0;
+            let rendered = render_all(body.as_bytes(), &mut || {
+                looks += 1;
+                looks > begun
+            });
+            assert_eq!(rendered.is_ok(), is_rendered, "{begun}");
+        }
     }
 
     #[test]
@@ -113,7 +139,7 @@ mod tests {
             (json!({"payload": {}, "templates": [{"template": "", "type": "x"}]}), "type"),
             (json!({"payload": {}, "templates": many}), "templates"),
         ] {
-            let refused = render_all(body.to_string().as_bytes()).expect_err("refused");
+            let refused = render_all(body.to_string().as_bytes(), &mut || false).expect_err("refused");
             assert!(refused.message.contains(field), "{}", refused.message);
         }
     }

@@ -32,7 +32,8 @@ pub(super) const WATCHES_MAX: usize = 64;
 /// Silence after which a comment is sent, so that whatever stands between knows that the stream lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How often an open stream looks whether the process is going down, so that it does not hold the end up.
+/// How often an open stream looks whether the process is going down, so that it does not hold the end up, and whether
+/// its webhook is still there.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -117,6 +118,7 @@ fn stream(state: &Arc<AdminState>, webhook: Id) -> Outcome {
         state.engine.watch(webhook).map_err(|(status, message)| ApiError::from_engine(status, message))?;
     let body = Events {
         state: Arc::clone(state),
+        webhook,
         seen,
         look: tokio::time::interval(LOOK_INTERVAL),
         silent_looks: 0,
@@ -129,6 +131,7 @@ fn stream(state: &Arc<AdminState>, webhook: Id) -> Outcome {
 /// The body of a stream.
 struct Events {
     state: Arc<AdminState>,
+    webhook: Id,
     seen: Receiver<Seen>,
     look: Interval,
     /// Looks since something was sent.
@@ -163,7 +166,7 @@ impl hyper::body::Body for Events {
             Poll::Pending => {}
         }
         while self.look.poll_tick(context).is_ready() {
-            if !self.state.engine.ready() {
+            if !self.state.engine.ready() || !self.state.engine.serves(self.webhook) {
                 return Poll::Ready(None);
             }
             self.silent_looks += 1;

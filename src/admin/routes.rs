@@ -27,8 +27,12 @@ use super::system::{absent, document, healthz, metrics, readyz, reply};
 use super::testing::test;
 use super::{AdminState, BODY_BYTES_MAX, console, door};
 use crate::base::id::Id;
+use crate::base::json as strict;
 use crate::store::{ChangeError, Resource, Store, StoreError};
 
+/// Deepest nesting of a body. The parser takes 127 levels, and what is kept of a body is read back from records and
+/// lists, a few levels further in.
+const BODY_DEPTH_MAX: usize = 100;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -318,8 +322,13 @@ impl Call {
     /// The body as JSON, whatever its `Content-Type` says.
     pub async fn json(&mut self) -> Result<Value, ApiError> {
         let bytes = self.bytes().await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| ApiError::validation(format!("the body must be JSON: {error}")))
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::validation(format!("the body must be JSON: {error}")))?;
+        if strict::validate(&bytes, BODY_DEPTH_MAX) {
+            Ok(value)
+        } else {
+            Err(ApiError::validation(format!("the body must be nested at most {BODY_DEPTH_MAX} levels deep")))
+        }
     }
 }
 

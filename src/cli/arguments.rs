@@ -1,13 +1,15 @@
 //! What can be written on the command line: the commands, their flags, and the settings that come of flags,
 //! environment and file. The flags of settings, and what `--help` says of them, are made from the table of settings.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::Failure;
 use super::resources::Kind;
+use super::{Failure, output};
 use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
 
 /// Names the file of settings where no flag does.
@@ -16,6 +18,8 @@ const CONFIG_VARIABLE: &str = "TIDEGATE_CONFIG";
 pub(super) const SERVER_VARIABLE: &str = "TIDEGATE_SERVER";
 /// What every variable of ours begins with.
 const PREFIX: &str = "TIDEGATE_";
+/// Bytes of a file of settings: many times those of one that sets everything.
+const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// Widest that help is written, in characters.
 const HELP_COLUMNS: usize = 110;
 
@@ -37,6 +41,18 @@ pub(super) fn command() -> Command {
         .subcommands(Kind::ALL.map(resource))
         .subcommand(tail())
         .subcommand(worker())
+}
+
+/// What is wrong with a command line, in one line: clap's first sentence and its tip, without the usage.
+pub(super) fn misused(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(str::trim);
+    let first = paragraphs.next().unwrap_or_default();
+    let mut line = output::in_one_line(first.strip_prefix("error: ").unwrap_or(first));
+    for tip in paragraphs.filter(|paragraph| paragraph.starts_with("tip: ")) {
+        line += &format!("; {}", output::in_one_line(tip));
+    }
+    format!("{line} (--help says more)")
 }
 
 /// Where the commands that talk to a server look for it.
@@ -92,7 +108,8 @@ fn worker() -> Command {
                 .help("Triggers taken ahead [default: 100, with --exec 1]"),
         )
         .arg(
-            Arg::new("workers")
+            // Not by the name of the setting's flag: this is a URL, and says nothing of where a server listens.
+            Arg::new("door")
                 .long("workers")
                 .value_name("URL")
                 .help("Workers' listener: ws://host:port or unix:/path [default: from the data folder]"),
@@ -147,7 +164,6 @@ fn resource(kind: Kind) -> Command {
     let command = Command::new(word)
         .about(format!("List, show, create, change and delete {plural} of a running server"))
         .subcommand_required(true)
-        .arg_required_else_help(true)
         .after_help(format!(
             "The server is --server or {SERVER_VARIABLE}, else the one that serves from the data folder.\n\
              The access token is TIDEGATE_ACCESS_TOKEN, else the one in the data folder. It is never an argument."
@@ -239,7 +255,7 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<(Settings, Vec<Given>), F
     let file = match file {
         None => None,
         Some((path, place)) => {
-            let text = std::fs::read_to_string(&path).map_err(|error| SettingsError {
+            let text = read_config(&path).map_err(|error| SettingsError {
                 place,
                 message: format!("{} cannot be read: {error}", path.display()),
             })?;
@@ -248,6 +264,16 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<(Settings, Vec<Given>), F
     };
     let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
     Ok(Settings::resolve_given(cores(), file, &environment, &flags(matches))?)
+}
+
+/// The text of a file of settings. What has no end (a device) must not be read to it.
+fn read_config(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > CONFIG_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it has more than {CONFIG_BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 /// The flags of settings that were given, in the order of the table.
@@ -261,12 +287,18 @@ fn flags(matches: &ArgMatches) -> Vec<(String, String)> {
 fn environment() -> Result<Vec<(String, String)>, SettingsError> {
     let mut ours = Vec::new();
     for (name, value) in std::env::vars_os() {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-        let value = value.into_string().map_err(|_| SettingsError {
+        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let refused = |name: &str, message: &str| SettingsError {
             place: format!("{name} in the environment"),
-            message: "must be text in UTF-8".to_owned(),
+            message: message.to_owned(),
+        };
+        let name = name.into_string().map_err(|name| {
+            refused(&name.to_string_lossy(), "there is no setting of this name, which is not UTF-8")
         })?;
-        ours.push((name.to_owned(), value));
+        let value = value.into_string().map_err(|_| refused(&name, "must be text in UTF-8"))?;
+        ours.push((name, value));
     }
     // The environment has no order; messages should have one.
     ours.sort_unstable();

@@ -1,9 +1,10 @@
-//! `tidegate check`: resolves the settings, looks at the certificates that they name, and shows each setting with where
-//! it comes from.
+//! `tidegate check`: resolves the settings, looks at the files of certificates that they name, and shows each setting
+//! with where it comes from.
 
 use clap::ArgMatches;
 
 use super::{Failure, arguments, output};
+use crate::control::chains::check_alexa;
 use crate::engine::check_tls;
 use crate::settings::{ENTRIES, Given, Settings};
 
@@ -13,12 +14,13 @@ const DEFAULT: &str = "default";
 /// Shows the settings.
 ///
 /// # Errors
-/// The first setting that is unknown or not valid, or the first certificate that cannot be used.
+/// The first setting that is unknown or not valid, or the first file of certificates that cannot be used.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, given) = arguments::settings(matches)?;
     if settings.ingress.tls.is_set() {
         check_tls(&settings.ingress.tls).map_err(|error| Failure::Failed(error.into()))?;
     }
+    check_alexa(&settings.alexa).map_err(|error| Failure::Failed(error.into()))?;
     output::print(&shown(&settings, &given)).map_err(Failure::Failed)
 }
 

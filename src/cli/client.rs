@@ -1,5 +1,6 @@
 //! The REST API from the side of the client commands: where the server is, the access token, requests and errors.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::arguments::{self, SERVER_VARIABLE};
 use super::serve::ADDRESSES_FILE;
 use super::unix::UnixConnector;
 use super::{Failure, output};
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Settings, check_access_token};
 use crate::store::ACCESS_TOKEN_FILE;
 
 /// How long a server may take to accept a connection.
@@ -66,6 +67,18 @@ pub(super) enum Place {
     Unix(String),
 }
 
+/// The server's words for what it will not do, however often it is asked.
+#[derive(Debug)]
+pub(super) struct Refused(String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
 impl Door {
     /// Finds the workers' listener and the access token.
     ///
@@ -73,7 +86,7 @@ impl Door {
     /// A setting that is not valid, a listener that cannot be meant, a token that cannot be read.
     pub(super) fn new(matches: &ArgMatches) -> Result<Door, Failure> {
         let (settings, _) = arguments::settings(matches)?;
-        let named = matches.get_one::<String>("workers").cloned();
+        let named = matches.get_one::<String>("door").cloned();
         let shown = match named {
             Some(named) => named,
             None => match addresses(&settings.data)? {
@@ -188,7 +201,12 @@ impl Client {
                 format!("{} answered {status}, which tidegate does not: {start}", self.shown)
             }
         };
-        Err(Failure::Failed(anyhow!(output::visible(&message))))
+        let message = output::visible(&message);
+        Err(Failure::Failed(if status.is_client_error() {
+            Refused(message).into()
+        } else {
+            anyhow!(message)
+        }))
     }
 
     fn unreachable(&self, error: ureq::Error) -> Failure {
@@ -282,8 +300,8 @@ fn token(settings: &Settings) -> anyhow::Result<String> {
         )
     })?;
     let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!("{} does not hold an access token", path.display());
+    if let Err(must) = check_access_token(token) {
+        bail!("{} does not hold an access token, which {must}", path.display());
     }
     Ok(token.to_owned())
 }

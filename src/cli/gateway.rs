@@ -127,6 +127,10 @@ impl admin::Engine for Gateway {
         })
     }
 
+    fn serves(&self, webhook: Id) -> bool {
+        self.registry.by_id(webhook).is_some()
+    }
+
     fn watch(&self, webhook: Id) -> Result<tokio::sync::mpsc::Receiver<Seen>, (u16, String)> {
         let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_ROOM);
         let sink: Arc<dyn RequestSink> = Arc::new(Stream { sender, skipped: AtomicU64::new(0) });

@@ -55,12 +55,12 @@ impl From<SettingsError> for Failure {
 pub fn run() -> ExitCode {
     let matches = match arguments::command().try_get_matches() {
         Ok(matches) => matches,
-        // `--help` and `--version` come here too, and go to standard output with 0.
-        Err(error) => {
-            // A closed standard error leaves nobody to tell.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(MISUSED));
+        Err(error) if error.use_stderr() => {
+            output::complain(&arguments::misused(&error));
+            return ExitCode::from(MISUSED);
         }
+        // `--help` and `--version` come here too.
+        Err(error) => return told(error.print()),
     };
     let (message, code) = match dispatch(&matches) {
         Ok(()) => return ExitCode::SUCCESS,
@@ -70,6 +70,18 @@ pub fn run() -> ExitCode {
     };
     output::complain(&message);
     ExitCode::from(code)
+}
+
+/// How it ends where all that was asked for is a text.
+fn told(printed: std::io::Result<()>) -> ExitCode {
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            output::complain(&error.to_string());
+            ExitCode::from(FAILED)
+        }
+        // Who reads may have had enough.
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {

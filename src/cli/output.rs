@@ -37,10 +37,16 @@ pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Says on standard error what went wrong.
+/// Says on standard error what went wrong, in one line.
 pub(super) fn complain(message: &str) {
     // A closed standard error leaves nobody to tell.
-    let _ = writeln!(io::stderr(), "tidegate: {}", message.trim_end());
+    let _ = writeln!(io::stderr(), "tidegate: {}", in_one_line(message));
+}
+
+/// The lines of a text one after the other, control characters as escapes.
+pub(super) fn in_one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    visible(&lines.join(" "))
 }
 
 /// Whether a person reads standard output.
@@ -74,13 +80,21 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The text with its control characters written as escapes.
+/// The text with what would steer a terminal, end a line, or turn the order of what follows round written as escapes.
 pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if c.is_control() || is_invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown
+}
+
+/// Characters of direction (Unicode's UAX #9, section 2), ends of lines and paragraphs, the byte order mark.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 /// Valid JSON with line ends and indentation, and not a digit of its numbers changed.
@@ -158,9 +172,15 @@ mod tests {
     }
 
     #[test]
+    fn a_complaint_is_one_line_whatever_it_is_about() {
+        assert_eq!(in_one_line("a\n  b\r\n\nc\u{1b}[31m\rd\n"), "a b c\\u{1b}[31m\\rd");
+    }
+
+    #[test]
     fn a_table_is_as_wide_as_its_cells_and_steers_no_terminal() {
         let rows =
             [vec!["1".to_owned(), "ü".to_owned()], vec!["long id".to_owned(), "\u{1b}[31mred\n".to_owned()]];
         assert_eq!(table(&["ID", "NAME"], &rows), "ID       NAME\n1        ü\nlong id  \\u{1b}[31mred\\n\n");
+        assert_eq!(visible("a\u{202e}b\u{2028}שלום"), "a\\u{202e}b\\u{2028}שלום");
     }
 }

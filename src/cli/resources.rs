@@ -88,11 +88,15 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
             print_json(&client.send("POST", &folder, &Value::Object(body))?)
         }
         "set" => {
-            let body = fields(matches)?;
-            if body.is_empty() {
+            let mut body = file_fields(matches)?;
+            let assignments: Vec<&String> = matches.get_many("set").unwrap_or_default().collect();
+            if body.is_empty() && assignments.is_empty() {
                 return Err(Failure::Usage("set needs a field=value, or --json with fields".to_owned()));
             }
-            print_json(&client.send("PATCH", &one()?, &Value::Object(body))?)
+            let path = one()?;
+            keep_members(&client, &path, &assignments, &mut body)?;
+            assign_all(&mut body, &assignments)?;
+            print_json(&client.send("PATCH", &path, &Value::Object(body))?)
         }
         "delete" => {
             let with_flows = kind == Kind::Webhook && matches.get_flag("include-workflows");
@@ -243,18 +247,48 @@ fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Resu
 
 /// The fields that `--json` and `field=value` give; the latter win.
 fn fields(matches: &ArgMatches) -> Result<Map<String, Value>, Failure> {
-    let mut fields = match text(matches, "json") {
-        None => Map::new(),
-        Some(file) => match serde_json::from_str(&read(file)?) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) => return Err(Failure::Usage(format!("--json {file}: must hold a JSON object"))),
-            Err(error) => return Err(Failure::Usage(format!("--json {file}: is not JSON: {error}"))),
-        },
-    };
-    for assignment in matches.get_many::<String>("set").unwrap_or_default() {
-        assign(&mut fields, assignment).map_err(Failure::Usage)?;
-    }
+    let mut fields = file_fields(matches)?;
+    let assignments: Vec<&String> = matches.get_many("set").unwrap_or_default().collect();
+    assign_all(&mut fields, &assignments)?;
     Ok(fields)
+}
+
+/// The fields that `--json` gives.
+fn file_fields(matches: &ArgMatches) -> Result<Map<String, Value>, Failure> {
+    let Some(file) = text(matches, "json") else { return Ok(Map::new()) };
+    match serde_json::from_str(&read(file)?) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Failure::Usage(format!("--json {file}: must hold a JSON object"))),
+        Err(error) => Err(Failure::Usage(format!("--json {file}: is not JSON: {error}"))),
+    }
+}
+
+fn assign_all(fields: &mut Map<String, Value>, assignments: &[&String]) -> Result<(), Failure> {
+    assignments.iter().try_for_each(|assignment| assign(fields, assignment)).map_err(Failure::Usage)
+}
+
+/// Puts in, as it stands, each object of the resource that an assignment reaches into: a PATCH replaces it whole, and
+/// what was not named has to stay.
+fn keep_members(
+    client: &Client,
+    path: &str,
+    assignments: &[&String],
+    fields: &mut Map<String, Value>,
+) -> Result<(), Failure> {
+    let names = assignments.iter().filter_map(|assignment| assignment.split('=').next()?.split_once('.'));
+    let mut reached = names.map(|(object, _)| object).filter(|name| !fields.contains_key(*name)).peekable();
+    if reached.peek().is_none() {
+        return Ok(());
+    }
+    let current: Value =
+        serde_json::from_str(&client.get(path)?).context("the server's answer is not JSON")?;
+    let kept: Vec<(String, Value)> = reached
+        .filter_map(|name| {
+            Some((name.to_owned(), current.get(name).filter(|value| value.is_object())?.clone()))
+        })
+        .collect();
+    fields.extend(kept);
+    Ok(())
 }
 
 /// Puts `field=value` in; dots in the field reach into objects.

@@ -105,19 +105,25 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         });
         tokio::select! {
             drained = drained => drained?,
-            () = signals.stop() => {
-                tracing::warn!("a second signal: what was in flight is cut off");
-                std::process::exit(1);
-            }
+            () = signals.stop() => cut_off(),
         }
         let _ = stop.send(());
-        served.await?;
+        tokio::select! {
+            served = served => served?,
+            () = signals.stop() => cut_off(),
+        }
         anyhow::Ok(())
     })?;
     // Nobody can be served from this folder any more.
     let _ = std::fs::remove_file(store.folder().path().join(ADDRESSES_FILE));
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Ends at once, because a second signal says so.
+fn cut_off() -> ! {
+    tracing::warn!("a second signal: what was in flight is cut off");
+    std::process::exit(1);
 }
 
 /// SIGTERM, SIGINT and SIGHUP, from when it is made.

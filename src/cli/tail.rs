@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::client::Client;
+use super::client::{Client, Refused};
 use super::resources::{self, Kind};
 use super::{Failure, output};
 
@@ -42,8 +42,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 (begun, backoff) = (true, BACKOFF);
                 tail.follow(events)?;
             }
-            Err(failure) if !begun => return Err(failure),
-            Err(Failure::Failed(error)) => output::complain(&format!("{error:#}; trying again")),
+            Err(Failure::Failed(error)) if begun && !error.is::<Refused>() => {
+                output::complain(&format!("{error:#}; trying again"))
+            }
             Err(failure) => return Err(failure),
         }
         std::thread::sleep(backoff);

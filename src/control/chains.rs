@@ -7,6 +7,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,8 @@ const FLIGHTS_MAX: usize = 64;
 const ASKED_MAX: usize = 16 * 1024;
 /// More bytes than any chain has; Amazon's has about 6,000.
 const CHAIN_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the file of `alexa.roots`: many times those of all public roots.
+const ROOTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const HTTPS_PORT: u16 = 443;
 
 /// Why chains cannot be fetched.
@@ -117,8 +121,21 @@ impl ChainSource for Chains {
     }
 }
 
+/// Whether the file of `alexa.roots` can be used, where one is set.
+///
+/// # Errors
+/// Why not.
+pub fn check_alexa(settings: &Alexa) -> Result<(), ChainsError> {
+    settings.roots.as_deref().map_or(Ok(()), |path| read_roots(path).map(drop))
+}
+
 fn read_roots(path: &Path) -> Result<Roots, ChainsError> {
-    let pem = std::fs::read(path).map_err(ChainsError::Read)?;
+    let mut pem = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(ROOTS_BYTES_MAX + 1).read_to_end(&mut pem));
+    if read.map_err(ChainsError::Read)? as u64 > ROOTS_BYTES_MAX {
+        let message = format!("it has more than {ROOTS_BYTES_MAX} bytes");
+        return Err(ChainsError::Read(std::io::Error::other(message)));
+    }
     Roots::from_pem(&pem).map_err(ChainsError::Roots)
 }
 

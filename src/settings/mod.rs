@@ -8,12 +8,14 @@
 //! Not here: reading files or the environment of the process (`cli`).
 
 mod address;
+mod names;
 mod table;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use address::{Address, IpNet};
+pub use names::check_access_token;
 pub use table::{ENTRIES, Entry};
 
 /// Which event loop the cores run on.
@@ -304,6 +306,7 @@ impl Resolver {
                 ),
             ));
         }
+        self.check_listeners()?;
         // A Unix socket's peers are those whom its directory lets in.
         let is_tcp = matches!(ingress.listen, Address::Tcp(_));
         if ingress.proxy_protocol && is_tcp && ingress.trusted_proxies.is_empty() {
@@ -311,6 +314,27 @@ impl Resolver {
                 &["ingress.proxy_protocol"],
                 "ingress.proxy_protocol needs ingress.trusted_proxies: without one, every connection would be refused",
             ));
+        }
+        Ok(())
+    }
+
+    /// No two listeners can have one address.
+    fn check_listeners(&self) -> Result<(), SettingsError> {
+        let settings = &self.settings;
+        let listeners = [
+            ("ingress.listen", &settings.ingress.listen),
+            ("admin.listen", &settings.admin.listen),
+            ("workers.listen", &settings.workers.listen),
+        ];
+        for (index, (key, address)) in listeners.iter().enumerate() {
+            for (other_key, other) in &listeners[index + 1..] {
+                if address.excludes(other) {
+                    return Err(self.refuse(
+                        &[key, other_key],
+                        &format!("{key} and {other_key} cannot both listen on {other}"),
+                    ));
+                }
+            }
         }
         Ok(())
     }
@@ -347,7 +371,14 @@ impl Resolver {
             } else {
                 format!("{prefix}.{}", key.get_ref())
             };
-            if let toml::de::DeValue::Table(table) = value.get_ref() {
+            let entry = ENTRIES.iter().find(|entry| entry.key == name);
+            if let toml::de::DeValue::Table(table) = value.get_ref()
+                && entry.is_none()
+            {
+                // An empty one would say nothing, and is a slip of the pen all the same.
+                if table.is_empty() && !is_table(&name) {
+                    self.set(None, &name, "", || place(at))?;
+                }
                 self.read_table(&name, table, place)?;
                 continue;
             }
@@ -355,11 +386,15 @@ impl Resolver {
                 place: place(at),
                 message: format!("{name} is of a type that no setting has"),
             })?;
-            let entry = ENTRIES.iter().find(|entry| entry.key == name);
             self.set(entry, &name, &text, || place(at))?;
         }
         Ok(())
     }
+}
+
+/// Whether settings stand below this name.
+fn is_table(name: &str) -> bool {
+    ENTRIES.iter().any(|entry| entry.key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// A URL without the credentials that may stand before its host; any other value as it is.

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::names::{check_access_token, check_admin_host, check_host_port, check_public_url};
 use super::{
     Address, Admin, Alexa, Driver, Durability, Ingress, Journal, Limits, Secret, Settings, TlsFiles,
     WebSocket, Workers,
@@ -28,6 +29,12 @@ impl std::fmt::Debug for Entry {
     }
 }
 
+// The largest of each limit of webhooks is the same as where a webhook has its own (`model::HookLimits`).
+
+/// Most calls in a window: beyond it a limit means nothing.
+const REQUESTS_PER_WINDOW_MAX: u32 = 1_000_000_000;
+/// Most calls at a time: more than a process has connections.
+const CONCURRENCY_MAX: u32 = 100_000_000;
 /// The longest window of a rate limit: a day.
 const WINDOW_SECONDS_MAX: u32 = 86_400;
 /// The largest payload that can be allowed: 64 MiB, so that one core can still hold a few.
@@ -108,11 +115,9 @@ pub static ENTRIES: &[Entry] = &[
         "TIDEGATE_ACCESS_TOKEN",
         None,
         "made at first start",
-        "What the REST API asks for; 16 or more visible ASCII characters",
+        "What the REST API asks for; 16 to 4096 visible ASCII characters",
         |s, v| {
-            if v.len() < ACCESS_TOKEN_MIN || !v.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(format!("must be at least {ACCESS_TOKEN_MIN} visible ASCII characters"));
-            }
+            check_access_token(v)?;
             s.access_token = Some(Secret(v.to_owned()));
             Ok(())
         }
@@ -179,9 +184,7 @@ pub static ENTRIES: &[Entry] = &[
         "from the listener",
         "How callers reach the ingress: https://hooks.example.org",
         |s, v| {
-            if !(v.starts_with("http://") || v.starts_with("https://")) || v.contains(['?', '#', ' ']) {
-                return Err("must be an http or https URL without a query".into());
-            }
+            check_public_url(v)?;
             s.ingress.public_url = Some(v.trim_end_matches('/').to_owned());
             Ok(())
         }
@@ -193,7 +196,7 @@ pub static ENTRIES: &[Entry] = &[
         "100",
         "Calls of a webhook in any window; 0 for no limit",
         |s, v| {
-            s.limits.requests_per_window = within(v, 0, u32::MAX)?;
+            s.limits.requests_per_window = within(v, 0, REQUESTS_PER_WINDOW_MAX)?;
             Ok(())
         }
     ),
@@ -215,7 +218,7 @@ pub static ENTRIES: &[Entry] = &[
         "100",
         "Waiting requests and WebSockets of a webhook at a time; 0 for no limit",
         |s, v| {
-            s.limits.concurrency = within(v, 0, u32::MAX)?;
+            s.limits.concurrency = within(v, 0, CONCURRENCY_MAX)?;
             Ok(())
         }
     ),
@@ -319,6 +322,7 @@ pub static ENTRIES: &[Entry] = &[
         "none",
         "Names that the admin listener answers for, beside addresses and localhost, with commas",
         |s, v| {
+            list(v).try_for_each(check_admin_host)?;
             s.admin.hosts = list(v).map(str::to_ascii_lowercase).collect();
             Ok(())
         }
@@ -363,10 +367,7 @@ pub static ENTRIES: &[Entry] = &[
         "none",
         "host:port where s3.amazonaws.com is reached",
         |s, v| {
-            if !v.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-            {
-                return Err("must be host:port".into());
-            }
+            check_host_port(v)?;
             s.alexa.connect_to = Some(v.to_owned());
             Ok(())
         }
@@ -400,9 +401,6 @@ pub static ENTRIES: &[Entry] = &[
         }
     ),
 ];
-
-/// A token that can be guessed is none.
-const ACCESS_TOKEN_MIN: usize = 16;
 
 /// Levels of the log.
 const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];

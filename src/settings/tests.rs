@@ -113,6 +113,35 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
             &[("proxy-protocol", "yes")],
             "--proxy-protocol: ingress.proxy_protocol must be true or false",
         ),
+        ("cores = 1\n[limts]\n", &[], &[], "t.toml:2: there is no setting limts"),
+        ("limts = {}", &[], &[], "t.toml:1: there is no setting limts"),
+        ("[ingress.tsl]", &[], &[], "t.toml:1: there is no setting ingress.tsl"),
+        ("[cores]", &[], &[], "t.toml:1: cores is of a type that no setting has"),
+        ("[[limits]]\nconcurrency = 2", &[], &[], "t.toml:1: limits is of a type that no setting has"),
+        (
+            "[admin]\nhosts = [\"console.example.org\", \"https://console.example.org\"]",
+            &[],
+            &[],
+            "t.toml:2: admin.hosts must hold names such as console.example.org, without a scheme: \"https://console",
+        ),
+        (
+            "",
+            &[("TIDEGATE_INGRESS_PUBLIC_URL", "https://")],
+            &[],
+            "TIDEGATE_INGRESS_PUBLIC_URL in the environment: ingress.public_url must be an http or https URL with a host",
+        ),
+        (
+            "",
+            &[],
+            &[("ingress", "127.0.0.1:8081")],
+            "--ingress: ingress.listen and admin.listen cannot both listen on 127.0.0.1:8081",
+        ),
+        (
+            "workers.listen = \"0.0.0.0:8080\"",
+            &[],
+            &[],
+            "t.toml:1: ingress.listen and workers.listen cannot both listen on 0.0.0.0:8080",
+        ),
         ("x = ", &[], &[], "t.toml:1: "),
         ("concurrency = 3", &[], &[], "perhaps limits.concurrency"),
     ];
@@ -120,6 +149,19 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
         let error = resolve(file, environment, flags).unwrap_err();
         assert!(error.contains(expected), "{error:?} should hold {expected:?}");
     }
+}
+
+#[test]
+fn an_empty_table_of_settings_says_nothing() {
+    for file in ["[limits]", "limits = {}", "[ingress]\n[ingress.tls]\n[limits]\n"] {
+        assert_eq!(resolve(file, &[], &[]), Ok(Settings::defaults(2)), "{file}");
+    }
+}
+
+#[test]
+fn listeners_may_all_have_ports_that_the_system_chooses() {
+    let flags = [("ingress", "127.0.0.1:0"), ("admin", "127.0.0.1:0"), ("workers", "127.0.0.1:0")];
+    assert!(resolve("", &[], &flags).is_ok());
 }
 
 #[test]

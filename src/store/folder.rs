@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::fs::FlockOperation;
 
 use super::error::StoreError;
+use crate::settings::check_access_token;
 
 /// Rights of the folder: its owner's alone.
 const FOLDER_MODE: u32 = 0o700;
@@ -21,8 +22,9 @@ const LOCK_FILE: &str = "lock";
 pub const ACCESS_TOKEN_FILE: &str = "access-token";
 /// Random bytes of an access token that is made here: as strong as a 256-bit key.
 const ACCESS_TOKEN_BYTES: usize = 32;
-/// Longest access token that is read from its file, in bytes.
-const ACCESS_TOKEN_BYTES_MAX: u64 = 4_096;
+/// Bytes that are read of a file that holds one line: more than any access token has, so that one that is longer is
+/// refused and not cut.
+const LINE_BYTES_MAX: u64 = 8_192;
 
 /// A data folder that this process holds. Dropping it lets go.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl DataFolder {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                let _ = lock.take(ACCESS_TOKEN_BYTES_MAX).read_to_string(&mut holder);
+                let _ = lock.take(LINE_BYTES_MAX).read_to_string(&mut holder);
                 return Err(StoreError::Locked {
                     path: path.to_owned(),
                     process: holder.trim().parse().ok(),
@@ -136,12 +138,10 @@ pub fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessToken, S
     let warning = (mode & 0o077 != 0)
         .then(|| format!("{} can be read by others (mode {:o}): chmod 600 it", path.display(), mode & 0o777));
     let mut text = String::new();
-    file.take(ACCESS_TOKEN_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|error| StoreError::io(&path, &error))?;
+    file.take(LINE_BYTES_MAX).read_to_string(&mut text).map_err(|error| StoreError::io(&path, &error))?;
     let secret = text.trim();
-    if secret.is_empty() || !secret.bytes().all(|b| b.is_ascii_graphic()) {
-        let why = "it must hold the access token in visible ASCII characters".to_owned();
+    if let Err(must) = check_access_token(secret) {
+        let why = format!("what it holds is no access token, which {must}");
         return Err(StoreError::Damaged { path, why });
     }
     Ok(AccessToken { secret: secret.to_owned(), file: Some(path), is_new: false, warning })

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::common::{Server, eventually};
+use crate::common::{ACCESS_TOKEN, Server, Wire, eventually, request};
 
 on_each_driver! {
     what_is_in_flight_is_answered_and_the_process_ends_well,
@@ -82,6 +82,21 @@ fn a_second_signal_ends_it_at_once() {
     server.terminate();
     let status = server.ended();
     assert!(!status.success(), "{status}: what was cut off was not finished");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_the_admin_listener_either() {
+    let mut server = server("auto");
+    let mut slow = Wire::connect(server.admin);
+    let bearer = format!("Bearer {ACCESS_TOKEN}");
+    let call = request("POST", "/applications", &[("Authorization", &bearer)], b"{\"name\":\"slow\"}");
+    slow.send(&call[..call.len() - 1]);
+    server.terminate();
+    // The cores are done, and no one else comes in; what came before may go on for some seconds.
+    eventually("the admin listener is closed", || TcpStream::connect(server.admin).err());
+    server.terminate();
+    let status = server.ended();
+    assert_eq!(status.code(), Some(1), "{status}: {}", server.log());
 }
 
 #[test]

@@ -178,7 +178,16 @@ fn a_token_file_that_holds_none_is_refused() {
     let mode = fs::metadata(file).expect("it was made").mode();
     assert_eq!(mode & 0o7777, 0o600, "its owner's alone, whatever the umask");
     let whole = fs::read(file).expect("it was made");
-    for broken in [&b""[..], b"\n", b"two words\n", b"\xff\xfe\n", b"nul\0nul"] {
+    for broken in [
+        &b""[..],
+        b"\n",
+        b"two words, and both long",
+        b"\xff\xfe\n",
+        b"nul\0nul-nul-nul-nul",
+        b"15-characters-x\n",
+        &[b'x'; 4_097],
+        &[b'x'; 20_000],
+    ] {
         fs::write(file, broken).expect("ours");
         start().refused().says(&["access-token", "is damaged"]);
         assert_eq!(fs::read(file).expect("it is there"), broken, "it is left for who repairs it");

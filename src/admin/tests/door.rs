@@ -135,3 +135,32 @@ fn wrong_paths_methods_and_bodies_are_told_apart() {
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(BODY_BYTES_MAX));
     check_error(&server.ask("POST", "/applications", large), 413, "PayloadTooLarge", "2097152");
 }
+
+#[test]
+fn what_is_taken_can_be_read_back_however_deep_it_is() {
+    let server = Server::new();
+    let app = server.application();
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    // The path, what stands before and after the nested value, and how many levels that is.
+    let bodies = [
+        ("/applications".to_owned(), r#"{"name":"a","iconData":"#, "}", 1),
+        (
+            "/applications".to_owned(),
+            r#"{"name":"a","globals":[{"key":"k","json":"1","description":"#,
+            "}]}",
+            3,
+        ),
+        (format!("{app}/flows"), r#"{"name":"f","globals":"#, "}", 1),
+        (format!("{app}/flows"), r#"{"name":"f","nodes":[{"type":"WorkerNode","meta":{"a":"#, "}}]}", 4),
+    ];
+    for (path, before, after, around) in bodies {
+        let created = server.ask("POST", &path, format!("{before}{}{after}", nested(100 - around)));
+        assert_eq!(created.status, 201, "{path}: {}", created.text);
+        let shown = server.get(&format!("{path}/{}", created.json["id"].as_str().expect("an id")));
+        assert_eq!((shown.status, &shown.json), (200, &created.json), "{path}");
+        let listed = server.get(&path);
+        assert!(listed.status == 200 && !listed.json.is_null(), "{path}: {}", listed.text);
+        let deeper = server.ask("POST", &path, format!("{before}{}{after}", nested(101 - around)));
+        check_error(&deeper, 400, "Validation", "100 levels");
+    }
+}

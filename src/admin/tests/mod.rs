@@ -31,6 +31,8 @@ struct Recorder {
     recent: Mutex<Vec<SeenRequest>>,
     watched: Mutex<Vec<(Id, tokio::sync::mpsc::Sender<Seen>)>>,
     ready: AtomicBool,
+    /// Whether all webhooks are gone.
+    emptied: AtomicBool,
 }
 
 impl Engine for Recorder {
@@ -86,6 +88,10 @@ impl Engine for Recorder {
 
     fn ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    fn serves(&self, _: Id) -> bool {
+        !self.emptied.load(Ordering::Relaxed)
     }
 
     fn recent(&self, _: Id) -> Answer<Vec<SeenRequest>> {

@@ -157,6 +157,20 @@ async fn a_stream_tells_each_request_what_was_left_out_and_that_it_lives() {
     assert!(sender.is_closed());
 }
 
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn a_stream_ends_with_its_webhook() {
+    let server = Server::new();
+    server.engine.ready.store(true, Ordering::Relaxed);
+    let path = format!("{}/requests", stored_webhook(&server));
+    let response = server.router.clone().oneshot(ask_for_stream(&path)).await.expect("infallible");
+    let mut body = response.into_body();
+    for comment in [": open\n\n", ": still here\n\n"] {
+        assert_eq!(next(&mut body).await.as_deref(), Some(comment));
+    }
+    server.engine.emptied.store(true, Ordering::Relaxed);
+    assert_eq!(next(&mut body).await, None);
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn streams_are_bounded_and_give_their_places_back() {
     let server = Server::new();
