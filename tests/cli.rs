@@ -349,14 +349,14 @@ fn the_call_that_a_first_start_prints_works_and_a_second_start_is_brief() {
 fn the_whole_conversation_works_over_unix_sockets() {
     let folder = folder();
     let socket = |name: &str| format!("unix:{}", folder.path().join(name).display());
-    let (ingress, admin) = (socket("in put.sock"), socket("admin.sock"));
+    let (ingress, admin, workers) = (socket("in put.sock"), socket("admin.sock"), socket("workers.sock"));
     let arguments = [
         "--ingress",
         &ingress,
         "--admin",
         &admin,
         "--workers",
-        "127.0.0.1:0",
+        &workers,
         "--cores",
         "1",
         "--driver",
@@ -376,6 +376,21 @@ fn the_whole_conversation_works_over_unix_sockets() {
     assert_eq!(format!("/webhooks/{}", shown["token"].as_str().expect("a token")), target);
     let named = json_of(&run(folder.path(), &["app", "list", "--json", "--server", &admin]));
     assert_eq!(named.as_array().map(Vec::len), Some(1));
+
+    let asked = json_of(&run(folder.path(), &["webhook", "create", "ask", "--set", "waitForReply=true"]));
+    let flow =
+        json!({"triggers": [{"type": "webhook", "key": asked["id"]}], "nodes": [{"type": "WorkerNode"}]});
+    std::fs::write(folder.path().join("flow.json"), flow.to_string()).expect("written");
+    let flow = json_of(&run(folder.path(), &["flow", "create", "answers", "--json", "flow.json"]));
+    let id = flow["id"].as_str().expect("an id");
+    let mut worker = tidegate(folder.path())
+        .args(["worker", id, "--exec", "echo worked", "--workers", &workers])
+        .spawn()
+        .expect("starts");
+    let target = format!("/webhooks/{}", asked["token"].as_str().expect("a token"));
+    let answered = get(std::os::unix::net::UnixStream::connect(&path).expect("connects"), &target);
+    worker.kill().and_then(|()| worker.wait()).expect("it can be ended");
+    assert_eq!(answered, (200, "worked".to_owned()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::TcpStream;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::common::{ACCESS_TOKEN, Server, Wire, eventually, request};
@@ -82,6 +83,25 @@ fn a_second_signal_ends_it_at_once() {
     server.terminate();
     let status = server.ended();
     assert!(!status.success(), "{status}: what was cut off was not finished");
+}
+
+#[test]
+fn an_interrupt_ends_it_as_well_and_a_second_one_at_once() {
+    let mut server = server("auto");
+    // Without certificates there is nothing to read again, and nothing else happens.
+    server.signal(Signal::HUP);
+    eventually("the log tells of it", || server.log().contains("no certificates").then_some(()));
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
+    server.restart();
+    let waiting = server.webhook(json!({"waitForReply": true, "limits": {"replyTimeoutSeconds": 3600}}));
+    let held = server.hold(&waiting).expect("it waits");
+    server.signal(Signal::INT);
+    eventually("it drains", || (server.call_raw("GET", "/readyz", "").status == 503).then_some(()));
+    server.signal(Signal::HUP);
+    assert!(!held.is_readable(), "the one that waits waits still");
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().code(), Some(1), "{}", server.log());
 }
 
 #[test]

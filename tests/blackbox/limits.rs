@@ -51,6 +51,17 @@ fn a_hundred_calls_pass_and_the_next_does_not_on_four_cores() {
 }
 
 #[test]
+fn test_requests_count_as_any_others() {
+    let server = Server::start(|_| {});
+    let hook = server.webhook(json!({"limits": {"requestsPerWindow": 3, "windowSeconds": 3600}}));
+    server.wire().ask(hook.get()).is(200, SUCCESS);
+    for expected in [200, 200, 429] {
+        assert_eq!(server.test(&hook, &json!({"body": {"n": 1}}))["statusCode"], expected);
+    }
+    server.wire().ask(hook.get()).is(429, OVER_RATE);
+}
+
+#[test]
 fn calls_that_come_at_once_share_the_limit() {
     let server = Server::start(|settings| {
         settings.cores(4);
