@@ -1,7 +1,9 @@
 //! From the model's webhook, application and flows to a [`Hook`], and the checks that a change must pass before it
 //! is kept (what compiles here, compiles there).
 
-use std::collections::{HashSet, VecDeque};
+use std::borrow::Borrow;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::Registry;
@@ -12,6 +14,7 @@ use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
 use crate::model::{
     Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, SignatureConfig, Webhook,
+    WebhookReplyConfig,
 };
 use crate::reply::ReplyNode;
 use crate::settings::Limits;
@@ -77,6 +80,21 @@ pub(super) struct Wiring<'r> {
     /// Knows the flows' backlogs.
     pub(super) registry: &'r Registry,
     pub(super) now: Now,
+    /// Reply nodes that were compiled, by flow and id. A template can be a megabyte long, and a thousand webhooks may
+    /// trigger its flow: they share it.
+    pub(super) nodes: RefCell<HashMap<(Id, String), Arc<ReplyNode>>>,
+}
+
+impl Wiring<'_> {
+    fn reply_node(&self, flow: Id, node: &FlowNode, config: &WebhookReplyConfig) -> Option<Arc<ReplyNode>> {
+        let key = (flow, node.id.clone());
+        if let Some(known) = self.nodes.borrow().get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let compiled = Arc::new(ReplyNode::compile(config).ok()?);
+        self.nodes.borrow_mut().insert(key, Arc::clone(&compiled));
+        Some(compiled)
+    }
 }
 
 /// Compiles one webhook. `before` is the hook it replaces, whose counts go on.
@@ -84,7 +102,7 @@ pub(super) fn hook(
     wiring: &Wiring<'_>,
     application: &ApplicationPart,
     webhook: &Webhook,
-    flows: &[Flow],
+    flows: &[impl Borrow<Flow>],
     before: Option<&Hook>,
 ) -> Hook {
     let defaults = wiring.defaults;
@@ -112,7 +130,8 @@ pub(super) fn hook(
             .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
         flows: flows
             .iter()
-            .filter(|flow| flow.enabled && flow.application_id == webhook.application_id)
+            .map(Borrow::borrow)
+            .filter(|flow: &&Flow| flow.enabled && flow.application_id == webhook.application_id)
             .filter_map(|flow| plan(wiring, application, webhook, flow))
             .map(Arc::new)
             .collect(),
@@ -189,7 +208,7 @@ fn plan(
     if triggers.is_empty() {
         return None;
     }
-    let steps: Box<[Step]> = reached(flow, &triggers).into_iter().filter_map(step).collect();
+    let steps = reached(flow, &triggers).into_iter().filter_map(|node| step(wiring, flow.id, node)).collect();
     let tail = Tail::new(
         application.id,
         &application.name,
@@ -229,10 +248,10 @@ fn wires(outputs: Option<&OutputIds>) -> impl Iterator<Item = &str> {
     outputs.into_iter().flat_map(OutputIds::ids)
 }
 
-fn step(node: &FlowNode) -> Option<Step> {
+fn step(wiring: &Wiring<'_>, flow: Id, node: &FlowNode) -> Option<Step> {
     let action = match &node.kind {
         // Checked when the flow was saved; one that no longer compiles is left out rather than half run.
-        NodeKind::WebhookReply(config) => Action::Reply(Box::new(ReplyNode::compile(config).ok()?)),
+        NodeKind::WebhookReply(config) => Action::Reply(wiring.reply_node(flow, node, config)?),
         NodeKind::Worker(config) => Action::Worker(WorkerPlan {
             ack_timeout_seconds: config.ack_timeout_seconds,
             max_in_flight: config.max_in_flight,

@@ -85,7 +85,8 @@ pub struct Step {
 /// What a node does.
 #[derive(Debug)]
 pub enum Action {
-    Reply(Box<ReplyNode>),
+    /// One for all webhooks that trigger the flow.
+    Reply(Arc<ReplyNode>),
     Worker(WorkerPlan),
 }
 

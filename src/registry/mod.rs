@@ -10,6 +10,7 @@ mod compile;
 mod hook;
 
 use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,21 +158,23 @@ impl Registry {
         source.for_each_application(&mut |application| {
             parts.insert(application.id, ApplicationPart::new(&application));
         })?;
-        let mut flows: HashMap<Id, Vec<Flow>> = HashMap::default();
+        let mut flows: HashMap<Id, Vec<Arc<Flow>>> = HashMap::default();
         source.for_each_flow(&mut |flow| {
+            let flow = Arc::new(flow);
             self.backlog(flow.id);
             let mut keys: Vec<Id> = flow.triggers.iter().map(|trigger| trigger.key).collect();
             keys.sort_unstable();
             keys.dedup();
             for key in keys {
-                flows.entry(key).or_default().push(flow.clone());
+                flows.entry(key).or_default().push(Arc::clone(&flow));
             }
         })?;
+        let wiring = self.wiring(now);
         let mut hooks = Vec::new();
         source.for_each_webhook(&mut |webhook| {
             let Some(part) = parts.get(&webhook.application_id) else { return };
             let flows = flows.get(&webhook.id).map_or(&[][..], Vec::as_slice);
-            hooks.push(Arc::new(compile::hook(&self.wiring(now), part, &webhook, flows, None)));
+            hooks.push(Arc::new(compile::hook(&wiring, part, &webhook, flows, None)));
         })?;
         // Once their number is known: a map that grows by doubling moves each of a million several times.
         let (by_token, mut by_id) = (self.by_token.pin(), self.write_by_id());
@@ -197,6 +200,7 @@ impl Registry {
                 self.flows.pin().remove(&id);
             }
         }
+        let wiring = self.wiring(now);
         let mut parts: HashMap<Id, ApplicationPart> = HashMap::default();
         for &id in &affected.webhooks {
             let before = self.by_id(id);
@@ -215,19 +219,13 @@ impl Registry {
                 },
             };
             let flows = source.flows_of_webhook(&id)?;
-            self.publish(Arc::new(compile::hook(
-                &self.wiring(now),
-                part,
-                &webhook,
-                &flows,
-                before.as_deref(),
-            )));
+            self.publish(Arc::new(compile::hook(&wiring, part, &webhook, &flows, before.as_deref())));
         }
         Ok(())
     }
 
     fn wiring(&self, now: Now) -> Wiring<'_> {
-        Wiring { defaults: &self.defaults, registry: self, now }
+        Wiring { defaults: &self.defaults, registry: self, now, nodes: RefCell::default() }
     }
 
     /// The backlog of a flow, made where there is none yet.
@@ -270,5 +268,60 @@ impl Pin<'_> {
     /// Lets memory that was replaced be freed although the pin stays.
     pub fn refresh(&mut self) {
         self.guard.refresh();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::base::clock::Clock;
+    use crate::model::{Application, Webhook};
+    use crate::settings::Settings;
+    use crate::store::Store;
+
+    /// The reply node of a webhook's one flow.
+    fn node(registry: &Registry, webhook: Id) -> Arc<crate::reply::ReplyNode> {
+        let hook = registry.by_id(webhook).expect("published");
+        match &hook.flows[0].steps[0].action {
+            Action::Reply(node) => Arc::clone(node),
+            Action::Worker(_) => panic!("it is another node"),
+        }
+    }
+
+    #[test]
+    fn webhooks_that_trigger_one_flow_share_its_templates() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        let application = Application::create(&json!({"name": "a"}), 1).expect("valid");
+        let hooks: Vec<Webhook> = (0..2)
+            .map(|_| Webhook::create(&json!({"name": "w"}), application.id, 1).expect("valid"))
+            .collect();
+        let keys: Vec<_> =
+            hooks.iter().map(|hook| json!({"type": "webhook", "key": hook.id.to_string()})).collect();
+        let nodes = json!([{"type": "WebhookReplyNode", "config": {"bodyTemplate": "a template"}}]);
+        let body = json!({"name": "f", "triggers": keys, "nodes": nodes});
+        let flow = Flow::create(&body, application.id, 1).expect("valid");
+        let affected =
+            Affected { webhooks: hooks.iter().map(|hook| hook.id).collect(), flows: vec![flow.id] };
+        store
+            .change(move |changes| {
+                changes.insert_application(application)?;
+                for hook in hooks {
+                    changes.insert_webhook(hook)?;
+                }
+                changes.insert_flow(flow)
+            })
+            .expect("kept");
+        let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
+        let now = Clock::new().now();
+        registry.load(&store, now).expect("read");
+        let [one, other] = [affected.webhooks[0], affected.webhooks[1]];
+        let loaded = node(&registry, one);
+        assert!(Arc::ptr_eq(&loaded, &node(&registry, other)));
+        registry.refresh(&store, &affected, now).expect("read");
+        let refreshed = node(&registry, one);
+        assert!(Arc::ptr_eq(&refreshed, &node(&registry, other)) && !Arc::ptr_eq(&refreshed, &loaded));
     }
 }
