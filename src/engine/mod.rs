@@ -26,6 +26,7 @@ mod ready;
 mod recent;
 mod runtime;
 mod socket;
+mod spare;
 mod spread;
 mod stream;
 #[cfg(test)]
