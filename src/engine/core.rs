@@ -136,11 +136,6 @@ impl Active {
     fn new() -> Active {
         Active { buffer: ReceiveBuffer::with_capacity(RECEIVE_BYTES), out: Vec::with_capacity(1024) }
     }
-
-    /// Whether something can be received, after [`Core::fatten`] where the buffer is a slim one.
-    pub(super) fn has_room(&self) -> bool {
-        self.buffer.capacity() < RECEIVE_BYTES || self.buffer.spare() > 0
-    }
 }
 
 /// Counts that all cores share, written once for a connection and never for a request.
@@ -358,7 +353,7 @@ impl Core {
                 Timer::Connection(key) => self.connection_timer(key, now),
                 Timer::Chain(key) => self.chains.time_out(key),
                 Timer::Reply(key) => {
-                    if self.pending.time_out(key) {
+                    if self.pending.time_out(self, key) {
                         self.metrics.event(Event::ReplyTimeout);
                     }
                 }
@@ -397,6 +392,15 @@ impl Core {
             None => {}
         }
         watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
+    }
+
+    /// Takes a connection's entry off the wheel: something else ends its wait.
+    pub(super) fn rest(&self, watch: &Watch) {
+        watch.set(u64::MAX);
+        if let Some((_, id)) = watch.armed() {
+            self.cancel_timer(id);
+            watch.set_armed(None);
+        }
     }
 
     /// Adds a connection, with `patience` for its first bytes.
@@ -454,28 +458,6 @@ impl Core {
         let mut outs = self.outs.borrow_mut();
         if outs.len() < POOL_BUFFERS && (1..=OUT_KEEP_BYTES).contains(&out.capacity()) {
             outs.push(out);
-        }
-    }
-
-    /// For a wait that lasts: what is unread moves into a buffer of its size, the large one goes to others.
-    pub(super) fn slim(&self, active: &mut Box<Active>) {
-        let capacity = active.buffer.capacity();
-        if !(RECEIVE_BYTES..=RECEIVE_BYTES_LARGE).contains(&capacity) || active.buffer.len() > capacity / 2 {
-            return;
-        }
-        let mut buffer = ReceiveBuffer::with_capacity(active.buffer.len());
-        buffer.extend(active.buffer.unread());
-        let large = std::mem::replace(active, Box::new(Active { buffer, out: Vec::new() }));
-        self.give_active(large);
-    }
-
-    /// Undoes [`Self::slim`].
-    pub(super) fn fatten(&self, active: &mut Box<Active>) {
-        if active.buffer.capacity() < RECEIVE_BYTES {
-            let mut large = self.take_active();
-            large.buffer.extend(active.buffer.unread());
-            large.out.extend_from_slice(&active.out);
-            *active = large;
         }
     }
 

@@ -32,6 +32,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod wait;
 mod watch;
 mod worker;
 
