@@ -16,7 +16,8 @@
 //! 6. Each flow becomes effects ([`deliver`]): a template is rendered and replies at once ([`template`], [`reply`]), or
 //!    the trigger goes to the core that keeps the flow's queue of workers.
 //! 7. The answer is written into the connection's output ([`ingress::respond`]), after those of the requests before it, and
-//!    all that is ready leaves in one write. A request that waits holds back the ones behind it.
+//!    all that is ready leaves in one write. A request that waits holds back the ones behind it; one that waits for longer
+//!    than a second does so without a task and without buffers, too.
 //! 8. A reply from elsewhere (a worker on any core, the REST API) opens its `replyId`, finds core and place, and goes to
 //!    that core's mailbox; the first one wins, the timer wheel ends the wait of who gets none.
 //!

@@ -99,6 +99,14 @@ impl ReceiveBuffer {
         }
     }
 
+    /// Moves the unread bytes into `storage`, which is empty and large enough, and gives back what they lay in.
+    #[must_use]
+    pub fn move_to(&mut self, mut storage: Vec<u8>) -> Vec<u8> {
+        storage.extend_from_slice(self.unread());
+        self.start = 0;
+        std::mem::replace(&mut self.bytes, storage)
+    }
+
     /// Takes the storage out to be read into (from its length on). Give it back with [`Self::restore_storage`].
     #[must_use]
     pub fn take_storage(&mut self) -> Vec<u8> {
@@ -144,5 +152,15 @@ mod tests {
         buffer.grow_to(64);
         assert_eq!(buffer.unread(), b"d");
         assert!(buffer.spare() >= 63);
+    }
+
+    #[test]
+    fn moving_keeps_what_is_unread() {
+        let mut buffer = ReceiveBuffer::with_capacity(4);
+        buffer.extend(b"abcd");
+        buffer.consume(3);
+        let before = buffer.move_to(Vec::with_capacity(64));
+        assert_eq!((buffer.unread(), buffer.capacity()), (&b"d"[..], 64));
+        assert_eq!((before, buffer.spare()), (b"abcd".to_vec(), 63));
     }
 }

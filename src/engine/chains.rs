@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::core::{Core, Message, Timer};
 use super::exchange::Next;
 use super::mailbox::{Full, Sender};
+use super::wait::Wait;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
@@ -201,7 +202,8 @@ impl Connection {
     /// Waits for the chain, then decides the request. None: the caller is gone.
     pub(super) async fn verify_later(&mut self, wait: ChainWait) -> Option<Next> {
         let core = Rc::clone(&self.core);
-        let outcome = self.wait(|waker| core.chains.poll(wait.place, waker)).await?;
+        let found = self.wait(|waker| core.chains.poll(wait.place, waker), false).await;
+        let Wait::Found(outcome) = found else { return None };
         let verdict = match outcome {
             Ok(chain) => alexa::finish(&wait.pending, &chain, self.body(), core.now()),
             Err(error) => Err(AlexaRefusal::Fetch(error)),

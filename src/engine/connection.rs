@@ -4,14 +4,12 @@
 //! A busy connection reads into a buffer of its own. One that has been quiet for a second gives the buffer back, ends
 //! its task and waits in the lot (`lot`) for its next bytes.
 
-use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
 
 use super::accept;
 use super::core::{Active, Core, RECEIVE_BYTES_LARGE, Tap};
@@ -36,13 +34,9 @@ const HEAD_NANOS: u64 = 10 * NANOS_PER_SECOND;
 /// A response must be taken within 30 s (section 4).
 pub(super) const WRITE_NANOS: u64 = 30 * NANOS_PER_SECOND;
 /// After this long without a byte a connection gives its buffers back.
-const QUIET_NANOS: u64 = NANOS_PER_SECOND;
-/// While a caller waits whose buffer is full, how often it is asked whether it is still there.
-const PROBE_NANOS: u64 = NANOS_PER_SECOND / 4;
+pub(super) const QUIET_NANOS: u64 = NANOS_PER_SECOND;
 /// Room that must be there before a read, or the buffer is compacted first.
 const READ_BYTES_MIN: usize = 1024;
-/// No deadline: something else ends the wait.
-const NEVER: u64 = u64::MAX;
 
 /// How reading ended.
 pub(super) enum Received {
@@ -58,10 +52,19 @@ pub(super) enum Received {
 }
 
 /// What came of the requests that were received.
-enum Worked {
+pub(super) enum Worked {
     ReadOn,
     Closed,
     Upgrade(Box<Upgrade>),
+    /// A request waits for its reply, and has waited for a moment already.
+    Waits(Box<Waiting>),
+}
+
+/// What a connection's task goes on with.
+enum Turn {
+    Received(Received),
+    /// A request that waits; whether it may be left to the lot.
+    Waits(Box<Waiting>, bool),
 }
 
 /// Which listener a connection came in by.
@@ -110,9 +113,24 @@ pub(super) struct Ongoing {
 /// What is left of a connection while nothing happens on it.
 pub(super) struct Quiet {
     pub(super) stream: Stream,
-    door: Door,
-    peer: Option<IpAddr>,
-    tap: Option<Tap>,
+    pub(super) door: Door,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) tap: Option<Tap>,
+}
+
+impl Quiet {
+    /// A connection that goes on, with this machine.
+    pub(super) fn connect(
+        self,
+        core: Rc<Core>,
+        key: Key,
+        watch: Rc<Watch>,
+        http: http::Connection,
+    ) -> Connection {
+        let Quiet { stream, door, peer, tap } = self;
+        let request = Ongoing::default();
+        Connection { core, stream, door, peer, tap, key, watch, http, active: None, request }
+    }
 }
 
 /// Uncounts a connection, however it ends.
@@ -143,8 +161,23 @@ pub(super) fn serve(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<Ip
     if let Err(parked) = lot::park(core, key, &watch, Parked::Http(quiet))
         && let Parked::Http(quiet) = parked
     {
-        accept::spawn(core, run(Rc::clone(core), key, watch, quiet, None));
+        let connection = quiet.connect(Rc::clone(core), key, watch, fresh());
+        accept::spawn(core, run(connection, Begun::Alone));
     }
+}
+
+fn fresh() -> http::Connection {
+    http::Connection::new(http::Limits::default())
+}
+
+/// What a connection's task begins with.
+pub(super) enum Begun {
+    /// Nothing: it waits by itself.
+    Alone,
+    /// Something to be received.
+    Readable,
+    /// A request that waited without a task. Its caller has sent something, or has gone.
+    Waits(Box<Waiting>, Left),
 }
 
 /// Goes on with a connection that was parked.
@@ -152,44 +185,52 @@ pub(super) fn resume(core: &Rc<Core>, key: Key, watch: Rc<Watch>, quiet: Quiet, 
     watch.set_idle(false);
     // The engine drains: a request that has come already is served still. Else its time is over.
     if left == Left::Readable || (core.draining.get() && quiet.stream.has_pending()) {
-        accept::spawn(core, run(Rc::clone(core), key, watch, quiet, Some(left)));
+        let connection = quiet.connect(Rc::clone(core), key, watch, fresh());
+        accept::spawn(core, run(connection, Begun::Readable));
     } else {
         uncount(core, key);
     }
 }
 
-/// The task of a connection, from when something has come until it is quiet again, or ends. Without a reason why it
-/// left the lot it waits by itself.
-async fn run(core: Rc<Core>, key: Key, watch: Rc<Watch>, quiet: Quiet, left: Option<Left>) {
-    let counted = Counted { core: &core, key };
-    let Quiet { stream, door, peer, tap } = quiet;
-    let mut connection = Connection {
-        http: http::Connection::new(http::Limits::default()),
-        active: None,
-        request: Ongoing::default(),
-        core: Rc::clone(&core),
-        stream,
-        door,
-        peer,
-        tap,
-        key,
-        watch,
+/// The task of a connection, from when something has come until it is quiet again, or ends.
+pub(super) async fn run(mut connection: Connection, begun: Begun) {
+    let core = Rc::clone(&connection.core);
+    let counted = Counted { core: &core, key: connection.key };
+    let mut turn = match begun {
+        Begun::Alone => Turn::Received(connection.be_quiet().await),
+        Begun::Readable => Turn::Received(connection.receive_now()),
+        Begun::Waits(waiting, Left::Called) => Turn::Waits(waiting, true),
+        Begun::Waits(waiting, Left::Readable) => match connection.receive_now() {
+            Received::End => Turn::Received(Received::End),
+            _ => Turn::Waits(waiting, true),
+        },
     };
-    let mut received = if left.is_some() { connection.receive_now() } else { connection.be_quiet().await };
     loop {
-        match connection.be_busy(received).await {
-            Worked::ReadOn => {}
+        let worked = match turn {
+            Turn::Received(received) => connection.be_busy(received).await,
+            Turn::Waits(waiting, parks) => Box::pin(connection.go_on_waiting(waiting, parks)).await,
+        };
+        turn = match worked {
             Worked::Closed => break,
             Worked::Upgrade(upgrade) => {
                 drop(counted);
                 return connection.upgrade(*upgrade);
             }
-        }
-        connection = match connection.park() {
-            Ok(()) => return std::mem::forget(counted),
-            Err(connection) => *connection,
+            Worked::ReadOn => {
+                connection = match connection.park() {
+                    Ok(()) => return std::mem::forget(counted),
+                    Err(connection) => *connection,
+                };
+                Turn::Received(connection.be_quiet().await)
+            }
+            Worked::Waits(waiting) => match connection.park_waiting(waiting) {
+                Ok(()) => return std::mem::forget(counted),
+                Err((back, waiting)) => {
+                    connection = *back;
+                    Turn::Waits(waiting, false)
+                }
+            },
         };
-        received = connection.be_quiet().await;
     }
     if let Some(active) = connection.active.take() {
         core.give_active(active);
@@ -207,19 +248,22 @@ impl Connection {
         core.set_deadline(key, &watch, core.now().nanos + IDLE_NANOS);
         let quiet = Quiet { stream, door, peer, tap };
         match lot::park(&core, key, &watch, Parked::Http(quiet)) {
-            Err(Parked::Http(Quiet { stream, door, peer, tap })) => Err(Box::new(Connection {
-                http: http::Connection::new(http::Limits::default()),
-                active: None,
-                request: Ongoing::default(),
-                core,
-                stream,
-                door,
-                peer,
-                tap,
-                key,
-                watch,
-            })),
-            Ok(()) | Err(Parked::Socket(_)) => Ok(()),
+            Err(Parked::Http(quiet)) => Err(Box::new(quiet.connect(core, key, watch, fresh()))),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Goes on with a request that waits, then with what comes behind it.
+    async fn go_on_waiting(&mut self, waiting: Box<Waiting>, parks: bool) -> Worked {
+        if let Some(worked) = self.wait_for_reply(waiting, parks).await {
+            return worked;
+        }
+        match self.work().await {
+            Worked::ReadOn => {
+                let received = self.receive().await;
+                self.be_busy(received).await
+            }
+            ended => ended,
         }
     }
 
@@ -274,16 +318,14 @@ impl Connection {
     async fn unusual(&mut self, next: Next) -> Option<Worked> {
         match next {
             Next::Read | Next::Flush => None,
-            Next::Wait(waiting) => self.wait_for_reply(*waiting).await.then_some(Worked::Closed),
+            Next::Wait(waiting) => self.wait_for_reply(waiting, true).await,
             Next::Verify(wait) => {
                 if !self.flush().await {
                     return Some(Worked::Closed);
                 }
                 match self.verify_later(*wait).await {
                     None => Some(Worked::Closed),
-                    Some(Next::Wait(waiting)) => {
-                        self.wait_for_reply(*waiting).await.then_some(Worked::Closed)
-                    }
+                    Some(Next::Wait(waiting)) => self.wait_for_reply(waiting, true).await,
                     Some(Next::Close { linger }) => {
                         self.close(linger).await;
                         Some(Worked::Closed)
@@ -318,23 +360,6 @@ impl Connection {
             Upgrade::Worker(attached) => {
                 accept::spawn(&core, worker::serve(serving, stream, active, attached));
             }
-        }
-    }
-
-    /// Sends what is ready, waits for the reply and answers with it. True: the connection has ended.
-    async fn wait_for_reply(&mut self, waiting: Waiting) -> bool {
-        if !self.flush().await {
-            return true;
-        }
-        let (core, place) = (Rc::clone(&self.core), waiting.place);
-        let replied = Box::pin(self.wait(|waker| core.pending.poll(place, Some(waker)))).await;
-        let Some(waited) = replied else { return true };
-        match self.replied(waiting, waited) {
-            Next::Close { linger } => {
-                self.close(linger).await;
-                true
-            }
-            _ => false,
         }
     }
 
@@ -493,77 +518,4 @@ impl Connection {
         self.core.shrink(active);
         true
     }
-
-    /// Waits for what `poll` finds, and sees a caller that goes away. None: it is gone.
-    ///
-    /// A wait that lasts gives the large buffer back and keeps what has come in one of its size.
-    pub(super) async fn wait<T>(&mut self, poll: impl Fn(&Waker) -> Option<T>) -> Option<T> {
-        let found = self.wait_slim(poll).await;
-        if let Some(active) = &mut self.active {
-            self.core.fatten(active);
-        }
-        found
-    }
-
-    async fn wait_slim<T>(&mut self, poll: impl Fn(&Waker) -> Option<T>) -> Option<T> {
-        let mut lasts = false;
-        loop {
-            let has_room = self.active.as_ref().is_none_or(|active| active.has_room());
-            let next_look = match (lasts, has_room) {
-                (false, _) => self.now() + QUIET_NANOS,
-                (true, true) => NEVER,
-                (true, false) => self.now() + PROBE_NANOS,
-            };
-            self.set_deadline(next_look);
-            match self.woken(&poll, has_room).await {
-                Woken::Found(waited) => return Some(waited),
-                Woken::Readable => {
-                    if let Some(active) = &mut self.active {
-                        self.core.fatten(active);
-                    }
-                    if matches!(self.receive_now(), Received::End) {
-                        return None;
-                    }
-                }
-                Woken::Expired if !lasts => {
-                    lasts = true;
-                    self.http.slim();
-                    if let Some(active) = &mut self.active {
-                        self.core.slim(active);
-                    }
-                }
-                Woken::Expired => {
-                    if self.stream.is_peer_gone() {
-                        return None;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits for what `find` finds, for bytes where there is room for them, or for the moment to look again.
-    async fn woken<T>(&self, find: &impl Fn(&Waker) -> Option<T>, has_room: bool) -> Woken<T> {
-        let mut readable = pin!(self.stream.readable());
-        poll_fn(|context| {
-            if let Some(found) = find(context.waker()) {
-                return Poll::Ready(Woken::Found(found));
-            }
-            self.watch.remember(context.waker());
-            if self.watch.is_expired() {
-                return Poll::Ready(Woken::Expired);
-            }
-            if has_room {
-                return readable.as_mut().poll(context).map(|_| Woken::Readable);
-            }
-            Poll::Pending
-        })
-        .await
-    }
-}
-
-/// What ended a look at a caller that waits.
-enum Woken<T> {
-    Found(T),
-    Readable,
-    Expired,
 }

@@ -16,6 +16,7 @@ use super::lot::Lot;
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
 use super::recent::Recent;
+use super::spare::Spare;
 use super::watch::{Patience, Watch};
 use super::worker::Desk;
 use crate::base::buffer::ReceiveBuffer;
@@ -45,8 +46,8 @@ const POOL_BUFFERS: usize = 256;
 /// After this many buffers and tasks went back to the allocator, its memory goes back to the system, this much later.
 const LET_GO_MIN: usize = 64;
 const GIVE_BACK_NANOS: u64 = 2 * NANOS_PER_SECOND;
-/// Bytes of a response buffer that is kept; a larger one was for a large reply and is let go.
-const OUT_KEEP_BYTES: usize = 64 * 1024;
+/// Bytes of an outgoing buffer that is kept; a larger one was for a large reply and is let go.
+pub(super) const OUT_KEEP_BYTES: usize = 64 * 1024;
 
 /// What a core is told from outside.
 pub(super) enum Message {
@@ -83,11 +84,6 @@ pub type Done = Box<dyn FnOnce(Outcome) + Send>;
 
 /// What is asked of a core's last requests.
 pub(super) type Ask = Box<dyn FnOnce(&mut Recent, Now) + Send>;
-
-/// The part of a buffer that counts among the bodies that are coming in.
-fn beyond_large(capacity: usize) -> usize {
-    capacity.saturating_sub(RECEIVE_BYTES_LARGE)
-}
 
 /// Gets each payload that the requests of a test connection make.
 pub type Tap = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
@@ -140,11 +136,6 @@ impl Active {
     fn new() -> Active {
         Active { buffer: ReceiveBuffer::with_capacity(RECEIVE_BYTES), out: Vec::with_capacity(1024) }
     }
-
-    /// Whether something can be received, after [`Core::fatten`] where the buffer is a slim one.
-    pub(super) fn has_room(&self) -> bool {
-        self.buffer.capacity() < RECEIVE_BYTES || self.buffer.spare() > 0
-    }
 }
 
 /// Counts that all cores share, written once for a connection and never for a request.
@@ -184,7 +175,10 @@ pub(super) struct Core {
     pool: RefCell<Vec<Box<Active>>>,
     /// Buffers and tasks that went back to the allocator since memory went back to the system.
     let_go: Cell<usize>,
-    body_bytes: Cell<usize>,
+    /// What the bodies that are coming in take beyond their first buffers.
+    pub(super) body_bytes: Cell<usize>,
+    /// Buffers that such bodies lay in.
+    pub(super) spare: Spare,
     /// What the ingress speaks TLS with; none: it does not.
     pub(super) tls: RefCell<Option<Arc<ServerConfig>>>,
     /// Until when nothing is said of refused PROXY headers.
@@ -247,6 +241,7 @@ impl Core {
             pool: RefCell::new(Vec::new()),
             let_go: Cell::new(0),
             body_bytes: Cell::new(0),
+            spare: Spare::default(),
             tls: RefCell::default(),
             proxy_silent_until: Cell::new(0),
             turned_away: Cell::new(0),
@@ -358,7 +353,7 @@ impl Core {
                 Timer::Connection(key) => self.connection_timer(key, now),
                 Timer::Chain(key) => self.chains.time_out(key),
                 Timer::Reply(key) => {
-                    if self.pending.time_out(key) {
+                    if self.pending.time_out(self, key) {
                         self.metrics.event(Event::ReplyTimeout);
                     }
                 }
@@ -369,6 +364,7 @@ impl Core {
                     // Each that is kept may hold on to the allocator's page that it lies in.
                     self.pool.borrow_mut().clear();
                     self.outs.borrow_mut().clear();
+                    self.spare.clear();
                     heap::give_back();
                 }
             }
@@ -396,6 +392,15 @@ impl Core {
             None => {}
         }
         watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
+    }
+
+    /// Takes a connection's entry off the wheel: something else ends its wait.
+    pub(super) fn rest(&self, watch: &Watch) {
+        watch.set(u64::MAX);
+        if let Some((_, id)) = watch.armed() {
+            self.cancel_timer(id);
+            watch.set_armed(None);
+        }
     }
 
     /// Adds a connection, with `patience` for its first bytes.
@@ -453,57 +458,6 @@ impl Core {
         let mut outs = self.outs.borrow_mut();
         if outs.len() < POOL_BUFFERS && (1..=OUT_KEEP_BYTES).contains(&out.capacity()) {
             outs.push(out);
-        }
-    }
-
-    /// Makes the receive buffer larger, within what bodies may take on this core. False: they take all of it.
-    #[must_use]
-    pub(super) fn grow(&self, active: &mut Active, capacity: usize) -> bool {
-        let more = beyond_large(capacity).saturating_sub(beyond_large(active.buffer.capacity()));
-        if self.body_bytes.get() + more > self.rules.body_bytes {
-            return false;
-        }
-        let before = beyond_large(active.buffer.capacity());
-        active.buffer.grow_to(capacity);
-        let more = beyond_large(active.buffer.capacity()) - before;
-        self.body_bytes.set(self.body_bytes.get() + more);
-        true
-    }
-
-    /// For a wait that lasts: what is unread moves into a buffer of its size, the large one goes to others.
-    pub(super) fn slim(&self, active: &mut Box<Active>) {
-        let capacity = active.buffer.capacity();
-        if !(RECEIVE_BYTES..=RECEIVE_BYTES_LARGE).contains(&capacity) || active.buffer.len() > capacity / 2 {
-            return;
-        }
-        let mut buffer = ReceiveBuffer::with_capacity(active.buffer.len());
-        buffer.extend(active.buffer.unread());
-        let large = std::mem::replace(active, Box::new(Active { buffer, out: Vec::new() }));
-        self.give_active(large);
-    }
-
-    /// Undoes [`Self::slim`].
-    pub(super) fn fatten(&self, active: &mut Box<Active>) {
-        if active.buffer.capacity() < RECEIVE_BYTES {
-            let mut large = self.take_active();
-            large.buffer.extend(active.buffer.unread());
-            large.out.extend_from_slice(&active.out);
-            *active = large;
-        }
-    }
-
-    /// After a large request: back to a small buffer, what is unread moves along. Large response buffers go too.
-    pub(super) fn shrink(&self, active: &mut Active) {
-        let capacity = active.buffer.capacity();
-        if capacity > RECEIVE_BYTES_LARGE && active.buffer.len() <= RECEIVE_BYTES_LARGE {
-            let mut small = ReceiveBuffer::with_capacity(RECEIVE_BYTES_LARGE);
-            small.extend(active.buffer.unread());
-            active.buffer = small;
-            let given_back = beyond_large(capacity);
-            self.body_bytes.set(self.body_bytes.get().saturating_sub(given_back));
-        }
-        if active.out.capacity() > OUT_KEEP_BYTES && active.out.is_empty() {
-            active.out = Vec::with_capacity(1024);
         }
     }
 

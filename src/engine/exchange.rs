@@ -9,7 +9,7 @@ use super::chains::{self, ChainWait, Known};
 use super::connection::{self, Connection, Ongoing, Upgrade};
 use super::core::{Active, Core, Timer};
 use super::flows::Busy;
-use super::pending::{Pending, Waited};
+use super::pending::{Pending, Waited, Waiter};
 use super::socket::Upgraded;
 use super::spread::{Audience, run_flows};
 use super::worker::Attached;
@@ -70,17 +70,20 @@ pub(super) struct Waiting {
     hook: Arc<Hook>,
     pub(super) place: Key,
     since: u64,
+    /// Of the body.
+    bytes: usize,
     /// What the flows got, where somebody looks.
     shown: Option<Payload>,
 }
 
 impl Held<'_> {
-    fn keep(self, now: Now) -> Waiting {
+    fn keep(self, now: Now, bytes: usize) -> Waiting {
         let waiting = Waiting {
             core: Rc::clone(self.core),
             hook: Arc::clone(self.hook),
             place: self.place,
             since: now.nanos,
+            bytes,
             shown: self.core.shown.take(),
         };
         self.core.metrics.wait_begun();
@@ -274,7 +277,7 @@ impl Connection {
             core: &core,
             request: &request,
             hook: Some(&waiting.hook),
-            bytes: http.body(&active.buffer).len(),
+            bytes: waiting.bytes,
             keep_alive: stays,
             now,
             waited_since: Some(waiting.since),
@@ -442,8 +445,12 @@ fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body:
     }
     let core = from.core;
     let payload_limit = hook.payload_bytes as usize;
-    let place =
-        core.pending.insert(Pending::Request { waited: None, waker: None, timer: None, payload_limit });
+    let place = core.pending.insert(Pending::Request {
+        waited: None,
+        waiter: Waiter::Nobody,
+        timer: None,
+        payload_limit,
+    });
     let held = Held { core, hook, place };
     let reply_id = core.reply_id(place, hook.webhook_id);
     let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
@@ -456,7 +463,7 @@ fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body:
         return Triggered::Reply(reply);
     }
     core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
-    Triggered::Wait(Box::new(held.keep(from.now)))
+    Triggered::Wait(Box::new(held.keep(from.now, body.len())))
 }
 
 /// Writes the answer where there is one; else what the request waits for.

@@ -2,8 +2,9 @@
 //! go on lies beside its [`Watch`], a few hundred bytes, and one epoll instance for each core tells when something
 //! comes. The core's loop watches that instance as it watches any other descriptor, so both drivers have it.
 //!
-//! A connection leaves the lot when bytes come, when its time is over, when somebody on the core has something for it,
-//! or when the core drains. It goes on in a task of its own, as if it had never been here.
+//! A connection leaves the lot when bytes come, when its time is over, when somebody on the core has something for it
+//! (the reply that its caller waits for), or, unless its caller waits, when the core drains. It goes on in a task of its
+//! own, as if it had never been here.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -22,6 +23,7 @@ use super::fd;
 use super::ready::Ready;
 use super::socket;
 use super::stream::Stream;
+use super::wait;
 use super::watch::Watch;
 use crate::base::slots::Key;
 
@@ -32,6 +34,7 @@ const EVENTS_MAX: usize = 256;
 pub(super) enum Parked {
     Http(connection::Quiet),
     Socket(socket::Quiet),
+    Waiting(Box<wait::Held>),
 }
 
 impl Parked {
@@ -39,6 +42,7 @@ impl Parked {
         match self {
             Parked::Http(quiet) => &quiet.stream,
             Parked::Socket(quiet) => &quiet.stream,
+            Parked::Waiting(held) => &held.quiet.stream,
         }
     }
 }
@@ -112,10 +116,11 @@ pub(super) fn park(core: &Core, key: Key, watch: &Watch, parked: Parked) -> Resu
     if parked.stream().has_more() || core.lot.watch(parked.stream(), key, watch.is_in_lot()).is_err() {
         return Err(parked);
     }
+    let waits = matches!(parked, Parked::Waiting(_));
     watch.park(parked);
     core.let_go();
-    // What was wanted of it before it lay here.
-    if watch.is_expired() || core.draining.get() {
+    // What was wanted of it before it lay here. A core that drains lets those wait who wait for a reply.
+    if watch.is_expired() || (core.draining.get() && !waits) {
         core.lot.call(key, watch);
     }
     Ok(())
@@ -169,6 +174,7 @@ fn leave(core: &Rc<Core>, key: Key, left: Left) {
         None => {}
         Some(Parked::Http(quiet)) => connection::resume(core, key, watch, quiet, left),
         Some(Parked::Socket(quiet)) => socket::resume(core, quiet),
+        Some(Parked::Waiting(held)) => wait::resume(core, key, watch, *held, left),
     }
 }
 
@@ -185,6 +191,7 @@ impl Drop for Emptied {
                 None => {}
                 Some(Parked::Http(_)) => connection::uncount(core, key),
                 Some(Parked::Socket(quiet)) => socket::end(core, &quiet),
+                Some(Parked::Waiting(held)) => wait::end(core, key, *held),
             }
         }
     }

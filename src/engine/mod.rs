@@ -26,11 +26,13 @@ mod ready;
 mod recent;
 mod runtime;
 mod socket;
+mod spare;
 mod spread;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod wait;
 mod watch;
 mod worker;
 
@@ -141,6 +143,7 @@ impl Engine {
         chains: &Arc<dyn ChainSource>,
         clock: Clock,
     ) -> Result<Engine, StartError> {
+        heap::refuse_huge_pages();
         let cores = settings.cores;
         let tls = Arc::new(Certified::load(&settings.ingress.tls).map_err(StartError::Tls)?);
         let chosen = runtime::choose(settings.driver, cores).map_err(StartError::Driver)?;

@@ -96,9 +96,35 @@ pub(super) enum Waited {
 /// One that waits.
 pub(super) enum Pending {
     /// A request. Its task takes what is found here.
-    Request { waited: Option<Waited>, waker: Option<Waker>, timer: Option<TimerId>, payload_limit: usize },
+    Request { waited: Option<Waited>, waiter: Waiter, timer: Option<TimerId>, payload_limit: usize },
     /// A WebSocket, which takes any number of messages.
     Socket(Rc<Socket>),
+}
+
+/// Who is told that a request's wait is over.
+#[derive(Default)]
+pub(super) enum Waiter {
+    #[default]
+    Nobody,
+    /// The connection's task.
+    Task(Waker),
+    /// The connection, which lies in the lot.
+    Parked(Key),
+}
+
+impl Waiter {
+    fn tell(&mut self, core: &Core) {
+        match std::mem::take(self) {
+            Waiter::Nobody => {}
+            Waiter::Task(waker) => waker.wake(),
+            Waiter::Parked(connection) => {
+                let watch = core.connections.borrow().get(connection).map(Rc::clone);
+                if let Some(watch) = watch {
+                    core.lot.call(connection, &watch);
+                }
+            }
+        }
+    }
 }
 
 /// The places of one core.
@@ -145,15 +171,13 @@ impl PendingReplies {
             let mut slots = self.slots.borrow_mut();
             match slots.get_mut(key) {
                 None | Some(Pending::Request { waited: Some(_), .. }) => return Outcome::NotWaiting,
-                Some(Pending::Request { waited, waker, payload_limit, .. }) => {
+                Some(Pending::Request { waited, waiter, payload_limit, .. }) => {
                     let outcome = match crate::reply::check_size(&reply, *payload_limit) {
                         Ok(()) => Outcome::Accepted,
                         Err(error) => Outcome::Refused(error.to_string()),
                     };
                     *waited = Some(Waited::Reply(reply));
-                    if let Some(waker) = waker.take() {
-                        waker.wake();
-                    }
+                    waiter.tell(core);
                     return outcome;
                 }
                 Some(Pending::Socket(socket)) => Rc::clone(socket),
@@ -163,17 +187,27 @@ impl PendingReplies {
     }
 
     /// Ends the wait at `key`, unless it ended already.
-    pub(super) fn time_out(&self, key: Key) -> bool {
+    pub(super) fn time_out(&self, core: &Core, key: Key) -> bool {
         let mut slots = self.slots.borrow_mut();
-        let Some(Pending::Request { waited: waited @ None, waker, timer, .. }) = slots.get_mut(key) else {
+        let Some(Pending::Request { waited: waited @ None, waiter, timer, .. }) = slots.get_mut(key) else {
             return false;
         };
         *waited = Some(Waited::Timeout);
         *timer = None;
-        if let Some(waker) = waker.take() {
-            waker.wake();
-        }
+        waiter.tell(core);
         true
+    }
+
+    /// The request that waits at `key` goes without a task from now on: its connection is called out of the lot when
+    /// the wait is over. False: it is over already.
+    pub(super) fn park(&self, key: Key, connection: Key) -> bool {
+        match self.slots.borrow_mut().get_mut(key) {
+            Some(Pending::Request { waited: None, waiter, .. }) => {
+                *waiter = Waiter::Parked(connection);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Sets the timer of the request that waits at `key`, so that it can be cancelled.
@@ -186,14 +220,14 @@ impl PendingReplies {
     /// Takes what came, if it came, or remembers who is to be woken.
     pub(super) fn poll(&self, key: Key, waker: Option<&Waker>) -> Option<Waited> {
         let mut slots = self.slots.borrow_mut();
-        let Some(Pending::Request { waited, waker: slot, .. }) = slots.get_mut(key) else { return None };
+        let Some(Pending::Request { waited, waiter, .. }) = slots.get_mut(key) else { return None };
         if let Some(came) = waited.take() {
             return Some(came);
         }
         if let Some(waker) = waker
-            && !slot.as_ref().is_some_and(|known| known.will_wake(waker))
+            && !matches!(waiter, Waiter::Task(known) if known.will_wake(waker))
         {
-            *slot = Some(waker.clone());
+            *waiter = Waiter::Task(waker.clone());
         }
         None
     }

@@ -176,7 +176,7 @@ async fn converse(
                 match socket.line.park(&core, Parked::Socket(quiet)) {
                     Err(Parked::Socket(quiet)) => stream = quiet.stream,
                     // The guards go on with whoever takes it up again.
-                    Ok(()) | Err(Parked::Http(_)) => {
+                    Ok(()) | Err(_) => {
                         std::mem::forget((leave, connected));
                         return;
                     }

@@ -1,7 +1,7 @@
 //! A connection on a core without its loop: moments that nobody outside can make come at will.
 
 use std::future::poll_fn;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
@@ -17,7 +17,8 @@ use super::connection::{Connection, Door, Ongoing, WRITE_NANOS};
 use super::core::{Core, Rules, Shared};
 use super::exchange::Next;
 use super::fd;
-use super::pending::{Seal, Waited};
+use super::lot;
+use super::pending::{self, Seal, Waited};
 use super::plain::Plain;
 use super::runtime::{self, Loop};
 use super::stream::Stream;
@@ -166,10 +167,77 @@ fn a_reply_after_a_long_wait_has_its_time_from_when_it_is_written() {
         active.buffer.extend(&scene.request);
         let Next::Wait(waiting) = scene.connection.process() else { panic!("it waits for a reply") };
         let idle = scene.idle();
-        let body = Some(vec![b'x'; REPLY_BYTES].into());
-        let reply = Reply { response_code: None, headers: Vec::new(), body, is_binary: false, close: None };
-        assert!(matches!(scene.connection.replied(*waiting, Waited::Reply(Box::new(reply))), Next::Read));
+        let waited = Waited::Reply(reply(&vec![b'x'; REPLY_BYTES]));
+        assert!(matches!(scene.connection.replied(*waiting, waited), Next::Read));
         scene.written_in_its_time(idle).await;
+    });
+}
+
+/// Bytes of the caller's answer, as far as they have come.
+async fn answered(caller: &mut UnixStream) -> String {
+    let mut taken = vec![0; PART_BYTES];
+    for _ in 0..1000 {
+        if let Ok(bytes) = caller.read(&mut taken) {
+            return String::from_utf8(taken[..bytes].to_vec()).unwrap();
+        }
+        monoio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("no answer")
+}
+
+fn reply(body: &[u8]) -> Box<Reply> {
+    let body = Some(body.to_vec().into());
+    Box::new(Reply { response_code: None, headers: Vec::new(), body, is_binary: false, close: None })
+}
+
+/// A caller in the lot, whose reply and time-out come in one turn of the loop, in this order.
+fn waits_in_the_lot(reply_first: bool) {
+    on_a_loop(async move |scene| {
+        let Scene { core, mut connection, mut caller, request } = scene;
+        monoio::spawn(lot::keep(Rc::clone(&core), core.lot.ready().unwrap()));
+        let active = connection.active.get_or_insert_with(|| core.take_active());
+        active.buffer.extend(&request);
+        let Next::Wait(waiting) = connection.process() else { panic!("it waits for a reply") };
+        let (place, key) = (waiting.place, connection.key);
+        assert!(connection.park_waiting(waiting).is_ok());
+        assert_eq!(core.parked(), [key]);
+        if reply_first {
+            assert_eq!(core.pending.deliver(&core, place, reply(b"first")), pending::Outcome::Accepted);
+            assert!(!core.pending.time_out(&core, place));
+        } else {
+            assert!(core.pending.time_out(&core, place));
+        }
+        assert_eq!(core.pending.deliver(&core, place, reply(b"late")), pending::Outcome::NotWaiting);
+        let answer = answered(&mut caller).await;
+        let expected = if reply_first { ("HTTP/1.1 200 ", "first") } else { ("HTTP/1.1 504 ", "reply\"}") };
+        assert!(answer.starts_with(expected.0) && answer.ends_with(expected.1), "{answer}");
+        assert_eq!((core.pending.remove(place).is_none(), core.parked()), (true, Vec::new()));
+        // Nothing more comes, and the connection goes on.
+        caller.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(answered(&mut caller).await.starts_with("HTTP/1.1 200 "));
+    });
+}
+
+#[test]
+fn a_reply_before_its_time_out_calls_its_caller_out_of_the_lot_once() {
+    waits_in_the_lot(true);
+}
+
+#[test]
+fn a_time_out_before_the_reply_calls_its_caller_out_of_the_lot_once() {
+    waits_in_the_lot(false);
+}
+
+#[test]
+fn a_wait_that_is_over_is_not_left_to_the_lot() {
+    on_a_loop(async |mut scene| {
+        let core = Rc::clone(&scene.core);
+        let active = scene.connection.active.get_or_insert_with(|| core.take_active());
+        active.buffer.extend(&scene.request);
+        let Next::Wait(waiting) = scene.connection.process() else { panic!("it waits for a reply") };
+        assert_eq!(core.pending.deliver(&core, waiting.place, reply(b"")), pending::Outcome::Accepted);
+        assert!(scene.connection.park_waiting(waiting).is_err());
+        assert_eq!(core.parked(), []);
     });
 }
 

@@ -94,6 +94,21 @@ pub struct Connection {
     limit: usize,
 }
 
+/// A request that waits for its answer without a buffer.
+#[derive(Debug)]
+pub struct Suspended {
+    head: Head,
+    /// The request line as far as the target's end, then what came behind the request.
+    bytes: Box<[u8]>,
+}
+
+#[cfg(test)]
+impl Suspended {
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 impl Connection {
     /// A connection on which nothing has come.
     #[must_use]
@@ -375,9 +390,34 @@ impl Connection {
         self.fields.capacity() * size_of::<Field>() + self.last_head.capacity()
     }
 
-    /// Lets go of what only the next request would use, while this one waits.
-    pub fn slim(&mut self) {
-        self.last_head = Vec::new();
+    /// Bytes that [`Self::suspend`] would keep.
+    #[must_use]
+    pub fn suspended_bytes(&self, buffer: &ReceiveBuffer) -> usize {
+        self.head.line_end() + buffer.len().saturating_sub(self.raw)
+    }
+
+    /// Of a request that is whole and waits: what its answer depends on, and what came behind it.
+    #[must_use]
+    pub fn suspend(&self, buffer: &ReceiveBuffer) -> Suspended {
+        let unread = buffer.unread();
+        let line = &unread[..self.head.line_end()];
+        let behind = unread.get(self.raw..).unwrap_or_default();
+        Suspended { head: self.head, bytes: [line, behind].concat().into_boxed_slice() }
+    }
+
+    /// Goes on with such a request: its bytes go into `buffer`, which is empty. It has neither fields nor a body any more.
+    #[must_use]
+    pub fn resume(limits: Limits, suspended: &Suspended, buffer: &mut ReceiveBuffer) -> Connection {
+        let line = suspended.head.line_end();
+        buffer.extend(&suspended.bytes);
+        Connection {
+            state: State::Whole,
+            head: suspended.head,
+            head_bytes: line as u32,
+            body_end: line,
+            raw: line,
+            ..Connection::new(limits)
+        }
     }
 
     /// Lets go of memory that an idle connection does not need.

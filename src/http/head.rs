@@ -106,6 +106,13 @@ impl Default for Head {
     }
 }
 
+impl Head {
+    /// Where the target ends: what else is remembered of the request line lies before.
+    pub(super) fn line_end(&self) -> usize {
+        usize::from(self.target.start) + usize::from(self.target.length)
+    }
+}
+
 /// A look at the request at hand: everything it gives out is a slice of the receive buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'b> {

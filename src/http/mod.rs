@@ -29,7 +29,7 @@ mod target;
 mod tests;
 mod token;
 
-pub use connection::{Awaiting, Connection, Step};
+pub use connection::{Awaiting, Connection, Step, Suspended};
 pub use head::{Fields, Framing, Method, Request, Version};
 pub use refusal::Refusal;
 

@@ -3,6 +3,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "shared with the tests of WebSockets, which use all of it")]
+#[path = "../sockets/mod.rs"]
+mod sockets;
 
 /// Makes a module for each driver with a test for each of these functions, which take the driver's name.
 macro_rules! on_each_driver {
@@ -29,3 +32,4 @@ mod replies;
 mod request;
 mod strict;
 mod system;
+mod waiting;

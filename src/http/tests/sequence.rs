@@ -186,6 +186,39 @@ fn other_limits_are_kept_too() {
     );
 }
 
+#[test]
+fn a_request_that_waits_is_suspended_with_what_came_behind_it() {
+    let head = b"POST http://a/next?q HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    for behind in [&b""[..], b"GET", NEXT] {
+        let mut connection = Connection::new(Limits::default());
+        let mut buffer = ReceiveBuffer::default();
+        buffer.extend(&[NEXT, head, behind].concat());
+        assert_eq!(connection.poll(&mut buffer), Step::Head);
+        connection.take_body(0);
+        assert_eq!(connection.poll(&mut buffer), Step::Request);
+        connection.finish(&mut buffer);
+        assert_eq!(connection.poll(&mut buffer), Step::Head);
+        connection.take_body(5);
+        assert_eq!(connection.poll(&mut buffer), Step::Request);
+
+        let suspended = connection.suspend(&buffer);
+        assert_eq!(suspended.kept_bytes(), connection.suspended_bytes(&buffer));
+        assert_eq!(suspended.kept_bytes(), "POST http://a/next?q".len() + behind.len());
+        let mut buffer = ReceiveBuffer::default();
+        let mut connection = Connection::resume(Limits::default(), &suspended, &mut buffer);
+        assert_eq!(connection.poll(&mut buffer), Step::Paused);
+        assert_eq!(connection.is_followed(&buffer), !behind.is_empty());
+        assert!(connection.keep_alive());
+        let request = connection.request(&buffer);
+        assert_eq!((request.method_bytes(), request.path()), (&b"POST"[..], &b"/next"[..]));
+        assert_eq!((request.query(), request.fields().count()), (Some(&b"q"[..]), 0));
+        connection.finish(&mut buffer);
+        assert_eq!(buffer.unread(), behind);
+        let next = connection.poll(&mut buffer);
+        assert_eq!(next == Step::Head, behind == NEXT, "{next:?}");
+    }
+}
+
 /// Bytes of the machine of an idle connection, of which a process may have a million.
 const IDLE_BYTES_MAX: usize = 168;
 
