@@ -53,14 +53,8 @@ pub(super) enum Unsent {
 
 /// Who speaks on a line.
 pub(super) trait Speaker {
-    /// What a message asks for.
-    type Heard;
-
-    /// Looks at a message where it lies. Nothing may be put on the line here.
-    fn hear(&mut self, text: bool, data: &[u8]) -> Self::Heard;
-
-    /// Does what it asks for.
-    fn act(&mut self, heard: Self::Heard);
+    /// Hears a message where it lies, and does what it asks for.
+    fn hear(&mut self, text: bool, data: &[u8]);
 
     /// All that was received has been looked at.
     fn turn(&mut self) {}
@@ -221,9 +215,10 @@ impl Line {
 
     /// Wakes the task of the line, unless it is at work; one that has none gets one.
     fn wake_task(&self, core: &Core) {
-        if self.watch.is_parked() {
+        if self.at_work.get() {
+        } else if self.watch.is_parked() {
             core.lot.call(self.key, &self.watch);
-        } else if !self.at_work.get() {
+        } else {
             self.watch.wake();
         }
     }
@@ -262,13 +257,22 @@ impl Line {
                 Event::NeedData => return,
                 Event::Pong => {}
                 Event::Message { text } => {
-                    let heard = {
-                        let wire = self.wire.borrow();
-                        let scratch = core.scratch.borrow();
-                        speaker.hear(text, wire.machine.message(buffer, &scratch))
+                    // What is heard may be answered at once, with the scratch.
+                    let inflated = {
+                        let is_inflated = self.wire.borrow().machine.is_inflated();
+                        is_inflated.then(|| core.scratch.borrow_mut().lend())
                     };
+                    match inflated {
+                        None => {
+                            let message = self.wire.borrow().machine.message_in(buffer);
+                            speaker.hear(text, message);
+                        }
+                        Some(message) => {
+                            speaker.hear(text, &message);
+                            core.scratch.borrow_mut().take_back(message);
+                        }
+                    }
                     self.wire.borrow_mut().machine.done(buffer);
-                    speaker.act(heard);
                 }
                 Event::Close { code } => {
                     let mut wire = self.wire.borrow_mut();

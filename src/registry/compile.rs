@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::Registry;
-use super::hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
+use super::hook::{Action, FlowPlan, Hook, Reads, Step, WorkerPlan};
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::Raw;
@@ -16,7 +16,7 @@ use crate::model::{
 use crate::reply::ReplyNode;
 use crate::settings::Limits;
 use crate::template::{Escape, GlobalsRoot, Template};
-use crate::trigger::Tail;
+use crate::trigger::{Parts, Tail};
 use crate::verify::basic::{Basic, Field};
 use crate::verify::provider::Provider;
 use crate::verify::signature::{SecretError, Signature};
@@ -89,6 +89,12 @@ pub(super) fn hook(
 ) -> Hook {
     let defaults = wiring.defaults;
     let limits = &webhook.limits;
+    let flows: Box<[Arc<FlowPlan>]> = flows
+        .iter()
+        .filter(|flow| flow.enabled && flow.application_id == webhook.application_id)
+        .filter_map(|flow| plan(wiring, application, webhook, flow))
+        .map(Arc::new)
+        .collect();
     Hook {
         webhook_id: webhook.id,
         token: webhook.token,
@@ -110,13 +116,24 @@ pub(super) fn hook(
         rate: rate(defaults, webhook, before, wiring.now),
         concurrency: before
             .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
-        flows: flows
-            .iter()
-            .filter(|flow| flow.enabled && flow.application_id == webhook.application_id)
-            .filter_map(|flow| plan(wiring, application, webhook, flow))
-            .map(Arc::new)
-            .collect(),
+        reads: reads(webhook.is_websocket, &flows),
+        flows,
     }
+}
+
+/// What the nodes that can run look at.
+fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
+    let mut parts = Parts::NONE;
+    for step in flows.iter().flat_map(|plan| &plan.steps) {
+        match &step.action {
+            Action::Worker(_) => return Reads::Workers,
+            Action::Reply(node) if node.is_websocket_message() == is_websocket => {
+                node.reads(&mut |read| parts = parts.and(Parts::of(read)));
+            }
+            Action::Reply(_) => {}
+        }
+    }
+    Reads::Templates(parts)
 }
 
 fn rate(defaults: &Defaults, webhook: &Webhook, before: Option<&Hook>, now: Now) -> Option<Arc<Rate>> {
