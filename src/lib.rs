@@ -11,8 +11,9 @@
 //! 3. With the head alone, [`ingress::request`] decides: the webhook by its token ([`registry`]), method, rate
 //!    ([`limit`]), basic authentication ([`verify`]), declared size.
 //! 4. With the body whole, it asks whether the request is genuine ([`verify`]: handshakes, signatures, Alexa).
-//! 5. Where flows listen, the payload is written once, as text ([`trigger`]); where a reply is awaited, a place for
-//!    it is taken on this core, and its sealed name is the payload's `replyId`.
+//! 5. Where flows listen, what they look at of the payload is written once, as text ([`trigger`]): all of it for a worker
+//!    or somebody who watches. Where a reply may come later, a place for it is taken on this core, and its sealed name is
+//!    the payload's `replyId`.
 //! 6. Each flow becomes effects ([`deliver`]): a template is rendered and replies at once ([`template`], [`reply`]), or
 //!    the trigger goes to the core that keeps the flow's queue of workers.
 //! 7. The answer is written into the connection's output ([`ingress::respond`]), after those of the requests before it, and

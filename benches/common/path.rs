@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use tidegate::base::buffer::ReceiveBuffer;
 use tidegate::base::clock::Now;
-use tidegate::deliver::{self, Effect};
+use tidegate::deliver::{self, Origin};
 use tidegate::http::encode::DateField;
 use tidegate::http::{self, Limits, Step};
 use tidegate::ingress::request::{self, AtBody, AtHead, Door};
 use tidegate::ingress::respond::{self, Frame};
-use tidegate::registry::{Hook, Pin, Registry};
-use tidegate::reply::{self, Reply};
-use tidegate::trigger::{self, HttpData, Payload, Peer, UpgradeData, WsEvent};
+use tidegate::registry::{Hook, Pin, Reads, Registry};
+use tidegate::reply::{Rendered, Sheet};
+use tidegate::trigger::{self, Draft, HttpData, Parts, Peer, UpgradeData, WsEvent};
 use tidegate::websocket::frame::{Header, Opcode};
 use tidegate::websocket::{self, Event, Role, Scratch, mask};
 
@@ -36,7 +36,7 @@ pub struct Path {
     buffer: ReceiveBuffer,
     date: DateField,
     draft: Vec<u8>,
-    effects: Vec<Effect>,
+    sheet: Sheet,
     out: Vec<u8>,
 }
 
@@ -49,14 +49,14 @@ impl Path {
             buffer: ReceiveBuffer::with_capacity(BUFFER_BYTES),
             date: DateField::new(),
             draft: Vec::new(),
-            effects: Vec::new(),
+            sheet: Sheet::default(),
             out: Vec::with_capacity(BUFFER_BYTES),
         }
     }
 
     /// Serves whole requests that came at once; says what leaves.
     pub fn serve(&mut self, came: &[u8]) -> &[u8] {
-        let Path { registry, now, machine, buffer, date, draft, effects, out } = self;
+        let Path { registry, now, machine, buffer, date, draft, sheet, out } = self;
         out.clear();
         buffer.extend(came);
         let pin = registry.pin();
@@ -79,10 +79,11 @@ impl Path {
                     if hook.flows.is_empty() {
                         respond::answer(out, &request::default_answer(hook), &frame);
                     } else {
-                        let reply = replied(hook, *now, &request, machine.body(buffer), draft, effects);
-                        let reply = reply::to_http(&reply, hook.response_code, hook.payload_bytes as usize)
-                            .expect("a small reply");
-                        respond::reply(out, &reply, &frame);
+                        reply(hook, *now, &request, machine.body(buffer), draft, sheet, &mut |reply| {
+                            let limit = hook.payload_bytes as usize;
+                            let reply = reply.to_http(hook.response_code, limit).expect("a small reply");
+                            respond::reply(out, &reply, &frame);
+                        });
                     }
                     machine.finish(buffer);
                 }
@@ -120,15 +121,16 @@ fn frame(date: &mut DateField, now: Now, keep_alive: bool) -> Frame<'_> {
     Frame { date: date.line(now.unix_millis), keep_alive, http10: false, head_only: false, cors: true }
 }
 
-/// The reply of the webhook's flow.
-fn replied(
+/// Has the webhook's flow reply.
+fn reply(
     hook: &Hook,
     now: Now,
     request: &http::Request<'_>,
     body: &[u8],
     draft: &mut Vec<u8>,
-    effects: &mut Vec<Effect>,
-) -> Box<Reply> {
+    sheet: &mut Sheet,
+    send: &mut dyn FnMut(Rendered<'_>),
+) {
     let data = HttpData {
         method: request.method_bytes(),
         path: request::split_path(request.path()).map_or(&b"/"[..], |(_, more)| more),
@@ -143,18 +145,22 @@ fn replied(
         payload_limit: hook.payload_bytes as usize,
         reply_id: Some(REPLY_ID),
     };
-    let event = trigger::http_event(draft, now, &data).expect("no coding is to be undone");
-    run(hook, event, effects)
+    let event = trigger::http_draft(draft, now, &data, parts(hook)).expect("no coding is to be undone");
+    run(hook, &event, sheet, send);
 }
 
-fn run(hook: &Hook, event: trigger::Event, effects: &mut Vec<Effect>) -> Box<Reply> {
+fn parts(hook: &Hook) -> Parts {
+    let Reads::Templates(parts) = hook.reads else { panic!("there is no worker") };
+    parts
+}
+
+fn run(hook: &Hook, event: &Draft<'_>, sheet: &mut Sheet, send: &mut dyn FnMut(Rendered<'_>)) {
+    let origin = Origin { is_websocket: hook.is_websocket, has_reply_id: true };
     for plan in &hook.flows {
-        let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
-        deliver::run(plan, &payload, hook.is_websocket, effects);
-    }
-    match effects.pop() {
-        Some(Effect::Reply { reply, .. }) => reply,
-        other => panic!("a node that replies, not {other:?}"),
+        let payload = event.payload(&plan.tail);
+        deliver::reply_at_once(plan, &payload, origin, sheet, &mut |reply| {
+            send(reply.expect("a node that fits"));
+        });
     }
 }
 
@@ -167,7 +173,7 @@ pub struct SocketPath {
     buffer: ReceiveBuffer,
     scratch: Scratch,
     draft: Vec<u8>,
-    effects: Vec<Effect>,
+    sheet: Sheet,
     out: Vec<u8>,
 }
 
@@ -185,14 +191,14 @@ impl SocketPath {
             buffer: ReceiveBuffer::with_capacity(BUFFER_BYTES),
             scratch: Scratch::default(),
             draft: Vec::new(),
-            effects: Vec::new(),
+            sheet: Sheet::default(),
             out: Vec::with_capacity(BUFFER_BYTES),
         }
     }
 
     /// Hears whole frames that came at once; says what leaves.
     pub fn hear(&mut self, came: &[u8]) -> &[u8] {
-        let SocketPath { now, hook, data, machine, buffer, scratch, draft, effects, out } = self;
+        let SocketPath { now, hook, data, machine, buffer, scratch, draft, sheet, out } = self;
         out.clear();
         buffer.extend(came);
         loop {
@@ -201,12 +207,13 @@ impl SocketPath {
                 Event::Message { text } => {
                     let rate = hook.rate.as_ref().expect("the webhook has a rate");
                     assert!(rate.take(0, *now).is_ok(), "a rate that is never reached");
-                    let event = WsEvent::Message { text, data: machine.message(buffer, scratch) };
-                    let event = trigger::websocket_event(draft, *now, data, event, REPLY_ID);
+                    let event = WsEvent::Message { text, data: machine.message_in(buffer) };
+                    let event = trigger::websocket_draft(draft, *now, data, event, REPLY_ID, parts(hook));
+                    run(hook, &event, sheet, &mut |reply| {
+                        let body = reply.body().unwrap_or_default();
+                        assert!(machine.send(out, scratch, !reply.is_binary(), body), "it is open");
+                    });
                     machine.done(buffer);
-                    let reply = run(hook, event, effects);
-                    let body = reply.body.as_deref().unwrap_or_default();
-                    assert!(machine.send(out, scratch, !reply.is_binary, body), "the connection is open");
                 }
                 other => panic!("the frames are whole and good, not {other:?}"),
             }

@@ -79,7 +79,7 @@ fn write(mut choices: Choices<'_>) -> String {
     Value::Object(reply).to_string()
 }
 
-fn check(out: &[u8], http: &HttpReply, frame: &Frame<'_>) {
+fn check(out: &[u8], http: &HttpReply<'_>, frame: &Frame<'_>) {
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut response = httparse::Response::new(&mut fields);
     let Ok(httparse::Status::Complete(length)) = response.parse(out) else {
@@ -97,7 +97,7 @@ fn check(out: &[u8], http: &HttpReply, frame: &Frame<'_>) {
     for field in response.headers.iter() {
         match own.peek() {
             Some((name, value))
-                if name == field.name
+                if *name == field.name
                     && value.trim_matches([' ', '\t']).as_bytes() == field.value.trim_ascii() =>
             {
                 own.next();
@@ -131,7 +131,7 @@ fn check(out: &[u8], http: &HttpReply, frame: &Frame<'_>) {
     let declared = response.headers.iter().find(|field| is_named(field.name, "content-length"));
     let declared = declared.map(|field| std::str::from_utf8(field.value).expect("digits"));
     if content {
-        assert_eq!(body, &http.body[..]);
+        assert_eq!(body, http.body);
         assert_eq!(declared, Some(http.body.len().to_string().as_str()));
     } else {
         assert!(body.is_empty());

@@ -3,6 +3,8 @@
 //! Times are computed with the proleptic Gregorian calendar here; nothing in this file reads a clock or knows a time
 //! zone other than an offset that is written out.
 
+use std::cell::Cell;
+
 use base64::Engine as _;
 use base64::alphabet::{STANDARD as STANDARD_ALPHABET, URL_SAFE as URL_ALPHABET};
 use base64::engine::DecodePaddingMode;
@@ -171,11 +173,30 @@ fn digits(out: &mut [u8], mut value: u64) {
     }
 }
 
+thread_local! {
+    /// The second that was written last, and its text: most moments of a busy core lie in it.
+    static LAST_SECOND: Cell<(u64, [u8; 24])> = const { Cell::new((u64::MAX, [0; 24])) };
+}
+
 /// Appends a moment as RFC 3339 with milliseconds: `2026-02-19T17:26:00.123Z` (24 bytes). Moments after the year 9999
 /// are written as its last one.
 pub fn write_time(out: &mut Vec<u8>, unix_millis: u64) {
     let millis = unix_millis.min(LAST_MILLIS);
-    let seconds = millis / 1000;
+    let second = millis / 1000;
+    let (known, mut text) = LAST_SECOND.get();
+    if known != second {
+        text = second_text(second);
+        LAST_SECOND.set((second, text));
+    }
+    let of_second = (millis % 1000) as u16;
+    text[20] = b'0' + (of_second / 100) as u8;
+    text[21] = b'0' + (of_second / 10 % 10) as u8;
+    text[22] = b'0' + (of_second % 10) as u8;
+    out.extend_from_slice(&text);
+}
+
+/// A whole second, with zeros for its milliseconds.
+fn second_text(seconds: u64) -> [u8; 24] {
     let (year, month, day) = civil_from_days(seconds / SECONDS_PER_DAY);
     let of_day = seconds % SECONDS_PER_DAY;
     let mut text = *b"0000-00-00T00:00:00.000Z";
@@ -185,8 +206,7 @@ pub fn write_time(out: &mut Vec<u8>, unix_millis: u64) {
     digits(&mut text[11..13], of_day / 3600);
     digits(&mut text[14..16], of_day / 60 % 60);
     digits(&mut text[17..19], of_day % 60);
-    digits(&mut text[20..23], millis % 1000);
-    out.extend_from_slice(&text);
+    text
 }
 
 /// Writes a moment as HTTP's `IMF-fixdate` (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.

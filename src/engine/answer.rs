@@ -9,7 +9,7 @@ use crate::ingress::request;
 use crate::ingress::respond::{self, Answer, Frame};
 use crate::metrics::Outcome;
 use crate::registry::Hook;
-use crate::reply::{self, Reply};
+use crate::reply::{HttpReply, ReplyError};
 
 /// One request, as far as its response depends on it.
 pub(super) struct Exchange<'a> {
@@ -38,12 +38,12 @@ impl Exchange<'_> {
     }
 
     /// Writes what a flow replied to a webhook's request.
-    pub(super) fn reply(&self, out: &mut Vec<u8>, hook: &Hook, reply: &Reply) {
+    pub(super) fn reply(&self, out: &mut Vec<u8>, hook: &Hook, reply: Result<HttpReply<'_>, ReplyError>) {
         if let Some(answer) = request::instead_of_reply(hook) {
             return self.answer(out, &answer);
         }
         let core = self.core;
-        match reply::to_http(reply, hook.response_code, hook.payload_bytes as usize) {
+        match reply {
             Ok(reply) => {
                 {
                     let mut date = core.date.borrow_mut();

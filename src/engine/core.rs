@@ -29,7 +29,7 @@ use crate::deliver::workers::WorkerTrigger;
 use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
 use crate::registry::{Backlog, Registry};
-use crate::reply::Reply;
+use crate::reply::{Reply, Sheet};
 use crate::trigger::Payload;
 use crate::verify::alexa::{Chain, ChainUrl, FetchError};
 use crate::verify::secret::Expected;
@@ -46,7 +46,7 @@ const POOL_BUFFERS: usize = 256;
 /// After this many buffers and tasks went back to the allocator, its memory goes back to the system, this much later.
 const LET_GO_MIN: usize = 64;
 const GIVE_BACK_NANOS: u64 = 2 * NANOS_PER_SECOND;
-/// Bytes of an outgoing buffer that is kept; a larger one was for a large reply and is let go.
+/// Bytes of an outgoing buffer or a draft that is kept; a larger one was for something large and is let go.
 pub(super) const OUT_KEEP_BYTES: usize = 64 * 1024;
 
 /// What a core is told from outside.
@@ -192,6 +192,8 @@ pub(super) struct Core {
     /// Where payloads and frames are built.
     pub(super) draft: Cell<Vec<u8>>,
     pub(super) effects: Cell<Vec<Effect>>,
+    /// Where templates' replies are written.
+    pub(super) sheet: Cell<Sheet>,
     pub(super) recent: RefCell<Recent>,
     /// The payload of the request at hand, where somebody looks at its webhook.
     pub(super) shown: Cell<Option<Payload>>,
@@ -249,6 +251,7 @@ impl Core {
             scratch: RefCell::new(websocket::Scratch::new()),
             draft: Cell::default(),
             effects: Cell::default(),
+            sheet: Cell::default(),
             recent: RefCell::default(),
             shown: Cell::default(),
             answered: Cell::new(0),
@@ -458,6 +461,13 @@ impl Core {
         let mut outs = self.outs.borrow_mut();
         if outs.len() < POOL_BUFFERS && (1..=OUT_KEEP_BYTES).contains(&out.capacity()) {
             outs.push(out);
+        }
+    }
+
+    /// Takes back the buffer of payloads and frames; one that a large payload made grow is let go.
+    pub(super) fn give_draft(&self, draft: Vec<u8>) {
+        if draft.capacity() <= OUT_KEEP_BYTES {
+            self.draft.set(draft);
         }
     }
 

@@ -1,29 +1,30 @@
 //! What a connection does with the bytes it has: every request that is whole is decided, and its answer lies in the
 //! connection's outgoing buffer, before one write leaves. Nothing here waits.
 
+mod triggers;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
+use self::triggers::{decide, trigger};
 use super::answer::{Exchange, refuse_into};
-use super::chains::{self, ChainWait, Known};
+use super::chains::ChainWait;
 use super::connection::{self, Connection, Ongoing, Upgrade};
-use super::core::{Active, Core, Timer};
-use super::flows::Busy;
+use super::core::{Active, Core};
 use super::pending::{Pending, Waited, Waiter};
 use super::socket::Upgraded;
-use super::spread::{Audience, run_flows};
 use super::worker::Attached;
 use crate::base::buffer::ReceiveBuffer;
-use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::clock::Now;
 use crate::base::slots::Key;
 use crate::http::{self, Step};
-use crate::ingress::request::{self, AtBody, AtHead, Door};
+use crate::ingress::request::{self, AtHead, Door};
 use crate::ingress::respond::{self, Answer};
 use crate::ingress::worker::{self, AtDoor};
 use crate::metrics::Outcome;
 use crate::registry::Hook;
-use crate::reply::Reply;
-use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, UpgradeData};
+use crate::reply::{self, Reply};
+use crate::trigger::{Payload, Peer, UpgradeData};
 use crate::verify::alexa::AlexaRefusal;
 use crate::websocket::handshake::Options;
 
@@ -53,15 +54,18 @@ pub(super) enum Next {
 enum Triggered {
     Answer(Answer<'static>),
     Reply(Box<Reply>),
+    /// A template's reply, which is written already.
+    Replied,
     Wait(Box<Waiting>),
     Verify(Box<ChainWait>),
 }
 
-/// A place among those that wait, and a share of the webhook's concurrency. Both go back however the wait ends.
+/// A share of the webhook's concurrency, and a place among those that wait where somebody may reply later. Both go back
+/// however the wait ends.
 struct Held<'a> {
     core: &'a Rc<Core>,
     hook: &'a Arc<Hook>,
-    place: Key,
+    place: Option<Key>,
 }
 
 /// The same, for a wait that outlives the look at the request.
@@ -77,11 +81,19 @@ pub(super) struct Waiting {
 }
 
 impl Held<'_> {
-    fn keep(self, now: Now, bytes: usize) -> Waiting {
+    /// Takes the place.
+    fn take_place(&mut self) -> Key {
+        let payload_limit = self.hook.payload_bytes as usize;
+        let pending = Pending::Request { waited: None, waiter: Waiter::Nobody, timer: None, payload_limit };
+        *self.place.insert(self.core.pending.insert(pending))
+    }
+
+    /// For a wait at the place that was taken.
+    fn keep(self, place: Key, now: Now, bytes: usize) -> Waiting {
         let waiting = Waiting {
             core: Rc::clone(self.core),
             hook: Arc::clone(self.hook),
-            place: self.place,
+            place,
             since: now.nanos,
             bytes,
             shown: self.core.shown.take(),
@@ -94,7 +106,9 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.core.forget(self.place);
+        if let Some(place) = self.place {
+            self.core.forget(place);
+        }
         self.hook.concurrency.release();
     }
 }
@@ -239,7 +253,6 @@ impl Connection {
                     let request = http.request(&active.buffer);
                     let body = http.body(&active.buffer);
                     let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
-                    let triggered = decide(&from, hook, &request, body);
                     let stays = stays(http, &active.buffer, &core);
                     let exchange = Exchange {
                         core: &core,
@@ -250,6 +263,7 @@ impl Connection {
                         now,
                         waited_since: None,
                     };
+                    let triggered = decide(&from, hook, &exchange, body, &mut active.out);
                     if let Some(waits) = settle(&exchange, &mut active.out, hook, triggered) {
                         return waits;
                     }
@@ -283,7 +297,7 @@ impl Connection {
             waited_since: Some(waiting.since),
         };
         match waited {
-            Waited::Reply(reply) => exchange.reply(&mut active.out, &waiting.hook, &reply),
+            Waited::Reply(reply) => reply_with(&exchange, &mut active.out, &waiting.hook, &reply),
             Waited::Timeout => exchange.answer(&mut active.out, &Answer::ReplyTimeout),
         }
         http.finish(&mut active.buffer);
@@ -306,10 +320,6 @@ impl Connection {
         let request = http.request(&active.buffer);
         let from = From { core: &core, peer: *peer, tap: tap.as_ref(), now };
         let body = http.body(&active.buffer);
-        let triggered = match verdict {
-            Ok(()) => trigger(&from, hook, &request, body),
-            Err(refusal) => Triggered::Answer(request::refused_by_alexa(&refusal)),
-        };
         let exchange = Exchange {
             core: &core,
             request: &request,
@@ -318,6 +328,10 @@ impl Connection {
             keep_alive: stays,
             now,
             waited_since: None,
+        };
+        let triggered = match verdict {
+            Ok(()) => trigger(&from, hook, &exchange, body, &mut active.out),
+            Err(refusal) => Triggered::Answer(request::refused_by_alexa(&refusal)),
         };
         let waits = settle(&exchange, &mut active.out, hook, triggered);
         core.end_batch(now);
@@ -415,120 +429,20 @@ struct From<'a> {
     now: Now,
 }
 
-/// Steps 8 to 10 of section 4: verification, concurrency, triggers.
-fn decide(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
-    match request::at_body(from.now, hook, request, body, &from.core.rules.public_url) {
-        AtBody::Pass => trigger(from, hook, request, body),
-        AtBody::Answer(answer) => Triggered::Answer(answer),
-        AtBody::Chain(pending) => match chains::known(from.core, hook, pending, body, from.now) {
-            Known::Verdict(Ok(())) => trigger(from, hook, request, body),
-            Known::Verdict(Err(refusal)) => Triggered::Answer(request::refused_by_alexa(&refusal)),
-            Known::Later(wait) => Triggered::Verify(Box::new(wait)),
-        },
-    }
-}
-
-/// Steps 9 and 10: concurrency, triggers.
-fn trigger(from: &From<'_>, hook: &Arc<Hook>, request: &http::Request<'_>, body: &[u8]) -> Triggered {
-    let listened = !hook.flows.is_empty() || from.tap.is_some();
-    if !hook.wait_for_reply {
-        // A coding that cannot be undone is refused even where nobody listens, so that callers learn of it early.
-        if (listened || request.field("content-encoding").is_some())
-            && let Err(answer) = trigger_flows(from, hook, request, body, None)
-        {
-            return Triggered::Answer(answer);
-        }
-        return Triggered::Answer(request::default_answer(hook));
-    }
-    if !hook.concurrency.try_acquire(hook.concurrency_limit) {
-        return Triggered::Answer(Answer::OverConcurrency);
-    }
-    let core = from.core;
-    let payload_limit = hook.payload_bytes as usize;
-    let place = core.pending.insert(Pending::Request {
-        waited: None,
-        waiter: Waiter::Nobody,
-        timer: None,
-        payload_limit,
-    });
-    let held = Held { core, hook, place };
-    let reply_id = core.reply_id(place, hook.webhook_id);
-    let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
-    let waits = Waits { reply_id: &reply_id, place, until: deadline };
-    if let Err(answer) = trigger_flows(from, hook, request, body, Some(waits)) {
-        return Triggered::Answer(answer);
-    }
-    // A template's reply is there already: the request never waits.
-    if let Some(Waited::Reply(reply)) = core.pending.poll(place, None) {
-        return Triggered::Reply(reply);
-    }
-    core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
-    Triggered::Wait(Box::new(held.keep(from.now, body.len())))
-}
-
 /// Writes the answer where there is one; else what the request waits for.
 fn settle(exchange: &Exchange<'_>, out: &mut Vec<u8>, hook: &Hook, triggered: Triggered) -> Option<Next> {
     match triggered {
         Triggered::Answer(answer) => exchange.answer(out, &answer),
-        Triggered::Reply(reply) => exchange.reply(out, hook, &reply),
+        Triggered::Reply(reply) => reply_with(exchange, out, hook, &reply),
+        Triggered::Replied => {}
         Triggered::Wait(waiting) => return Some(Next::Wait(waiting)),
         Triggered::Verify(wait) => return Some(Next::Verify(wait)),
     }
     None
 }
 
-/// Builds the payload once and runs every flow with it.
-fn trigger_flows(
-    from: &From<'_>,
-    hook: &Hook,
-    request: &http::Request<'_>,
-    body: &[u8],
-    waits: Option<Waits<'_>>,
-) -> Result<(), Answer<'static>> {
-    let core = from.core;
-    let path = request::behind_token(request.path());
-    let data = HttpData {
-        method: request.method_bytes(),
-        path,
-        query: request.query(),
-        fields: request.fields(),
-        body,
-        peer: from.peer.map_or(Peer::Local, Peer::Ip),
-        peer_is_trusted: is_trusted(core, from.peer),
-        hide_authorization: hook.basic.is_some(),
-        cast: hook.cast,
-        annotate_multipart: hook.annotate_multipart,
-        payload_limit: hook.payload_bytes as usize,
-        reply_id: waits.as_ref().map(|waits| waits.reply_id),
-    };
-    let mut draft = core.draft.take();
-    let event = trigger::http_event(&mut draft, from.now, &data);
-    core.draft.set(draft);
-    let event = event.map_err(|refused| refusal(&refused))?;
-    let audience = Audience {
-        tap: from.tap,
-        affinity: None,
-        reply_id: waits.as_ref().map(|waits| waits.reply_id),
-        place: waits.as_ref().map(|waits| waits.place),
-        expires_nanos: waits.map(|waits| waits.until),
-        must: false,
-    };
-    run_flows(core, hook, event, &audience)
-        .map_err(|Busy| Answer::Busy("The workflow's workers are behind, try again"))
-}
-
-/// A caller that waits for a reply.
-struct Waits<'a> {
-    reply_id: &'a str,
-    place: Key,
-    until: u64,
-}
-
-fn refusal(refused: &BodyRefused) -> Answer<'static> {
-    match refused {
-        BodyRefused::TooLarge => Answer::TooLarge,
-        other => Answer::Coding(other.status(), other.message()),
-    }
+fn reply_with(exchange: &Exchange<'_>, out: &mut Vec<u8>, hook: &Hook, reply: &Reply) {
+    exchange.reply(out, hook, reply::to_http(reply, hook.response_code, hook.payload_bytes as usize));
 }
 
 /// What a broken rule counts as.

@@ -1,18 +1,22 @@
 //! One WebSocket on a core, whoever speaks on it: a webhook's client or a worker. It moves bytes between the socket
 //! and the sans-IO machine, gathers what is to be sent into one write, and keeps the times of `ingress::socket`.
 //!
-//! The task waits for readiness and never has a read in flight, so a quiet connection holds no buffer and what others
-//! put on the line can be sent while the task waits. Whoever puts something on it appends to `out` and wakes the
-//! task; all that gathered until the task runs leaves in one write.
+//! A line that was busy a moment ago reads on the ring, as HTTP connections do ([`reading`]); else the task waits for
+//! readiness, so that a quiet connection holds no buffer. Either way what others put on the line can be sent while the
+//! task waits. Whoever puts something on it appends to `out` and wakes the task; all that gathered until the task runs
+//! leaves in one write.
+
+mod reading;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use self::reading::Received;
 use super::core::{Active, Core};
 use super::lot::{self, Parked};
 use super::stream::Stream;
@@ -25,11 +29,6 @@ use crate::websocket::{self, Event};
 
 /// After this long without a byte either way a line is quiet.
 const QUIET_NANOS: u64 = NANOS_PER_SECOND;
-/// Room that a read must have, or the buffer is compacted or grown first.
-const READ_ROOM: usize = 4096;
-/// The first size that a buffer grows to for a large message, and the factor from there: as for HTTP bodies.
-const GROW_FIRST: usize = 64 * 1024;
-const GROW_FACTOR: usize = 4;
 /// The largest write that is left to the ring alone: it fits into a socket's buffer unless the peer is behind.
 const RING_WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Reads in a row while each fills the buffer, before others get a turn.
@@ -53,14 +52,8 @@ pub(super) enum Unsent {
 
 /// Who speaks on a line.
 pub(super) trait Speaker {
-    /// What a message asks for.
-    type Heard;
-
-    /// Looks at a message where it lies. Nothing may be put on the line here.
-    fn hear(&mut self, text: bool, data: &[u8]) -> Self::Heard;
-
-    /// Does what it asks for.
-    fn act(&mut self, heard: Self::Heard);
+    /// Hears a message where it lies, and does what it asks for.
+    fn hear(&mut self, text: bool, data: &[u8]);
 
     /// All that was received has been looked at.
     fn turn(&mut self) {}
@@ -103,6 +96,8 @@ struct Wire {
 
 /// What the task was woken for.
 enum Woken {
+    /// A read on the ring brought something.
+    Heard(Received),
     Readable,
     /// The socket takes bytes again, or the line was written to.
     Turn,
@@ -221,9 +216,10 @@ impl Line {
 
     /// Wakes the task of the line, unless it is at work; one that has none gets one.
     fn wake_task(&self, core: &Core) {
-        if self.watch.is_parked() {
+        if self.at_work.get() {
+        } else if self.watch.is_parked() {
             core.lot.call(self.key, &self.watch);
-        } else if !self.at_work.get() {
+        } else {
             self.watch.wake();
         }
     }
@@ -262,13 +258,22 @@ impl Line {
                 Event::NeedData => return,
                 Event::Pong => {}
                 Event::Message { text } => {
-                    let heard = {
-                        let wire = self.wire.borrow();
-                        let scratch = core.scratch.borrow();
-                        speaker.hear(text, wire.machine.message(buffer, &scratch))
+                    // What is heard may be answered at once, with the scratch.
+                    let inflated = {
+                        let is_inflated = self.wire.borrow().machine.is_inflated();
+                        is_inflated.then(|| core.scratch.borrow_mut().lend())
                     };
+                    match inflated {
+                        None => {
+                            let message = self.wire.borrow().machine.message_in(buffer);
+                            speaker.hear(text, message);
+                        }
+                        Some(message) => {
+                            speaker.hear(text, &message);
+                            core.scratch.borrow_mut().take_back(message);
+                        }
+                    }
                     self.wire.borrow_mut().machine.done(buffer);
-                    speaker.act(heard);
                 }
                 Event::Close { code } => {
                     let mut wire = self.wire.borrow_mut();
@@ -318,10 +323,19 @@ impl Line {
     }
 
     fn flush(&self, core: &Core, stream: &Stream) -> Flushed {
+        self.flush_by(core, || stream.holds_back(), |bytes| stream.try_send(bytes))
+    }
+
+    fn flush_by(
+        &self,
+        core: &Core,
+        holds_back: impl Fn() -> bool,
+        send: impl Fn(&[u8]) -> io::Result<usize>,
+    ) -> Flushed {
         let mut wire = self.wire.borrow_mut();
         let wire = &mut *wire;
-        while wire.sent < wire.out.len() || stream.holds_back() {
-            match stream.try_send(&wire.out[wire.sent..]) {
+        while wire.sent < wire.out.len() || holds_back() {
+            match send(&wire.out[wire.sent..]) {
                 Ok(bytes) => {
                     wire.sent += bytes;
                     wire.progress = true;
@@ -381,52 +395,6 @@ impl Line {
         borne
     }
 
-    /// Receives what is there. False: the peer sends nothing more.
-    fn receive(&self, core: &Core, stream: &Stream, active: &mut Box<Active>) -> Result<Received, ()> {
-        let wanted = self.capacity_wanted(&active.buffer);
-        if wanted > active.buffer.capacity() {
-            if !core.grow(active, wanted) {
-                self.close_for(core, Closing::Busy);
-            }
-        } else if active.buffer.spare() < READ_ROOM {
-            active.buffer.compact();
-        }
-        let room = active.buffer.spare();
-        if room == 0 {
-            // Only where memory was refused: what comes is dropped until the peer has answered the Close.
-            let length = active.buffer.len();
-            active.buffer.consume(length);
-            return Ok(Received::More);
-        }
-        let mut storage = active.buffer.take_storage();
-        let result = stream.try_receive(&mut storage);
-        active.buffer.restore_storage(storage);
-        match result {
-            Ok(0) => Err(()),
-            Ok(bytes) => {
-                // The time of all that came with it.
-                self.heard.set(core.begin_batch().nanos);
-                core.metrics.received(bytes);
-                Ok(if bytes == room { Received::More } else { Received::All })
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                Ok(Received::All)
-            }
-            Err(_) => Err(()),
-        }
-    }
-
-    /// What the buffer should hold for the message that is coming in: four times what it holds, at most what the
-    /// message needs, so that what is announced and never sent costs little.
-    fn capacity_wanted(&self, buffer: &ReceiveBuffer) -> usize {
-        if buffer.capacity() - buffer.len() >= READ_ROOM {
-            return 0;
-        }
-        let missing = self.wire.borrow().machine.frame_bytes_missing().min(self.payload_limit as u64);
-        let most = buffer.len() + READ_ROOM.max(missing as usize);
-        most.min((buffer.capacity() * GROW_FACTOR).max(GROW_FIRST))
-    }
-
     /// Waits for the peer, for someone on the core, or for the deadline.
     async fn wait<S: Speaker>(&self, core: &Core, stream: &Stream, blocked: bool, speaker: &mut S) -> Woken {
         if blocked {
@@ -474,14 +442,7 @@ impl Line {
     }
 }
 
-enum Received {
-    /// All that was there.
-    All,
-    /// There may be more.
-    More,
-}
-
-fn readable_or_gone(result: std::io::Result<()>) -> Woken {
+fn readable_or_gone(result: io::Result<()>) -> Woken {
     if result.is_ok() { Woken::Readable } else { Woken::Gone }
 }
 
@@ -514,6 +475,14 @@ impl Wire {
     }
 }
 
+fn give_if_empty(core: &Core, active: &mut Option<Box<Active>>) {
+    if active.as_ref().is_some_and(|active| active.buffer.is_empty())
+        && let Some(active) = active.take()
+    {
+        core.give_active(active);
+    }
+}
+
 /// Serves a line until it ends, and says how; or until it is quiet, if its speaker leaves quiet lines to others. What the
 /// speaker does afterwards comes before the socket is let go.
 pub(super) async fn run<S: Speaker>(
@@ -523,6 +492,7 @@ pub(super) async fn run<S: Speaker>(
     mut active: Option<Box<Active>>,
     speaker: &mut S,
 ) -> Option<Ended> {
+    let mut busy = active.is_some();
     loop {
         line.at_work.set(true);
         if let Some(active) = &mut active {
@@ -540,15 +510,20 @@ pub(super) async fn run<S: Speaker>(
         if flushed == Flushed::Gone || (line.wire.borrow().machine.is_over() && flushed == Flushed::All) {
             break;
         }
-        if active.as_ref().is_some_and(|active| active.buffer.is_empty())
-            && let Some(active) = active.take()
-        {
-            core.give_active(active);
-        }
-        match line.wait(core, stream, flushed == Flushed::Blocked, speaker).await {
+        let reads = S::PARKS && busy && core.rules.on_ring && flushed == Flushed::All && stream.is_plain();
+        let woken = if reads {
+            line.read(core, stream, active.get_or_insert_with(|| core.take_active())).await
+        } else {
+            give_if_empty(core, &mut active);
+            line.wait(core, stream, flushed == Flushed::Blocked, speaker).await
+        };
+        match woken {
             Woken::Turn => {}
             Woken::Gone => break,
+            Woken::Heard(Received::All) => {}
             Woken::Expired => {
+                busy = false;
+                give_if_empty(core, &mut active);
                 let parks = S::PARKS && active.is_none() && line.unsent() == 0 && !stream.holds_back();
                 match line.bear(core, parks) {
                     Borne::Stays => {}
@@ -556,17 +531,19 @@ pub(super) async fn run<S: Speaker>(
                     Borne::Cut => break,
                 }
             }
-            Woken::Readable => {
+            Woken::Heard(Received::More) | Woken::Readable => {
+                busy = true;
                 let active = active.get_or_insert_with(|| core.take_active());
                 let mut gone = false;
                 for _ in 0..READS_MAX {
+                    if !active.buffer.is_empty() {
+                        line.at_work.set(true);
+                        line.listen(core, &mut active.buffer, speaker);
+                        line.at_work.set(false);
+                    }
                     match line.receive(core, stream, active) {
                         Ok(Received::All) => break,
-                        Ok(Received::More) => {
-                            line.at_work.set(true);
-                            line.listen(core, &mut active.buffer, speaker);
-                            line.at_work.set(false);
-                        }
+                        Ok(Received::More) => {}
                         Err(()) => {
                             gone = true;
                             break;

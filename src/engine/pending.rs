@@ -172,7 +172,7 @@ impl PendingReplies {
             match slots.get_mut(key) {
                 None | Some(Pending::Request { waited: Some(_), .. }) => return Outcome::NotWaiting,
                 Some(Pending::Request { waited, waiter, payload_limit, .. }) => {
-                    let outcome = match crate::reply::check_size(&reply, *payload_limit) {
+                    let outcome = match crate::reply::check_size(reply.body.as_deref(), *payload_limit) {
                         Ok(()) => Outcome::Accepted,
                         Err(error) => Outcome::Refused(error.to_string()),
                     };

@@ -13,7 +13,7 @@ use super::line::{self, Ended, Line, Speaker, Unsent};
 use super::lot::Parked;
 use super::pending::{Outcome, Pending};
 use super::recent::Note;
-use super::spread::{Audience, run_flows};
+use super::spread::{Audience, demand, reply_at_once, run_flows};
 use super::stream::Stream;
 use crate::base::id::Id;
 use crate::base::slots::Key;
@@ -21,8 +21,8 @@ use crate::deliver::workers::Affinity;
 use crate::ingress::socket::{CODE_BROKEN, Closing};
 use crate::metrics::{ConnectionKind, Event as Counted};
 use crate::registry::Hook;
-use crate::reply::{self, Reply};
-use crate::trigger::{Event, UpgradeData, WsEvent, websocket_event};
+use crate::reply::{self, Rendered, Reply};
+use crate::trigger::{Event, UpgradeData, WsEvent, websocket_draft};
 use crate::websocket::{Connection as Machine, DeflateParameters, Role};
 
 /// An upgrade that was accepted. It holds a place in the webhook's concurrency.
@@ -48,13 +48,6 @@ pub(super) struct Socket {
 struct Conversation<'c> {
     core: &'c Rc<Core>,
     socket: &'c Rc<Socket>,
-}
-
-/// What a message of the client asks for.
-enum Heard {
-    Nothing,
-    Trigger(Event, usize),
-    Throttled,
 }
 
 /// What a message that was taken is shown with among the last requests.
@@ -156,6 +149,7 @@ async fn converse(
     let connected = Connected { core: &core, key: socket.line.key() };
     let mut leave = Leave { core: &core, socket: &socket, ended: None };
     if begins {
+        core.begin_batch();
         // The webhook may have changed between its head and now.
         socket.look_again(&core);
         if core.draining.get() {
@@ -190,51 +184,19 @@ async fn converse(
 }
 
 impl Speaker for Conversation<'_> {
-    type Heard = Heard;
-
     const PARKS: bool = true;
 
-    fn hear(&mut self, text: bool, data: &[u8]) -> Heard {
+    fn hear(&mut self, text: bool, data: &[u8]) {
         let (core, socket) = (self.core, self.socket);
-        let now = core.now_of_batch();
         core.metrics.event(Counted::MessageReceived);
         socket.take_over(core);
-        let hook = socket.hook.borrow();
-        if let Some(rate) = &hook.rate
-            && rate.take(core.index, now).is_err()
-        {
-            let closing = Closing::OverRate;
-            socket.note(core, b"MESSAGE", closing.code(), data.len(), Some(closing.reason()));
-            return Heard::Throttled;
-        }
-        if hook.flows.is_empty() {
+        if socket.is_over_rate(core) {
+            core.metrics.event(Counted::MessageThrottled);
+            socket.refuse(core, data.len(), Closing::OverRate);
+        } else if socket.trigger(core, WsEvent::Message { text, data }, false) {
             socket.note(core, b"MESSAGE", TAKEN, data.len(), None);
-            return Heard::Nothing;
-        }
-        let mut draft = core.draft.take();
-        let event = WsEvent::Message { text, data };
-        let event = websocket_event(&mut draft, now, &socket.data, event, &socket.reply_id.borrow());
-        core.draft.set(draft);
-        Heard::Trigger(event, data.len())
-    }
-
-    fn act(&mut self, heard: Heard) {
-        let (core, socket) = (self.core, self.socket);
-        match heard {
-            Heard::Nothing => {}
-            Heard::Throttled => {
-                core.metrics.event(Counted::MessageThrottled);
-                socket.line.close_for(core, Closing::OverRate);
-            }
-            Heard::Trigger(event, bytes) => {
-                if socket.run_flows(core, event, false) {
-                    socket.note(core, b"MESSAGE", TAKEN, bytes, None);
-                } else {
-                    let closing = Closing::Busy;
-                    socket.note(core, b"MESSAGE", closing.code(), bytes, Some(closing.reason()));
-                    socket.line.close_for(core, closing);
-                }
-            }
+        } else {
+            socket.refuse(core, data.len(), Closing::Busy);
         }
     }
 }
@@ -261,15 +223,45 @@ impl Socket {
         });
     }
 
-    /// Builds an event and hands it to the flows. False: it cannot be taken.
+    /// Closes it for a message.
+    fn refuse(&self, core: &Core, bytes: usize, closing: Closing) {
+        self.note(core, b"MESSAGE", closing.code(), bytes, Some(closing.reason()));
+        self.line.close_for(core, closing);
+    }
+
+    /// Whether one more message is over the webhook's rate.
+    fn is_over_rate(&self, core: &Core) -> bool {
+        let hook = self.hook.borrow();
+        hook.rate.as_ref().is_some_and(|rate| rate.take(core.index, core.now_of_batch()).is_err())
+    }
+
+    /// Writes an event of the present batch and hands it to the flows. False: it cannot be taken.
     fn trigger(&self, core: &Rc<Core>, event: WsEvent<'_>, last: bool) -> bool {
-        if self.hook.borrow().flows.is_empty() {
-            return true;
-        }
+        let demand = {
+            let hook = self.hook.borrow();
+            if hook.flows.is_empty() {
+                return true;
+            }
+            demand(core, &hook, None)
+        };
         let mut draft = core.draft.take();
-        let event = websocket_event(&mut draft, core.now(), &self.data, event, &self.reply_id.borrow());
-        core.draft.set(draft);
-        self.run_flows(core, event, last)
+        let written = {
+            let reply_id = self.reply_id.borrow();
+            websocket_draft(&mut draft, core.now_of_batch(), &self.data, event, &reply_id, demand.parts)
+        };
+        if demand.is_kept {
+            let event = written.keep();
+            core.give_draft(draft);
+            return self.run_flows(core, event, last);
+        }
+        let send = &mut |reply: &Rendered<'_>| match reply.body() {
+            // The end of a connection that broke finds it open.
+            Some(body) if !last => self.say(core, !reply.is_binary(), body),
+            _ => Outcome::NotWaiting,
+        };
+        reply_at_once(core, &self.hook.borrow(), &written, true, send);
+        core.give_draft(draft);
+        true
     }
 
     fn run_flows(&self, core: &Rc<Core>, event: Event, last: bool) -> bool {
@@ -335,18 +327,34 @@ impl Socket {
             return Outcome::NotWaiting;
         }
         if let Some(body) = &reply.body {
-            if let Err(error) = reply::check_size(reply, self.line.payload_limit()) {
-                return Outcome::Refused(error.to_string());
-            }
-            match self.line.send(core, !reply.is_binary, body) {
-                Ok(()) => core.metrics.event(Counted::MessageSent),
-                Err(Unsent::Closed) => return Outcome::NotWaiting,
-                Err(Unsent::TooSlow) => return Outcome::Refused(Closing::TooSlow.reason().into()),
+            match self.say(core, !reply.is_binary, body) {
+                Outcome::Accepted => {}
+                unsent => return unsent,
             }
         }
         if let Some(close) = &reply.close {
             self.line.close(core, close.code, &close.reason);
         }
         Outcome::Accepted
+    }
+
+    /// Puts a message on the line.
+    fn say(&self, core: &Core, text: bool, message: &[u8]) -> Outcome {
+        if let Err(error) = reply::check_size(Some(message), self.line.payload_limit()) {
+            // Where nobody is there any more it does not matter how long it is.
+            return if self.line.is_open() {
+                Outcome::Refused(error.to_string())
+            } else {
+                Outcome::NotWaiting
+            };
+        }
+        match self.line.send(core, text, message) {
+            Ok(()) => {
+                core.metrics.event(Counted::MessageSent);
+                Outcome::Accepted
+            }
+            Err(Unsent::Closed) => Outcome::NotWaiting,
+            Err(Unsent::TooSlow) => Outcome::Refused(Closing::TooSlow.reason().into()),
+        }
     }
 }

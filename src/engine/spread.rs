@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::flows::{self, Busy};
+use super::pending::Outcome;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
 use crate::deliver::workers::{Affinity, WorkerTrigger};
-use crate::deliver::{self, Effect};
+use crate::deliver::{self, Effect, Misfit, Origin};
 use crate::metrics::Event;
-use crate::registry::{Action, Hook};
-use crate::trigger::{self, Payload};
+use crate::registry::{Action, Hook, Reads};
+use crate::reply::{Rendered, ReplyTo};
+use crate::trigger::{self, Draft, Parts, Payload};
 
 /// For whom an event is, beside the webhook's flows.
 pub(super) struct Audience<'a> {
@@ -28,6 +30,55 @@ pub(super) struct Audience<'a> {
     pub(super) must: bool,
 }
 
+/// What must be written of an event before the flows of a webhook run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Demand {
+    pub(super) parts: Parts,
+    /// Whether somebody keeps the event: [`run_flows`], or else [`reply_at_once`].
+    pub(super) is_kept: bool,
+}
+
+/// Who looks at the events of a webhook, and at what of them.
+pub(super) fn demand(core: &Core, hook: &Hook, tap: Option<&super::core::Tap>) -> Demand {
+    match hook.reads {
+        Reads::Templates(parts)
+            if tap.is_none()
+                && !core.recent.borrow().keeps_payloads(hook.webhook_id, core.now_of_batch()) =>
+        {
+            Demand { parts, is_kept: false }
+        }
+        _ => Demand { parts: Parts::ALL, is_kept: true },
+    }
+}
+
+/// Runs every flow of a webhook that has templates only. `send` gets each reply to who sent the trigger.
+pub(super) fn reply_at_once(
+    core: &Rc<Core>,
+    hook: &Hook,
+    event: &Draft<'_>,
+    has_reply_id: bool,
+    send: &mut dyn FnMut(&Rendered<'_>) -> Outcome,
+) {
+    let origin = Origin { is_websocket: hook.is_websocket, has_reply_id };
+    let mut sheet = core.sheet.take();
+    for plan in &hook.flows {
+        core.metrics.event(Event::Trigger);
+        let payload = event.payload(&plan.tail);
+        deliver::reply_at_once(plan, &payload, origin, &mut sheet, &mut |reply| match reply {
+            Err(Misfit) => core.metrics.event(Event::ReplyNodeError),
+            Ok(reply) => match reply.to() {
+                ReplyTo::Trigger => core.count_reply(&send(&reply)),
+                ReplyTo::Named(id) => {
+                    let id = id.to_string();
+                    core.reply(&id, Box::new(reply.into_reply()), None);
+                }
+            },
+        });
+    }
+    sheet.trim();
+    core.sheet.set(sheet);
+}
+
 /// Runs every flow of the webhook with an event.
 ///
 /// # Errors
@@ -39,7 +90,9 @@ pub(super) fn run_flows(
     event: trigger::Event,
     audience: &Audience<'_>,
 ) -> Result<(), Busy> {
+    let origin = Origin { is_websocket: hook.is_websocket, has_reply_id: audience.reply_id.is_some() };
     let mut effects = core.effects.take();
+    let mut sheet = core.sheet.take();
     // The last flow gets the event itself: with one flow, as most webhooks have, nothing is shared.
     let events = std::iter::repeat_n(event, hook.flows.len());
     for (plan, event) in hook.flows.iter().zip(events) {
@@ -53,16 +106,17 @@ pub(super) fn run_flows(
         if core.recent.borrow().keeps_payloads(hook.webhook_id, core.now_of_batch()) {
             core.shown.set(Some(payload.clone()));
         }
-        deliver::run(plan, &payload, hook.is_websocket, &mut effects);
+        deliver::run(plan, &payload, origin, &mut sheet, &mut effects);
     }
+    sheet.trim();
+    core.sheet.set(sheet);
     let taken = hand_to_workers(core, &effects, audience);
     for effect in effects.drain(..) {
         match effect {
-            Effect::Reply { reply_id, reply } if taken.is_ok() => match audience.place {
-                Some(place) if audience.reply_id == Some(&*reply_id) => {
-                    core.count_reply(&core.pending.deliver(core, place, reply));
-                }
-                _ => core.reply(&reply_id, reply, None),
+            Effect::Reply { reply_id, reply } if taken.is_ok() => match (reply_id, audience.place) {
+                (Some(reply_id), _) => core.reply(&reply_id, reply, None),
+                (None, Some(place)) => core.count_reply(&core.pending.deliver(core, place, reply)),
+                (None, None) => core.count_reply(&Outcome::NotWaiting),
             },
             Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
             Effect::Reply { .. } | Effect::Worker { .. } => {}

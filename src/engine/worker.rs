@@ -131,14 +131,8 @@ pub(super) async fn serve(
 }
 
 impl Speaker for Conversation<'_> {
-    type Heard = Result<WorkerFrame, FrameError>;
-
-    fn hear(&mut self, text: bool, data: &[u8]) -> Self::Heard {
-        if text { protocol::parse(data) } else { Err(FrameError::Binary) }
-    }
-
-    fn act(&mut self, heard: Self::Heard) {
-        match heard {
+    fn hear(&mut self, text: bool, data: &[u8]) {
+        match if text { protocol::parse(data) } else { Err(FrameError::Binary) } {
             Ok(WorkerFrame::Ready { credit }) => self.did.push(Did::Ready(credit)),
             Ok(WorkerFrame::Ack { seqs }) => self.did.extend(seqs.into_iter().map(Did::Ack)),
             Ok(WorkerFrame::Nack { seq }) => self.did.push(Did::Nack(seq)),
@@ -191,7 +185,7 @@ impl Desk {
         write(&mut out);
         // A worker that does not read is closed by the line itself.
         let _ = self.line.send(core, true, &out);
-        core.draft.set(out);
+        core.give_draft(out);
     }
 
     fn reply_result(&self, core: &Core, reply_id: &str, outcome: &Outcome) {

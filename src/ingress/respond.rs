@@ -226,7 +226,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
 }
 
 /// Writes the response that a flow's reply makes (section 7).
-pub fn reply(out: &mut Vec<u8>, reply: &HttpReply, frame: &Frame<'_>) {
+pub fn reply(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
     let own_cors =
         reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
     begin(out, reply.status, &Frame { cors: frame.cors && !own_cors, ..*frame });
@@ -234,7 +234,7 @@ pub fn reply(out: &mut Vec<u8>, reply: &HttpReply, frame: &Frame<'_>) {
         field(out, name.as_bytes(), value.as_bytes());
     }
     reply_guards(out);
-    body_with_type(out, reply.status, reply.content_type.as_bytes(), &reply.body, frame);
+    body_with_type(out, reply.status, reply.content_type.as_bytes(), reply.body, frame);
 }
 
 /// The fields that keep a browser from taking a reply for something else; a reply cannot override them.

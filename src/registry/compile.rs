@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::Registry;
-use super::hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
+use super::hook::{Action, FlowPlan, Hook, Reads, Step, WorkerPlan};
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::Raw;
@@ -19,7 +19,7 @@ use crate::model::{
 use crate::reply::ReplyNode;
 use crate::settings::Limits;
 use crate::template::{Escape, GlobalsRoot, Template};
-use crate::trigger::Tail;
+use crate::trigger::{Parts, Tail};
 use crate::verify::basic::{Basic, Field};
 use crate::verify::provider::Provider;
 use crate::verify::signature::{SecretError, Signature};
@@ -107,6 +107,13 @@ pub(super) fn hook(
 ) -> Hook {
     let defaults = wiring.defaults;
     let limits = &webhook.limits;
+    let flows: Box<[Arc<FlowPlan>]> = flows
+        .iter()
+        .map(Borrow::borrow)
+        .filter(|flow: &&Flow| flow.enabled && flow.application_id == webhook.application_id)
+        .filter_map(|flow| plan(wiring, application, webhook, flow))
+        .map(Arc::new)
+        .collect();
     Hook {
         webhook_id: webhook.id,
         token: webhook.token,
@@ -128,14 +135,24 @@ pub(super) fn hook(
         rate: rate(defaults, webhook, before, wiring.now),
         concurrency: before
             .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
-        flows: flows
-            .iter()
-            .map(Borrow::borrow)
-            .filter(|flow: &&Flow| flow.enabled && flow.application_id == webhook.application_id)
-            .filter_map(|flow| plan(wiring, application, webhook, flow))
-            .map(Arc::new)
-            .collect(),
+        reads: reads(webhook.is_websocket, &flows),
+        flows,
     }
+}
+
+/// What the nodes that can run look at.
+fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
+    let mut parts = Parts::NONE;
+    for step in flows.iter().flat_map(|plan| &plan.steps) {
+        match &step.action {
+            Action::Worker(_) => return Reads::Workers,
+            Action::Reply(node) if node.is_websocket_message() == is_websocket => {
+                node.reads(&mut |read| parts = parts.and(Parts::of(read)));
+            }
+            Action::Reply(_) => {}
+        }
+    }
+    Reads::Templates(parts)
 }
 
 fn rate(defaults: &Defaults, webhook: &Webhook, before: Option<&Hook>, now: Now) -> Option<Arc<Rate>> {

@@ -8,7 +8,7 @@ use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;
 use crate::reply::ReplyNode;
-use crate::trigger::Tail;
+use crate::trigger::{Parts, Tail};
 use crate::verify::basic::Basic;
 use crate::verify::provider::Provider;
 use crate::verify::signature::Signature;
@@ -41,6 +41,8 @@ pub struct Hook {
     /// What an HTTP answer carries where no reply says otherwise.
     pub response_code: u16,
     pub annotate_multipart: bool,
+    /// What the flows look at of an event.
+    pub reads: Reads,
     pub reply_timeout_seconds: u32,
     /// Calls at a time; 0 for no limit.
     pub concurrency_limit: u32,
@@ -61,6 +63,15 @@ impl Hook {
             _ => false,
         }
     }
+}
+
+/// What all flows of a webhook look at of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// There are templates only, and these parts are all that they look at.
+    Templates(Parts),
+    /// Some go to a worker, which gets the payload whole.
+    Workers,
 }
 
 /// One flow as one webhook triggers it.

@@ -30,7 +30,7 @@ type SharedMap<K, V> = papaya::HashMap<K, V, ahash::RandomState>;
 
 pub use backlog::{Backlog, FLOW_BYTES_MAX, FLOW_TRIGGERS_MAX, PROCESS_BYTES_MAX};
 pub use compile::{Defaults, check_application, check_flow, check_webhook};
-pub use hook::{Action, FlowPlan, Hook, Step, WorkerPlan};
+pub use hook::{Action, FlowPlan, Hook, Reads, Step, WorkerPlan};
 
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
 /// its token is compared where the rest of what a request needs lies.

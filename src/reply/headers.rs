@@ -1,6 +1,6 @@
 //! Which headers of a reply go out.
 
-use std::borrow::Cow;
+use smallvec::SmallVec;
 
 use crate::http::encode::{is_field_name, is_field_value};
 
@@ -33,11 +33,13 @@ const DROPPED: [&str; 15] = [
 ];
 const DROPPED_PREFIX: &[u8] = b"proxy-";
 
+/// Names and values; few replies have more than these.
+pub type HeaderList<'a> = SmallVec<[(&'a str, &'a str); 4]>;
+
 /// The headers that go out: well-formed, not the engine's own, and within the limits.
-pub(super) fn clean(headers: &[(String, String)]) -> Vec<(String, String)> {
+pub(super) fn clean<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> HeaderList<'a> {
     let mut left = HEADER_BYTES_MAX;
     headers
-        .iter()
         .filter_map(|(name, value)| {
             let (name, value) = (trim(name), trim(value));
             (may_be_sent(name) && is_field_value(value.as_bytes())).then_some((name, value))
@@ -45,22 +47,22 @@ pub(super) fn clean(headers: &[(String, String)]) -> Vec<(String, String)> {
         .take(HEADERS_MAX)
         .map_while(|(name, value)| {
             left = left.checked_sub(name.len() + value.len())?;
-            Some((name.to_owned(), value.to_owned()))
+            Some((name, value))
         })
         .collect()
 }
 
 /// The media type, with its parameters: of the first `content-type` that is one of those allowed.
-pub(super) fn content_type(headers: &[(String, String)]) -> Cow<'static, str> {
-    let given = headers.iter().find(|(name, _)| trim(name).eq_ignore_ascii_case("content-type"));
-    let Some((_, value)) = given else { return Cow::Borrowed(MEDIA_TYPES[0]) };
+pub(super) fn content_type<'a>(mut headers: impl Iterator<Item = (&'a str, &'a str)>) -> &'a str {
+    let given = headers.find(|(name, _)| trim(name).eq_ignore_ascii_case("content-type"));
+    let Some((_, value)) = given else { return MEDIA_TYPES[0] };
     let value = trim(value);
     let media_type = value.split(';').next().unwrap_or_default().trim_ascii();
     let is_allowed = MEDIA_TYPES.iter().any(|allowed| allowed.eq_ignore_ascii_case(media_type));
     if is_allowed && value.len() <= HEADER_BYTES_MAX && is_field_value(value.as_bytes()) {
-        Cow::Owned(value.to_owned())
+        value
     } else {
-        Cow::Borrowed(MEDIA_TYPES[0])
+        MEDIA_TYPES[0]
     }
 }
 
@@ -83,8 +85,12 @@ fn trim(value: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn clean_one(name: &str, value: &str) -> Option<(String, String)> {
-        clean(&[(name.to_owned(), value.to_owned())]).pop()
+    fn clean_one<'a>(name: &'a str, value: &'a str) -> Option<(&'a str, &'a str)> {
+        clean([(name, value)].into_iter()).pop()
+    }
+
+    fn as_texts(headers: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> + Clone {
+        headers.iter().map(|(name, value)| (&**name, &**value))
     }
 
     #[test]
@@ -96,9 +102,9 @@ mod tests {
             ("x", ""),
             ("x", "é"),
         ] {
-            assert_eq!(clean_one(name, value), Some((name.to_owned(), value.to_owned())));
+            assert_eq!(clean_one(name, value), Some((name, value)));
         }
-        assert_eq!(clean_one(" x-a ", "\t b "), Some(("x-a".to_owned(), "b".to_owned())));
+        assert_eq!(clean_one(" x-a ", "\t b "), Some(("x-a", "b")));
     }
 
     #[test]
@@ -136,9 +142,9 @@ mod tests {
     #[test]
     fn headers_beyond_the_limits_are_left_out() {
         let many: Vec<_> = (0..HEADERS_MAX + 5).map(|i| (format!("x-{i}"), "v".to_owned())).collect();
-        assert_eq!(clean(&many).len(), HEADERS_MAX);
+        assert_eq!(clean(as_texts(&many)).len(), HEADERS_MAX);
         let large: Vec<_> = (0..5).map(|i| (format!("x-{i}"), "v".repeat(HEADER_BYTES_MAX / 4))).collect();
-        assert_eq!(clean(&large).len(), 3);
+        assert_eq!(clean(as_texts(&large)).len(), 3);
     }
 
     #[test]
@@ -154,10 +160,10 @@ mod tests {
             ("text/plain2", "application/json"),
             ("", "application/json"),
         ] {
-            let headers = [("X".to_owned(), "y".to_owned()), ("content-TYPE".to_owned(), given.to_owned())];
-            assert_eq!(content_type(&headers), expected, "{given:?}");
+            let headers = [("X", "y"), ("content-TYPE", given)];
+            assert_eq!(content_type(headers.into_iter()), expected, "{given:?}");
         }
-        assert_eq!(content_type(&[]), "application/json");
+        assert_eq!(content_type(std::iter::empty()), "application/json");
     }
 
     proptest::proptest! {
@@ -165,13 +171,13 @@ mod tests {
         fn no_line_end_and_no_dropped_field_gets_through(
             headers in proptest::collection::vec(("[a-zA-Z \r\n:\\-]{0,12}|(?i:set-cookie|connection|proxy-a)", "(?s).{0,12}"), 0..6)
         ) {
-            for (name, value) in clean(&headers) {
+            for (name, value) in clean(as_texts(&headers)) {
                 proptest::prop_assert!(!name.is_empty() && !name.contains(['\r', '\n', ':', ' ', '\0']));
                 proptest::prop_assert!(!value.contains(['\r', '\n', '\0']));
                 let lower = name.to_ascii_lowercase();
                 proptest::prop_assert!(!DROPPED.contains(&lower.as_str()) && !lower.starts_with("proxy-"));
             }
-            proptest::prop_assert!(!content_type(&headers).contains(['\r', '\n', '\0']));
+            proptest::prop_assert!(!content_type(as_texts(&headers)).contains(['\r', '\n', '\0']));
         }
     }
 }

@@ -7,8 +7,8 @@ mod encoding;
 mod headers;
 mod node;
 mod outside;
+mod rendered;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -16,6 +16,9 @@ use bytes::Bytes;
 pub use encoding::Encoding;
 pub use node::{ReplyNode, Unsent};
 pub use outside::{parse_body, parse_frame};
+pub use rendered::{Rendered, ReplyTo, Sheet};
+
+pub use headers::HeaderList;
 
 /// Statuses that a reply may choose.
 const STATUSES: std::ops::RangeInclusive<i64> = 200..=599;
@@ -48,15 +51,15 @@ pub struct Close {
 
 /// A reply as an HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpReply {
+pub struct HttpReply<'a> {
     /// From 200 to 599.
     pub status: u16,
     /// One of the media types that replies may have, with its parameters.
-    pub content_type: Cow<'static, str>,
+    pub content_type: &'a str,
     /// The other headers: names are tokens, values hold no control characters, none is the engine's own.
-    pub headers: Vec<(String, String)>,
+    pub headers: HeaderList<'a>,
     /// What follows the head, where the status has a body.
-    pub body: Bytes,
+    pub body: &'a [u8],
 }
 
 /// Why a reply, or a reply node's configuration, is not taken.
@@ -86,24 +89,35 @@ impl std::error::Error for ReplyError {}
 ///
 /// # Errors
 /// As [`check_size`].
-pub fn to_http(reply: &Reply, webhook_code: u16, body_bytes_max: usize) -> Result<HttpReply, ReplyError> {
-    check_size(reply, body_bytes_max)?;
-    let status = match reply.response_code {
+pub fn to_http(reply: &Reply, webhook_code: u16, body_bytes_max: usize) -> Result<HttpReply<'_>, ReplyError> {
+    let headers = reply.headers.iter().map(|(name, value)| (&**name, &**value));
+    let body = reply.body.as_deref().unwrap_or_default();
+    http(reply.response_code, headers, body, webhook_code, body_bytes_max)
+}
+
+fn http<'a>(
+    response_code: Option<i64>,
+    headers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    body: &'a [u8],
+    webhook_code: u16,
+    body_bytes_max: usize,
+) -> Result<HttpReply<'a>, ReplyError> {
+    check_size(Some(body), body_bytes_max)?;
+    let status = match response_code {
         None => webhook_code,
         Some(code) if STATUSES.contains(&code) => u16::try_from(code).unwrap_or(STATUS_FALLBACK),
         Some(_) => STATUS_FALLBACK,
     };
-    let body = reply.body.clone().unwrap_or_default();
-    let content_type = headers::content_type(&reply.headers);
-    Ok(HttpReply { status, content_type, headers: headers::clean(&reply.headers), body })
+    let content_type = headers::content_type(headers.clone());
+    Ok(HttpReply { status, content_type, headers: headers::clean(headers), body })
 }
 
 /// Whether the body is within the webhook's payload limit.
 ///
 /// # Errors
 /// If it is not.
-pub fn check_size(reply: &Reply, body_bytes_max: usize) -> Result<(), ReplyError> {
-    let length = reply.body.as_ref().map_or(0, Bytes::len);
+pub fn check_size(body: Option<&[u8]>, body_bytes_max: usize) -> Result<(), ReplyError> {
+    let length = body.map_or(0, <[u8]>::len);
     if length > body_bytes_max {
         return Err(ReplyError::new(
             "body",
@@ -147,17 +161,19 @@ mod tests {
 
     #[test]
     fn a_reply_becomes_a_response() {
-        let http = to_http(&reply(None, "hi"), 200, 2).unwrap();
+        let reply = reply(None, "hi");
+        let http = to_http(&reply, 200, 2).unwrap();
         assert_eq!(http.content_type, "text/plain; charset=utf-8");
-        assert_eq!(http.headers, [("X-A".to_owned(), "1".to_owned())]);
-        assert_eq!(&http.body[..], b"hi");
-        assert_eq!(to_http(&Reply::default(), 201, 0).unwrap().body, Bytes::new());
+        assert_eq!(http.headers[..], [("X-A", "1")]);
+        assert_eq!(http.body, b"hi");
+        assert_eq!(to_http(&Reply::default(), 201, 0).unwrap().body, b"");
     }
 
     #[test]
     fn a_body_over_the_limit_is_refused() {
-        let error = to_http(&reply(None, "hi!"), 200, 2).unwrap_err();
+        let reply = reply(None, "hi!");
+        let error = to_http(&reply, 200, 2).unwrap_err();
         assert_eq!(error.to_string(), "body must have at most 2 bytes, not 3");
-        assert_eq!(check_size(&reply(None, "hi"), 2), Ok(()));
+        assert_eq!(check_size(Some(b"hi"), 2), Ok(()));
     }
 }

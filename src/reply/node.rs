@@ -1,35 +1,42 @@
 //! A `WebhookReplyNode`, compiled: what a payload makes of it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
+use super::ReplyError;
 use super::encoding::Encoding;
-use super::headers::{HEADER_BYTES_MAX, HEADERS_MAX};
-use super::{Reply, ReplyError};
-use crate::base::json::{Kind, Raw};
+use super::headers::HEADER_BYTES_MAX;
+use super::rendered::{Body, Rendered, ReplyTo, Sheet};
 use crate::model::{BodyTemplateType, WebhookReplyConfig};
-use crate::template::{Escape, Path, RenderError, Root, Template, TemplateError};
+use crate::template::{Escape, Path, Read, RenderError, Root, Template, TemplateError};
 
 /// Where the `replyId` lies unless the node says otherwise.
-const REPLY_ID_PATH: &str = "data.replyId";
-/// Room for an ordinary body, so that it grows seldom.
-const BODY_ROOM: usize = 256;
+const REPLY_ID_PATH: [&str; 2] = ["data", "replyId"];
 /// Bytes of a rendered status or encoding: far over any that is one.
 const WORD_BYTES_MAX: usize = 1024;
 
 /// A node that answers.
 #[derive(Debug)]
 pub struct ReplyNode {
-    reply_id: Path,
-    /// `None` for the webhook's own.
-    response_code: Option<Template>,
-    body: Body,
+    /// Where the `replyId` lies, unless it is the payload's own.
+    named: Option<Path>,
+    response_code: Code,
+    body: Source,
     headers: Box<[(Template, Template)]>,
     is_websocket_message: bool,
     encoding: EncodingChoice,
 }
 
 #[derive(Debug)]
-enum Body {
+enum Code {
+    /// As it stands in the node; `None` for the webhook's own.
+    Fixed(Option<i64>),
+    Template(Template),
+}
+
+#[derive(Debug)]
+enum Source {
     Nothing,
     Constant(Bytes),
     Template(Template),
@@ -63,16 +70,18 @@ impl ReplyNode {
     /// # Errors
     /// The field whose template or path is none, as `config.bodyTemplate`.
     pub fn compile(config: &WebhookReplyConfig) -> Result<ReplyNode, ReplyError> {
-        let reply_id_path =
-            if config.reply_id_path.is_empty() { REPLY_ID_PATH } else { &config.reply_id_path };
+        let named = match config.reply_id_path.as_str() {
+            "" => None,
+            source => Some(path("config.replyIdPath", source)?).filter(|path| !path.is(&REPLY_ID_PATH)),
+        };
         let body = match config.body_template_type {
-            BodyTemplateType::Path if config.body_template.is_empty() => Body::Nothing,
-            BodyTemplateType::Path => Body::Path(path("config.bodyTemplate", &config.body_template)?),
+            BodyTemplateType::Path if config.body_template.is_empty() => Source::Nothing,
+            BodyTemplateType::Path => Source::Path(path("config.bodyTemplate", &config.body_template)?),
             BodyTemplateType::String => {
                 let template = template("config.bodyTemplate", &config.body_template)?;
                 match template.constant() {
-                    Some(text) => Body::Constant(Bytes::copy_from_slice(text.as_bytes())),
-                    None => Body::Template(template),
+                    Some(text) => Source::Constant(Bytes::copy_from_slice(text.as_bytes())),
+                    None => Source::Template(template),
                 }
             }
         };
@@ -84,11 +93,17 @@ impl ReplyNode {
             ))
         });
         let response_code = match config.response_code_template.as_str() {
-            "" => None,
-            source => Some(template("config.responseCodeTemplate", source)?),
+            "" => Code::Fixed(None),
+            source => {
+                let template = template("config.responseCodeTemplate", source)?;
+                match template.constant() {
+                    Some(text) => Code::Fixed(code_of(text)),
+                    None => Code::Template(template),
+                }
+            }
         };
         Ok(ReplyNode {
-            reply_id: path("config.replyIdPath", reply_id_path)?,
+            named,
             response_code,
             body,
             headers: headers.collect::<Result<_, _>>()?,
@@ -103,58 +118,96 @@ impl ReplyNode {
         self.is_websocket_message
     }
 
-    /// The reply to a payload and the `replyId` that it goes to. `None` where nobody is to get one: the payload has no
-    /// `replyId`, or the node's path leads to nothing and it is a WebSocket's message.
+    /// Whether it answers who sent the trigger: one without a `replyId` gets no reply.
+    #[must_use]
+    pub fn answers_trigger(&self) -> bool {
+        self.named.is_none()
+    }
+
+    /// Tells all that it may look at of a payload.
+    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(Read<'t>)) {
+        if let Some(path) = &self.named {
+            path.reads(tell);
+        }
+        if let Code::Template(template) = &self.response_code {
+            template.reads(tell);
+        }
+        match &self.body {
+            Source::Nothing | Source::Constant(_) => {}
+            Source::Template(template) => template.reads(tell),
+            Source::Path(path) => path.reads(tell),
+        }
+        for (name, value) in &self.headers {
+            name.reads(tell);
+            value.reads(tell);
+        }
+        if let EncodingChoice::Template(template) = &self.encoding {
+            template.reads(tell);
+        }
+    }
+
+    /// The reply to a payload, and to whom it goes. `None` where nobody is to get one: the node's path leads to no
+    /// `replyId`, or to no body and it is a WebSocket's message.
     ///
     /// # Errors
     /// If a reply was to be made and could not.
-    pub fn render(&self, payload: &dyn Root) -> Result<Option<(String, Reply)>, Unsent> {
-        let Some(reply_id) = self.reply_id.find(payload).and_then(|id| id.as_str()) else { return Ok(None) };
-        let encoding = self.encoding.choose(payload)?;
-        let body = match &self.body {
-            Body::Nothing => None,
-            Body::Constant(text) if encoding == Encoding::Utf8 => Some(text.clone()),
-            Body::Constant(text) => Some(Bytes::from(encoding.decode_lenient(text.to_vec()))),
-            Body::Template(template) => {
-                let mut text = Vec::with_capacity(BODY_ROOM);
-                template.render(payload, Escape::Html, &mut text)?;
-                Some(Bytes::from(encoding.decode_lenient(text)))
-            }
-            Body::Path(path) => {
-                path.read(payload).map(|json| Bytes::from(encoding.decode_lenient(text_of(&json))))
-            }
+    pub fn render<'a>(
+        &'a self,
+        payload: &'a dyn Root,
+        sheet: &'a mut Sheet,
+    ) -> Result<Option<Rendered<'a>>, Unsent> {
+        sheet.clear();
+        let to = match &self.named {
+            None => ReplyTo::Trigger,
+            Some(path) => match path.find_text(payload) {
+                Some(id) => ReplyTo::Named(id),
+                None => return Ok(None),
+            },
         };
+        let encoding = self.encoding.choose(payload, &mut sheet.text)?;
+        let body = self.body(payload, encoding, &mut sheet.text)?;
         if self.is_websocket_message && body.is_none() {
             return Ok(None);
         }
-        let reply = Reply {
-            response_code: self.response_code(payload)?,
-            headers: self.headers(payload)?,
-            body,
-            is_binary: encoding != Encoding::Utf8,
-            close: None,
+        let response_code = match &self.response_code {
+            Code::Fixed(code) => *code,
+            Code::Template(template) => code_of(word(template, payload, &mut sheet.text)?),
         };
-        Ok(Some((reply_id.into_owned(), reply)))
-    }
-
-    /// The status, if what is rendered is a whole number.
-    fn response_code(&self, payload: &dyn Root) -> Result<Option<i64>, Unsent> {
-        let Some(template) = &self.response_code else { return Ok(None) };
-        let text = word(template, payload)?;
-        let number = text.trim();
-        let digits = number.strip_prefix('-').unwrap_or(number);
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // More digits than fit are a number still, only no status.
-        Ok(is_number.then(|| number.parse().unwrap_or(i64::MAX)))
-    }
-
-    /// The headers that can go out at all; the rest is [`super::to_http`]'s to drop.
-    fn headers(&self, payload: &dyn Root) -> Result<Vec<(String, String)>, Unsent> {
-        let mut headers = Vec::with_capacity(self.headers.len().min(HEADERS_MAX));
         for (name, value) in &self.headers {
-            headers.push((header_text(name, payload)?, header_text(value, payload)?));
+            let start = sheet.text.len();
+            header_text(name, payload, &mut sheet.text)?;
+            let middle = sheet.text.len();
+            header_text(value, payload, &mut sheet.text)?;
+            sheet.headers.push([start, middle, sheet.text.len()]);
         }
-        Ok(headers)
+        Ok(Some(Rendered { to, response_code, body, is_binary: encoding != Encoding::Utf8, sheet }))
+    }
+
+    fn body<'a>(
+        &'a self,
+        payload: &'a dyn Root,
+        encoding: Encoding,
+        text: &mut Vec<u8>,
+    ) -> Result<Option<Body<'a>>, Unsent> {
+        let decoded = |text: Vec<u8>| Some(Body::Decoded(encoding.decode_lenient(text)));
+        Ok(match &self.body {
+            Source::Nothing => None,
+            Source::Constant(text) if encoding == Encoding::Utf8 => Some(Body::Constant(text)),
+            Source::Constant(text) => decoded(text.to_vec()),
+            Source::Template(template) => {
+                let start = text.len();
+                template.render(payload, Escape::Html, text)?;
+                match encoding {
+                    Encoding::Utf8 => Some(Body::Written(start..text.len())),
+                    _ => decoded(text.split_off(start)),
+                }
+            }
+            Source::Path(path) => match (path.text(payload), encoding) {
+                (None, _) => None,
+                (Some(Cow::Borrowed(found)), Encoding::Utf8) => Some(Body::Found(found)),
+                (Some(found), _) => decoded(found.into_owned()),
+            },
+        })
     }
 }
 
@@ -168,14 +221,23 @@ impl EncodingChoice {
         })
     }
 
-    fn choose(&self, payload: &dyn Root) -> Result<Encoding, Unsent> {
+    fn choose(&self, payload: &dyn Root, text: &mut Vec<u8>) -> Result<Encoding, Unsent> {
         match self {
             EncodingChoice::Fixed(encoding) => Ok(*encoding),
             EncodingChoice::Template(template) => {
-                encoding_of(&word(template, payload)?).ok_or(Unsent::Encoding)
+                encoding_of(word(template, payload, text)?).ok_or(Unsent::Encoding)
             }
         }
     }
+}
+
+/// The status, if a text is a whole number.
+fn code_of(text: &str) -> Option<i64> {
+    let number = text.trim();
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // More digits than fit are a number still, only no status.
+    is_number.then(|| number.parse().unwrap_or(i64::MAX))
 }
 
 /// Nothing but blanks is `utf8`.
@@ -186,30 +248,19 @@ fn encoding_of(text: &str) -> Option<Encoding> {
     }
 }
 
-/// The text that a JSON value is sent as: a string's own, the JSON of anything else.
-fn text_of(json: &[u8]) -> Vec<u8> {
-    let value = Raw::trusted(json);
-    match value.as_str() {
-        Some(text) if value.kind() == Kind::String => text.into_owned().into_bytes(),
-        _ => value.bytes().to_vec(),
+/// What a template of a status or an encoding renders, which stays behind what is on the sheet.
+fn word<'t>(template: &Template, payload: &dyn Root, text: &'t mut Vec<u8>) -> Result<&'t str, RenderError> {
+    let start = text.len();
+    template.render_within(payload, Escape::Html, WORD_BYTES_MAX, text)?;
+    Ok(std::str::from_utf8(&text[start..]).unwrap_or_default())
+}
+
+fn header_text(template: &Template, payload: &dyn Root, text: &mut Vec<u8>) -> Result<(), RenderError> {
+    if let Some(constant) = template.constant() {
+        text.extend_from_slice(constant.as_bytes());
+        return Ok(());
     }
-}
-
-fn word(template: &Template, payload: &dyn Root) -> Result<String, RenderError> {
-    rendered(template, payload, WORD_BYTES_MAX)
-}
-
-fn header_text(template: &Template, payload: &dyn Root) -> Result<String, RenderError> {
-    rendered(template, payload, HEADER_BYTES_MAX)
-}
-
-fn rendered(template: &Template, payload: &dyn Root, bytes_max: usize) -> Result<String, RenderError> {
-    if let Some(text) = template.constant() {
-        return Ok(text.to_owned());
-    }
-    let mut text = Vec::new();
-    template.render_within(payload, Escape::Html, bytes_max, &mut text)?;
-    Ok(String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    template.render_within(payload, Escape::Html, HEADER_BYTES_MAX, text)
 }
 
 fn template(field: &str, source: &str) -> Result<Template, ReplyError> {
@@ -226,7 +277,9 @@ fn template_error(field: &str, what: &str, error: &TemplateError) -> ReplyError 
 
 #[cfg(test)]
 mod tests {
+    use super::super::Reply;
     use super::*;
+    use crate::base::json::Raw;
     use crate::model::HeaderTemplate;
 
     const PAYLOAD: &str = r#"{"data":{"replyId":"r1","body":{"id":"<7>","code":" 201 ","obj":{"b" : 1.0},"s":"\u00e9","e":"",
@@ -246,7 +299,14 @@ mod tests {
 
     fn render(config: &WebhookReplyConfig) -> Option<(String, Reply)> {
         let node = ReplyNode::compile(config).expect("it compiles");
-        node.render(&Raw::document(PAYLOAD.as_bytes()).expect("JSON")).expect("it renders")
+        let payload = Raw::document(PAYLOAD.as_bytes()).expect("JSON");
+        let mut sheet = Sheet::default();
+        let rendered = node.render(&payload, &mut sheet).expect("it renders")?;
+        let to = match rendered.to() {
+            ReplyTo::Trigger => "the trigger".to_owned(),
+            ReplyTo::Named(id) => id.to_string(),
+        };
+        Some((to, rendered.into_reply()))
     }
 
     fn body(config: &WebhookReplyConfig) -> Option<Vec<u8>> {
@@ -256,7 +316,7 @@ mod tests {
     #[test]
     fn a_template_becomes_the_body() {
         let (reply_id, reply) = render(&config(r#"{"id":"{{data.body.id}}"}"#)).unwrap();
-        assert_eq!(reply_id, "r1");
+        assert_eq!(reply_id, "the trigger");
         assert_eq!(reply.body.as_deref(), Some(&br#"{"id":"&lt;7&gt;"}"#[..]));
         assert_eq!((reply.response_code, reply.is_binary, reply.close), (None, false, None));
         assert_eq!(body(&config("constant")).unwrap(), b"constant");
@@ -289,8 +349,10 @@ mod tests {
             let nobody = WebhookReplyConfig { reply_id_path: path.to_owned(), ..config("x") };
             assert_eq!(render(&nobody), None, "{path}");
         }
-        let unset = WebhookReplyConfig { reply_id_path: String::new(), ..config("x") };
-        assert_eq!(render(&unset).unwrap().0, "r1");
+        for path in ["", "data.replyId", " data.[replyId]", "[\"data\"].replyId"] {
+            let own = WebhookReplyConfig { reply_id_path: path.to_owned(), ..config("x") };
+            assert_eq!(render(&own).unwrap().0, "the trigger", "{path}");
+        }
     }
 
     #[test]
@@ -346,7 +408,9 @@ mod tests {
         }
         let wrong = WebhookReplyConfig { encoding_template: "{{data.body.id}}".to_owned(), ..config("x") };
         let node = ReplyNode::compile(&wrong).unwrap();
-        assert_eq!(node.render(&Raw::trusted(PAYLOAD.as_bytes())), Err(Unsent::Encoding));
+        let payload = Raw::trusted(PAYLOAD.as_bytes());
+        let unsent = node.render(&payload, &mut Sheet::default()).map(|_| ());
+        assert_eq!(unsent, Err(Unsent::Encoding));
     }
 
     #[test]

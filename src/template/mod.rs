@@ -18,6 +18,7 @@ mod number;
 mod path;
 mod pattern;
 mod prepare;
+mod reads;
 mod render;
 mod root;
 mod tree;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use error::{Fault, RenderError, TemplateError};
 pub use path::Path;
+pub use reads::Read;
 pub use root::{GlobalsRoot, Root};
 
 /// Bytes that a rendering may have where nothing smaller is asked for: far over any payload limit.

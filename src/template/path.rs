@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::error::{Fault, TemplateError};
 use super::root::Root;
-use super::value::{Segment, Value};
+use super::value::{Segment, Type, Value};
 use crate::base::json::Raw;
 
 /// A path has no more segments: a payload cannot be deeper either.
@@ -33,6 +33,16 @@ impl Path {
         Reader { text, rest: trimmed }.segments().map(|segments| Path { segments })
     }
 
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Whether it takes just these steps.
+    #[must_use]
+    pub fn is(&self, names: &[&str]) -> bool {
+        self.segments.iter().map(Segment::name).eq(names.iter().copied())
+    }
+
     /// Whether this is the path of the whole document.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -49,20 +59,39 @@ impl Path {
         }
     }
 
+    /// The text of a string that stands in a document: not a character of one.
+    #[must_use]
+    pub fn find_text<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, str>> {
+        if let [key, member, third] = &*self.segments
+            && let Some(text) = root.text([key.name(), member.name(), third.name()])
+        {
+            return Some(Cow::Borrowed(text));
+        }
+        self.find(root)?.as_str()
+    }
+
     /// The JSON text of the value.
     #[must_use]
     pub fn read<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, [u8]>> {
         self.value(root)?.json()
     }
 
+    /// What the value is sent as: a string's own text, the JSON of anything else.
+    #[must_use]
+    pub fn text<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, [u8]>> {
+        Some(match self.value(root)? {
+            Value::Text(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
+            Value::Text(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
+            value if value.type_of() == Type::String => match value.text() {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            },
+            value => value.json()?,
+        })
+    }
+
     fn value<'r>(&self, root: &'r dyn Root) -> Option<Value<'r>> {
-        let mut value = Value::Root(root);
-        let mut segments = &self.segments[..];
-        if let [key, member, behind @ ..] = segments
-            && let Some(found) = Value::member_of_root(root, key, member)
-        {
-            (value, segments) = (found, behind);
-        }
+        let (mut value, segments) = Value::first_steps(root, &self.segments);
         for segment in segments {
             value = value.property(segment);
         }

@@ -145,11 +145,9 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
             Base::Parameter { scope: out, second } => scope.parameter(out, second),
         };
         let mut segments = &lookup.segments[..];
-        if let (Value::Root(root), [key, member, behind @ ..]) = (&value, segments)
-            && let Some(found) = Value::member_of_root(*root, key, member)
-        {
+        if let Value::Root(root) = &value {
+            (value, segments) = Value::first_steps(*root, segments);
             self.spend(0)?;
-            (value, segments) = (found, behind);
         }
         for segment in segments {
             self.spend(value.cost())?;

@@ -15,6 +15,17 @@ pub trait Root {
         self.get(key)?.get(member)
     }
 
+    /// Whether [`Root::get_member`] finds all that the object behind `key` has: what it does not find is not there.
+    fn knows_members(&self, _key: &str) -> bool {
+        false
+    }
+
+    /// The text behind three steps, for a root that has it as it is and not as JSON: the same text as that of the
+    /// string that the steps lead to.
+    fn text(&self, _steps: [&str; 3]) -> Option<&str> {
+        None
+    }
+
     /// The whole document as JSON, for what wants all of it (`{{jsonEncode this}}`, `{{#each this}}`).
     fn whole(&self) -> Cow<'_, [u8]>;
 }

@@ -43,14 +43,28 @@ impl Segment {
         let place = if canonical { name.parse().ok() } else { None };
         Segment { name, place }
     }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl<'a> Value<'a> {
-    /// The value that two steps from a document's root lead to, if both are members.
+    /// As many steps from a document's root as it can tell at once: the value, and what steps are left.
     #[inline]
-    pub(super) fn member_of_root(root: &'a dyn Root, key: &Segment, member: &Segment) -> Option<Value<'a>> {
-        // Of an array or a text the second step may be a place or `length`, which are no members.
-        root.get_member(&key.name, &member.name).map(Value::Raw)
+    pub(super) fn first_steps<'s>(root: &'a dyn Root, segments: &'s [Segment]) -> (Value<'a>, &'s [Segment]) {
+        let [key, member, behind @ ..] = segments else { return (Value::Root(root), segments) };
+        if let [third, behind @ ..] = behind
+            && let Some(text) = root.text([&key.name, &member.name, &third.name])
+        {
+            return (Value::Text(Cow::Borrowed(text)), behind);
+        }
+        match root.get_member(&key.name, &member.name) {
+            Some(found) => (Value::Raw(found), behind),
+            None if root.knows_members(&key.name) => (Value::Undefined, &[]),
+            // Of an array or a text the second step may be a place or `length`, which are no members.
+            None => (Value::Root(root), segments),
+        }
     }
 }
 

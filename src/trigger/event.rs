@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::parts::{PARTS, Part, Parts};
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::{self, Raw};
@@ -23,14 +24,92 @@ const DATA_START: usize = TIME.end + BEFORE_DATA.len();
 /// than it needs; larger ones take the buffer along.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
+/// What kind of source an event has: its parts have different names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Http,
+    WebSocket,
+}
+
+/// Where a value stands in the text of an event; nowhere if it is empty. A body of 64 MiB, all of it escaped, is far below
+/// 4 GiB.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn new(range: Range<usize>) -> Span {
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Span { start: place(range.start), end: place(range.end) }
+    }
+
+    fn of(self, bytes: &[u8]) -> Option<Raw<'_>> {
+        let value = bytes.get(self.start as usize..self.end as usize)?;
+        (!value.is_empty()).then(|| Raw::trusted(value))
+    }
+}
+
+/// Where the parts stand in the text of an event, noted while it was written.
+#[derive(Clone, Debug)]
+struct Places {
+    kind: Kind,
+    parts: [Span; PARTS],
+}
+
+/// An event and where its parts stand, in whatever buffer.
+#[derive(Clone, Copy)]
+struct View<'e> {
+    bytes: &'e [u8],
+    places: &'e Places,
+    /// A WebSocket's message, if it is text.
+    message: Option<&'e str>,
+}
+
+impl<'e> View<'e> {
+    fn time(self) -> Option<Raw<'e>> {
+        self.bytes.get(TIME).map(Raw::trusted)
+    }
+
+    fn data(self) -> Option<Raw<'e>> {
+        self.bytes.get(DATA_START..self.bytes.len().saturating_sub(1)).map(Raw::trusted)
+    }
+
+    fn part(self, part: Part) -> Option<Raw<'e>> {
+        self.places.parts[part as usize].of(self.bytes)
+    }
+
+    /// The value of a key of `data`.
+    fn member(self, key: &str) -> Option<Raw<'e>> {
+        self.part(part_named(self.places.kind, key)?)
+    }
+}
+
+fn part_named(kind: Kind, key: &str) -> Option<Part> {
+    Some(match (key, kind) {
+        ("method", Kind::Http) | ("type", Kind::WebSocket) => Part::Kind,
+        ("path", _) => Part::Path,
+        ("headers", _) => Part::Headers,
+        ("query", _) => Part::Query,
+        ("body", Kind::Http) | ("message", Kind::WebSocket) => Part::Body,
+        ("replyId", _) => Part::ReplyId,
+        _ => return None,
+    })
+}
+
 /// The front of a payload: `{"time":…,"data":{…},`. Built once, shared by all flows; a clone is a reference.
 #[derive(Clone, Debug)]
 pub struct Event {
     bytes: Bytes,
-    body: Range<usize>,
+    places: Places,
 }
 
 impl Event {
+    fn view(&self) -> View<'_> {
+        View { bytes: &self.bytes, places: &self.places, message: None }
+    }
+
     /// The text, an object that is left open after a comma.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
@@ -40,75 +119,109 @@ impl Event {
     /// The value of `time`.
     #[must_use]
     pub fn time(&self) -> Raw<'_> {
-        Raw::trusted(&self.bytes[TIME])
+        self.view().time().unwrap_or(Raw::NULL)
     }
 
     /// The value of `data`.
     #[must_use]
     pub fn data(&self) -> Raw<'_> {
-        Raw::trusted(&self.bytes[DATA_START..self.bytes.len() - 1])
-    }
-
-    /// The value of a key of `data` that is found by where the body stands: the body's own, and the `replyId` behind it.
-    fn beside_body(&self, key: &str) -> Option<Raw<'_>> {
-        let bytes = &self.bytes[..];
-        match key {
-            "body" | "message" => {
-                let before = bytes[..self.body.start].strip_suffix(b"\":")?.strip_suffix(key.as_bytes())?;
-                before.ends_with(b"\"").then(|| self.body())
-            }
-            "replyId" => {
-                // An id has no escapes: it ends at the next quote.
-                let id = bytes[self.body.end..].strip_prefix(b",\"replyId\":\"")?;
-                let start = bytes.len() - id.len() - 1;
-                let end = start + 1 + memchr::memchr(b'"', id)? + 1;
-                Some(Raw::trusted(&bytes[start..end]))
-            }
-            _ => None,
-        }
+        self.view().data().unwrap_or(Raw::NULL)
     }
 
     /// The value of `data.body`, or of `data.message` on a WebSocket.
     #[must_use]
     pub fn body(&self) -> Raw<'_> {
-        Raw::trusted(&self.bytes[self.body.clone()])
+        self.view().part(Part::Body).unwrap_or(Raw::NULL)
     }
 }
 
-/// An event that is being written.
-pub(super) struct Draft<'s> {
+/// An event in the buffer that it was written in, with those of its parts that were asked for.
+#[derive(Debug)]
+pub struct Draft<'s> {
     out: &'s mut Vec<u8>,
+    wanted: Parts,
+    places: Places,
+    message: Option<&'s str>,
 }
 
 impl<'s> Draft<'s> {
-    /// Begins `data` in an emptied buffer with room for `room` bytes.
-    pub(super) fn begin(out: &'s mut Vec<u8>, now: Now, room: usize) -> Draft<'s> {
+    /// Begins `data` in an emptied buffer with room for `room` bytes. Nothing is written where nothing is wanted.
+    pub(super) fn begin(out: &'s mut Vec<u8>, now: Now, room: usize, wanted: Parts, kind: Kind) -> Draft<'s> {
         out.clear();
-        out.reserve(room);
-        out.extend_from_slice(BEGIN);
-        out.push(b'"');
-        write_time(out, now.unix_millis);
-        out.push(b'"');
-        out.extend_from_slice(BEFORE_DATA);
-        debug_assert_eq!(out.len(), DATA_START);
-        out.push(b'{');
-        Draft { out }
+        let places = Places { kind, parts: [Span::default(); PARTS] };
+        if wanted.writes_something() {
+            out.reserve(room);
+            out.extend_from_slice(BEGIN);
+            out.push(b'"');
+            write_time(out, now.unix_millis);
+            out.push(b'"');
+            out.extend_from_slice(BEFORE_DATA);
+            debug_assert_eq!(out.len(), DATA_START);
+            out.push(b'{');
+        }
+        Draft { out, wanted, places, message: None }
     }
 
-    /// The buffer, inside of `data`.
-    pub(super) fn out(&mut self) -> &mut Vec<u8> {
-        self.out
+    pub(super) fn wants(&self, part: Part) -> bool {
+        self.wanted.has(part)
     }
 
-    /// Ends `data`. `body` is where its payload proper stands.
-    pub(super) fn finish(self, body: Range<usize>) -> Event {
-        self.out.extend_from_slice(b"},");
+    /// Writes a part, if it is wanted. `key` is the name with its quotes and colon.
+    pub(super) fn part(&mut self, part: Part, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.wanted.has(part) {
+            return;
+        }
+        self.out.extend_from_slice(key);
+        let start = self.out.len();
+        write(self.out);
+        self.places.parts[part as usize] = Span::new(start..self.out.len());
+        self.out.push(b',');
+    }
+
+    /// Writes parts as they were written elsewhere, with a comma between two; `at` says where their values stand there.
+    pub(super) fn parts(&mut self, text: &[u8], at: &[(Part, Range<usize>)]) {
+        let start = self.out.len();
+        self.out.extend_from_slice(text);
+        for (part, range) in at {
+            self.places.parts[*part as usize] = Span::new(start + range.start..start + range.end);
+        }
+        self.out.push(b',');
+    }
+
+    /// The message as it is, beside its JSON.
+    pub(super) fn set_message(&mut self, text: &'s str) {
+        self.message = Some(text);
+    }
+
+    /// Ends `data`.
+    pub(super) fn finish(self) -> Draft<'s> {
+        if self.wanted.writes_something() {
+            if self.out.last() == Some(&b',') {
+                self.out.pop();
+            }
+            self.out.push(b'}');
+            self.out.push(b',');
+        }
+        self
+    }
+
+    /// The event by itself. All of its parts must have been asked for.
+    #[must_use]
+    pub fn keep(self) -> Event {
+        debug_assert_eq!(self.wanted, Parts::ALL);
         let bytes = if self.out.len() <= COPY_BYTES_MAX {
             Bytes::copy_from_slice(self.out)
         } else {
             Bytes::from(std::mem::take(self.out))
         };
-        Event { bytes, body }
+        Event { bytes, places: self.places }
+    }
+
+    /// What a flow's templates look into: as a [`Payload`], save that only what was asked for is there.
+    #[must_use]
+    pub fn payload<'e>(&'e self, tail: &'e Tail) -> impl Root + 'e {
+        let event = View { bytes: self.out, places: &self.places, message: self.message };
+        PayloadView { event, tail }
     }
 }
 
@@ -208,22 +321,69 @@ impl Payload {
     pub fn is_empty(&self) -> bool {
         false
     }
+
+    fn view(&self) -> PayloadView<'_> {
+        PayloadView { event: self.event.view(), tail: &self.tail }
+    }
 }
 
-impl Root for Payload {
+/// A payload as templates see it.
+struct PayloadView<'e> {
+    event: View<'e>,
+    tail: &'e Tail,
+}
+
+impl<'e> PayloadView<'e> {
     /// Looks into the one part that has the key, not through the whole payload.
-    fn get(&self, key: &str) -> Option<Raw<'_>> {
+    fn value(&self, key: &str) -> Option<Raw<'e>> {
         match key {
-            "time" => Some(self.event.time()),
-            "data" => Some(self.event.data()),
+            "time" => self.event.time(),
+            "data" => self.event.data(),
             _ => self.tail.get(key),
         }
     }
 
-    /// Knows where the body and the `replyId` stand: `data` need not be looked through for them.
+    /// Knows where the parts of `data` stand: it need not be looked through for them.
+    fn member(&self, key: &str, member: &str) -> Option<Raw<'e>> {
+        if key == "data" { self.event.member(member) } else { self.value(key)?.get(member) }
+    }
+}
+
+impl Root for PayloadView<'_> {
+    fn get(&self, key: &str) -> Option<Raw<'_>> {
+        self.value(key)
+    }
+
     fn get_member(&self, key: &str, member: &str) -> Option<Raw<'_>> {
-        let known = if key == "data" { self.event.beside_body(member) } else { None };
-        known.or_else(|| self.get(key)?.get(member))
+        self.member(key, member)
+    }
+
+    fn knows_members(&self, key: &str) -> bool {
+        key == "data"
+    }
+
+    fn text(&self, steps: [&str; 3]) -> Option<&str> {
+        self.event.message.filter(|_| steps == ["data", "message", "data"])
+    }
+
+    fn whole(&self) -> Cow<'_, [u8]> {
+        let mut whole = self.event.bytes.to_vec();
+        self.tail.write(&mut whole);
+        Cow::Owned(whole)
+    }
+}
+
+impl Root for Payload {
+    fn get(&self, key: &str) -> Option<Raw<'_>> {
+        self.view().value(key)
+    }
+
+    fn get_member(&self, key: &str, member: &str) -> Option<Raw<'_>> {
+        self.view().member(key, member)
+    }
+
+    fn knows_members(&self, key: &str) -> bool {
+        key == "data"
     }
 
     fn whole(&self) -> Cow<'_, [u8]> {

@@ -22,6 +22,7 @@ mod event;
 mod headers;
 mod members;
 mod multipart;
+mod parts;
 mod query;
 mod socket;
 
@@ -30,15 +31,17 @@ use std::net::IpAddr;
 
 pub use body::JSON_DEPTH_MAX;
 pub use coding::{ACCEPTED_CODINGS, undo_codings};
-pub use event::{Event, Payload, Tail};
+pub use event::{Draft, Event, Payload, Tail};
 pub use multipart::PARTS_MAX;
-pub use socket::{UpgradeData, WsEvent, websocket_event};
+pub use parts::Parts;
+pub use socket::{UpgradeData, WsEvent, websocket_draft, websocket_event};
 
 use crate::base::clock::Now;
 use crate::base::json;
 use crate::model::CastBuffersAs;
-use event::Draft;
+use event::Kind;
 use headers::Visibility;
+use parts::Part;
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +125,8 @@ impl std::error::Error for BodyRefused {}
 /// Bytes of a payload beside its body that room is made for at once; most requests of devices have fewer.
 const ENVELOPE_BYTES: usize = 1024;
 
-/// Builds the event of an HTTP request. `scratch` is a buffer to build it in: what it holds is lost, and its storage is
-/// kept for the next event unless this one is large.
+/// Builds the event of an HTTP request. `scratch` is as in [`http_draft`], and its storage is kept for the next event unless
+/// this one is large.
 ///
 /// # Errors
 /// If the body's `Content-Encoding` cannot be undone.
@@ -135,52 +138,62 @@ pub fn http_event<'a, F>(
 where
     F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
 {
+    http_draft(scratch, now, data, Parts::ALL).map(Draft::keep)
+}
+
+/// Writes those parts of the event of an HTTP request that are wanted. `scratch` is a buffer to write it in: what it holds is
+/// lost.
+///
+/// # Errors
+/// If the body's `Content-Encoding` cannot be undone, wanted or not.
+pub fn http_draft<'s, 'a, F>(
+    scratch: &'s mut Vec<u8>,
+    now: Now,
+    data: &HttpData<'a, F>,
+    wanted: Parts,
+) -> Result<Draft<'s>, BodyRefused>
+where
+    F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+{
     let is_get = data.method == b"GET";
     let body = if is_get { std::borrow::Cow::Borrowed(&[][..]) } else { undo_codings(data)? };
-    let mut draft = Draft::begin(scratch, now, body.len() + ENVELOPE_BYTES);
-    let out = draft.out();
-    out.extend_from_slice(b"\"method\":");
-    let method = out.len();
-    json::escape_bytes_latin1_into(out, data.method);
-    out[method..].make_ascii_lowercase();
-    out.push(b',');
+    let mut draft = Draft::begin(scratch, now, body.len() + ENVELOPE_BYTES, wanted, Kind::Http);
+    draft.part(Part::Kind, b"\"method\":", |out| {
+        let start = out.len();
+        json::escape_bytes_latin1_into(out, data.method);
+        out[start..].make_ascii_lowercase();
+    });
     let visibility = Visibility {
         peer: data.peer,
         peer_is_trusted: data.peer_is_trusted,
         hide_authorization: data.hide_authorization,
     };
-    write_request(out, data.path, data.query, data.fields.clone(), &visibility);
-    out.extend_from_slice(b",\"body\":");
-    let body_start = out.len();
-    let content_type = headers::first(data.fields.clone(), b"content-type").unwrap_or_default();
-    body::write(out, &body, content_type, data.cast, data.annotate_multipart);
-    let body_end = out.len();
+    draft.part(Part::Path, PATH, |out| write_path(out, data.path));
+    draft.part(Part::Headers, HEADERS, |out| headers::write(out, data.fields.clone(), &visibility));
+    draft.part(Part::Query, QUERY, |out| query::write(out, data.query.unwrap_or_default()));
+    draft.part(Part::Body, b"\"body\":", |out| {
+        let content_type = headers::first(data.fields.clone(), b"content-type").unwrap_or_default();
+        body::write(out, &body, content_type, data.cast, data.annotate_multipart);
+    });
     if let Some(reply_id) = data.reply_id {
-        out.extend_from_slice(b",\"replyId\":");
-        json::escape_into(out, reply_id);
+        draft.part(Part::ReplyId, REPLY_ID, |out| json::escape_into(out, reply_id));
     }
-    Ok(draft.finish(body_start..body_end))
+    Ok(draft.finish())
 }
 
-/// Writes `"path":…,"headers":…,"query":…`, which all kinds of events share.
-fn write_request<'a, F>(
-    out: &mut Vec<u8>,
-    path: &[u8],
-    query: Option<&[u8]>,
-    fields: F,
-    visibility: &Visibility,
-) where
-    F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-{
-    out.extend_from_slice(b"\"path\":\"");
+/// Keys that all kinds of events share.
+const PATH: &[u8] = b"\"path\":";
+const HEADERS: &[u8] = b"\"headers\":";
+const QUERY: &[u8] = b"\"query\":";
+const REPLY_ID: &[u8] = b"\"replyId\":";
+
+fn write_path(out: &mut Vec<u8>, path: &[u8]) {
+    out.push(b'"');
     if path.first() != Some(&b'/') {
         out.push(b'/');
     }
     json::escape_latin1_fragment_into(out, path);
-    out.extend_from_slice(b"\",\"headers\":");
-    headers::write(out, fields, visibility);
-    out.extend_from_slice(b",\"query\":");
-    query::write(out, query.unwrap_or_default());
+    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -1,15 +1,23 @@
 //! The events of a WebSocket (section 6 of the specification): `connect`, `message`, `disconnect`.
 
-use super::event::{Draft, Event};
-use super::headers::Visibility;
-use super::{ENVELOPE_BYTES, Peer, write_request};
+use std::ops::Range;
+
+use super::event::{Draft, Event, Kind};
+use super::headers::{self, Visibility};
+use super::parts::{Part, Parts};
+use super::{ENVELOPE_BYTES, HEADERS, PATH, Peer, QUERY, REPLY_ID, query, write_path};
 use crate::base::clock::Now;
 use crate::base::json;
 use crate::base::text::base64_into;
 
 /// `"path":…,"headers":…,"query":…` of an upgrade request, written once for each connection.
 #[derive(Clone, Debug)]
-pub struct UpgradeData(Box<[u8]>);
+pub struct UpgradeData {
+    text: Box<[u8]>,
+    /// Where the values of the path and the headers end; that of the query ends with the text.
+    path_end: u32,
+    headers_end: u32,
+}
 
 impl UpgradeData {
     /// Writes what the events of a connection say of the request that opened it. The arguments are those of
@@ -28,17 +36,40 @@ impl UpgradeData {
     {
         let mut out = Vec::with_capacity(ENVELOPE_BYTES);
         let visibility = Visibility { peer, peer_is_trusted, hide_authorization };
-        write_request(&mut out, path, query, fields, &visibility);
+        out.extend_from_slice(PATH);
+        write_path(&mut out, path);
+        let path_end = out.len();
+        out.push(b',');
+        out.extend_from_slice(HEADERS);
+        headers::write(&mut out, fields, &visibility);
+        let headers_end = out.len();
+        out.push(b',');
+        out.extend_from_slice(QUERY);
+        query::write(&mut out, query.unwrap_or_default());
+        // A head is far below 4 GiB.
+        let place = |end: usize| u32::try_from(end).unwrap_or(u32::MAX);
         // A copy of its own size: shrinking leaves up to twice that with the allocator, for as long as the connection.
-        UpgradeData(out.as_slice().into())
+        UpgradeData {
+            text: out.as_slice().into(),
+            path_end: place(path_end),
+            headers_end: place(headers_end),
+        }
+    }
+
+    /// Where the three values stand.
+    fn parts(&self) -> [(Part, Range<usize>); 3] {
+        let (path_end, headers_end) = (self.path_end as usize, self.headers_end as usize);
+        [
+            (Part::Path, PATH.len()..path_end),
+            (Part::Headers, path_end + 1 + HEADERS.len()..headers_end),
+            (Part::Query, headers_end + 1 + QUERY.len()..self.text.len()),
+        ]
     }
 
     /// The path behind the token, as a payload shows it.
     #[must_use]
     pub fn path(&self) -> &[u8] {
-        const BEGIN: &[u8] = b"\"path\":\"";
-        let rest = self.0.strip_prefix(BEGIN).unwrap_or_default();
-        &rest[..rest.iter().position(|&byte| byte == b'"').unwrap_or(rest.len())]
+        self.text.get(PATH.len() + 1..self.path_end as usize - 1).unwrap_or_default()
     }
 }
 
@@ -63,7 +94,7 @@ pub enum WsEvent<'a> {
     },
 }
 
-/// Builds the event. `scratch` is as in [`super::http_event`].
+/// Builds the event. `scratch` is as in [`super::http_event`], `upgrade` is of the connection.
 pub fn websocket_event(
     scratch: &mut Vec<u8>,
     now: Now,
@@ -71,28 +102,47 @@ pub fn websocket_event(
     kind: WsEvent<'_>,
     reply_id: &str,
 ) -> Event {
-    let length = if let WsEvent::Message { data, .. } = kind { data.len() } else { 0 };
-    let mut draft = Draft::begin(scratch, now, length + upgrade.0.len() + ENVELOPE_BYTES);
-    let out = draft.out();
-    let name: &[u8] = match kind {
-        WsEvent::Connect => b"connect",
-        WsEvent::Message { .. } => b"message",
-        WsEvent::Disconnect { .. } => b"disconnect",
-    };
-    out.extend_from_slice(b"\"type\":\"");
-    out.extend_from_slice(name);
-    out.extend_from_slice(b"\",\"message\":");
-    let message_start = out.len();
-    write_message(out, kind);
-    let message_end = out.len();
-    out.push(b',');
-    out.extend_from_slice(&upgrade.0);
-    out.extend_from_slice(b",\"replyId\":");
-    json::escape_into(out, reply_id);
-    draft.finish(message_start..message_end)
+    websocket_draft(scratch, now, upgrade, kind, reply_id, Parts::ALL).keep()
 }
 
-fn write_message(out: &mut Vec<u8>, kind: WsEvent<'_>) {
+/// Writes those parts of the event that are wanted. `scratch` is as in [`super::http_draft`].
+pub fn websocket_draft<'s>(
+    scratch: &'s mut Vec<u8>,
+    now: Now,
+    upgrade: &UpgradeData,
+    kind: WsEvent<'s>,
+    reply_id: &str,
+    wanted: Parts,
+) -> Draft<'s> {
+    let message = match kind {
+        WsEvent::Message { text: true, data } => simdutf8::basic::from_utf8(data).ok(),
+        _ => None,
+    };
+    let wanted = if message.is_some() { wanted } else { wanted.without_text() };
+    let length = if let WsEvent::Message { data, .. } = kind { data.len() } else { 0 };
+    let room = length + upgrade.text.len() + ENVELOPE_BYTES;
+    let mut draft = Draft::begin(scratch, now, room, wanted, Kind::WebSocket);
+    draft.part(Part::Kind, b"\"type\":", |out| {
+        out.extend_from_slice(match kind {
+            WsEvent::Connect => b"\"connect\"",
+            WsEvent::Message { .. } => b"\"message\"",
+            WsEvent::Disconnect { .. } => b"\"disconnect\"",
+        });
+    });
+    draft.part(Part::Body, b"\"message\":", |out| write_message(out, kind, message));
+    // They stand side by side already: one copy of all three.
+    if [Part::Path, Part::Headers, Part::Query].into_iter().any(|part| draft.wants(part)) {
+        draft.parts(&upgrade.text, &upgrade.parts());
+    }
+    draft.part(Part::ReplyId, REPLY_ID, |out| json::escape_into(out, reply_id));
+    if let Some(message) = message {
+        draft.set_message(message);
+    }
+    draft.finish()
+}
+
+/// `message` is what came, if it is text.
+fn write_message(out: &mut Vec<u8>, kind: WsEvent<'_>, message: Option<&str>) {
     let number = |out: &mut Vec<u8>, value: usize| {
         out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     };
@@ -100,10 +150,10 @@ fn write_message(out: &mut Vec<u8>, kind: WsEvent<'_>) {
         WsEvent::Connect => out.extend_from_slice(b"{}"),
         WsEvent::Message { text, data } => {
             out.extend_from_slice(b"{\"data\":");
-            match std::str::from_utf8(data) {
-                Ok(data) if text => json::escape_into(out, data),
-                Err(_) if text => json::escape_lossy_into(out, data),
-                _ => {
+            match message {
+                Some(message) => json::escape_into(out, message),
+                None if text => json::escape_lossy_into(out, data),
+                None => {
                     out.push(b'"');
                     base64_into(out, data);
                     out.push(b'"');

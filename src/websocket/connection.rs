@@ -156,9 +156,20 @@ impl Connection {
     pub fn message<'b>(&self, buf: &'b ReceiveBuffer, scratch: &'b Scratch) -> &'b [u8] {
         match (self.lent, self.inflated) {
             (true, true) => scratch.message(),
-            (true, false) => &buf.unread()[..self.length],
-            (false, _) => &[],
+            _ => self.message_in(buf),
         }
+    }
+
+    /// Whether the last event's message is [`Scratch::message`]; else it is [`Self::message_in`] the buffer.
+    #[must_use]
+    pub fn is_inflated(&self) -> bool {
+        self.lent && self.inflated
+    }
+
+    /// The last event's message, where it lies in the buffer: as [`Self::message`].
+    #[must_use]
+    pub fn message_in<'b>(&self, buf: &'b ReceiveBuffer) -> &'b [u8] {
+        if self.lent && !self.inflated { &buf.unread()[..self.length] } else { &[] }
     }
 
     /// Releases the bytes of the last event.

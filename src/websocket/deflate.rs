@@ -73,6 +73,17 @@ impl Scratch {
         &self.message
     }
 
+    /// Takes the message that was inflated last, so that another can be compressed while it is looked at.
+    #[must_use]
+    pub fn lend(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.message)
+    }
+
+    /// Takes back what was lent.
+    pub fn take_back(&mut self, message: Vec<u8>) {
+        self.message = message;
+    }
+
     /// Gives up buffers that one large message made grow.
     pub fn trim(&mut self) {
         for buffer in [&mut self.message, &mut self.compressed] {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tidegate::base::clock::NANOS_PER_SECOND;
 use tidegate::base::slots::Key;
 use tidegate::deliver::workers::WorkerTrigger;
-use tidegate::deliver::{self, Effect};
+use tidegate::deliver::{self, Effect, Origin};
 use tidegate::http::Step;
 use tidegate::ingress::request::{self, AtBody, AtHead, Door};
 use tidegate::ingress::respond::{self, Answer, Frame};
 use tidegate::registry::{Action, Hook};
-use tidegate::reply::{Reply, to_http};
+use tidegate::reply::{Reply, Sheet, to_http};
 use tidegate::trigger::{HttpData, Payload, Peer, http_event};
 
 use super::observer::Fate;
@@ -165,11 +165,15 @@ impl World {
         let mut effects = Vec::new();
         for plan in &hook.flows {
             let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
-            deliver::run(plan, &payload, false, &mut effects);
+            let origin = Origin { is_websocket: false, has_reply_id: reply_id.is_some() };
+            deliver::run(plan, &payload, origin, &mut Sheet::default(), &mut effects);
         }
         for effect in effects {
             match effect {
-                Effect::Reply { reply_id, reply } => self.reply(&reply_id, reply),
+                Effect::Reply { reply_id: named, reply } => {
+                    let own = reply_id.as_deref().expect("only a call that waits is replied to");
+                    self.reply(named.as_deref().unwrap_or(own), reply);
+                }
                 Effect::Worker { plan, step, payload } => {
                     let Action::Worker(config) = &plan.steps[step].action else { panic!("a worker's node") };
                     assert!(plan.backlog.reserve(payload.len()), "far from the backlog's bounds");

@@ -60,7 +60,9 @@ fn members_are_found_at_once_as_they_are_by_looking_through() {
             let fields: &[Field<'_>] = &[(b"content-type", b"application/json")];
             let event = event(&HttpData { reply_id, ..post(fields, body) }).unwrap();
             let payload = Payload { event, tail: Arc::new(tail(b"{}")) };
-            for member in ["body", "message", "replyId", "method", "headers", "dy", ""] {
+            for member in
+                ["body", "message", "replyId", "method", "type", "path", "headers", "query", "dy", ""]
+            {
                 let looked_up = payload.get("data").unwrap().get(member).map(shown);
                 assert_eq!(payload.get_member("data", member).map(shown), looked_up, "{member}");
                 assert!(payload.get_member("time", member).is_none());

@@ -1,0 +1,86 @@
+//! Which parts of an event are asked for.
+
+use crate::template::Read;
+
+/// A part of an event's `data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Part {
+    /// `method`, or `type` on a WebSocket; with it the `time` of the payload.
+    Kind,
+    Path,
+    Headers,
+    Query,
+    /// `body`, or `message`.
+    Body,
+    ReplyId,
+}
+
+/// How many parts there are.
+pub(super) const PARTS: usize = 6;
+
+/// A set of parts, by bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts(u8);
+
+/// The text of a WebSocket's message, which is at hand without its JSON.
+const TEXT: u8 = 1 << PARTS;
+
+impl Parts {
+    /// None.
+    pub const NONE: Parts = Parts(0);
+    /// All: the payload as others than templates get it.
+    pub const ALL: Parts = Parts(u8::MAX);
+
+    /// What must be there for what a template or a path looks at.
+    #[must_use]
+    pub fn of(read: Read<'_>) -> Parts {
+        match read {
+            Read::Whole | Read::Key("data") => Parts::ALL,
+            Read::Key("time") | Read::Member("time", ..) => Parts::one(Part::Kind),
+            Read::Member("data", "message", Some("data")) => Parts(TEXT),
+            Read::Member("data", member, _) => match member {
+                "method" | "type" => Parts::one(Part::Kind),
+                "path" => Parts::one(Part::Path),
+                "headers" => Parts::one(Part::Headers),
+                "query" => Parts::one(Part::Query),
+                "body" | "message" => Parts::one(Part::Body),
+                "replyId" => Parts::one(Part::ReplyId),
+                // There is no such part.
+                _ => Parts::NONE,
+            },
+            // The rest is the flow's own.
+            Read::Key(_) | Read::Member(..) => Parts::NONE,
+        }
+    }
+
+    const fn one(part: Part) -> Parts {
+        Parts(1 << part as u8)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, others: Parts) -> Parts {
+        Parts(self.0 | others.0)
+    }
+
+    pub(super) const fn has(self, part: Part) -> bool {
+        self.0 & Parts::one(part).0 != 0
+    }
+
+    /// Whether the `replyId` is among them: somebody may come to know it.
+    #[must_use]
+    pub const fn has_reply_id(self) -> bool {
+        self.has(Part::ReplyId)
+    }
+
+    /// For a message that is not text: its JSON, where its text was asked for.
+    pub(super) const fn without_text(self) -> Parts {
+        if self.0 & TEXT == 0 { self } else { self.and(Parts::one(Part::Body)) }
+    }
+
+    /// Whether any of it is JSON.
+    pub(super) const fn writes_something(self) -> bool {
+        self.0 & !TEXT != 0
+    }
+}
