@@ -1,5 +1,5 @@
 //! How receive buffers grow and shrink, and those of large bodies, kept for the next one: the kernel hands out fresh
-//! memory page by page, with a fault for each 4 KiB and a page to zero, which costs a body of 256 KiB a tenth of its CPU.
+//! memory page by page, with a fault for each 4 KiB and a page to zero.
 //!
 //! **Invariant**: `body_bytes` counts what connections hold beyond their first buffers, never what is kept here.
 
