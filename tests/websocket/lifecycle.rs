@@ -14,6 +14,7 @@ on_each_driver! {
     a_close_without_an_answer_is_cut,
     what_the_workers_are_behind_with_is_refused,
     connections_that_were_quiet_go_on_where_they_were,
+    replies_reach_a_connection_that_is_busy,
 }
 
 /// Longer than a connection is quiet before it gives up its task and its buffers.
@@ -54,6 +55,35 @@ fn connections_that_were_quiet_go_on_where_they_were(driver: &str) {
             json!({"statusCode": 1008, "reason": "Webhook disabled"})
         );
     }
+}
+
+fn replies_reach_a_connection_that_is_busy(driver: &str) {
+    /// More than leaves in one call.
+    const LARGE: usize = 1_500_000;
+    let (server, hook, _, mut worker) = staffed(driver, json!({"limits": {"payloadBytes": LARGE}}));
+    let mut client = Socket::open(&server, &hook);
+    let data = worker.take();
+    let reply_id = data["replyId"].as_str().expect("a WebSocket has one").to_owned();
+    let reply = |body: &Value| {
+        let accepted = server.done("POST", &format!("/replies/{reply_id}"), body);
+        assert_eq!(accepted["accepted"], true);
+    };
+    for round in 0..20 {
+        client.say(&format!("round {round}"));
+        assert_eq!(worker.take_event("message")["data"], format!("round {round}"));
+        reply(&json!({"body": format!("for round {round}")}));
+        assert_eq!(client.text(), format!("for round {round}"));
+    }
+    let large = "x".repeat(LARGE);
+    reply(&json!({"body": large}));
+    client.say("while the large one leaves");
+    assert_eq!(worker.take_event("message")["data"], "while the large one leaves");
+    assert!(client.text() == large, "not the large one");
+    client.say("behind it");
+    assert_eq!(worker.take_event("message")["data"], "behind it");
+    reply(&json!({"close": {"code": 4000, "reason": "done"}}));
+    assert_eq!(client.closed(), (4000, "done".to_owned()));
+    assert_eq!(worker.take_event("disconnect"), json!({"statusCode": 4000, "reason": "done"}));
 }
 
 fn a_process_that_stops_says_goodbye_and_hands_the_disconnects_over(driver: &str) {
