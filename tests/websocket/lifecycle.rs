@@ -14,7 +14,7 @@ on_each_driver! {
     a_close_without_an_answer_is_cut,
     what_the_workers_are_behind_with_is_refused,
     connections_that_were_quiet_go_on_where_they_were,
-    replies_reach_a_connection_that_is_reading,
+    replies_reach_a_connection_that_is_busy,
 }
 
 /// Longer than a connection is quiet before it gives up its task and its buffers.
@@ -57,7 +57,7 @@ fn connections_that_were_quiet_go_on_where_they_were(driver: &str) {
     }
 }
 
-fn replies_reach_a_connection_that_is_reading(driver: &str) {
+fn replies_reach_a_connection_that_is_busy(driver: &str) {
     /// More than leaves in one call.
     const LARGE: usize = 1_500_000;
     let (server, hook, _, mut worker) = staffed(driver, json!({"limits": {"payloadBytes": LARGE}}));
