@@ -1,22 +1,18 @@
 //! One WebSocket on a core, whoever speaks on it: a webhook's client or a worker. It moves bytes between the socket
 //! and the sans-IO machine, gathers what is to be sent into one write, and keeps the times of `ingress::socket`.
 //!
-//! A line that was busy a moment ago reads on the ring, as HTTP connections do ([`reading`]); else the task waits for
-//! readiness, so that a quiet connection holds no buffer. Either way what others put on the line can be sent while the
-//! task waits. Whoever puts something on it appends to `out` and wakes the task; all that gathered until the task runs
-//! leaves in one write.
-
-mod reading;
+//! The task waits for readiness and never has a read in flight, so a quiet connection holds no buffer and what others
+//! put on the line can be sent while the task waits. Whoever puts something on it appends to `out` and wakes the
+//! task; all that gathered until the task runs leaves in one write.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use self::reading::Received;
 use super::core::{Active, Core};
 use super::lot::{self, Parked};
 use super::stream::Stream;
@@ -29,6 +25,11 @@ use crate::websocket::{self, Event};
 
 /// After this long without a byte either way a line is quiet.
 const QUIET_NANOS: u64 = NANOS_PER_SECOND;
+/// Room that a read must have, or the buffer is compacted or grown first.
+const READ_ROOM: usize = 4096;
+/// The first size that a buffer grows to for a large message, and the factor from there: as for HTTP bodies.
+const GROW_FIRST: usize = 64 * 1024;
+const GROW_FACTOR: usize = 4;
 /// The largest write that is left to the ring alone: it fits into a socket's buffer unless the peer is behind.
 const RING_WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Reads in a row while each fills the buffer, before others get a turn.
@@ -96,8 +97,6 @@ struct Wire {
 
 /// What the task was woken for.
 enum Woken {
-    /// A read on the ring brought something.
-    Heard(Received),
     Readable,
     /// The socket takes bytes again, or the line was written to.
     Turn,
@@ -323,19 +322,10 @@ impl Line {
     }
 
     fn flush(&self, core: &Core, stream: &Stream) -> Flushed {
-        self.flush_by(core, || stream.holds_back(), |bytes| stream.try_send(bytes))
-    }
-
-    fn flush_by(
-        &self,
-        core: &Core,
-        holds_back: impl Fn() -> bool,
-        send: impl Fn(&[u8]) -> io::Result<usize>,
-    ) -> Flushed {
         let mut wire = self.wire.borrow_mut();
         let wire = &mut *wire;
-        while wire.sent < wire.out.len() || holds_back() {
-            match send(&wire.out[wire.sent..]) {
+        while wire.sent < wire.out.len() || stream.holds_back() {
+            match stream.try_send(&wire.out[wire.sent..]) {
                 Ok(bytes) => {
                     wire.sent += bytes;
                     wire.progress = true;
@@ -395,6 +385,52 @@ impl Line {
         borne
     }
 
+    /// Receives what is there. False: the peer sends nothing more.
+    fn receive(&self, core: &Core, stream: &Stream, active: &mut Box<Active>) -> Result<Received, ()> {
+        let wanted = self.capacity_wanted(&active.buffer);
+        if wanted > active.buffer.capacity() {
+            if !core.grow(active, wanted) {
+                self.close_for(core, Closing::Busy);
+            }
+        } else if active.buffer.spare() < READ_ROOM {
+            active.buffer.compact();
+        }
+        let room = active.buffer.spare();
+        if room == 0 {
+            // Only where memory was refused: what comes is dropped until the peer has answered the Close.
+            let length = active.buffer.len();
+            active.buffer.consume(length);
+            return Ok(Received::More);
+        }
+        let mut storage = active.buffer.take_storage();
+        let result = stream.try_receive(&mut storage);
+        active.buffer.restore_storage(storage);
+        match result {
+            Ok(0) => Err(()),
+            Ok(bytes) => {
+                // The time of all that came with it.
+                self.heard.set(core.begin_batch().nanos);
+                core.metrics.received(bytes);
+                Ok(if bytes == room { Received::More } else { Received::All })
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Ok(Received::All)
+            }
+            Err(_) => Err(()),
+        }
+    }
+
+    /// What the buffer should hold for the message that is coming in: four times what it holds, at most what the
+    /// message needs, so that what is announced and never sent costs little.
+    fn capacity_wanted(&self, buffer: &ReceiveBuffer) -> usize {
+        if buffer.capacity() - buffer.len() >= READ_ROOM {
+            return 0;
+        }
+        let missing = self.wire.borrow().machine.frame_bytes_missing().min(self.payload_limit as u64);
+        let most = buffer.len() + READ_ROOM.max(missing as usize);
+        most.min((buffer.capacity() * GROW_FACTOR).max(GROW_FIRST))
+    }
+
     /// Waits for the peer, for someone on the core, or for the deadline.
     async fn wait<S: Speaker>(&self, core: &Core, stream: &Stream, blocked: bool, speaker: &mut S) -> Woken {
         if blocked {
@@ -442,7 +478,14 @@ impl Line {
     }
 }
 
-fn readable_or_gone(result: io::Result<()>) -> Woken {
+enum Received {
+    /// All that was there.
+    All,
+    /// There may be more.
+    More,
+}
+
+fn readable_or_gone(result: std::io::Result<()>) -> Woken {
     if result.is_ok() { Woken::Readable } else { Woken::Gone }
 }
 
@@ -475,14 +518,6 @@ impl Wire {
     }
 }
 
-fn give_if_empty(core: &Core, active: &mut Option<Box<Active>>) {
-    if active.as_ref().is_some_and(|active| active.buffer.is_empty())
-        && let Some(active) = active.take()
-    {
-        core.give_active(active);
-    }
-}
-
 /// Serves a line until it ends, and says how; or until it is quiet, if its speaker leaves quiet lines to others. What the
 /// speaker does afterwards comes before the socket is let go.
 pub(super) async fn run<S: Speaker>(
@@ -492,7 +527,6 @@ pub(super) async fn run<S: Speaker>(
     mut active: Option<Box<Active>>,
     speaker: &mut S,
 ) -> Option<Ended> {
-    let mut busy = active.is_some();
     loop {
         line.at_work.set(true);
         if let Some(active) = &mut active {
@@ -510,20 +544,15 @@ pub(super) async fn run<S: Speaker>(
         if flushed == Flushed::Gone || (line.wire.borrow().machine.is_over() && flushed == Flushed::All) {
             break;
         }
-        let reads = S::PARKS && busy && core.rules.on_ring && flushed == Flushed::All && stream.is_plain();
-        let woken = if reads {
-            line.read(core, stream, active.get_or_insert_with(|| core.take_active())).await
-        } else {
-            give_if_empty(core, &mut active);
-            line.wait(core, stream, flushed == Flushed::Blocked, speaker).await
-        };
-        match woken {
+        if active.as_ref().is_some_and(|active| active.buffer.is_empty())
+            && let Some(active) = active.take()
+        {
+            core.give_active(active);
+        }
+        match line.wait(core, stream, flushed == Flushed::Blocked, speaker).await {
             Woken::Turn => {}
             Woken::Gone => break,
-            Woken::Heard(Received::All) => {}
             Woken::Expired => {
-                busy = false;
-                give_if_empty(core, &mut active);
                 let parks = S::PARKS && active.is_none() && line.unsent() == 0 && !stream.holds_back();
                 match line.bear(core, parks) {
                     Borne::Stays => {}
@@ -531,19 +560,17 @@ pub(super) async fn run<S: Speaker>(
                     Borne::Cut => break,
                 }
             }
-            Woken::Heard(Received::More) | Woken::Readable => {
-                busy = true;
+            Woken::Readable => {
                 let active = active.get_or_insert_with(|| core.take_active());
                 let mut gone = false;
                 for _ in 0..READS_MAX {
-                    if !active.buffer.is_empty() {
-                        line.at_work.set(true);
-                        line.listen(core, &mut active.buffer, speaker);
-                        line.at_work.set(false);
-                    }
                     match line.receive(core, stream, active) {
                         Ok(Received::All) => break,
-                        Ok(Received::More) => {}
+                        Ok(Received::More) => {
+                            line.at_work.set(true);
+                            line.listen(core, &mut active.buffer, speaker);
+                            line.at_work.set(false);
+                        }
                         Err(()) => {
                             gone = true;
                             break;

@@ -40,11 +40,6 @@ impl Stream {
         Tls::new(Rc::clone(core), socket, config).map(|tls| Stream::Tls(Box::new(tls)))
     }
 
-    /// Whether what is sent by its descriptor may leave while a read is under way: nothing lies between the two.
-    pub(super) fn is_plain(&self) -> bool {
-        matches!(self, Stream::Plain(_))
-    }
-
     /// Waits until something can be read, without a buffer. Dropping the future loses nothing.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self {

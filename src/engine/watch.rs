@@ -97,16 +97,11 @@ impl Watch {
     /// Ends the present wait at once.
     pub(super) fn expire(&self) {
         self.expired.set(true);
-        self.cancel();
-        self.wake();
-    }
-
-    /// Ends what is under way on the ring with one of its handles.
-    pub(super) fn cancel(&self) {
         let canceller = self.canceller.take();
         if let Some(canceller) = canceller {
             self.canceller.replace(Some(canceller.cancel()));
         }
+        self.wake();
     }
 
     /// Wakes the task, so that it looks at what has changed.
