@@ -5,14 +5,16 @@
 //! put on the line can be sent while the task waits. Whoever puts something on it appends to `out` and wakes the
 //! task; all that gathered until the task runs leaves in one write.
 
+mod wire;
+
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use self::wire::Wire;
 use super::core::{Active, Core};
 use super::lot::{self, Parked};
 use super::stream::Stream;
@@ -82,19 +84,6 @@ pub(super) struct Line {
     spoken: Cell<u64>,
 }
 
-struct Wire {
-    machine: websocket::Connection,
-    /// What is to be sent, and how much of it is.
-    out: Vec<u8>,
-    sent: usize,
-    /// Where each message in `out` ends.
-    ends: VecDeque<usize>,
-    /// The first who ended it is right.
-    ended: Option<Ended>,
-    /// Whether anything was sent since a Close began to be waited for.
-    progress: bool,
-}
-
 /// What the task was woken for.
 enum Woken {
     Readable,
@@ -132,7 +121,7 @@ impl Line {
                 machine,
                 out: Vec::new(),
                 sent: 0,
-                ends: VecDeque::new(),
+                ends: None,
                 ended: None,
                 progress: false,
             }),
@@ -172,7 +161,7 @@ impl Line {
                     wire.out = core.take_out();
                 }
                 wire.machine.send(&mut wire.out, &mut core.scratch.borrow_mut(), text, payload);
-                wire.ends.push_back(wire.out.len());
+                wire.note_end();
                 self.spoken.set(core.now_of_batch().nanos);
                 self.wake_task(core);
                 return Ok(());
@@ -205,7 +194,7 @@ impl Line {
             if !wire.machine.close(&mut wire.out, code, reason) {
                 return;
             }
-            wire.ends.push_back(wire.out.len());
+            wire.note_end();
             wire.ended.get_or_insert_with(|| Ended { code, reason: reason.into() });
             wire.progress = false;
         }
@@ -225,7 +214,7 @@ impl Line {
 
     /// Leaves it to the lot. Given back where that cannot be had.
     pub(super) fn park(&self, core: &Core, parked: Parked) -> Result<(), Parked> {
-        self.wire.borrow_mut().ends = VecDeque::new();
+        self.wire.borrow_mut().ends = None;
         lot::park(core, self.key, &self.watch, parked)
     }
 
@@ -300,7 +289,7 @@ impl Line {
             if wire.out.is_empty() || wire.sent > 0 || wire.out.len() > RING_WRITE_BYTES_MAX {
                 return;
             }
-            wire.ends.clear();
+            wire.forget_ends();
             std::mem::take(&mut wire.out)
         };
         let (result, mut out) = stream.write(out, 0, self.watch.handle()).await;
@@ -313,8 +302,9 @@ impl Line {
         } else {
             // What is left goes before what came since.
             let left = out.len() - written;
-            wire.ends.iter_mut().for_each(|end| *end += left);
-            wire.ends.push_front(left);
+            let ends = &mut wire.ends.get_or_insert_default().0;
+            ends.iter_mut().for_each(|end| *end += left);
+            ends.push_front(left);
             out.drain(..written);
             out.append(&mut wire.out);
             wire.out = out;
@@ -341,7 +331,7 @@ impl Line {
             if wire.sent == wire.out.len() {
                 wire.out.clear();
                 wire.sent = 0;
-                wire.ends.clear();
+                wire.forget_ends();
                 wire.machine.settle(&mut wire.out);
             }
         }
@@ -487,35 +477,6 @@ enum Received {
 
 fn readable_or_gone(result: std::io::Result<()>) -> Woken {
     if result.is_ok() { Woken::Readable } else { Woken::Gone }
-}
-
-impl Wire {
-    /// Bytes that wait, beside the message that is being sent.
-    fn waiting(&self) -> usize {
-        let front = self.ends.iter().find(|end| **end > self.sent).copied().unwrap_or(self.sent);
-        self.out.len() - front
-    }
-
-    /// Takes back what waits behind the message that is being sent.
-    fn drop_backlog(&mut self) {
-        if let Some(front) = self.ends.iter().find(|end| **end > self.sent).copied() {
-            self.out.truncate(front);
-            self.ends.clear();
-            self.ends.push_back(front);
-        }
-    }
-
-    /// Moves what is left to the front, once what was sent is the larger part.
-    fn forget_sent(&mut self) {
-        while self.ends.front().is_some_and(|end| *end <= self.sent) {
-            self.ends.pop_front();
-        }
-        if self.sent > self.out.len() / 2 {
-            let sent = std::mem::take(&mut self.sent);
-            self.out.drain(..sent);
-            self.ends.iter_mut().for_each(|end| *end -= sent);
-        }
-    }
 }
 
 /// Serves a line until it ends, and says how; or until it is quiet, if its speaker leaves quiet lines to others. What the

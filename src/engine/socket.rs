@@ -38,11 +38,15 @@ pub(super) struct Socket {
     /// As it was when the connection last looked.
     hook: RefCell<Arc<Hook>>,
     data: UpgradeData,
-    reply_id: RefCell<Arc<str>>,
+    /// Made when somebody asks for it, and again after a quiet time: it follows from the place.
+    reply_id: Cell<Option<Arc<str>>>,
     place: Cell<Option<Key>>,
     /// The registry's version when it last looked.
     version: Cell<u64>,
 }
+
+// With the counts of its `Rc` it fills a size of the allocator's (320 bytes): every WebSocket keeps one while it is quiet.
+const _: () = assert!(size_of::<Socket>() + 2 * size_of::<usize>() <= 320);
 
 /// What the client's messages do.
 struct Conversation<'c> {
@@ -108,12 +112,11 @@ pub(super) fn serve(
     let Upgraded { hook, deflate, data } = upgraded;
     let payload_limit = hook.payload_bytes as usize;
     let machine = Machine::new(Role::Server, deflate, payload_limit);
-    let webhook = hook.webhook_id;
     let socket = Rc::new(Socket {
         line: Line::new(&core, machine, payload_limit),
         hook: RefCell::new(hook),
         data,
-        reply_id: RefCell::new("".into()),
+        reply_id: Cell::default(),
         place: Cell::new(None),
         version: Cell::new(0),
     });
@@ -121,7 +124,6 @@ pub(super) fn serve(
     core.metrics.connection_opened(ConnectionKind::WebSocket);
     let place = core.pending.insert(Pending::Socket(Rc::clone(&socket)));
     socket.place.set(Some(place));
-    socket.reply_id.replace(core.reply_id(place, webhook).into());
     converse(core, stream, active, socket, true)
 }
 
@@ -166,6 +168,7 @@ async fn converse(
         match line::run(&core, &mut stream, &socket.line, active.take(), &mut conversation).await {
             Some(ended) => break ended,
             None => {
+                socket.reply_id.take();
                 let quiet = Quiet { stream, socket: Rc::clone(&socket) };
                 match socket.line.park(&core, Parked::Socket(quiet)) {
                     Err(Parked::Socket(quiet)) => stream = quiet.stream,
@@ -229,6 +232,14 @@ impl Socket {
         self.line.close_for(core, closing);
     }
 
+    /// The one `replyId` of the connection. Empty once it is off its core, where no reply can reach it.
+    fn reply_id(&self, core: &Core) -> Arc<str> {
+        let make = || self.place.get().map(|place| core.reply_id(place, self.webhook())).unwrap_or_default();
+        let id = self.reply_id.take().unwrap_or_else(|| make().into());
+        self.reply_id.set(Some(Arc::clone(&id)));
+        id
+    }
+
     /// Whether one more message is over the webhook's rate.
     fn is_over_rate(&self, core: &Core) -> bool {
         let hook = self.hook.borrow();
@@ -246,8 +257,10 @@ impl Socket {
         };
         let mut draft = core.draft.take();
         let written = {
-            let reply_id = self.reply_id.borrow();
-            websocket_draft(&mut draft, core.now_of_batch(), &self.data, event, &reply_id, demand.parts)
+            let asked = demand.is_kept || demand.parts.has_reply_id();
+            let reply_id = asked.then(|| self.reply_id(core));
+            let reply_id = reply_id.as_deref().unwrap_or_default();
+            websocket_draft(&mut draft, core.now_of_batch(), &self.data, event, reply_id, demand.parts)
         };
         if demand.is_kept {
             let event = written.keep();
@@ -266,7 +279,7 @@ impl Socket {
 
     fn run_flows(&self, core: &Rc<Core>, event: Event, last: bool) -> bool {
         let hook = Arc::clone(&self.hook.borrow());
-        let reply_id = Arc::clone(&self.reply_id.borrow());
+        let reply_id = self.reply_id(core);
         let affinity = self
             .place
             .get()
