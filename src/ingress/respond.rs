@@ -90,6 +90,10 @@ const SUCCESS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\
 /// The CORS field that is on every response (`ingress.cors`).
 pub const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
 const SUCCESS_BODY: &[u8] = b"{\"success\":true}";
+/// The most common refusal, up to the seconds of its `Retry-After`: a flood is to cost no more than what it is kept from.
+const OVER_RATE_HEAD: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\naccess-control-allow-origin: *\r\ncontent-type: application/json\r\ncontent-length: 46\r\nretry-after: ";
+const OVER_RATE_BODY: &[u8] = b"{\"error\":\"Over rate limit, request throttled\"}";
 
 impl Answer<'_> {
     /// The status that the caller sees.
@@ -184,6 +188,20 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         out.extend_from_slice(SUCCESS_BODY);
         return;
     }
+    if let Answer::OverRate(seconds) = answer
+        && frame.cors
+        && frame.keep_alive
+        && !frame.http10
+        && !frame.head_only
+    {
+        out.extend_from_slice(OVER_RATE_HEAD);
+        out.extend_from_slice(itoa::Buffer::new().format(*seconds).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(frame.date);
+        end_of_head(out);
+        out.extend_from_slice(OVER_RATE_BODY);
+        return;
+    }
     let status = answer.status();
     begin(out, status, frame);
     match answer {
@@ -207,20 +225,24 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     match answer {
         Answer::Plain { content_type, body, .. } | Answer::Challenge { content_type, body, .. } => {
             reply_guards(out);
-            body_with_type(out, status, content_type.as_bytes(), body, frame);
+            body_with_type(out, status, content_type.as_bytes(), &[body], frame);
         }
         _ => match answer.refusal() {
+            Some(reason) if needs_no_escape(reason) => {
+                let body = [b"{\"error\":\"", reason.as_bytes(), b"\"}"];
+                body_with_type(out, status, b"application/json", &body, frame);
+            }
             Some(reason) => {
                 let mut body = Vec::with_capacity(reason.len() + 16);
                 body.extend_from_slice(b"{\"error\":");
                 escape_into(&mut body, reason);
                 body.push(b'}');
-                body_with_type(out, status, b"application/json", &body, frame);
+                body_with_type(out, status, b"application/json", &[&body], frame);
             }
             None if matches!(answer, Answer::Healthy) => {
-                body_with_type(out, status, b"application/json", b"{\"status\":\"ok\"}", frame);
+                body_with_type(out, status, b"application/json", &[b"{\"status\":\"ok\"}"], frame);
             }
-            None => body_with_type(out, status, b"application/json", SUCCESS_BODY, frame),
+            None => body_with_type(out, status, b"application/json", &[SUCCESS_BODY], frame),
         },
     }
 }
@@ -234,7 +256,7 @@ pub fn reply(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
         field(out, name.as_bytes(), value.as_bytes());
     }
     reply_guards(out);
-    body_with_type(out, reply.status, reply.content_type.as_bytes(), reply.body, frame);
+    body_with_type(out, reply.status, reply.content_type.as_bytes(), &[reply.body], frame);
 }
 
 /// The fields that keep a browser from taking a reply for something else; a reply cannot override them.
@@ -278,7 +300,12 @@ fn preflight(out: &mut Vec<u8>, asked: Option<&[u8]>, frame: &Frame<'_>) {
     field(out, b"access-control-max-age", PREFLIGHT_SECONDS);
 }
 
-fn body_with_type(out: &mut Vec<u8>, status: u16, content_type: &[u8], body: &[u8], frame: &Frame<'_>) {
+/// Whether a text stands in JSON as it is.
+fn needs_no_escape(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+}
+
+fn body_with_type(out: &mut Vec<u8>, status: u16, content_type: &[u8], parts: &[&[u8]], frame: &Frame<'_>) {
     if status == RESET_CONTENT {
         // RFC 9110, 15.3.6: it ends with its head, and says so.
         content_length(out, 0);
@@ -296,7 +323,49 @@ fn body_with_type(out: &mut Vec<u8>, status: u16, content_type: &[u8], body: &[u
         return;
     }
     field(out, b"content-type", content_type);
-    content_length(out, body.len());
+    content_length(out, parts.iter().map(|part| part.len()).sum());
     end_of_head(out);
-    out.extend_from_slice(body);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Status line, sorted fields and body.
+    fn written(answer: &Answer<'_>, cors: bool) -> (String, Vec<String>, String) {
+        let mut date = encode::DateField::new();
+        let frame = Frame { date: date.line(0), keep_alive: true, http10: false, head_only: false, cors };
+        let mut out = Vec::new();
+        super::answer(&mut out, answer, &frame);
+        let text = String::from_utf8(out).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut lines = head.split("\r\n").map(str::to_owned);
+        let status = lines.next().unwrap();
+        let mut fields: Vec<String> = lines.collect();
+        fields.sort();
+        (status, fields, body.to_owned())
+    }
+
+    #[test]
+    fn an_answer_that_is_put_together_beforehand_is_what_it_would_be_otherwise() {
+        for usual in [Answer::OverRate(1), Answer::OverRate(86_401)] {
+            // Without CORS it goes the long way.
+            let mut long = written(&usual, false);
+            long.1.insert(0, "access-control-allow-origin: *".to_owned());
+            assert_eq!(written(&usual, true), long);
+            let length = format!("content-length: {}", long.2.len());
+            assert!(long.1.contains(&length), "{long:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_valid_json_whatever_is_in_it() {
+        for reason in ["Bad request", "a \"quoted\" \\ one", "é\n\u{7f}", ""] {
+            let (_, fields, body) = written(&Answer::Refused(Outcome::Malformed, 400, reason), true);
+            let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(parsed, serde_json::json!({ "error": reason }));
+            assert!(fields.contains(&format!("content-length: {}", body.len())));
+        }
+    }
 }

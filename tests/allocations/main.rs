@@ -44,8 +44,8 @@ const ROUNDS: usize = 3;
 const LOOKED_AT: usize = 200;
 const BODY: &[u8] = br#"{"device":"boiler-17","value":30.25,"ok":true,"readings":[30.1,30.2,30.25]}"#;
 
-/// What each needs today, and is not to grow beyond without a reason. A refusal: the text of its error.
-const REFUSAL_ALLOCATIONS_MAX: u64 = 1;
+/// What each needs today, and is not to grow beyond without a reason.
+const REFUSAL_ALLOCATIONS_MAX: u64 = 0;
 /// A template's reply is written where it leaves from.
 const REPLY_ALLOCATIONS_MAX: u64 = 0;
 /// The payload, what is queued and what is ordered.
