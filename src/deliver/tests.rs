@@ -82,7 +82,7 @@ fn tail() -> Tail {
 /// The parts that a node asks for.
 fn parts_of(node: &ReplyNode) -> Parts {
     let mut parts = Parts::NONE;
-    node.reads(&mut |read| parts = parts.and(Parts::of(read)));
+    node.reads(&mut |read| parts = parts.union(Parts::of(read)));
     parts
 }
 

@@ -398,7 +398,7 @@ impl Core {
     }
 
     /// Takes a connection's entry off the wheel: something else ends its wait.
-    pub(super) fn rest(&self, watch: &Watch) {
+    pub(super) fn disarm(&self, watch: &Watch) {
         watch.set(u64::MAX);
         if let Some((_, id)) = watch.armed() {
             self.cancel_timer(id);

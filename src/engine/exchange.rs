@@ -6,7 +6,7 @@ mod triggers;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use self::triggers::{decide, trigger};
+use self::triggers::Whole;
 use super::answer::{Exchange, refuse_into};
 use super::chains::ChainWait;
 use super::connection::{self, Connection, Ongoing, Upgrade};
@@ -263,7 +263,8 @@ impl Connection {
                         now,
                         waited_since: None,
                     };
-                    let triggered = decide(&from, hook, &exchange, body, &mut active.out);
+                    let whole = Whole { from: &from, hook, exchange: &exchange, body };
+                    let triggered = whole.decide(&mut active.out);
                     if let Some(waits) = settle(&exchange, &mut active.out, hook, triggered) {
                         return waits;
                     }
@@ -330,7 +331,7 @@ impl Connection {
             waited_since: None,
         };
         let triggered = match verdict {
-            Ok(()) => trigger(&from, hook, &exchange, body, &mut active.out),
+            Ok(()) => Whole { from: &from, hook, exchange: &exchange, body }.trigger(&mut active.out),
             Err(refusal) => Triggered::Answer(request::refused_by_alexa(&refusal)),
         };
         let waits = settle(&exchange, &mut active.out, hook, triggered);

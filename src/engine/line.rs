@@ -205,7 +205,9 @@ impl Line {
     /// Wakes the task of the line, unless it is at work; one that has none gets one.
     fn wake_task(&self, core: &Core) {
         if self.at_work.get() {
-        } else if self.watch.is_parked() {
+            return;
+        }
+        if self.watch.is_parked() {
             core.lot.call(self.key, &self.watch);
         } else {
             self.watch.wake();

@@ -232,7 +232,7 @@ impl Socket {
         self.line.close_for(core, closing);
     }
 
-    /// The one `replyId` of the connection. Empty once it is off its core, where no reply can reach it.
+    /// The one `replyId` of the connection; it stays the same when its place has been given up.
     fn reply_id(&self, core: &Core) -> Arc<str> {
         let make = || self.place.get().map(|place| core.reply_id(place, self.webhook())).unwrap_or_default();
         let id = self.reply_id.take().unwrap_or_else(|| make().into());

@@ -110,7 +110,7 @@ impl Connection {
         let request = self.http.suspend(&active.buffer);
         core.give_active(active);
         let Connection { stream, door, peer, tap, watch, .. } = self;
-        core.rest(&watch);
+        core.disarm(&watch);
         let held = Held { quiet: Quiet { stream, door, peer, tap }, waiting, request };
         match lot::park(&core, key, &watch, Parked::Waiting(Box::new(held))) {
             Err(Parked::Waiting(held)) => {

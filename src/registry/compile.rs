@@ -147,7 +147,7 @@ fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
         match &step.action {
             Action::Worker(_) => return Reads::Workers,
             Action::Reply(node) if node.is_websocket_message() == is_websocket => {
-                node.reads(&mut |read| parts = parts.and(Parts::of(read)));
+                node.reads(&mut |read| parts = parts.union(Parts::of(read)));
             }
             Action::Reply(_) => {}
         }

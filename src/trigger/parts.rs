@@ -58,9 +58,9 @@ impl Parts {
         Parts(1 << part as u8)
     }
 
-    /// These and those.
+    /// Those that are in either.
     #[must_use]
-    pub const fn and(self, others: Parts) -> Parts {
+    pub const fn union(self, others: Parts) -> Parts {
         Parts(self.0 | others.0)
     }
 
@@ -76,7 +76,7 @@ impl Parts {
 
     /// For a message that is not text: its JSON, where its text was asked for.
     pub(super) const fn without_text(self) -> Parts {
-        if self.0 & TEXT == 0 { self } else { self.and(Parts::one(Part::Body)) }
+        if self.0 & TEXT == 0 { self } else { self.union(Parts::one(Part::Body)) }
     }
 
     /// Whether any of it is JSON.

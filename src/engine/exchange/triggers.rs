@@ -11,117 +11,100 @@ use super::super::spread::{Audience, Demand, demand, reply_at_once, run_flows};
 use super::{From, Held, Triggered, is_trusted};
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
-use crate::http;
 use crate::ingress::request::{self, AtBody};
 use crate::ingress::respond::Answer;
 use crate::registry::Hook;
 use crate::reply::Rendered;
 use crate::trigger::{self, BodyRefused, HttpData, Peer};
 
-/// Steps 8 to 10 of section 4: verification, concurrency, triggers.
-pub(super) fn decide(
-    from: &From<'_>,
-    hook: &Arc<Hook>,
-    exchange: &Exchange<'_>,
-    body: &[u8],
-    out: &mut Vec<u8>,
-) -> Triggered {
-    match request::at_body(from.now, hook, exchange.request, body, &from.core.rules.public_url) {
-        AtBody::Pass => trigger(from, hook, exchange, body, out),
-        AtBody::Answer(answer) => Triggered::Answer(answer),
-        AtBody::Chain(pending) => match chains::known(from.core, hook, pending, body, from.now) {
-            Known::Verdict(Ok(())) => trigger(from, hook, exchange, body, out),
-            Known::Verdict(Err(refusal)) => Triggered::Answer(request::refused_by_alexa(&refusal)),
-            Known::Later(wait) => Triggered::Verify(Box::new(wait)),
-        },
-    }
+/// A request that is whole.
+pub(super) struct Whole<'a> {
+    pub(super) from: &'a From<'a>,
+    pub(super) hook: &'a Arc<Hook>,
+    pub(super) exchange: &'a Exchange<'a>,
+    pub(super) body: &'a [u8],
 }
 
-/// Steps 9 and 10: concurrency, triggers. A template's reply is written to `out` at once.
-pub(super) fn trigger(
-    from: &From<'_>,
-    hook: &Arc<Hook>,
-    exchange: &Exchange<'_>,
-    body: &[u8],
-    out: &mut Vec<u8>,
-) -> Triggered {
-    let core = from.core;
-    let mut event =
-        Trigger { from, hook, request: exchange.request, body, demand: demand(core, hook, from.tap) };
-    if !hook.wait_for_reply {
-        let listened = !hook.flows.is_empty() || from.tap.is_some();
-        // A coding that cannot be undone is refused even where nobody listens, so that callers learn of it early.
-        if (listened || exchange.request.field("content-encoding").is_some())
-            && let Err(answer) = event.run(None, &mut |_| Fate::NotWaiting)
-        {
-            return Triggered::Answer(answer);
+impl Whole<'_> {
+    /// Steps 8 to 10 of section 4: verification, concurrency, triggers.
+    pub(super) fn decide(&self, out: &mut Vec<u8>) -> Triggered {
+        let Whole { from, hook, exchange, body } = *self;
+        match request::at_body(from.now, hook, exchange.request, body, &from.core.rules.public_url) {
+            AtBody::Pass => self.trigger(out),
+            AtBody::Answer(answer) => Triggered::Answer(answer),
+            AtBody::Chain(pending) => match chains::known(from.core, hook, pending, body, from.now) {
+                Known::Verdict(Ok(())) => self.trigger(out),
+                Known::Verdict(Err(refusal)) => Triggered::Answer(request::refused_by_alexa(&refusal)),
+                Known::Later(wait) => Triggered::Verify(Box::new(wait)),
+            },
         }
-        return Triggered::Answer(request::default_answer(hook));
-    }
-    if !hook.concurrency.try_acquire(hook.concurrency_limit) {
-        return Triggered::Answer(Answer::OverConcurrency);
-    }
-    let mut held = Held { core, hook, place: None };
-    let mut replied = false;
-    let send = &mut |reply: &Rendered<'_>| {
-        if std::mem::replace(&mut replied, true) {
-            return Fate::NotWaiting;
-        }
-        let http = reply.to_http(hook.response_code, hook.payload_bytes as usize);
-        let fate = http.as_ref().map_or_else(|error| Fate::Refused(error.to_string()), |_| Fate::Accepted);
-        exchange.reply(out, hook, http);
-        fate
-    };
-    let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
-    // Where nobody comes to know the `replyId` nobody can reply later: there need be none.
-    let place = if event.tells_reply_id() {
-        let place = held.take_place();
-        let reply_id = core.reply_id(place, hook.webhook_id);
-        let waits = Waits { reply_id: &reply_id, place, until: deadline };
-        if let Err(answer) = event.run(Some(&waits), send) {
-            return Triggered::Answer(answer);
-        }
-        Some(place)
-    } else {
-        if let Err(answer) = event.run(None, send) {
-            return Triggered::Answer(answer);
-        }
-        None
-    };
-    if replied {
-        return Triggered::Replied;
-    }
-    // A template's reply is there already: the request never waits.
-    if let Some(Waited::Reply(reply)) = place.and_then(|place| core.pending.poll(place, None)) {
-        return Triggered::Reply(reply);
-    }
-    let place = place.unwrap_or_else(|| held.take_place());
-    core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
-    Triggered::Wait(Box::new(held.keep(place, from.now, body.len())))
-}
-
-/// What triggers the flows of a webhook.
-struct Trigger<'a> {
-    from: &'a From<'a>,
-    hook: &'a Hook,
-    request: &'a http::Request<'a>,
-    body: &'a [u8],
-    demand: Demand,
-}
-
-impl Trigger<'_> {
-    fn tells_reply_id(&self) -> bool {
-        self.demand.is_kept || self.demand.parts.has_reply_id() || self.hook.flows.is_empty()
     }
 
-    /// Writes the event once and runs every flow with it. `send` gets what templates reply, unless `waits` has a place
-    /// for it.
-    fn run(
-        &mut self,
+    /// Steps 9 and 10: concurrency, triggers. A template's reply is written to `out` at once.
+    pub(super) fn trigger(&self, out: &mut Vec<u8>) -> Triggered {
+        let Whole { from, hook, exchange, body } = *self;
+        let core = from.core;
+        if !hook.wait_for_reply {
+            let listened = !hook.flows.is_empty() || from.tap.is_some();
+            // A coding that cannot be undone is refused even where nobody listens, so that callers learn of it early.
+            if (listened || exchange.request.field("content-encoding").is_some())
+                && let Err(answer) =
+                    self.run_flows(demand(core, hook, from.tap), None, &mut |_| Fate::NotWaiting)
+            {
+                return Triggered::Answer(answer);
+            }
+            return Triggered::Answer(request::default_answer(hook));
+        }
+        if !hook.concurrency.try_acquire(hook.concurrency_limit) {
+            return Triggered::Answer(Answer::OverConcurrency);
+        }
+        let mut held = Held { core, hook, place: None };
+        let mut replied = false;
+        let send = &mut |reply: &Rendered<'_>| {
+            if std::mem::replace(&mut replied, true) {
+                return Fate::NotWaiting;
+            }
+            let http = reply.to_http(hook.response_code, hook.payload_bytes as usize);
+            let fate =
+                http.as_ref().map_or_else(|error| Fate::Refused(error.to_string()), |_| Fate::Accepted);
+            exchange.reply(out, hook, http);
+            fate
+        };
+        let deadline = from.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
+        let demand = demand(core, hook, from.tap);
+        // Where nobody comes to know the `replyId` nobody can reply later: there need be none.
+        let tells_reply_id = demand.is_kept || demand.parts.has_reply_id() || hook.flows.is_empty();
+        let place = tells_reply_id.then(|| held.take_place());
+        let reply_id = place.map(|place| core.reply_id(place, hook.webhook_id));
+        let waits = place.zip(reply_id.as_deref()).map(|(place, reply_id)| Waits {
+            reply_id,
+            place,
+            until: deadline,
+        });
+        if let Err(answer) = self.run_flows(demand, waits.as_ref(), send) {
+            return Triggered::Answer(answer);
+        }
+        if replied {
+            return Triggered::Replied;
+        }
+        // A template's reply is there already: the request never waits.
+        if let Some(Waited::Reply(reply)) = place.and_then(|place| core.pending.poll(place, None)) {
+            return Triggered::Reply(reply);
+        }
+        let place = place.unwrap_or_else(|| held.take_place());
+        core.pending.set_timer(place, core.set_timer(deadline, Timer::Reply(place)));
+        Triggered::Wait(Box::new(held.keep(place, from.now, body.len())))
+    }
+
+    /// Writes what is demanded of the event once and runs every flow with it. `send` gets what templates reply, unless
+    /// the event is kept: then the place of `waits` does.
+    fn run_flows(
+        &self,
+        demand: Demand,
         waits: Option<&Waits<'_>>,
         send: &mut dyn FnMut(&Rendered<'_>) -> Fate,
     ) -> Result<(), Answer<'static>> {
-        let Trigger { from, hook, request, body, demand } = *self;
+        let Whole { from, hook, exchange: Exchange { request, .. }, body } = *self;
         let core = from.core;
         let data = HttpData {
             method: request.method_bytes(),
