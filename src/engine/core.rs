@@ -14,7 +14,7 @@ use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
 use super::heap;
 use super::lot::Lot;
 use super::mailbox::{Full, Sender};
-use super::pending::{Outcome, Pending, PendingReplies, Place, Seal};
+use super::pending::{Outcome, PendingReplies, Place, Seal};
 use super::recent::Recent;
 use super::spare::Spare;
 use super::watch::{Patience, Watch};
@@ -530,7 +530,7 @@ impl Core {
 
     /// Takes a request's place among those that wait, and its timer with it.
     pub(super) fn forget(&self, key: Key) {
-        if let Some(Pending::Request { timer: Some(timer), .. }) = self.pending.remove(key) {
+        if let Some(timer) = self.pending.remove(key).and_then(|pending| pending.timer()) {
             self.cancel_timer(timer);
         }
     }

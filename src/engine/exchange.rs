@@ -11,7 +11,7 @@ use super::answer::{Exchange, refuse_into};
 use super::chains::ChainWait;
 use super::connection::{self, Connection, Ongoing, Upgrade};
 use super::core::{Active, Core};
-use super::pending::{Pending, Waited, Waiter};
+use super::pending::{Pending, Waited};
 use super::socket::Upgraded;
 use super::worker::Attached;
 use crate::base::buffer::ReceiveBuffer;
@@ -84,8 +84,7 @@ impl Held<'_> {
     /// Takes the place.
     fn take_place(&mut self) -> Key {
         let payload_limit = self.hook.payload_bytes as usize;
-        let pending = Pending::Request { waited: None, waiter: Waiter::Nobody, timer: None, payload_limit };
-        *self.place.insert(self.core.pending.insert(pending))
+        *self.place.insert(self.core.pending.insert(Pending::request(payload_limit)))
     }
 
     /// For a wait at the place that was taken.

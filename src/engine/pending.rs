@@ -95,10 +95,38 @@ pub(super) enum Waited {
 
 /// One that waits.
 pub(super) enum Pending {
-    /// A request. Its task takes what is found here.
-    Request { waited: Option<Waited>, waiter: Waiter, timer: Option<TimerId>, payload_limit: usize },
+    /// A request. Boxed, so that each of many quiet WebSockets has a small place.
+    Request(Box<Request>),
     /// A WebSocket, which takes any number of messages.
     Socket(Rc<Socket>),
+}
+
+/// A request that waits. Its task takes what is found here.
+pub(super) struct Request {
+    waited: Option<Waited>,
+    waiter: Waiter,
+    timer: Option<TimerId>,
+    payload_limit: usize,
+}
+
+impl Pending {
+    /// A request for which nothing has come.
+    pub(super) fn request(payload_limit: usize) -> Pending {
+        Pending::Request(Box::new(Request {
+            waited: None,
+            waiter: Waiter::Nobody,
+            timer: None,
+            payload_limit,
+        }))
+    }
+
+    /// The timer of a request.
+    pub(super) fn timer(&self) -> Option<TimerId> {
+        match self {
+            Pending::Request(request) => request.timer,
+            Pending::Socket(_) => None,
+        }
+    }
 }
 
 /// Who is told that a request's wait is over.
@@ -160,7 +188,7 @@ impl PendingReplies {
             .iter()
             .filter_map(|(_, pending)| match pending {
                 Pending::Socket(socket) => Some(Rc::clone(socket)),
-                Pending::Request { .. } => None,
+                Pending::Request(_) => None,
             })
             .collect()
     }
@@ -170,14 +198,18 @@ impl PendingReplies {
         let socket = {
             let mut slots = self.slots.borrow_mut();
             match slots.get_mut(key) {
-                None | Some(Pending::Request { waited: Some(_), .. }) => return Outcome::NotWaiting,
-                Some(Pending::Request { waited, waiter, payload_limit, .. }) => {
-                    let outcome = match crate::reply::check_size(reply.body.as_deref(), *payload_limit) {
+                None => return Outcome::NotWaiting,
+                Some(Pending::Request(request)) => {
+                    if request.waited.is_some() {
+                        return Outcome::NotWaiting;
+                    }
+                    let size = crate::reply::check_size(reply.body.as_deref(), request.payload_limit);
+                    let outcome = match size {
                         Ok(()) => Outcome::Accepted,
                         Err(error) => Outcome::Refused(error.to_string()),
                     };
-                    *waited = Some(Waited::Reply(reply));
-                    waiter.tell(core);
+                    request.waited = Some(Waited::Reply(reply));
+                    request.waiter.tell(core);
                     return outcome;
                 }
                 Some(Pending::Socket(socket)) => Rc::clone(socket),
@@ -189,12 +221,13 @@ impl PendingReplies {
     /// Ends the wait at `key`, unless it ended already.
     pub(super) fn time_out(&self, core: &Core, key: Key) -> bool {
         let mut slots = self.slots.borrow_mut();
-        let Some(Pending::Request { waited: waited @ None, waiter, timer, .. }) = slots.get_mut(key) else {
+        let Some(Pending::Request(request)) = slots.get_mut(key) else { return false };
+        if request.waited.is_some() {
             return false;
-        };
-        *waited = Some(Waited::Timeout);
-        *timer = None;
-        waiter.tell(core);
+        }
+        request.waited = Some(Waited::Timeout);
+        request.timer = None;
+        request.waiter.tell(core);
         true
     }
 
@@ -202,8 +235,8 @@ impl PendingReplies {
     /// the wait is over. False: it is over already.
     pub(super) fn park(&self, key: Key, connection: Key) -> bool {
         match self.slots.borrow_mut().get_mut(key) {
-            Some(Pending::Request { waited: None, waiter, .. }) => {
-                *waiter = Waiter::Parked(connection);
+            Some(Pending::Request(request)) if request.waited.is_none() => {
+                request.waiter = Waiter::Parked(connection);
                 true
             }
             _ => false,
@@ -212,22 +245,22 @@ impl PendingReplies {
 
     /// Sets the timer of the request that waits at `key`, so that it can be cancelled.
     pub(super) fn set_timer(&self, key: Key, id: TimerId) {
-        if let Some(Pending::Request { timer, .. }) = self.slots.borrow_mut().get_mut(key) {
-            *timer = Some(id);
+        if let Some(Pending::Request(request)) = self.slots.borrow_mut().get_mut(key) {
+            request.timer = Some(id);
         }
     }
 
     /// Takes what came, if it came, or remembers who is to be woken.
     pub(super) fn poll(&self, key: Key, waker: Option<&Waker>) -> Option<Waited> {
         let mut slots = self.slots.borrow_mut();
-        let Some(Pending::Request { waited, waiter, .. }) = slots.get_mut(key) else { return None };
-        if let Some(came) = waited.take() {
+        let Some(Pending::Request(request)) = slots.get_mut(key) else { return None };
+        if let Some(came) = request.waited.take() {
             return Some(came);
         }
         if let Some(waker) = waker
-            && !matches!(waiter, Waiter::Task(known) if known.will_wake(waker))
+            && !matches!(&request.waiter, Waiter::Task(known) if known.will_wake(waker))
         {
-            *waiter = Waiter::Task(waker.clone());
+            request.waiter = Waiter::Task(waker.clone());
         }
         None
     }
