@@ -238,8 +238,12 @@ impl Connection {
                     return Next::Close { linger: true };
                 }
                 Step::Refused(refusal) => {
-                    let answer = Answer::Refused(refused_as(refusal), refusal.status(), refusal.message());
-                    refuse_into(&core, &mut active.out, &answer, now);
+                    // A request whose body is dropped has its answer: a second one would be taken for the next request's.
+                    if !ongoing.dropping {
+                        let answer =
+                            Answer::Refused(refused_as(refusal), refusal.status(), refusal.message());
+                        refuse_into(&core, &mut active.out, &answer, now);
+                    }
                     return Next::Close { linger: true };
                 }
                 Step::Paused => return Next::Read,
@@ -344,8 +348,11 @@ impl Connection {
         if stays { Next::Read } else { Next::Close { linger: false } }
     }
 
-    /// Writes a refusal that has no request to belong to.
+    /// Writes a refusal that has no request to belong to; nothing where the request at hand has its answer already.
     pub(super) fn refuse(&mut self, answer: &Answer<'_>) {
+        if self.request.dropping {
+            return;
+        }
         let now = self.core.begin_batch();
         let core = Rc::clone(&self.core);
         let active = self.active.get_or_insert_with(|| core.take_active());

@@ -8,6 +8,7 @@ on_each_driver! {
     each_broken_rule_is_refused_and_ends_the_connection,
     what_is_just_within_the_limits_passes,
     a_refusal_comes_in_its_turn,
+    a_request_that_has_its_answer_gets_no_second_one,
     nothing_of_a_refused_connection_is_left_for_another,
 }
 
@@ -235,6 +236,28 @@ fn a_refusal_comes_in_its_turn(driver: &str) {
     assert_eq!(wire.response().status, 400);
     wire.closed();
     assert_eq!(server.metric("tidegate_triggers_total", ""), 2);
+}
+
+fn a_request_that_has_its_answer_gets_no_second_one(driver: &str) {
+    let (server, hook) = server(driver);
+    let off = server.webhook(json!({"enabled": false}));
+    for (status, method, target) in
+        [(404, "POST", "/".to_owned()), (405, "TRACE", hook.target("")), (200, "POST", off.target(""))]
+    {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for apart in [false, true] {
+            let mut wire = server.wire();
+            if apart {
+                assert_eq!(wire.ask(format!("{head}1\r\na\r\n")).status, status, "{method} {target}");
+                wire.send(format!("z\r\n{}", smuggled(&hook)));
+            } else {
+                wire.send(format!("{head}z\r\n{}", smuggled(&hook)));
+                assert_eq!(wire.response().status, status, "{method} {target}");
+            }
+            wire.closed();
+        }
+    }
+    assert_eq!(server.metric("tidegate_triggers_total", ""), 0);
 }
 
 fn nothing_of_a_refused_connection_is_left_for_another(driver: &str) {
