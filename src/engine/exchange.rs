@@ -242,7 +242,7 @@ impl Connection {
                     if !ongoing.dropping {
                         let answer =
                             Answer::Refused(refused_as(refusal), refusal.status(), refusal.message());
-                        refuse_into(&core, &mut active.out, &answer, now);
+                        refuse_into(&core, &mut active.out, &answer, now, active.buffer.unread());
                     }
                     return Next::Close { linger: true };
                 }
@@ -251,7 +251,7 @@ impl Connection {
                     let kept = ongoing.hook.take();
                     let Some(hook) = at_hand.take().or(kept.as_ref()) else {
                         let answer = Answer::Refused(Outcome::Failed, 500, "The request lost its webhook");
-                        refuse_into(&core, &mut active.out, &answer, now);
+                        refuse_into(&core, &mut active.out, &answer, now, active.buffer.unread());
                         return Next::Close { linger: true };
                     };
                     let request = http.request(&active.buffer);
@@ -356,7 +356,7 @@ impl Connection {
         let now = self.core.begin_batch();
         let core = Rc::clone(&self.core);
         let active = self.active.get_or_insert_with(|| core.take_active());
-        refuse_into(&core, &mut active.out, answer, now);
+        refuse_into(&core, &mut active.out, answer, now, active.buffer.unread());
     }
 }
 

@@ -9,6 +9,7 @@ on_each_driver! {
     what_is_just_within_the_limits_passes,
     a_refusal_comes_in_its_turn,
     a_request_that_has_its_answer_gets_no_second_one,
+    a_refused_head_request_gets_no_body,
     nothing_of_a_refused_connection_is_left_for_another,
 }
 
@@ -258,6 +259,23 @@ fn a_request_that_has_its_answer_gets_no_second_one(driver: &str) {
         }
     }
     assert_eq!(server.metric("tidegate_triggers_total", ""), 0);
+}
+
+fn a_refused_head_request_gets_no_body(driver: &str) {
+    let (server, hook) = server(driver);
+    let target = hook.target("");
+    for (status, request) in [
+        (400, format!("HEAD {target} HTTP/1.1\r\n\r\n")),
+        (417, format!("HEAD {target} HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n")),
+        (501, format!("HEAD {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n")),
+        (414, format!("HEAD /{} HTTP/1.1\r\n", "x".repeat(9_000))),
+    ] {
+        let mut wire = server.wire();
+        wire.send(request);
+        let response = wire.response_to_head();
+        assert_eq!((response.status, response.header("connection")), (status, Some("close")));
+        wire.closed();
+    }
 }
 
 fn nothing_of_a_refused_connection_is_left_for_another(driver: &str) {
