@@ -10,6 +10,7 @@ on_each_driver! {
     a_refusal_comes_in_its_turn,
     a_request_that_has_its_answer_gets_no_second_one,
     a_refused_head_request_gets_no_body,
+    a_body_that_breaks_a_rule_is_among_the_webhooks_requests,
     nothing_of_a_refused_connection_is_left_for_another,
 }
 
@@ -275,6 +276,33 @@ fn a_refused_head_request_gets_no_body(driver: &str) {
         let response = wire.response_to_head();
         assert_eq!((response.status, response.header("connection")), (status, Some("close")));
         wire.closed();
+    }
+}
+
+fn a_body_that_breaks_a_rule_is_among_the_webhooks_requests(driver: &str) {
+    let (server, hook) = server(driver);
+    let target = hook.target("/a");
+    let head =
+        format!("POST {target}?b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    for apart in [false, true] {
+        let mut wire = server.wire();
+        if apart {
+            wire.send(&head);
+            std::thread::yield_now();
+            wire.send("z\r\n");
+        } else {
+            wire.send(format!("{head}z\r\n"));
+        }
+        assert_eq!(wire.response().status, 400);
+        wire.closed();
+    }
+    let seen = server.done("GET", &hook.resource("/requests"), &Value::Null);
+    let seen = seen["items"].as_array().expect("a list");
+    assert_eq!(seen.len(), 2);
+    for request in seen {
+        assert_eq!((&request["status"], &request["method"]), (&json!(400), &json!("POST")));
+        assert_eq!((&request["path"], &request["bytes"]), (&json!("/a?b"), &json!(3)));
+        assert_eq!(request["refusal"], json!("A chunk size must be 1 to 16 hexadecimal digits"));
     }
 }
 
