@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -232,18 +233,19 @@ pub fn router(state: Arc<AdminState>) -> Router {
             if route.method == Verb::Get {
                 names.push("HEAD");
             }
-            methods =
-                methods.on(
-                    route.method.filter(),
-                    move |State(state): State<Arc<AdminState>>,
-                          parameters: RawPathParams,
-                          request: Request| async move {
-                        match handler(Call::new(state, &parameters, request)).await {
-                            Ok(response) => response,
-                            Err(error) => error.into_response(),
-                        }
-                    },
-                );
+            methods = methods.on(
+                route.method.filter(),
+                move |State(state): State<Arc<AdminState>>,
+                      parameters: Result<RawPathParams, RawPathParamsRejection>,
+                      request: Request| async move {
+                    // What is no UTF-8 names nothing.
+                    let Ok(parameters) = parameters else { return no_such_path().await.into_response() };
+                    match handler(Call::new(state, &parameters, request)).await {
+                        Ok(response) => response,
+                        Err(error) => error.into_response(),
+                    }
+                },
+            );
         }
         let allow = names.join(", ");
         router = router.route(path, methods.fallback(move |request: Request| no_such_method(request, allow)));
