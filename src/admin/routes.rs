@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -35,6 +36,10 @@ use crate::store::{ChangeError, Resource, Store, StoreError};
 const BODY_DEPTH_MAX: usize = 100;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a body over its limit that are read and dropped, and how long that may take, so that a client that sends
+/// all of it before it reads sees the refusal.
+const DROP_BYTES_MAX: usize = 16 * 1024 * 1024;
+const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One method of one path.
 pub(super) struct Route {
@@ -228,18 +233,19 @@ pub fn router(state: Arc<AdminState>) -> Router {
             if route.method == Verb::Get {
                 names.push("HEAD");
             }
-            methods =
-                methods.on(
-                    route.method.filter(),
-                    move |State(state): State<Arc<AdminState>>,
-                          parameters: RawPathParams,
-                          request: Request| async move {
-                        match handler(Call::new(state, &parameters, request)).await {
-                            Ok(response) => response,
-                            Err(error) => error.into_response(),
-                        }
-                    },
-                );
+            methods = methods.on(
+                route.method.filter(),
+                move |State(state): State<Arc<AdminState>>,
+                      parameters: Result<RawPathParams, RawPathParamsRejection>,
+                      request: Request| async move {
+                    // What is no UTF-8 names nothing.
+                    let Ok(parameters) = parameters else { return no_such_path().await.into_response() };
+                    match handler(Call::new(state, &parameters, request)).await {
+                        Ok(response) => response,
+                        Err(error) => error.into_response(),
+                    }
+                },
+            );
         }
         let allow = names.join(", ");
         router = router.route(path, methods.fallback(move |request: Request| no_such_method(request, allow)));
@@ -307,16 +313,37 @@ impl Call {
             .and_then(|value| value.parse().ok())
             .is_some_and(|length: u64| length > BODY_BYTES_MAX as u64)
         {
+            // A client that asks before it sends is not asked for its body.
+            if !self.headers.contains_key(header::EXPECT) {
+                self.drop_body();
+            }
             return Err(too_large());
         }
-        let body = http_body_util::Limited::new(std::mem::take(&mut self.body), BODY_BYTES_MAX);
+        let body = http_body_util::Limited::new(&mut self.body, BODY_BYTES_MAX);
         let collected = tokio::time::timeout(BODY_TIMEOUT, http_body_util::BodyExt::collect(body)).await;
         let late = || ApiError::validation("the body took too long").with_status(StatusCode::REQUEST_TIMEOUT);
         match collected.map_err(|_| late())? {
             Ok(collected) => Ok(collected.to_bytes().into()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                self.drop_body();
+                Err(too_large())
+            }
             Err(error) => Err(ApiError::validation(format!("the body could not be read: {error}"))),
         }
+    }
+
+    /// Has what is left of the body read, within bounds, while the answer leaves. What has not come by then ends with
+    /// the connection.
+    fn drop_body(&mut self) {
+        let mut body = std::mem::take(&mut self.body);
+        let dropping = async move {
+            let mut dropped = 0;
+            while dropped < DROP_BYTES_MAX {
+                let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await else { return };
+                dropped += frame.data_ref().map_or(0, |data| data.len());
+            }
+        };
+        tokio::spawn(tokio::time::timeout(DROP_TIMEOUT, dropping));
     }
 
     /// The body as JSON, whatever its `Content-Type` says.

@@ -12,8 +12,8 @@ use crate::base::json::{self as strict, Raw};
 
 /// Content type of the exposition format that Prometheus scrapes.
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Deepest nesting of a reply: what the outside form takes everywhere.
-const REPLY_DEPTH_MAX: usize = 128;
+/// Deepest nesting of a reply, as of a worker's: the body of a request, at its deepest, can be sent back in it.
+const REPLY_DEPTH_MAX: usize = strict::DOCUMENT_DEPTH_MAX;
 
 pub(super) async fn healthz(_call: Call) -> Outcome {
     Ok("ok\n".into_response())
@@ -45,9 +45,11 @@ pub(super) async fn absent(call: Call) -> Outcome {
 
 pub(super) async fn reply(mut call: Call) -> Outcome {
     let body = call.bytes().await?;
-    let is_object =
-        strict::validate(&body, REPLY_DEPTH_MAX) && Raw::trusted(&body).kind() == strict::Kind::Object;
-    if !is_object {
+    if !strict::validate(&body, REPLY_DEPTH_MAX) {
+        let must = format!("the body must be JSON, nested at most {REPLY_DEPTH_MAX} levels deep");
+        return Err(ApiError::validation(must));
+    }
+    if Raw::trusted(&body).kind() != strict::Kind::Object {
         return Err(ApiError::validation("the body must be a JSON object"));
     }
     let reply_id = call.parameter("replyId").to_owned();

@@ -117,7 +117,7 @@ fn admit(core: &Rc<Core>, stream: Stream, door: Door, peer: Option<IpAddr>) {
 /// Tells a connection that there are too many, and waits a little for it to read that.
 async fn turn_away(core: Rc<Core>, stream: Stream, door: Door) {
     let mut out = Vec::new();
-    answer::refuse_into(&core, &mut out, &TOO_MANY, core.now());
+    answer::refuse_into(&core, &mut out, &TOO_MANY, core.now(), b"");
     if door == Door::Ingress && core.tls.borrow().is_some() {
         // Without a handshake there is nothing else that the peer would understand.
         out = arrival::ALERT_INTERNAL_ERROR.to_vec();

@@ -99,14 +99,15 @@ impl Exchange<'_> {
 
 const SWITCHING_PROTOCOLS: u16 = 101;
 
-/// Writes a refusal that has no request to belong to, and that ends the connection.
-pub(super) fn refuse_into(core: &Core, out: &mut Vec<u8>, answer: &Answer<'_>, now: Now) {
+/// Writes a refusal that has no request to belong to, and that ends the connection. `received` is what the connection
+/// was sent and has not been taken: where it begins as a HEAD no body follows (RFC 9110, 9.3.2).
+pub(super) fn refuse_into(core: &Core, out: &mut Vec<u8>, answer: &Answer<'_>, now: Now, received: &[u8]) {
     let mut date = core.date.borrow_mut();
     let frame = Frame {
         date: date.line(now.unix_millis),
         keep_alive: false,
         http10: false,
-        head_only: false,
+        head_only: received.starts_with(b"HEAD "),
         cors: core.rules.cors,
     };
     respond::answer(out, answer, &frame);

@@ -208,7 +208,7 @@ impl Arriving {
     /// Tells plain HTTP, in plain HTTP, what is spoken here.
     async fn answer_plain_http(&self, stream: &Stream) {
         let mut out = Vec::new();
-        answer::refuse_into(&self.core, &mut out, &PLAIN_HTTP, self.core.now());
+        answer::refuse_into(&self.core, &mut out, &PLAIN_HTTP, self.core.now(), b"");
         // It either fits into the fresh socket's buffer or the peer is gone.
         let _ = stream.try_send(&out);
         self.linger(stream, ANSWER_NANOS).await;

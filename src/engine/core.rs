@@ -343,6 +343,25 @@ impl Core {
         }
     }
 
+    /// Counts what became of a reply and tells whoever sent it. A node is told by its count of errors.
+    pub(super) fn tell_sender(&self, done: Option<Done>, outcome: Outcome) {
+        match done {
+            Some(done) => {
+                self.count_reply(&outcome);
+                done(outcome);
+            }
+            None => self.count_nodes_reply(&outcome),
+        }
+    }
+
+    /// The same for what a node replied.
+    pub(super) fn count_nodes_reply(&self, outcome: &Outcome) {
+        self.count_reply(outcome);
+        if matches!(outcome, Outcome::Refused(_)) {
+            self.metrics.event(Event::ReplyNodeError);
+        }
+    }
+
     pub(super) fn cancel_timer(&self, id: TimerId) {
         self.wheel.borrow_mut().cancel(id);
     }
@@ -473,25 +492,19 @@ impl Core {
 
     /// Hands a reply to whom it is for, here or on another core.
     pub(super) fn reply(&self, reply_id: &str, reply: Box<Reply>, done: Option<Done>) {
-        let tell = |done: Option<Done>, outcome: Outcome| {
-            self.count_reply(&outcome);
-            if let Some(done) = done {
-                done(outcome);
-            }
-        };
         let Some(Place { core, key, .. }) = self.seal.open(reply_id) else {
-            return tell(done, Outcome::NotWaiting);
+            return self.tell_sender(done, Outcome::NotWaiting);
         };
         if usize::from(core) == self.index {
-            return tell(done, self.pending.deliver(self, key, reply));
+            return self.tell_sender(done, self.pending.deliver(self, key, reply));
         }
         match self.mailboxes.get(usize::from(core)) {
-            None => tell(done, Outcome::NotWaiting),
+            None => self.tell_sender(done, Outcome::NotWaiting),
             Some(mailbox) => {
                 if let Err(Full(Message::Reply { done, .. })) =
                     mailbox.send(Message::Reply { key, reply, done })
                 {
-                    tell(
+                    self.tell_sender(
                         done,
                         Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()),
                     );

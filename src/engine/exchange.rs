@@ -220,25 +220,17 @@ impl Connection {
                     http.drop_body(limit);
                 }
                 Step::Dropped => *ongoing = Ongoing::default(),
-                Step::TooLarge => {
-                    if !ongoing.dropping {
-                        let request = http.request(&active.buffer);
-                        let exchange = Exchange {
-                            core: &core,
-                            request: &request,
-                            hook: at_hand.or(ongoing.hook.as_ref()).map(|hook| &**hook),
-                            bytes: http.buffered_body(),
-                            keep_alive: false,
-                            now,
-                            waited_since: None,
-                        };
-                        exchange.answer(&mut active.out, &Answer::TooLarge);
+                step @ (Step::TooLarge | Step::Refused(_)) => {
+                    let answer = match step {
+                        Step::Refused(rule) => {
+                            Answer::Refused(refused_as(rule), rule.status(), rule.message())
+                        }
+                        _ => Answer::TooLarge,
+                    };
+                    if let Some(hook) = at_hand {
+                        ongoing.hook = Some(Arc::clone(hook));
                     }
-                    return Next::Close { linger: true };
-                }
-                Step::Refused(refusal) => {
-                    let answer = Answer::Refused(refused_as(refusal), refusal.status(), refusal.message());
-                    refuse_into(&core, &mut active.out, &answer, now);
+                    refuse(&core, http, ongoing, active, &answer, now);
                     return Next::Close { linger: true };
                 }
                 Step::Paused => return Next::Read,
@@ -246,7 +238,7 @@ impl Connection {
                     let kept = ongoing.hook.take();
                     let Some(hook) = at_hand.take().or(kept.as_ref()) else {
                         let answer = Answer::Refused(Outcome::Failed, 500, "The request lost its webhook");
-                        refuse_into(&core, &mut active.out, &answer, now);
+                        refuse_into(&core, &mut active.out, &answer, now, active.buffer.unread());
                         return Next::Close { linger: true };
                     };
                     let request = http.request(&active.buffer);
@@ -343,12 +335,42 @@ impl Connection {
         if stays { Next::Read } else { Next::Close { linger: false } }
     }
 
-    /// Writes a refusal that has no request to belong to.
+    /// Refuses the request at hand, whose rest is not waited for.
     pub(super) fn refuse(&mut self, answer: &Answer<'_>) {
         let now = self.core.begin_batch();
         let core = Rc::clone(&self.core);
-        let active = self.active.get_or_insert_with(|| core.take_active());
-        refuse_into(&core, &mut active.out, answer, now);
+        let Connection { http, active, request: ongoing, .. } = self;
+        let active = active.get_or_insert_with(|| core.take_active());
+        refuse(&core, http, ongoing, active, answer, now);
+    }
+}
+
+/// Refuses a request that did not come to its end, before the connection ends: in the name of its webhook where its
+/// head was taken. One whose body is dropped has its answer: a second one would be taken for the next request's.
+fn refuse(
+    core: &Core,
+    http: &http::Connection,
+    ongoing: &Ongoing,
+    active: &mut Active,
+    answer: &Answer<'_>,
+    now: Now,
+) {
+    match &ongoing.hook {
+        _ if ongoing.dropping => {}
+        None => refuse_into(core, &mut active.out, answer, now, active.buffer.unread()),
+        Some(hook) => {
+            let request = http.request(&active.buffer);
+            let exchange = Exchange {
+                core,
+                request: &request,
+                hook: Some(hook),
+                bytes: http.buffered_body(),
+                keep_alive: false,
+                now,
+                waited_since: None,
+            };
+            exchange.answer(&mut active.out, answer);
+        }
     }
 }
 

@@ -463,10 +463,7 @@ impl Plan {
                 match message {
                     Message::Reply { key, reply, done } => {
                         let outcome = core.pending.deliver(core, key, reply);
-                        core.count_reply(&outcome);
-                        if let Some(done) = done {
-                            done(outcome);
-                        }
+                        core.tell_sender(done, outcome);
                     }
                     Message::Chain { url, outcome } => core.chains.arrived(&url, &outcome, core.now()),
                     Message::Adopt { stream, tap } => adopt(core, stream, tap, nonblocking),

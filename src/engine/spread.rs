@@ -67,7 +67,7 @@ pub(super) fn reply_at_once(
         deliver::reply_at_once(plan, &payload, origin, &mut sheet, &mut |reply| match reply {
             Err(Misfit) => core.metrics.event(Event::ReplyNodeError),
             Ok(reply) => match reply.to() {
-                ReplyTo::Trigger => core.count_reply(&send(&reply)),
+                ReplyTo::Trigger => core.count_nodes_reply(&send(&reply)),
                 ReplyTo::Named(id) => {
                     let id = id.to_string();
                     core.reply(&id, Box::new(reply.into_reply()), None);
@@ -115,8 +115,8 @@ pub(super) fn run_flows(
         match effect {
             Effect::Reply { reply_id, reply } if taken.is_ok() => match (reply_id, audience.place) {
                 (Some(reply_id), _) => core.reply(&reply_id, reply, None),
-                (None, Some(place)) => core.count_reply(&core.pending.deliver(core, place, reply)),
-                (None, None) => core.count_reply(&Outcome::NotWaiting),
+                (None, Some(place)) => core.count_nodes_reply(&core.pending.deliver(core, place, reply)),
+                (None, None) => core.count_nodes_reply(&Outcome::NotWaiting),
             },
             Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
             Effect::Reply { .. } | Effect::Worker { .. } => {}

@@ -330,12 +330,15 @@ impl Connection {
         }
     }
 
-    /// Bytes of the body that is taken which the last poll found, decoded.
+    /// Bytes of the body that is taken which have been found, decoded; of a body that was refused, those before the
+    /// place where it was.
     #[must_use]
     pub fn buffered_body(&self) -> usize {
         match self.state {
             State::TakeLength => self.raw - self.head_bytes as usize,
-            State::TakeChunked(_) | State::Whole => self.body_end - self.head_bytes as usize,
+            State::TakeChunked(_) | State::Whole | State::TooLarge | State::Refused(_) => {
+                self.body_end - self.head_bytes as usize
+            }
             _ => 0,
         }
     }

@@ -43,7 +43,7 @@ refusals! {
     /// RFC 9110, 9.1: a method is a token.
     MethodName => 400, "method", "The method must be a token of at most 32 characters";
     /// RFC 9112, 3.2: what a target may be.
-    Target => 400, "target", "The request target must be an absolute path, an http or https URL, or * for OPTIONS";
+    Target => 400, "target", "The request target must be an absolute path, an http or https URL, or * for OPTIONS, with other characters than a URL has percent-encoded";
     /// Section 4.1: a target over 8 KiB.
     TargetTooLong => 414, "target_too_long", "The request target is too long";
     /// RFC 9112, 2.3: another version than 1.0 and 1.1.

@@ -6,6 +6,7 @@ use crate::base::json::escape_into;
 use crate::http::encode::{self, content_length, end_of_head, field, has_body, status_line};
 use crate::metrics::Outcome;
 use crate::reply::HttpReply;
+use crate::trigger::ACCEPTED_CODINGS;
 
 /// What every response of one request has in common.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,8 @@ pub enum Answer<'a> {
 const METHODS: &[u8] = b"DELETE, GET, OPTIONS, PATCH, POST, PUT";
 /// The one status beside 204 and 304 that has no body.
 const RESET_CONTENT: u16 = 205;
+/// The status of a body in a coding that is not taken; one that is not what its coding says has another.
+const UNSUPPORTED_MEDIA_TYPE: u16 = 415;
 /// Seconds a browser may remember a preflight: a day, which browsers cut to their own maximum.
 const PREFLIGHT_SECONDS: &[u8] = b"86400";
 /// Seconds to come back after, where the engine is full and cannot know better.
@@ -209,6 +212,10 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     begin(out, status, frame);
     match answer {
         Answer::MethodNotAllowed => field(out, b"allow", METHODS),
+        // RFC 9110, 15.5.16: which codings would have been taken.
+        Answer::Coding(UNSUPPORTED_MEDIA_TYPE, _) => {
+            field(out, b"accept-encoding", ACCEPTED_CODINGS.as_bytes())
+        }
         Answer::GetOnly => field(out, b"allow", b"GET"),
         Answer::TokenRequired => field(out, b"www-authenticate", b"Bearer realm=\"tidegate\""),
         Answer::Preflight(asked) => preflight(out, *asked, frame),

@@ -3,7 +3,7 @@
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Registry;
@@ -13,8 +13,7 @@ use crate::base::id::Id;
 use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
 use crate::model::{
-    Application, Flow, FlowNode, FlowTrigger, ModelError, NodeKind, OutputIds, SignatureConfig, Webhook,
-    WebhookReplyConfig,
+    Application, Flow, FlowNode, ModelError, NodeKind, SignatureConfig, Webhook, WebhookReplyConfig,
 };
 use crate::reply::ReplyNode;
 use crate::settings::Limits;
@@ -220,12 +219,11 @@ fn plan(
     webhook: &Webhook,
     flow: &Flow,
 ) -> Option<FlowPlan> {
-    let triggers: Vec<&FlowTrigger> =
-        flow.triggers.iter().filter(|trigger| trigger.key == webhook.id).collect();
-    if triggers.is_empty() {
+    if !flow.triggers.iter().any(|trigger| trigger.key == webhook.id) {
         return None;
     }
-    let steps = reached(flow, &triggers).into_iter().filter_map(|node| step(wiring, flow.id, node)).collect();
+    let nodes = flow.nodes_after(webhook.id).into_iter().map(|place| &flow.nodes[place]);
+    let steps = nodes.filter_map(|node| step(wiring, flow.id, node)).collect();
     let tail = Tail::new(
         application.id,
         &application.name,
@@ -236,33 +234,6 @@ fn plan(
     );
     let backlog = wiring.registry.backlog(flow.id);
     Some(FlowPlan { flow_id: flow.id, backlog, tail: Arc::new(tail), steps })
-}
-
-/// The nodes that the triggers' wires lead to, and on from there, breadth first, each once. A flow without any
-/// wire runs every node (section 3).
-fn reached<'f>(flow: &'f Flow, triggers: &[&'f FlowTrigger]) -> Vec<&'f FlowNode> {
-    let wired = flow.triggers.iter().any(|trigger| wires(trigger.output_ids.as_ref()).next().is_some())
-        || flow.nodes.iter().any(|node| wires(node.output_ids.as_ref()).next().is_some());
-    if !wired {
-        return flow.nodes.iter().collect();
-    }
-    let mut seen = HashSet::new();
-    let mut order = Vec::new();
-    let mut queue: VecDeque<&str> =
-        triggers.iter().flat_map(|trigger| wires(trigger.output_ids.as_ref())).collect();
-    while let Some(id) = queue.pop_front() {
-        let Some(node) = flow.nodes.iter().find(|node| node.id == id) else { continue };
-        if seen.insert(id) {
-            order.push(node);
-            queue.extend(wires(node.output_ids.as_ref()));
-        }
-    }
-    order
-}
-
-/// Where the outputs lead.
-fn wires(outputs: Option<&OutputIds>) -> impl Iterator<Item = &str> {
-    outputs.into_iter().flat_map(OutputIds::ids)
 }
 
 fn step(wiring: &Wiring<'_>, flow: Id, node: &FlowNode) -> Option<Step> {

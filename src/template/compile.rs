@@ -24,13 +24,33 @@ pub(super) fn compile(source: &str) -> Result<Box<[Node]>, TemplateError> {
     let parsed = Parsed::compile(&prepared.text).map_err(|error| {
         let (line, column) = error.pos().unwrap_or((1, 1));
         let fault = match error.reason() {
-            TemplateErrorReason::InvalidSyntax(why) => Fault::Parse(why.clone()),
+            TemplateErrorReason::InvalidSyntax(why) => Fault::Parse(in_words(why)),
             other => Fault::Parse(other.to_string()),
         };
         prepared.fault(line, column, fault)
     })?;
     let mut compiler = Compiler { prepared: &prepared, place: (1, 1), scopes: Vec::new() };
     compiler.nodes(&parsed)
+}
+
+/// What the parser expected, in other words than the names of its grammar.
+fn in_words(why: &str) -> String {
+    let Some(expected) = why.strip_prefix("expected ") else { return why.to_owned() };
+    let mut words: Vec<&str> = Vec::new();
+    for rule in expected.split([',', ' ']).filter(|rule| !rule.is_empty() && *rule != "or") {
+        let word = match rule {
+            "identifier" | "path_id" | "path_inline" => "a name",
+            "helper_parameter" => "a value",
+            "subexpression" => "a call in parentheses",
+            "leading_tilde_to_omit_whitespace" => continue,
+            "trailing_tilde_to_omit_whitespace" => "the end of the tag",
+            other => other,
+        };
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    format!("expected {}", words.join(" or "))
 }
 
 struct Compiler<'p> {

@@ -279,6 +279,9 @@ impl<'s> Walk<'s> {
         };
         if fresh && !self.out.text.ends_with('/') {
             self.replace_to(here, "./");
+        } else if !fresh && !self.out.text.ends_with(['.', '@']) {
+            // To the parser `a[0]` is a call of `a`.
+            return Err(self.error(here, Fault::Syntax { expected: "`.` before `[`" }));
         }
         self.copy_to(here + end + 1);
         Ok(())

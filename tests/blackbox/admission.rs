@@ -104,7 +104,11 @@ fn an_unknown_coding_is_a_415_and_the_limit_holds_for_what_comes_out(driver: &st
     ask("gzip", &gzip(&vec![b'x'; 8 * limit])).is(413, r#"{"error":"Content too large"}"#);
     ask("identity", b"a body").is(200, SUCCESS);
     for coding in ["zstd", "compress", "gzip, zstd", "x"] {
-        assert_eq!(ask(coding, b"a body").status, 415, "{coding}");
+        let refused = ask(coding, b"a body");
+        let accepted = refused.header("accept-encoding");
+        assert_eq!((refused.status, accepted), (415, Some("gzip, deflate, br")), "{coding}");
     }
+    let broken = ask("gzip", b"a body");
+    assert_eq!((broken.status, broken.header("accept-encoding")), (400, None));
     assert_eq!(server.metric("tidegate_triggers_total", ""), 2);
 }

@@ -109,8 +109,12 @@ fn a_second_signal_does_not_wait_for_the_admin_listener_either() {
     let mut server = server("auto");
     let mut slow = Wire::connect(server.admin);
     let bearer = format!("Bearer {ACCESS_TOKEN}");
-    let call = request("POST", "/applications", &[("Authorization", &bearer)], b"{\"name\":\"slow\"}");
-    slow.send(&call[..call.len() - 1]);
+    let headers = [("Authorization", bearer.as_str()), ("Expect", "100-continue")];
+    let body = b"{\"name\":\"slow\"}";
+    let call = request("POST", "/applications", &headers, body);
+    let (head, _) = call.split_at(call.len() - body.len());
+    // It is asked for its body, so it is in.
+    assert_eq!(slow.ask(head).status, 100);
     server.terminate();
     // The cores are done, and no one else comes in; what came before may go on for some seconds.
     eventually("the admin listener is closed", || TcpStream::connect(server.admin).err());

@@ -188,8 +188,17 @@ fn a_reply_over_the_limit_is_a_502() {
     let mut wire = server.wire();
     wire.ask(hook.get()).is(200, "1234567890");
     let path = format!("/applications/{}/flows/{flow}", hook.application);
-    server.done("PATCH", &path, &json!({"nodes": [reply_node("12345678901")]}));
-    assert_eq!(wire.ask(hook.get()).status, 502);
+    let errors = || server.metric("tidegate_reply_node_errors_total", "");
+    assert_eq!(errors(), 0);
+    // The payload is kept where a worker gets it too.
+    let worker = json!({"type": "WorkerNode"});
+    for (count, nodes) in
+        [(1, json!([reply_node("12345678901")])), (2, json!([reply_node("12345678901"), worker]))]
+    {
+        server.done("PATCH", &path, &json!({"nodes": nodes}));
+        assert_eq!(wire.ask(hook.get()).status, 502);
+        assert_eq!(errors(), count, "the node is told so");
+    }
 }
 
 #[test]

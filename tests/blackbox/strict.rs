@@ -8,6 +8,9 @@ on_each_driver! {
     each_broken_rule_is_refused_and_ends_the_connection,
     what_is_just_within_the_limits_passes,
     a_refusal_comes_in_its_turn,
+    a_request_that_has_its_answer_gets_no_second_one,
+    a_refused_head_request_gets_no_body,
+    a_body_that_breaks_a_rule_is_among_the_webhooks_requests,
     nothing_of_a_refused_connection_is_left_for_another,
 }
 
@@ -235,6 +238,72 @@ fn a_refusal_comes_in_its_turn(driver: &str) {
     assert_eq!(wire.response().status, 400);
     wire.closed();
     assert_eq!(server.metric("tidegate_triggers_total", ""), 2);
+}
+
+fn a_request_that_has_its_answer_gets_no_second_one(driver: &str) {
+    let (server, hook) = server(driver);
+    let off = server.webhook(json!({"enabled": false}));
+    for (status, method, target) in
+        [(404, "POST", "/".to_owned()), (405, "TRACE", hook.target("")), (200, "POST", off.target(""))]
+    {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for apart in [false, true] {
+            let mut wire = server.wire();
+            if apart {
+                assert_eq!(wire.ask(format!("{head}1\r\na\r\n")).status, status, "{method} {target}");
+                wire.send(format!("z\r\n{}", smuggled(&hook)));
+            } else {
+                wire.send(format!("{head}z\r\n{}", smuggled(&hook)));
+                assert_eq!(wire.response().status, status, "{method} {target}");
+            }
+            wire.closed();
+        }
+    }
+    assert_eq!(server.metric("tidegate_triggers_total", ""), 0);
+}
+
+fn a_refused_head_request_gets_no_body(driver: &str) {
+    let (server, hook) = server(driver);
+    let target = hook.target("");
+    for (status, request) in [
+        (400, format!("HEAD {target} HTTP/1.1\r\n\r\n")),
+        (417, format!("HEAD {target} HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n")),
+        (501, format!("HEAD {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n")),
+        (414, format!("HEAD /{} HTTP/1.1\r\n", "x".repeat(9_000))),
+    ] {
+        let mut wire = server.wire();
+        wire.send(request);
+        let response = wire.response_to_head();
+        assert_eq!((response.status, response.header("connection")), (status, Some("close")));
+        wire.closed();
+    }
+}
+
+fn a_body_that_breaks_a_rule_is_among_the_webhooks_requests(driver: &str) {
+    let (server, hook) = server(driver);
+    let target = hook.target("/a");
+    let head =
+        format!("POST {target}?b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    for apart in [false, true] {
+        let mut wire = server.wire();
+        if apart {
+            wire.send(&head);
+            std::thread::yield_now();
+            wire.send("z\r\n");
+        } else {
+            wire.send(format!("{head}z\r\n"));
+        }
+        assert_eq!(wire.response().status, 400);
+        wire.closed();
+    }
+    let seen = server.done("GET", &hook.resource("/requests"), &Value::Null);
+    let seen = seen["items"].as_array().expect("a list");
+    assert_eq!(seen.len(), 2);
+    for request in seen {
+        assert_eq!((&request["status"], &request["method"]), (&json!(400), &json!("POST")));
+        assert_eq!((&request["path"], &request["bytes"]), (&json!("/a?b"), &json!(3)));
+        assert_eq!(request["refusal"], json!("A chunk size must be 1 to 16 hexadecimal digits"));
+    }
 }
 
 fn nothing_of_a_refused_connection_is_left_for_another(driver: &str) {

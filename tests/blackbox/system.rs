@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::{Server, request};
+use crate::common::{ACCESS_TOKEN, Server, Wire, request};
 
 const SUCCESS: &str = r#"{"success":true}"#;
 
@@ -43,4 +43,32 @@ fn a_connection_too_many_is_refused_with_cors_as_every_response_is() {
     assert_eq!(first.ask(request("GET", "/healthz", &[], b"")).status, 200);
     let response = server.wire().response();
     assert_eq!((response.status, response.header("access-control-allow-origin")), (503, Some("*")));
+}
+
+#[test]
+fn a_rest_body_that_is_too_large_is_refused_where_a_client_sees_it() {
+    const BYTES: usize = 8 * 1024 * 1024;
+    let server = Server::start(|_| {});
+    let head = |framing: &str| {
+        format!(
+            "POST /applications HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n{framing}\r\n\r\n",
+            ACCESS_TOKEN
+        )
+    };
+    let body = vec![b' '; BYTES];
+    // The client sends all of it before it reads.
+    for (framing, chunk) in [
+        (format!("Content-Length: {BYTES}"), String::new()),
+        ("Transfer-Encoding: chunked".to_owned(), format!("{BYTES:x}\r\n")),
+    ] {
+        let mut wire = Wire::connect(server.admin);
+        wire.send(head(&framing)).send(chunk).send(&body);
+        assert_eq!(wire.response().status, 413, "{framing}");
+    }
+    // It is answered before the body where the body does not come.
+    let mut wire = Wire::connect(server.admin);
+    assert_eq!(wire.ask(head(&format!("Content-Length: {BYTES}"))).status, 413);
+    let mut wire = Wire::connect(server.admin);
+    let asks = format!("Content-Length: {BYTES}\r\nExpect: 100-continue");
+    assert_eq!(wire.ask(head(&asks)).status, 413, "and not 100");
 }

@@ -107,6 +107,8 @@ fn wrong_paths_methods_and_bodies_are_told_apart() {
     check_error(&server.get("/nowhere"), 404, "NotFound", "/openapi.json");
     check_error(&server.get("/applications/"), 404, "NotFound", "");
     check_error(&server.get("/applications/xyz"), 404, "NotFound", "Application");
+    check_error(&server.get("/applications/%FF"), 404, "NotFound", "/openapi.json");
+    check_error(&server.ask("POST", "/replies/%FF", "{}"), 404, "NotFound", "/openapi.json");
     check_error(&server.get(&format!("/applications/{NOBODY}/webhooks")), 404, "NotFound", "Application");
     check_error(&server.get(&format!("{app}/webhooks/{NOBODY}")), 404, "NotFound", "Webhook");
     let orphan = server.send("POST", &format!("/applications/{NOBODY}/flows"), &json!({"name": 1}));

@@ -472,13 +472,17 @@ fn a_reply_reaches_the_engine_byte_for_byte() {
     assert_eq!((late.status, late.json), (200, json!({"success": true, "accepted": false})));
     check_error(&server.ask("POST", "/replies/too.large", "{}"), 413, "PayloadTooLarge", "too large");
     check_error(&server.ask("POST", "/replies/known.one", "[]"), 400, "Validation", "object");
-    check_error(&server.ask("POST", "/replies/known.one", "{"), 400, "Validation", "object");
+    check_error(&server.ask("POST", "/replies/known.one", "{"), 400, "Validation", "JSON");
+    let nested = |levels: usize| format!("{{\"body\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+    // As deep as the body of a request may be.
+    assert_eq!(server.ask("POST", "/replies/known.one", nested(128)).status, 200);
+    check_error(&server.ask("POST", "/replies/known.one", nested(160)), 400, "Validation", "160 levels");
     let seen = server.engine.replies.lock().expect("not poisoned");
     assert_eq!(
         seen[..2],
         [("known.one".to_owned(), body.to_owned()), ("other.one".to_owned(), body.to_owned())]
     );
-    assert_eq!(seen.len(), 3);
+    assert_eq!(seen.len(), 4);
 }
 
 #[test]

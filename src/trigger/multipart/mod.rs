@@ -69,6 +69,10 @@ fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<Members<'a, Part<'a>>> {
     let delimiters = Delimiters { finder: memmem::Finder::new(&needle), length: needle.len(), body };
     let mut members = Members::new();
     let mut delimiter = delimiters.first()?;
+    if delimiter.is_last && delimiter.start > 0 {
+        // Nothing but a preamble: parts of another boundary or of bare line feeds, which would be lost.
+        return None;
+    }
     while !delimiter.is_last {
         if members.len() == PARTS_MAX {
             return None;

@@ -148,6 +148,8 @@ fn what_breaks_a_rule_is_left_as_text() {
         &format!("{good}--b\r\nno colon\r\n\r\nv\r\n--b--"),
         "--b\nContent-Disposition: form-data; name=a\n\nv\n--b--\n",
         "--b\r\nContent-Disposition: form-data; name=a\r\nContent-Disposition: form-data; name=b\r\n\r\nv\r\n--b--",
+        "--b\nContent-Disposition: form-data; name=a\r\n\r\nv\r\n--b--",
+        "no part\r\n--b--\r\n",
     ] {
         check_refused(TYPE, body);
     }
