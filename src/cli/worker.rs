@@ -32,7 +32,8 @@ use crate::ingress::worker::{FRAME_BYTES_MAX, PROTOCOL};
 const CREDIT: u32 = 100;
 /// Bytes of a trigger: the largest payload limit, as an array of integers, and room for the rest.
 const TRIGGER_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Between the end of a connection and the first try to attach again; twice as long after each that failed.
+/// Between the end of a connection and the first try to attach again, and between a command that failed and the next
+/// trigger; twice as long after each further failure.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How often a worker whose command runs tells the server that it lives: the server waits 30 s for something to come.
@@ -70,6 +71,33 @@ struct Data<'f> {
     kind: Option<Cow<'f, str>>,
 }
 
+/// What is said to the engine about a trigger.
+enum Answer {
+    /// The frame that acks it.
+    Done(String),
+    /// It is given back.
+    Failed(String),
+}
+
+/// How long a worker rests before it takes the next trigger: a command that fails at once is not run again at once.
+struct Rest(Duration);
+
+impl Rest {
+    fn after(&mut self, answer: &Answer) -> Option<Duration> {
+        match answer {
+            Answer::Done(_) => {
+                *self = Rest(BACKOFF);
+                None
+            }
+            Answer::Failed(_) => {
+                let rest = self.0;
+                *self = Rest((rest * 2).min(BACKOFF_MAX));
+                Some(rest)
+            }
+        }
+    }
+}
+
 /// How a connection to the engine ended.
 enum Ended {
     /// It broke or was closed in a way that another may be had.
@@ -94,7 +122,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let mut socket = worker.attach()?;
     let mut backoff = BACKOFF;
     loop {
-        match worker.work(&mut socket)? {
+        match worker.work(&mut socket, &stopped)? {
             Ended::Stopped => return Ok(()),
             Ended::Lost(why) => output::complain(&format!("{}: {why}; attaching again", worker.door.shown)),
         }
@@ -290,8 +318,9 @@ impl Worker {
     }
 
     /// Works until the connection ends.
-    fn work(&self, socket: &mut WebSocket<Stream>) -> Result<Ended, Failure> {
+    fn work(&self, socket: &mut WebSocket<Stream>, stopped: &Receiver<()>) -> Result<Ended, Failure> {
         let mut ready = self.credit;
+        let mut rest = Rest(BACKOFF);
         loop {
             let exchanged = match ready {
                 0 => socket.read(),
@@ -311,8 +340,13 @@ impl Worker {
                         ("trigger", Some(seq), Some(payload)) => {
                             let answer = self.handle(socket, seq, payload)?;
                             ready = 1;
-                            if let Err(error) = say(socket, &answer) {
+                            let (Answer::Done(frame) | Answer::Failed(frame)) = &answer;
+                            if let Err(error) = say(socket, frame) {
                                 return Ok(Ended::Lost(error.to_string()));
+                            }
+                            // Others may have it meanwhile; who asks to stop does not wait.
+                            if let Some(rest) = rest.after(&answer) {
+                                let _ = stopped.recv_timeout(rest);
                             }
                         }
                         ("error", ..) => {
@@ -338,19 +372,19 @@ impl Worker {
         }
     }
 
-    /// Does what is to be done with a trigger; the frame that says what came of it.
+    /// Does what is to be done with a trigger.
     fn handle(
         &self,
         socket: &mut WebSocket<Stream>,
         seq: u64,
         payload: &RawValue,
-    ) -> Result<String, Failure> {
-        let ack = || json!({"type": "ack", "seqs": [seq]}).to_string();
+    ) -> Result<Answer, Failure> {
+        let ack = || Answer::Done(json!({"type": "ack", "seqs": [seq]}).to_string());
         let Some(command) = &self.command else {
             output::print_json_line(payload.get().as_bytes())?;
             return Ok(ack());
         };
-        let nack = || json!({"type": "nack", "seq": seq}).to_string();
+        let nack = || Answer::Failed(json!({"type": "nack", "seq": seq}).to_string());
         // RFC 6455, 5.5.3: a Pong that nothing asked for. Where the connection is gone, what is said next finds out.
         let live = || drop(socket.send(Message::Pong(Vec::new().into())));
         let printed = match execute(command, payload.get(), ALIVE_EVERY, live) {
@@ -370,7 +404,7 @@ impl Worker {
                     output::complain(&format!("{command}: it printed more than a reply may have"));
                     return Ok(nack());
                 }
-                Ok(frame)
+                Ok(Answer::Done(frame))
             }
             _ => Ok(ack()),
         }
@@ -478,6 +512,19 @@ mod tests {
         assert_eq!(execute("echo done", &"x".repeat(1_000_000)).unwrap(), b"done");
         assert_eq!(execute("cat", &"x".repeat(1_000_000)).unwrap().len(), 1_000_000);
         assert!(execute("exit 3", "").unwrap_err().to_string().contains('3'));
+    }
+
+    #[test]
+    fn a_worker_whose_command_fails_rests_longer_each_time_until_one_is_done() {
+        let mut rest = Rest(BACKOFF);
+        let mut after = |done: bool| {
+            let answer = if done { Answer::Done } else { Answer::Failed };
+            rest.after(&answer(String::new()))
+        };
+        assert_eq!((after(true), after(false), after(false)), (None, Some(BACKOFF), Some(BACKOFF * 2)));
+        let longest = (0..10).map(|_| after(false)).last();
+        assert_eq!(longest, Some(Some(BACKOFF_MAX)));
+        assert_eq!((after(true), after(false)), (None, Some(BACKOFF)));
     }
 
     #[test]
