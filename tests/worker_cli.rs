@@ -176,7 +176,7 @@ fn a_worker_attaches_again_to_a_server_that_comes_back() {
 #[test]
 fn what_cannot_be_worked_for_is_said_at_once() {
     let (server, _, flow) = served(json!({}));
-    let cases: [(&[&str], &str, &str, i32); 8] = [
+    let cases: [(&[&str], &str, &str, i32); 9] = [
         (&["worker", "0123456789abcdef01234567"], ACCESS_TOKEN, "404", 1),
         (&["worker", &flow], "wrong-access-token", "401", 1),
         (&["worker", "a name"], ACCESS_TOKEN, "id", 2),
@@ -184,6 +184,7 @@ fn what_cannot_be_worked_for_is_said_at_once() {
         (&["worker", &flow, "--workers", "ws://127.0.0.1:1"], ACCESS_TOKEN, "ws://127.0.0.1:1", 1),
         (&["worker", &flow, "--workers", "ws://localhost:1/"], ACCESS_TOKEN, "ws://localhost:1", 1),
         (&["worker", &flow, "--workers", "wss://127.0.0.1:1"], ACCESS_TOKEN, "--workers must be ws://", 2),
+        (&["worker", &flow, "--workers", "ws://localhost"], ACCESS_TOKEN, "--workers must be ws://", 2),
         (&["worker", &flow, "--workers", "unix:relative"], ACCESS_TOKEN, "--workers must be ws://", 2),
     ];
     for (arguments, token, said, code) in cases {

@@ -96,9 +96,12 @@ impl Door {
         };
         let must = || Failure::Usage("--workers must be ws://host:port or unix:/path".to_owned());
         let (base, socket) = locate(shown.strip_prefix("ws://").unwrap_or(&shown)).map_err(|_| must())?;
+        let has_port = |authority: &&str| {
+            authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        };
         let place = match socket {
             Some(path) => Place::Unix(path),
-            None => Place::Tcp(base.strip_prefix("http://").ok_or_else(must)?.to_owned()),
+            None => Place::Tcp(base.strip_prefix("http://").filter(has_port).ok_or_else(must)?.to_owned()),
         };
         Ok(Door { place, shown, authorization: format!("Bearer {}", token(&settings)?) })
     }
