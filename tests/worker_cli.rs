@@ -249,14 +249,19 @@ fn fake_admin(recent: &'static str, streams: Vec<&'static str>) -> String {
 
 #[test]
 fn tail_prints_the_last_requests_and_each_further_one_once() {
+    // `/b` came twice within a millisecond, `/0` before `/a` in the same one.
     let recent = r#"{"items":[
         {"time":"2026-02-19T17:26:02.000Z","method":"GET","path":"/b","status":429,"durationMs":0.5,"bytes":0,"refusal":"Over rate limit, request throttled","payload":null},
-        {"time":"2026-02-19T17:26:01.000Z","method":"POST","path":"/a","status":200,"durationMs":1.25,"bytes":3,"refusal":null,"payload":{"n":1.10}}
-    ],"count":2}"#;
+        {"time":"2026-02-19T17:26:02.000Z","method":"GET","path":"/b","status":429,"durationMs":0.5,"bytes":0,"refusal":"Over rate limit, request throttled","payload":null},
+        {"time":"2026-02-19T17:26:01.000Z","method":"POST","path":"/a","status":200,"durationMs":1.25,"bytes":3,"refusal":null,"payload":{"n":1.10}},
+        {"time":"2026-02-19T17:26:01.000Z","method":"POST","path":"/0","status":200,"durationMs":1.25,"bytes":3,"refusal":null,"payload":null}
+    ],"count":4}"#;
     let first = concat!(
         ": open\n\n",
         r#"data: {"time":"2026-02-19T17:26:02.000Z","method":"GET","path":"/b","status":429,"durationMs":0.5,"bytes":0,"refusal":"Over rate limit, request throttled","payload":null}"#,
         "\n\nevent: skipped\ndata: 7\n\n",
+        r#"data: {"time":"2026-02-19T17:26:03.000Z","method":"PUT","path":"/c","status":200,"durationMs":2,"bytes":9,"refusal":null,"payload":null}"#,
+        "\n\n",
         r#"data: {"time":"2026-02-19T17:26:03.000Z","method":"PUT","path":"/c","status":200,"durationMs":2,"bytes":9,"refusal":null,"payload":null}"#,
         "\n\n",
     );
@@ -266,7 +271,7 @@ fn tail_prints_the_last_requests_and_each_further_one_once() {
         let address = fake_admin(recent, vec![first, second]);
         let arguments = [&["tail", "0123456789abcdef01234568", "--server", &address], extra].concat();
         let mut tail = Running::start(&mut tidegate(&server, &arguments));
-        let lines: Vec<String> = (0..4).map(|_| tail.line()).collect();
+        let lines: Vec<String> = (0..7).map(|_| tail.line()).collect();
         let _ = tail.child.kill();
         let (_, said) = tail.ended();
         assert!(said.contains("7 requests were left out"), "{said}");
@@ -275,15 +280,18 @@ fn tail_prints_the_last_requests_and_each_further_one_once() {
     assert_eq!(
         lines(&[]),
         [
+            "2026-02-19T17:26:01.000Z  POST    /0  200  1.2 ms  3 B\n",
             "2026-02-19T17:26:01.000Z  POST    /a  200  1.2 ms  3 B\n",
             "2026-02-19T17:26:02.000Z  GET     /b  429  0.5 ms  0 B  Over rate limit, request throttled\n",
+            "2026-02-19T17:26:02.000Z  GET     /b  429  0.5 ms  0 B  Over rate limit, request throttled\n",
+            "2026-02-19T17:26:03.000Z  PUT     /c  200  2.0 ms  9 B\n",
             "2026-02-19T17:26:03.000Z  PUT     /c  200  2.0 ms  9 B\n",
             "2026-02-19T17:26:04.000Z  GET     /d  200  2.0 ms  9 B\n",
         ]
     );
     let json = lines(&["--json"]);
-    assert!(json[0].ends_with("\"payload\":{\"n\":1.10}}\n"), "{json:?}");
-    assert!(json[3].starts_with("{\"time\":\"2026-02-19T17:26:04.000Z\",\"method\""), "{json:?}");
+    assert!(json[1].ends_with("\"payload\":{\"n\":1.10}}\n"), "{json:?}");
+    assert!(json[6].starts_with("{\"time\":\"2026-02-19T17:26:04.000Z\",\"method\""), "{json:?}");
 }
 
 #[test]
