@@ -490,6 +490,8 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
         "/up?a=b",
         "--header",
         "X-Kind: test",
+        "--header",
+        "X-Kind: again",
         "--body",
         "{\"n\":1.10}",
     ]);
@@ -500,7 +502,7 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
         (&told["statusCode"], &data["method"], &data["path"]),
         (&json!(202), &json!("put"), &json!("/up"))
     );
-    assert_eq!((&data["query"], &data["headers"]["x-kind"]), (&json!({"a": "b"}), &json!("test")));
+    assert_eq!((&data["query"], &data["headers"]["x-kind"]), (&json!({"a": "b"}), &json!("test, again")));
 
     let changed = json_of(&run(&["webhook", "set", "second", "enabled=false", "description=off for now"]));
     assert_eq!((&changed["enabled"], &changed["description"]), (&json!(false), &json!("off for now")));

@@ -347,7 +347,11 @@ impl<'m> TestRequest<'m> {
             let (name, value) = header
                 .split_once(':')
                 .ok_or_else(|| Failure::Usage(format!("--header {header:?} must be 'name: value'")))?;
-            headers.insert(name.trim().to_owned(), Value::from(value.trim()));
+            // RFC 9110, 5.3: fields of one name are one list.
+            match headers.get_mut(name.trim()) {
+                Some(Value::String(values)) => *values += &format!(", {}", value.trim()),
+                _ => drop(headers.insert(name.trim().to_owned(), Value::from(value.trim()))),
+            }
         }
         let body = match text(matches, "body") {
             Some(STANDARD_INPUT) => Some(raw(read(STANDARD_INPUT)?)?),
