@@ -561,3 +561,13 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
     assert_eq!(stopped.status.code(), Some(1));
     assert!(err(&stopped).contains("is `tidegate serve` running?"), "{}", err(&stopped));
 }
+
+#[test]
+fn a_list_of_webhooks_shows_the_urls_that_callers_use() {
+    let folder = folder();
+    let arguments = [&FREE_PORTS[..], &["--public-url", "https://hooks.example.org/"]].concat();
+    let _server = Server::start(folder.path(), &arguments, &[]);
+    // Only the process that serves was told of it.
+    let table = out(&run(folder.path(), &["webhook", "list"]));
+    assert!(table.contains("  https://hooks.example.org/webhooks/"), "{table}");
+}

@@ -37,16 +37,12 @@ pub(super) struct Client {
     /// As the user knows the server.
     shown: String,
     authorization: String,
-    /// What webhooks' URLs begin with, where that is known.
-    pub(super) ingress: Option<String>,
 }
 
 /// Where the listeners of a running server are, as it writes it into its data folder.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Addresses {
-    ingress: String,
-    ingress_scheme: String,
     admin: String,
     workers: String,
 }
@@ -122,11 +118,6 @@ impl Client {
             (None, Some(addresses)) => addresses.admin.clone(),
             (None, None) => settings.admin.listen.to_string(),
         };
-        let ingress = settings.ingress.public_url.clone();
-        let ingress = ingress.or_else(|| {
-            let addresses = addresses.as_ref()?;
-            base_url(&addresses.ingress_scheme, &addresses.ingress.parse().ok()?)
-        });
         let (base, socket) = locate(&server).map_err(Failure::Usage)?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -141,7 +132,7 @@ impl Client {
             None => config.new_agent(),
         };
         let authorization = format!("Bearer {}", token(&settings)?);
-        Ok(Client { agent, base, shown: server, authorization, ingress })
+        Ok(Client { agent, base, shown: server, authorization })
     }
 
     /// GET.
