@@ -40,7 +40,7 @@ fn post(hook: &Hook, body: &str) -> Vec<u8> {
 /// A program that runs until it is told to end; killed with the test.
 struct Running {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
@@ -51,13 +51,13 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped"));
+        let lines = Some(BufReader::new(child.stdout.take().expect("piped")));
         Running { child, lines }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.lines.read_line(&mut line).expect("text");
+        self.lines.as_mut().expect("it is read").read_line(&mut line).expect("text");
         assert!(line.ends_with('\n'), "it ended: {line}");
         line
     }
@@ -292,6 +292,17 @@ fn tail_prints_the_last_requests_and_each_further_one_once() {
     let json = lines(&["--json"]);
     assert!(json[1].ends_with("\"payload\":{\"n\":1.10}}\n"), "{json:?}");
     assert!(json[6].starts_with("{\"time\":\"2026-02-19T17:26:04.000Z\",\"method\""), "{json:?}");
+}
+
+#[test]
+fn tail_ends_with_its_reader_though_nothing_comes() {
+    let (server, hook, _) = served(json!({}));
+    server.wire().ask(post(&hook, "1")).is(200, r#"{"success":true}"#);
+    let arguments = ["tail", &hook.id, "--app", &hook.application];
+    let mut tail = Running::start(&mut tidegate(&server, &arguments));
+    assert!(tail.line().contains("POST"));
+    tail.lines = None;
+    assert!(tail.ended().0.success());
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let mut tail = Tail { printed: VecDeque::new(), listed: Vec::new(), as_json: matches.get_flag("json") };
     let mut backoff = BACKOFF;
     let mut begun = false;
+    output::end_with_reader()?;
     loop {
         match client.events(&path) {
             Ok(events) => {
