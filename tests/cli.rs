@@ -490,6 +490,8 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
         "/up?a=b",
         "--header",
         "X-Kind: test",
+        "--header",
+        "X-Kind: again",
         "--body",
         "{\"n\":1.10}",
     ]);
@@ -500,7 +502,7 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
         (&told["statusCode"], &data["method"], &data["path"]),
         (&json!(202), &json!("put"), &json!("/up"))
     );
-    assert_eq!((&data["query"], &data["headers"]["x-kind"]), (&json!({"a": "b"}), &json!("test")));
+    assert_eq!((&data["query"], &data["headers"]["x-kind"]), (&json!({"a": "b"}), &json!("test, again")));
 
     let changed = json_of(&run(&["webhook", "set", "second", "enabled=false", "description=off for now"]));
     assert_eq!((&changed["enabled"], &changed["description"]), (&json!(false), &json!("off for now")));
@@ -558,4 +560,14 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
     let stopped = run(&["app", "list", "--server", "http://127.0.0.1:1"]);
     assert_eq!(stopped.status.code(), Some(1));
     assert!(err(&stopped).contains("is `tidegate serve` running?"), "{}", err(&stopped));
+}
+
+#[test]
+fn a_list_of_webhooks_shows_the_urls_that_callers_use() {
+    let folder = folder();
+    let arguments = [&FREE_PORTS[..], &["--public-url", "https://hooks.example.org/"]].concat();
+    let _server = Server::start(folder.path(), &arguments, &[]);
+    // Only the process that serves was told of it.
+    let table = out(&run(folder.path(), &["webhook", "list"]));
+    assert!(table.contains("  https://hooks.example.org/webhooks/"), "{table}");
 }

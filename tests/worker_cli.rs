@@ -40,7 +40,7 @@ fn post(hook: &Hook, body: &str) -> Vec<u8> {
 /// A program that runs until it is told to end; killed with the test.
 struct Running {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
@@ -51,13 +51,13 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped"));
+        let lines = Some(BufReader::new(child.stdout.take().expect("piped")));
         Running { child, lines }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.lines.read_line(&mut line).expect("text");
+        self.lines.as_mut().expect("it is read").read_line(&mut line).expect("text");
         assert!(line.ends_with('\n'), "it ended: {line}");
         line
     }
@@ -176,7 +176,7 @@ fn a_worker_attaches_again_to_a_server_that_comes_back() {
 #[test]
 fn what_cannot_be_worked_for_is_said_at_once() {
     let (server, _, flow) = served(json!({}));
-    let cases: [(&[&str], &str, &str, i32); 8] = [
+    let cases: [(&[&str], &str, &str, i32); 9] = [
         (&["worker", "0123456789abcdef01234567"], ACCESS_TOKEN, "404", 1),
         (&["worker", &flow], "wrong-access-token", "401", 1),
         (&["worker", "a name"], ACCESS_TOKEN, "id", 2),
@@ -184,6 +184,7 @@ fn what_cannot_be_worked_for_is_said_at_once() {
         (&["worker", &flow, "--workers", "ws://127.0.0.1:1"], ACCESS_TOKEN, "ws://127.0.0.1:1", 1),
         (&["worker", &flow, "--workers", "ws://localhost:1/"], ACCESS_TOKEN, "ws://localhost:1", 1),
         (&["worker", &flow, "--workers", "wss://127.0.0.1:1"], ACCESS_TOKEN, "--workers must be ws://", 2),
+        (&["worker", &flow, "--workers", "ws://localhost"], ACCESS_TOKEN, "--workers must be ws://", 2),
         (&["worker", &flow, "--workers", "unix:relative"], ACCESS_TOKEN, "--workers must be ws://", 2),
     ];
     for (arguments, token, said, code) in cases {
@@ -248,14 +249,19 @@ fn fake_admin(recent: &'static str, streams: Vec<&'static str>) -> String {
 
 #[test]
 fn tail_prints_the_last_requests_and_each_further_one_once() {
+    // `/b` came twice within a millisecond, `/0` before `/a` in the same one.
     let recent = r#"{"items":[
         {"time":"2026-02-19T17:26:02.000Z","method":"GET","path":"/b","status":429,"durationMs":0.5,"bytes":0,"refusal":"Over rate limit, request throttled","payload":null},
-        {"time":"2026-02-19T17:26:01.000Z","method":"POST","path":"/a","status":200,"durationMs":1.25,"bytes":3,"refusal":null,"payload":{"n":1.10}}
-    ],"count":2}"#;
+        {"time":"2026-02-19T17:26:02.000Z","method":"GET","path":"/b","status":429,"durationMs":0.5,"bytes":0,"refusal":"Over rate limit, request throttled","payload":null},
+        {"time":"2026-02-19T17:26:01.000Z","method":"POST","path":"/a","status":200,"durationMs":1.25,"bytes":3,"refusal":null,"payload":{"n":1.10}},
+        {"time":"2026-02-19T17:26:01.000Z","method":"POST","path":"/0","status":200,"durationMs":1.25,"bytes":3,"refusal":null,"payload":null}
+    ],"count":4}"#;
     let first = concat!(
         ": open\n\n",
         r#"data: {"time":"2026-02-19T17:26:02.000Z","method":"GET","path":"/b","status":429,"durationMs":0.5,"bytes":0,"refusal":"Over rate limit, request throttled","payload":null}"#,
         "\n\nevent: skipped\ndata: 7\n\n",
+        r#"data: {"time":"2026-02-19T17:26:03.000Z","method":"PUT","path":"/c","status":200,"durationMs":2,"bytes":9,"refusal":null,"payload":null}"#,
+        "\n\n",
         r#"data: {"time":"2026-02-19T17:26:03.000Z","method":"PUT","path":"/c","status":200,"durationMs":2,"bytes":9,"refusal":null,"payload":null}"#,
         "\n\n",
     );
@@ -265,7 +271,7 @@ fn tail_prints_the_last_requests_and_each_further_one_once() {
         let address = fake_admin(recent, vec![first, second]);
         let arguments = [&["tail", "0123456789abcdef01234568", "--server", &address], extra].concat();
         let mut tail = Running::start(&mut tidegate(&server, &arguments));
-        let lines: Vec<String> = (0..4).map(|_| tail.line()).collect();
+        let lines: Vec<String> = (0..7).map(|_| tail.line()).collect();
         let _ = tail.child.kill();
         let (_, said) = tail.ended();
         assert!(said.contains("7 requests were left out"), "{said}");
@@ -274,15 +280,29 @@ fn tail_prints_the_last_requests_and_each_further_one_once() {
     assert_eq!(
         lines(&[]),
         [
+            "2026-02-19T17:26:01.000Z  POST    /0  200  1.2 ms  3 B\n",
             "2026-02-19T17:26:01.000Z  POST    /a  200  1.2 ms  3 B\n",
             "2026-02-19T17:26:02.000Z  GET     /b  429  0.5 ms  0 B  Over rate limit, request throttled\n",
+            "2026-02-19T17:26:02.000Z  GET     /b  429  0.5 ms  0 B  Over rate limit, request throttled\n",
+            "2026-02-19T17:26:03.000Z  PUT     /c  200  2.0 ms  9 B\n",
             "2026-02-19T17:26:03.000Z  PUT     /c  200  2.0 ms  9 B\n",
             "2026-02-19T17:26:04.000Z  GET     /d  200  2.0 ms  9 B\n",
         ]
     );
     let json = lines(&["--json"]);
-    assert!(json[0].ends_with("\"payload\":{\"n\":1.10}}\n"), "{json:?}");
-    assert!(json[3].starts_with("{\"time\":\"2026-02-19T17:26:04.000Z\",\"method\""), "{json:?}");
+    assert!(json[1].ends_with("\"payload\":{\"n\":1.10}}\n"), "{json:?}");
+    assert!(json[6].starts_with("{\"time\":\"2026-02-19T17:26:04.000Z\",\"method\""), "{json:?}");
+}
+
+#[test]
+fn tail_ends_with_its_reader_though_nothing_comes() {
+    let (server, hook, _) = served(json!({}));
+    server.wire().ask(post(&hook, "1")).is(200, r#"{"success":true}"#);
+    let arguments = ["tail", &hook.id, "--app", &hook.application];
+    let mut tail = Running::start(&mut tidegate(&server, &arguments));
+    assert!(tail.line().contains("POST"));
+    tail.lines = None;
+    assert!(tail.ended().0.success());
 }
 
 #[test]

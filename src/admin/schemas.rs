@@ -141,7 +141,9 @@ pub(super) fn all() -> Value {
             shown.insert("token".to_owned(), json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{40}$"}));
         }
         shown.extend(writable);
-        let required = ["id", own_id, "applicationId", "creationDate", "lastUpdated", "name"];
+        let mut required = vec!["id", "applicationId", own_id, "creationDate", "lastUpdated", "name"];
+        // An application's own is the same.
+        required.dedup();
         named.insert(name.to_owned(), object(Value::Object(shown), &required));
         named.insert(format!("{name}s"), list(name));
     }

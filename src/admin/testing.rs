@@ -121,11 +121,12 @@ fn path(value: Raw<'_>) -> Result<String, ApiError> {
     let path = value.as_str().filter(|path| {
         (path.is_empty() || path.starts_with(['/', '?']))
             && path.len() <= PATH_BYTES_MAX
-            && path.bytes().all(|b| b.is_ascii_graphic())
+            // A fragment is never sent (RFC 9110, 7.1).
+            && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
     });
     path.map(Into::into).ok_or_else(|| {
         ApiError::validation(format!(
-            "`path` must be empty or begin with `/` or `?`, percent-encoded, at most {PATH_BYTES_MAX} bytes"
+            "`path` must be empty or begin with `/` or `?`, percent-encoded, without `#`, at most {PATH_BYTES_MAX} bytes"
         ))
     })
 }

@@ -95,7 +95,8 @@ fn worker() -> Command {
         .after_help(
             "Each trigger is acked once its line is written. With --exec the command gets the payload on standard input;\n\
              what it prints, without the last line end, is the reply (JSON as JSON, else text) and acks the trigger. An\n\
-             exit code other than 0 gives the trigger to another worker. On a WebSocket, printing nothing sends nothing.\n\
+             exit code other than 0 gives the trigger to another worker, and this one rests for a moment, longer each time.\n\
+             On a WebSocket, printing nothing sends nothing.\n\
              The access token is TIDEGATE_ACCESS_TOKEN, else the one in the data folder.",
         )
         .arg(Arg::new("id").required(true).value_name("FLOW").help("Id of the flow"))

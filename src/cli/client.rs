@@ -37,16 +37,12 @@ pub(super) struct Client {
     /// As the user knows the server.
     shown: String,
     authorization: String,
-    /// What webhooks' URLs begin with, where that is known.
-    pub(super) ingress: Option<String>,
 }
 
 /// Where the listeners of a running server are, as it writes it into its data folder.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Addresses {
-    ingress: String,
-    ingress_scheme: String,
     admin: String,
     workers: String,
 }
@@ -96,9 +92,12 @@ impl Door {
         };
         let must = || Failure::Usage("--workers must be ws://host:port or unix:/path".to_owned());
         let (base, socket) = locate(shown.strip_prefix("ws://").unwrap_or(&shown)).map_err(|_| must())?;
+        let has_port = |authority: &&str| {
+            authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        };
         let place = match socket {
             Some(path) => Place::Unix(path),
-            None => Place::Tcp(base.strip_prefix("http://").ok_or_else(must)?.to_owned()),
+            None => Place::Tcp(base.strip_prefix("http://").filter(has_port).ok_or_else(must)?.to_owned()),
         };
         Ok(Door { place, shown, authorization: format!("Bearer {}", token(&settings)?) })
     }
@@ -119,11 +118,6 @@ impl Client {
             (None, Some(addresses)) => addresses.admin.clone(),
             (None, None) => settings.admin.listen.to_string(),
         };
-        let ingress = settings.ingress.public_url.clone();
-        let ingress = ingress.or_else(|| {
-            let addresses = addresses.as_ref()?;
-            base_url(&addresses.ingress_scheme, &addresses.ingress.parse().ok()?)
-        });
         let (base, socket) = locate(&server).map_err(Failure::Usage)?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -138,7 +132,7 @@ impl Client {
             None => config.new_agent(),
         };
         let authorization = format!("Bearer {}", token(&settings)?);
-        Ok(Client { agent, base, shown: server, authorization, ingress })
+        Ok(Client { agent, base, shown: server, authorization })
     }
 
     /// GET.

@@ -2,6 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
 use crate::base::json::minify_into;
 
 /// Spaces of one level of JSON.
@@ -35,6 +38,29 @@ pub(super) fn print_json_line(json: &[u8]) -> anyhow::Result<()> {
 /// Whether who read our output has had enough (`tidegate webhook list | head -1`): no failure.
 pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Ends the process, as done, once who reads standard output is gone: where nothing is to be written for long, writing
+/// would not find out.
+///
+/// # Errors
+/// Where there is no thread to be had.
+pub(super) fn end_with_reader() -> anyhow::Result<()> {
+    std::thread::Builder::new().name("reader".to_owned()).spawn(|| {
+        let stdout = io::stdout();
+        loop {
+            // Asked for nothing, it tells of errors and ends alone.
+            let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+            match poll(&mut polled, None) {
+                Ok(_) if polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => {
+                    std::process::exit(0)
+                }
+                Err(Errno::INTR) => {}
+                _ => return,
+            }
+        }
+    })?;
+    Ok(())
 }
 
 /// Says on standard error what went wrong, in one line.

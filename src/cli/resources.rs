@@ -204,6 +204,7 @@ fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Resu
     if matches.get_flag("json") {
         return print_json(&Value::Array(items).to_string());
     }
+    let ingress = if kind == Kind::Webhook { ingress_url(client)? } else { String::new() };
     let count =
         |item: &Value, name: &str| item.get(name).and_then(Value::as_array).map_or(0, Vec::len).to_string();
     let (heads, row): (&[&str], Row<'_>) = match kind {
@@ -219,8 +220,7 @@ fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Resu
             let is_websocket = item.get("isWebsocket").and_then(Value::as_bool).unwrap_or(false);
             let waits = item.get("waitForReply").and_then(Value::as_bool).unwrap_or(false);
             let kind = if is_websocket { "websocket" } else { "http" };
-            let base = client.ingress.as_deref().unwrap_or_default();
-            let base = if is_websocket { base.replacen("http", "ws", 1) } else { base.to_owned() };
+            let base = if is_websocket { ingress.replacen("http", "ws", 1) } else { ingress.clone() };
             vec![
                 member(item, "id"),
                 member(item, "name"),
@@ -243,6 +243,13 @@ fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Resu
     };
     let rows: Vec<Vec<String>> = items.iter().map(row).collect();
     Ok(output::print(&output::table(heads, &rows))?)
+}
+
+/// What webhooks' URLs begin with, as the server says it; empty where it listens on a Unix socket.
+fn ingress_url(client: &Client) -> Result<String, Failure> {
+    let settings: Value =
+        serde_json::from_str(&client.get("/settings")?).context("the server's settings are not JSON")?;
+    Ok(member(&settings, "ingressUrl"))
 }
 
 /// The fields that `--json` and `field=value` give; the latter win.
@@ -347,7 +354,11 @@ impl<'m> TestRequest<'m> {
             let (name, value) = header
                 .split_once(':')
                 .ok_or_else(|| Failure::Usage(format!("--header {header:?} must be 'name: value'")))?;
-            headers.insert(name.trim().to_owned(), Value::from(value.trim()));
+            // RFC 9110, 5.3: fields of one name are one list.
+            match headers.get_mut(name.trim()) {
+                Some(Value::String(values)) => *values += &format!(", {}", value.trim()),
+                _ => drop(headers.insert(name.trim().to_owned(), Value::from(value.trim()))),
+            }
         }
         let body = match text(matches, "body") {
             Some(STANDARD_INPUT) => Some(raw(read(STANDARD_INPUT)?)?),

@@ -1,7 +1,7 @@
 //! `tidegate tail`: a webhook's last requests, then each further one as it comes, a line each.
 //!
 //! The stream is opened before the last requests are asked for, so that none falls between; what both tell is printed
-//! once. A stream that ends is opened again, and what came meanwhile is among the last requests then.
+//! once, and what is told twice by one of them, twice. A stream that ends is opened again, and what came meanwhile is among the last requests then.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -32,9 +32,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let folder = format!("/applications/{}/webhooks", resources::application(&client, matches)?);
     let word = matches.get_one::<String>("id").map_or("", String::as_str);
     let path = format!("{}/requests", resources::resource(&client, Kind::Webhook, &folder, word)?);
-    let mut tail = Tail { printed: VecDeque::new(), as_json: matches.get_flag("json") };
+    let mut tail = Tail { printed: VecDeque::new(), listed: Vec::new(), as_json: matches.get_flag("json") };
     let mut backoff = BACKOFF;
     let mut begun = false;
+    output::end_with_reader()?;
     loop {
         match client.events(&path) {
             Ok(events) => {
@@ -61,6 +62,8 @@ struct Recent {
 struct Tail {
     /// What was printed last.
     printed: VecDeque<Value>,
+    /// What the server's list told, as far as the stream has not told it again.
+    listed: Vec<Value>,
     as_json: bool,
 }
 
@@ -71,12 +74,30 @@ impl Tail {
         let answer: Recent = serde_json::from_str(&answer).context("the server's list is not one")?;
         let read = |item: &RawValue| serde_json::from_str::<Value>(item.get());
         let mut items = Vec::new();
-        for item in &answer.items {
+        // The server tells the newest first.
+        for item in answer.items.iter().rev() {
             items.push((read(item).context("the server's list is not JSON")?, item.get()));
         }
         // RFC 3339 in one form: the order of the text is the order of the times.
         items.sort_by(|(one, _), (other, _)| text(one, "time").cmp(text(other, "time")));
-        items.into_iter().try_for_each(|(item, raw)| self.print(item, raw))
+        // Callers do the same again within a millisecond: what was printed once stands for one of those that are equal.
+        let mut printed: Vec<&Value> = self.printed.iter().collect();
+        let mut is_new = |item: &Value| match printed.iter().position(|printed| *printed == item) {
+            Some(place) => {
+                printed.swap_remove(place);
+                false
+            }
+            None => true,
+        };
+        let news: Vec<bool> = items.iter().map(|(item, _)| is_new(item)).collect();
+        self.listed.clear();
+        for ((item, raw), is_new) in items.into_iter().zip(news) {
+            if is_new {
+                self.print(item.clone(), raw)?;
+            }
+            self.listed.push(item);
+        }
+        Ok(())
     }
 
     /// Prints what a stream tells, to its end.
@@ -92,16 +113,16 @@ impl Tail {
                 continue;
             }
             let request = serde_json::from_str(&event.data).context("the server's event is not JSON")?;
-            self.print(request, &event.data)?;
+            match self.listed.iter().position(|listed| *listed == request) {
+                Some(place) => drop(self.listed.swap_remove(place)),
+                None => self.print(request, &event.data)?,
+            }
         }
         Ok(())
     }
 
-    /// Prints a request, unless it was. `raw` is its text, whose numbers keep their digits.
+    /// Prints a request. `raw` is its text, whose numbers keep their digits.
     fn print(&mut self, request: Value, raw: &str) -> Result<(), Failure> {
-        if self.printed.contains(&request) {
-            return Ok(());
-        }
         if self.as_json {
             output::print_json_line(raw.as_bytes())?;
         } else {

@@ -32,9 +32,12 @@ use crate::ingress::worker::{FRAME_BYTES_MAX, PROTOCOL};
 const CREDIT: u32 = 100;
 /// Bytes of a trigger: the largest payload limit, as an array of integers, and room for the rest.
 const TRIGGER_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Between the end of a connection and the first try to attach again; twice as long after each that failed.
+/// Between the end of a connection and the first try to attach again, and between a command that failed and the next
+/// trigger; twice as long after each further failure.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How often a worker whose command runs tells the server that it lives: the server waits 30 s for something to come.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// Silence after which the server is gone: it sends a Ping after 30 s (section 6 of the specification).
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// The close code for a peer that broke a rule (RFC 6455, 7.4.1): the engine's for a flow that is gone.
@@ -68,6 +71,33 @@ struct Data<'f> {
     kind: Option<Cow<'f, str>>,
 }
 
+/// What is said to the engine about a trigger.
+enum Answer {
+    /// The frame that acks it.
+    Done(String),
+    /// It is given back.
+    Failed(String),
+}
+
+/// How long a worker rests before it takes the next trigger: a command that fails at once is not run again at once.
+struct Rest(Duration);
+
+impl Rest {
+    fn after(&mut self, answer: &Answer) -> Option<Duration> {
+        match answer {
+            Answer::Done(_) => {
+                *self = Rest(BACKOFF);
+                None
+            }
+            Answer::Failed(_) => {
+                let rest = self.0;
+                *self = Rest((rest * 2).min(BACKOFF_MAX));
+                Some(rest)
+            }
+        }
+    }
+}
+
 /// How a connection to the engine ended.
 enum Ended {
     /// It broke or was closed in a way that another may be had.
@@ -92,7 +122,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let mut socket = worker.attach()?;
     let mut backoff = BACKOFF;
     loop {
-        match worker.work(&mut socket)? {
+        match worker.work(&mut socket, &stopped)? {
             Ended::Stopped => return Ok(()),
             Ended::Lost(why) => output::complain(&format!("{}: {why}; attaching again", worker.door.shown)),
         }
@@ -288,8 +318,9 @@ impl Worker {
     }
 
     /// Works until the connection ends.
-    fn work(&self, socket: &mut WebSocket<Stream>) -> Result<Ended, Failure> {
+    fn work(&self, socket: &mut WebSocket<Stream>, stopped: &Receiver<()>) -> Result<Ended, Failure> {
         let mut ready = self.credit;
+        let mut rest = Rest(BACKOFF);
         loop {
             let exchanged = match ready {
                 0 => socket.read(),
@@ -307,10 +338,15 @@ impl Worker {
                         serde_json::from_str(&text).context("the server's frame is not JSON")?;
                     match (&*frame.kind, frame.seq, frame.payload) {
                         ("trigger", Some(seq), Some(payload)) => {
-                            let answer = self.handle(seq, payload)?;
+                            let answer = self.handle(socket, seq, payload)?;
                             ready = 1;
-                            if let Err(error) = say(socket, &answer) {
+                            let (Answer::Done(frame) | Answer::Failed(frame)) = &answer;
+                            if let Err(error) = say(socket, frame) {
                                 return Ok(Ended::Lost(error.to_string()));
+                            }
+                            // Others may have it meanwhile; who asks to stop does not wait.
+                            if let Some(rest) = rest.after(&answer) {
+                                let _ = stopped.recv_timeout(rest);
                             }
                         }
                         ("error", ..) => {
@@ -336,14 +372,22 @@ impl Worker {
         }
     }
 
-    /// Does what is to be done with a trigger; the frame that says what came of it.
-    fn handle(&self, seq: u64, payload: &RawValue) -> Result<String, Failure> {
+    /// Does what is to be done with a trigger.
+    fn handle(
+        &self,
+        socket: &mut WebSocket<Stream>,
+        seq: u64,
+        payload: &RawValue,
+    ) -> Result<Answer, Failure> {
+        let ack = || Answer::Done(json!({"type": "ack", "seqs": [seq]}).to_string());
         let Some(command) = &self.command else {
             output::print_json_line(payload.get().as_bytes())?;
-            return Ok(json!({"type": "ack", "seqs": [seq]}).to_string());
+            return Ok(ack());
         };
-        let nack = || json!({"type": "nack", "seq": seq}).to_string();
-        let printed = match execute(command, payload.get()) {
+        let nack = || Answer::Failed(json!({"type": "nack", "seq": seq}).to_string());
+        // RFC 6455, 5.5.3: a Pong that nothing asked for. Where the connection is gone, what is said next finds out.
+        let live = || drop(socket.send(Message::Pong(Vec::new().into())));
+        let printed = match execute(command, payload.get(), ALIVE_EVERY, live) {
             Ok(printed) => printed,
             Err(error) => {
                 output::complain(&format!("{command}: {error:#}"));
@@ -360,9 +404,9 @@ impl Worker {
                     output::complain(&format!("{command}: it printed more than a reply may have"));
                     return Ok(nack());
                 }
-                Ok(frame)
+                Ok(Answer::Done(frame))
             }
-            _ => Ok(json!({"type": "ack", "seqs": [seq]}).to_string()),
+            _ => Ok(ack()),
         }
     }
 
@@ -380,11 +424,17 @@ fn say(socket: &mut WebSocket<Stream>, text: &str) -> Result<(), tungstenite::Er
     socket.send(Message::text(text))
 }
 
-/// Runs a command with this on its standard input; what it printed, without the last line end.
+/// Runs a command with this on its standard input; what it printed, without the last line end. While it runs, `meanwhile`
+/// is called this often.
 ///
 /// # Errors
 /// If it cannot be run or ends with another exit code than 0.
-fn execute(command: &str, input: &str) -> anyhow::Result<Vec<u8>> {
+fn execute(
+    command: &str,
+    input: &str,
+    often: Duration,
+    mut meanwhile: impl FnMut(),
+) -> anyhow::Result<Vec<u8>> {
     let mut child = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::piped())
@@ -395,9 +445,16 @@ fn execute(command: &str, input: &str) -> anyhow::Result<Vec<u8>> {
     let output = std::thread::scope(|scope| {
         // It may print before it has read all, and need not read at all.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
-        child.wait_with_output()
-    })
-    .context("it cannot be waited for")?;
+        let (tell, told) = mpsc::channel();
+        scope.spawn(move || tell.send(child.wait_with_output()));
+        loop {
+            match told.recv_timeout(often) {
+                Err(RecvTimeoutError::Timeout) => meanwhile(),
+                Ok(output) => break output.context("it cannot be waited for"),
+                Err(RecvTimeoutError::Disconnected) => break Err(anyhow!("it cannot be waited for")),
+            }
+        }
+    })?;
     anyhow::ensure!(output.status.success(), "{}", output.status);
     let mut printed = output.stdout;
     if printed.last() == Some(&b'\n') {
@@ -448,11 +505,35 @@ mod tests {
 
     #[test]
     fn a_command_reads_its_input_and_may_leave_it() {
+        let execute = |command, input: &str| super::execute(command, input, ALIVE_EVERY, || {});
         assert_eq!(execute("cat", "in").unwrap(), b"in");
         assert_eq!(execute("printf 'a\\n\\n'", "").unwrap(), b"a\n");
         // More than a pipe holds, unread.
         assert_eq!(execute("echo done", &"x".repeat(1_000_000)).unwrap(), b"done");
         assert_eq!(execute("cat", &"x".repeat(1_000_000)).unwrap().len(), 1_000_000);
         assert!(execute("exit 3", "").unwrap_err().to_string().contains('3'));
+    }
+
+    #[test]
+    fn a_worker_whose_command_fails_rests_longer_each_time_until_one_is_done() {
+        let mut rest = Rest(BACKOFF);
+        let mut after = |done: bool| {
+            let answer = if done { Answer::Done } else { Answer::Failed };
+            rest.after(&answer(String::new()))
+        };
+        assert_eq!((after(true), after(false), after(false)), (None, Some(BACKOFF), Some(BACKOFF * 2)));
+        let longest = (0..10).map(|_| after(false)).last();
+        assert_eq!(longest, Some(Some(BACKOFF_MAX)));
+        assert_eq!((after(true), after(false)), (None, Some(BACKOFF)));
+    }
+
+    #[test]
+    fn a_command_that_runs_long_leaves_time_for_other_things() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("meanwhile");
+        // It ends because of what is done while it runs.
+        let command = format!("until [ -e {} ]; do sleep 0.01; done; echo done", file.display());
+        let meanwhile = || std::fs::write(&file, "").unwrap();
+        assert_eq!(execute(&command, "", Duration::from_millis(1), meanwhile).unwrap(), b"done");
     }
 }

@@ -55,6 +55,9 @@ pub(super) enum Unsent {
 
 /// Who speaks on a line.
 pub(super) trait Speaker {
+    /// What was received is looked at next.
+    fn attend(&mut self) {}
+
     /// Hears a message where it lies, and does what it asks for.
     fn hear(&mut self, text: bool, data: &[u8]);
 
@@ -75,7 +78,7 @@ pub(super) struct Line {
     wire: RefCell<Wire>,
     pub(super) watch: Rc<Watch>,
     key: Key,
-    payload_limit: usize,
+    payload_limit: Cell<usize>,
     /// The task is at work and will look at what is on the line by itself.
     at_work: Cell<bool>,
     heard: Cell<u64>,
@@ -127,7 +130,7 @@ impl Line {
             }),
             watch,
             key,
-            payload_limit,
+            payload_limit: Cell::new(payload_limit),
             at_work: Cell::new(false),
             heard: Cell::new(now),
             pinged: Cell::new(0),
@@ -142,7 +145,13 @@ impl Line {
 
     /// The largest message either way.
     pub(super) fn payload_limit(&self) -> usize {
-        self.payload_limit
+        self.payload_limit.get()
+    }
+
+    /// Another limit from here on; a message whose bytes have come already is let through.
+    pub(super) fn set_payload_limit(&self, bytes: usize) {
+        self.payload_limit.set(bytes);
+        self.wire.borrow_mut().machine.set_max_message_bytes(bytes);
     }
 
     /// Puts a message on the line.
@@ -235,6 +244,7 @@ impl Line {
 
     /// Looks at all that was received.
     fn listen<S: Speaker>(&self, core: &Core, buffer: &mut ReceiveBuffer, speaker: &mut S) {
+        speaker.attend();
         loop {
             let event = {
                 let mut wire = self.wire.borrow_mut();
@@ -418,7 +428,7 @@ impl Line {
         if buffer.capacity() - buffer.len() >= READ_ROOM {
             return 0;
         }
-        let missing = self.wire.borrow().machine.frame_bytes_missing().min(self.payload_limit as u64);
+        let missing = self.wire.borrow().machine.frame_bytes_missing().min(self.payload_limit.get() as u64);
         let most = buffer.len() + READ_ROOM.max(missing as usize);
         most.min((buffer.capacity() * GROW_FACTOR).max(GROW_FIRST))
     }

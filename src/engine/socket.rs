@@ -189,10 +189,13 @@ async fn converse(
 impl Speaker for Conversation<'_> {
     const PARKS: bool = true;
 
+    fn attend(&mut self) {
+        self.socket.take_over(self.core);
+    }
+
     fn hear(&mut self, text: bool, data: &[u8]) {
         let (core, socket) = (self.core, self.socket);
         core.metrics.event(Counted::MessageReceived);
-        socket.take_over(core);
         if socket.is_over_rate(core) {
             core.metrics.event(Counted::MessageThrottled);
             socket.refuse(core, data.len(), Closing::OverRate);
@@ -295,7 +298,7 @@ impl Socket {
         run_flows(core, &hook, event, &audience).is_ok()
     }
 
-    /// Sees a change of the webhook that came since the last message.
+    /// Sees a change of the webhook that came since it last looked.
     fn take_over(&self, core: &Core) {
         let version = core.registry.version();
         if self.version.replace(version) == version {
@@ -306,6 +309,7 @@ impl Socket {
         if let Some(hook) = pin.find(&token)
             && !Arc::ptr_eq(hook, &self.hook.borrow())
         {
+            self.line.set_payload_limit(hook.payload_bytes as usize);
             self.hook.replace(Arc::clone(hook));
         }
     }

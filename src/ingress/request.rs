@@ -42,6 +42,11 @@ pub struct Door {
     pub now: Now,
 }
 
+/// Whether it asks if the listener lives. Where GET is there HEAD is too (RFC 9110, 9.1), and some monitors use it.
+pub fn asks_for_health(request: &Request<'_>) -> bool {
+    request.path() == b"/healthz" && matches!(request.method(), Method::Get | Method::Head)
+}
+
 /// Steps 2 to 7.
 pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> AtHead<'g, 'b> {
     // 2. Path.
@@ -50,7 +55,7 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
         return AtHead::Close(Answer::MethodNotAllowed, None);
     }
     let Some((token, _)) = split_path(path) else {
-        if path == b"/healthz" && request.method() == Method::Get {
+        if asks_for_health(request) {
             return dropped(request, Answer::Healthy, None, DROP_LIMIT_WITHOUT_WEBHOOK);
         }
         return dropped(request, Answer::NotFound, None, DROP_LIMIT_WITHOUT_WEBHOOK);

@@ -30,7 +30,7 @@ pub enum Answer<'a> {
     Success(u16),
     /// `{"success":true}` although the webhook is switched off.
     Disabled,
-    /// The listener lives: `GET /healthz`.
+    /// The listener lives: `GET` or `HEAD` of `/healthz`.
     Healthy,
     /// No webhook has this path.
     NotFound,

@@ -1,5 +1,6 @@
 //! The workers' door (section 10): is this request a worker that attaches to a flow.
 
+use super::request::asks_for_health;
 use super::respond::Answer;
 use crate::base::id::Id;
 use crate::http::{Framing, Method, Request};
@@ -26,7 +27,7 @@ pub enum AtDoor {
 
 /// Decides a request on the workers' listener.
 pub fn at_door(request: &Request<'_>, registry: &Registry, access_token: &Expected) -> AtDoor {
-    if request.path() == b"/healthz" && request.method() == Method::Get {
+    if asks_for_health(request) {
         return AtDoor::Answer(Answer::Healthy);
     }
     // The token comes first: who has none learns nothing of what there is.

@@ -128,6 +128,11 @@ impl Connection {
         }
     }
 
+    /// Messages of up to this many bytes pass from here on. Of one that has begun, what has come is not judged again.
+    pub fn set_max_message_bytes(&mut self, bytes: usize) {
+        self.max_message_bytes = bytes;
+    }
+
     /// The next event in `buf`. Pongs, the echo of a Close and the Close of a failure are appended to `out`. The last
     /// event's bytes are released if [`Self::done`] was not called; call until [`Event::NeedData`].
     pub fn poll(&mut self, buf: &mut ReceiveBuffer, out: &mut Vec<u8>, scratch: &mut Scratch) -> Event {

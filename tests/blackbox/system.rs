@@ -28,10 +28,16 @@ fn where_io_uring_can_be_had_nothing_is_said_of_epoll() {
 }
 
 #[test]
-fn the_ingress_says_that_it_lives() {
+fn the_listeners_of_the_cores_say_that_they_live() {
     let server = Server::start(|_| {});
-    let response = server.wire().ask(request("GET", "/healthz", &[], b""));
-    assert_eq!(response.status, 200);
+    for listener in [server.ingress, server.workers] {
+        assert_eq!(
+            crate::common::Wire::connect(listener).ask(request("GET", "/healthz", &[], b"")).status,
+            200
+        );
+        let mut wire = crate::common::Wire::connect(listener);
+        assert_eq!(wire.send(request("HEAD", "/healthz", &[], b"")).response_to_head().status, 200);
+    }
 }
 
 #[test]

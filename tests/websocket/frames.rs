@@ -11,6 +11,7 @@ use crate::sockets::{BINARY, CLOSE, CONTINUATION, FIN, PING, Socket, TEXT, frame
 on_each_driver! {
     broken_frames_are_closed_with_their_code,
     a_message_too_large_is_refused_as_soon_as_that_is_known,
+    a_limit_that_changes_holds_for_connections_that_are_open,
     a_message_over_the_rate_closes,
     a_reader_too_slow_is_closed,
 }
@@ -91,6 +92,20 @@ fn a_message_too_large_is_refused_as_soon_as_that_is_known(driver: &str) {
     assert_eq!(worker.take_event("message")["length"], json!(LIMIT));
     client.send(TEXT, &[b'x'; LIMIT]).send(FIN | CONTINUATION, b"");
     assert_eq!(worker.take_event("message")["length"], json!(LIMIT));
+}
+
+fn a_limit_that_changes_holds_for_connections_that_are_open(driver: &str) {
+    let (server, hook, _, mut worker) = staffed(driver, json!({}));
+    let limit = |bytes: usize| server.patch(&hook, &json!({"limits": {"payloadBytes": bytes}}));
+    let mut client = Socket::open(&server, &hook);
+    worker.take_event("connect");
+    for bytes in [10, LIMIT + 1, 10] {
+        limit(bytes);
+        client.send(FIN | BINARY, &vec![7; bytes]);
+        assert_eq!(worker.take_event("message")["length"], json!(bytes));
+    }
+    client.send(FIN | BINARY, &[7; 11]);
+    assert_eq!(client.closed(), (1008, "Message too large".to_owned()));
 }
 
 #[test]

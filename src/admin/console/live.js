@@ -21,6 +21,8 @@ const OWN_HEADERS = ["connection", "content-length", "expect", "host", "te", "tr
 export async function livePanel({ app, webhook, panel, signal }) {
   let rows = [];
   let held = [];
+  // What the list told, as far as the stream has not told it again.
+  let listed = [];
   let skipped = 0;
   let isPaused = false;
   let chosen = null;
@@ -109,7 +111,7 @@ export async function livePanel({ app, webhook, panel, signal }) {
   const numbered = (request) => ({ ...request, key: String((counter += 1)) });
   const take = (request) => {
     // What came between the opening of the stream and the list is in both.
-    if (rows.some((have) => same(have, request))) return;
+    if (takeEqual(listed, request)) return;
     if (isPaused) {
       held.push(numbered(request));
       if (held.length > ROWS_MAX) held.shift();
@@ -146,9 +148,17 @@ export async function livePanel({ app, webhook, panel, signal }) {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   };
-  const same = (one, other) => ["time", "method", "path", "status", "durationMs"].every((name) => one[name] === other[name]);
+  const same = (one, other) => ["time", "method", "path", "status", "durationMs", "bytes"].every((name) => one[name] === other[name]);
+  // Callers do the same again within a millisecond: each request stands for one of those that are equal.
+  const takeEqual = (requests, request) => {
+    const place = requests.findIndex((one) => same(one, request));
+    if (place >= 0) requests.splice(place, 1);
+    return place >= 0;
+  };
   const merge = (items) => {
-    const fresh = items.filter((item) => !rows.some((have) => same(have, item)));
+    const known = [...held, ...rows];
+    const fresh = items.filter((item) => !takeEqual(known, item));
+    listed = items;
     add(fresh.toReversed().map(numbered));
     rows.sort((one, other) => (one.time < other.time ? 1 : one.time > other.time ? -1 : 0));
     draw();

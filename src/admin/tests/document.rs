@@ -61,6 +61,30 @@ fn every_reference_of_the_document_leads_somewhere_and_names_are_unique() {
 }
 
 #[test]
+fn what_a_schema_requires_is_named_once_and_among_its_properties() {
+    fn walk(value: &Value, seen: &mut usize) {
+        let members: Vec<&Value> = match value {
+            Value::Object(object) => object.values().collect(),
+            Value::Array(list) => list.iter().collect(),
+            _ => return,
+        };
+        members.into_iter().for_each(|member| walk(member, seen));
+        let (Some(required), Some(properties)) =
+            (value.get("required").and_then(Value::as_array), value.get("properties"))
+        else {
+            return;
+        };
+        let names: BTreeSet<&str> = required.iter().filter_map(Value::as_str).collect();
+        assert_eq!(names.len(), required.len(), "{required:?}");
+        assert!(names.iter().all(|name| properties.get(name).is_some()), "{required:?}");
+        *seen += 1;
+    }
+    let mut seen = 0;
+    walk(&openapi::document(), &mut seen);
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
 fn the_schemas_name_every_field_that_is_shown() {
     let server = Server::new();
     let app = server.application();

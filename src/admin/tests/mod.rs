@@ -525,6 +525,7 @@ fn a_test_request_goes_through_the_engine() {
     for (body, field) in [
         (json!({"path": "up"}), "path"),
         (json!({"path": "/a b"}), "path"),
+        (json!({"path": "/a#b"}), "path"),
         (json!({"path": "/a\r\nX: y"}), "path"),
         (json!({"method": "G T"}), "method"),
         (json!({"headers": {"Host": "x"}}), "Host"),
