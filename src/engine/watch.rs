@@ -34,12 +34,26 @@ pub(super) struct Watch {
     expired: Cell<bool>,
     /// Whether the connection waits between requests, and may be ended without a loss.
     idle: Cell<bool>,
-    canceller: RefCell<Option<Canceller>>,
-    waker: RefCell<Option<Waker>>,
-    /// The connection, while it has no task.
-    parked: RefCell<Option<Parked>>,
+    waits: RefCell<Waits>,
     /// Whether the lot knows its socket.
     in_lot: Cell<bool>,
+}
+
+// With the counts of its `Rc` it fills a size of the allocator's: every connection keeps one while it is quiet.
+const _: () = assert!(size_of::<Watch>() + 2 * size_of::<usize>() <= 128);
+
+/// Who waits.
+enum Waits {
+    /// A task: what its read on the ring is cancelled by, and what it is woken by.
+    Task { canceller: Option<Canceller>, waker: Option<Waker> },
+    /// The connection itself, while it has none.
+    Parked(Parked),
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits::Task { canceller: None, waker: None }
+    }
 }
 
 /// The deadline passed before the future was ready.
@@ -76,13 +90,18 @@ impl Watch {
 
     /// The handle for a read on the ring. The canceller is made at the first and let go with [`Self::release`].
     pub(super) fn handle(&self) -> CancelHandle {
-        self.canceller.borrow_mut().get_or_insert_with(Canceller::new).handle()
+        match &mut *self.waits.borrow_mut() {
+            Waits::Task { canceller, .. } => canceller.get_or_insert_with(Canceller::new).handle(),
+            // Nothing is read of what is parked: whatever this belongs to is never cancelled.
+            Waits::Parked(_) => Canceller::new().handle(),
+        }
     }
 
     /// Lets go of what a quiet connection does not need.
     pub(super) fn release(&self) {
-        self.canceller.replace(None);
-        self.waker.replace(None);
+        if let Waits::Task { canceller, waker } = &mut *self.waits.borrow_mut() {
+            (*canceller, *waker) = (None, None);
+        }
     }
 
     /// Called when the wheel's entry fires.
@@ -97,16 +116,24 @@ impl Watch {
     /// Ends the present wait at once.
     pub(super) fn expire(&self) {
         self.expired.set(true);
-        let canceller = self.canceller.take();
-        if let Some(canceller) = canceller {
-            self.canceller.replace(Some(canceller.cancel()));
+        let cancelled = match &mut *self.waits.borrow_mut() {
+            Waits::Task { canceller, .. } => canceller.take(),
+            Waits::Parked(_) => None,
+        };
+        let renewed = cancelled.map(Canceller::cancel);
+        if let Waits::Task { canceller, .. } = &mut *self.waits.borrow_mut() {
+            *canceller = renewed;
         }
         self.wake();
     }
 
     /// Wakes the task, so that it looks at what has changed.
     pub(super) fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
+        let waker = match &mut *self.waits.borrow_mut() {
+            Waits::Task { waker, .. } => waker.take(),
+            Waits::Parked(_) => None,
+        };
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -121,18 +148,24 @@ impl Watch {
 
     /// Keeps a connection that goes without a task from now on.
     pub(super) fn park(&self, parked: Parked) {
-        self.release();
         self.in_lot.set(true);
-        self.parked.replace(Some(parked));
+        self.waits.replace(Waits::Parked(parked));
     }
 
     /// Gives it back.
     pub(super) fn unpark(&self) -> Option<Parked> {
-        self.parked.take()
+        let mut waits = self.waits.borrow_mut();
+        match std::mem::take(&mut *waits) {
+            Waits::Parked(parked) => Some(parked),
+            task => {
+                *waits = task;
+                None
+            }
+        }
     }
 
     pub(super) fn is_parked(&self) -> bool {
-        self.parked.borrow().is_some()
+        matches!(*self.waits.borrow(), Waits::Parked(_))
     }
 
     /// Whether the connection has been parked before.
@@ -142,9 +175,10 @@ impl Watch {
 
     /// Remembers who is to be woken.
     pub(super) fn remember(&self, waker: &Waker) {
-        let mut slot = self.waker.borrow_mut();
-        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *slot = Some(waker.clone());
+        if let Waits::Task { waker: known, .. } = &mut *self.waits.borrow_mut()
+            && !known.as_ref().is_some_and(|known| known.will_wake(waker))
+        {
+            *known = Some(waker.clone());
         }
     }
 
