@@ -431,8 +431,9 @@ mod tests {
     #[test]
     fn threads_that_together_call_no_more_than_the_limit_are_never_refused() {
         const THREADS: usize = 8;
-        const CALLS: u32 = 500;
-        for round in 0..40 {
+        const CALLS: u32 = if cfg!(miri) { 10 } else { 500 };
+        const ROUNDS: u64 = if cfg!(miri) { 2 } else { 40 };
+        for round in 0..ROUNDS {
             let rate = Rate::new(THREADS, THREADS as u32 * CALLS, 10);
             std::thread::scope(|scope| {
                 for core in 0..THREADS {
@@ -448,17 +449,19 @@ mod tests {
     #[test]
     fn threads_and_a_changing_limit_never_make_or_lose_a_token() {
         const THREADS: usize = 6;
+        const CALLS: u64 = if cfg!(miri) { 60 } else { 30_000 };
+        const CHANGES: u32 = if cfg!(miri) { 10 } else { 500 };
         let rate = Rate::new(THREADS, 100, 1);
         std::thread::scope(|scope| {
             for core in 0..THREADS {
                 let rate = &rate;
                 scope.spawn(move || {
-                    for call in 0..30_000 {
+                    for call in 0..CALLS {
                         let _ = rate.take(core, at(START + call * 50_000));
                     }
                 });
             }
-            for change in 0..500u32 {
+            for change in 0..CHANGES {
                 rate.reconfigure(
                     1 + change * 7919 % 300,
                     1 + change % 2,

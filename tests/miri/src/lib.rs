@@ -1,7 +1,17 @@
-//! Floor 0 of the crate, included and not copied: its unit tests are this package's.
+//! The floors that bytes from outside reach first, and what cores share, included and not copied: their unit tests are
+//! this package's.
 //!
-//! Nothing there is `unsafe`, but what it stands on is: memchr, simdutf8 and itoa. Miri, which needs none of what the
-//! upper floors bring (a C library, a ring), says whether they are used within their bounds.
+//! Nothing there is `unsafe`, but what it stands on is: memchr, simdutf8, httparse, zlib-rs. Miri, which needs none of
+//! what the upper floors bring (a ring, a database), says whether they are used within their bounds, and whether threads
+//! that share a limit race.
 
 #[path = "../../../src/base/mod.rs"]
 pub mod base;
+#[path = "../../../src/http/mod.rs"]
+pub mod http;
+#[path = "../../../src/limit/mod.rs"]
+pub mod limit;
+#[path = "../../../src/proxy.rs"]
+pub mod proxy;
+#[path = "../../../src/websocket/mod.rs"]
+pub mod websocket;
