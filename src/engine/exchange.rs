@@ -26,7 +26,7 @@ use crate::registry::Hook;
 use crate::reply::{self, Reply};
 use crate::trigger::{Payload, Peer, UpgradeData};
 use crate::verify::alexa::AlexaRefusal;
-use crate::websocket::handshake::Options;
+use crate::websocket::handshake::{Options, Protocols};
 
 /// Bytes of answers that are gathered before they are sent although more requests wait in the buffer.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -414,7 +414,9 @@ fn upgrade(
     now: Now,
     out: &mut Vec<u8>,
 ) -> Result<Upgraded, Answer<'static>> {
-    let options = Options { deflate: true, context_takeover: core.rules.context_takeover, protocols: &[] };
+    // What is said on it is the workflows' matter, and so is the protocol that it is said in.
+    let protocols = Protocols::Any;
+    let options = Options { deflate: true, context_takeover: core.rules.context_takeover, protocols };
     let accept = worker::check(request, &options)?;
     if core.draining.get() {
         return Err(Answer::Busy("The server is stopping"));

@@ -6,7 +6,7 @@ use crate::base::id::Id;
 use crate::http::{Framing, Method, Request};
 use crate::registry::Registry;
 use crate::verify::secret::Expected;
-use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options};
+use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options, Protocols};
 
 /// What a worker must speak.
 pub const PROTOCOL: &str = "tidegate.worker.v1";
@@ -16,17 +16,17 @@ pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What becomes of a request on the workers' listener.
 #[derive(Debug)]
 #[must_use]
-pub enum AtDoor {
+pub enum AtDoor<'b> {
     Answer(Answer<'static>),
     /// It may attach to the flow.
     Attach {
         flow: Id,
-        accept: Accept<'static>,
+        accept: Accept<'b>,
     },
 }
 
 /// Decides a request on the workers' listener.
-pub fn at_door(request: &Request<'_>, registry: &Registry, access_token: &Expected) -> AtDoor {
+pub fn at_door<'b>(request: &Request<'b>, registry: &Registry, access_token: &Expected) -> AtDoor<'b> {
     if asks_for_health(request) {
         return AtDoor::Answer(Answer::Healthy);
     }
@@ -44,7 +44,8 @@ pub fn at_door(request: &Request<'_>, registry: &Registry, access_token: &Expect
     if registry.flow(flow).is_none() {
         return AtDoor::Answer(Answer::FlowNotFound);
     }
-    let options = Options { deflate: false, context_takeover: false, protocols: &[PROTOCOL] };
+    let protocols = Protocols::These(&[PROTOCOL]);
+    let options = Options { deflate: false, context_takeover: false, protocols };
     match check(request, &options) {
         Err(answer) => AtDoor::Answer(answer),
         Ok(accept) if accept.protocol.is_none() => {
@@ -58,7 +59,7 @@ pub fn at_door(request: &Request<'_>, registry: &Registry, access_token: &Expect
 ///
 /// # Errors
 /// What is to be answered instead.
-pub fn check<'o>(request: &Request<'_>, options: &Options<'o>) -> Result<Accept<'o>, Answer<'static>> {
+pub fn check<'o>(request: &Request<'o>, options: &Options<'o>) -> Result<Accept<'o>, Answer<'static>> {
     if request.framing() != Framing::None {
         return Err(Answer::UpgradeRefused("An upgrade request must have no body"));
     }

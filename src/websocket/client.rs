@@ -149,7 +149,7 @@ impl<'a> Request<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::handshake::{Options, check};
+    use super::super::handshake::{Options, Protocols, check};
     use super::*;
 
     fn request() -> Request<'static> {
@@ -175,7 +175,7 @@ mod tests {
             let (name, value) = line.split_once(": ").unwrap();
             (name.as_bytes(), value.as_bytes())
         });
-        let options = Options { deflate: true, context_takeover: true, protocols: &["a"] };
+        let options = Options { deflate: true, context_takeover: true, protocols: Protocols::These(&["a"]) };
         let accept = check(fields, &options).unwrap();
         let mut answer = Vec::new();
         accept.write(&mut answer, b"");

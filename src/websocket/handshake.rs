@@ -37,9 +37,37 @@ pub struct Options<'o> {
     pub deflate: bool,
     /// Whether its windows may be kept from message to message.
     pub context_takeover: bool,
-    /// The subprotocols that can be spoken. The first of the client's that is among them is taken; none is no reason
-    /// to refuse (section 4.2.2): see [`Accept::protocol`].
-    pub protocols: &'o [&'o str],
+    /// The subprotocols that can be spoken; that there is none for both is no reason to refuse (section 4.2.2): see
+    /// [`Accept::protocol`].
+    pub protocols: Protocols<'o>,
+}
+
+/// Subprotocols that a server speaks.
+#[derive(Clone, Copy, Debug)]
+pub enum Protocols<'o> {
+    /// These: the first of the client's that is among them is taken.
+    These(&'o [&'o str]),
+    /// Whatever is offered: the first of the client's that is a token. What it says is for others to understand.
+    Any,
+}
+
+impl Default for Protocols<'_> {
+    fn default() -> Self {
+        Protocols::These(&[])
+    }
+}
+
+impl<'o> Protocols<'o> {
+    /// What is taken where this is offered.
+    fn take(self, offered: &'o [u8]) -> Option<&'o str> {
+        match self {
+            Protocols::These(known) => known.iter().copied().find(|known| known.as_bytes() == offered),
+            Protocols::Any if offered.iter().copied().all(extensions::is_token_byte) => {
+                std::str::from_utf8(offered).ok()
+            }
+            Protocols::Any => None,
+        }
+    }
 }
 
 /// Why an upgrade is refused.
@@ -92,7 +120,7 @@ pub struct Accept<'o> {
     pub key: [u8; ACCEPT_LENGTH],
     /// What was agreed on for compression; [`super::Connection::new`] takes it.
     pub deflate: Option<DeflateParameters>,
-    /// The subprotocol, one of [`Options::protocols`].
+    /// The subprotocol, as [`Options::protocols`] takes it.
     pub protocol: Option<&'o str>,
 }
 
@@ -100,8 +128,8 @@ pub struct Accept<'o> {
 ///
 /// # Errors
 /// The first of the refusals, in the order of the type, that holds.
-pub fn check<'b, 'o>(
-    fields: impl Iterator<Item = (&'b [u8], &'b [u8])> + Clone,
+pub fn check<'o>(
+    fields: impl Iterator<Item = (&'o [u8], &'o [u8])> + Clone,
     options: &Options<'o>,
 ) -> Result<Accept<'o>, HandshakeRefusal> {
     let values = |name: &'static str| {
@@ -126,7 +154,7 @@ pub fn check<'b, 'o>(
         .filter(|_| options.deflate);
     let protocol = values("sec-websocket-protocol")
         .flat_map(members)
-        .find_map(|offered| options.protocols.iter().copied().find(|known| known.as_bytes() == offered));
+        .find_map(|offered| options.protocols.take(offered));
     Ok(Accept { key: accept_of(key), deflate, protocol })
 }
 
@@ -199,7 +227,7 @@ mod tests {
 
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-    fn checked<'o>(head: &str, options: &Options<'o>) -> Result<Accept<'o>, HandshakeRefusal> {
+    fn checked<'o>(head: &'o str, options: &Options<'o>) -> Result<Accept<'o>, HandshakeRefusal> {
         let fields = head.lines().map(|line| {
             let (name, value) = line.split_once(':').unwrap();
             (name.as_bytes(), value.trim().as_bytes())
@@ -220,7 +248,7 @@ mod tests {
         let head = with(&format!(
             "Sec-WebSocket-Key: {KEY}\nSec-WebSocket-Protocol: chat, superchat\nSec-WebSocket-Version: 13"
         ));
-        let options = Options { protocols: &["superchat", "chat"], ..Options::default() };
+        let options = Options { protocols: Protocols::These(&["superchat", "chat"]), ..Options::default() };
         let accept = checked(&head, &options).unwrap();
         assert_eq!(&accept.key, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(accept.protocol, Some("chat"));
@@ -304,9 +332,28 @@ mod tests {
             "Sec-WebSocket-Key: {KEY}\nSec-WebSocket-Version: 13\nSec-WebSocket-Protocol: a, B\n\
              Sec-WebSocket-Protocol: c"
         ));
-        let protocol =
-            |protocols| checked(&head, &Options { protocols, ..Options::default() }).unwrap().protocol;
+        let protocol = |known| {
+            let protocols = Protocols::These(known);
+            checked(&head, &Options { protocols, ..Options::default() }).unwrap().protocol
+        };
         assert_eq!(protocol(&["b", "x"]), None);
         assert_eq!(protocol(&["c", "x"]), Some("c"));
+    }
+
+    #[test]
+    fn where_any_protocol_will_do_the_first_that_is_a_token_is_taken() {
+        for (offered, taken) in [
+            ("ocpp1.6, ocpp2.0.1", Some("ocpp1.6")),
+            (", ,graphql-ws", Some("graphql-ws")),
+            ("a b, \"c\", d/e, f", Some("f")),
+            ("a b", None),
+            ("", None),
+        ] {
+            let head = with(&format!(
+                "Sec-WebSocket-Key: {KEY}\nSec-WebSocket-Version: 13\nSec-WebSocket-Protocol: {offered}"
+            ));
+            let options = Options { protocols: Protocols::Any, ..Options::default() };
+            assert_eq!(checked(&head, &options).unwrap().protocol, taken, "{offered}");
+        }
     }
 }

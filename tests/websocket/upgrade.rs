@@ -76,6 +76,20 @@ fn requests_that_are_no_upgrade_are_told_what_is_needed(driver: &str) {
 }
 
 #[test]
+fn the_first_subprotocol_that_is_offered_is_agreed_on() {
+    let server = server("auto");
+    let hook = server.webhook(json!({"isWebsocket": true}));
+    for (offered, agreed) in
+        [("ocpp1.6, ocpp2.0.1", Some("ocpp1.6")), ("no token, chat", Some("chat")), ("no token", None)]
+    {
+        let accepted = ask(&server, &upgrade(&hook.target(""), &[("Sec-WebSocket-Protocol", offered)]));
+        assert_eq!(accepted.status, 101, "{offered}");
+        assert_eq!(accepted.header("sec-websocket-protocol"), agreed, "{offered}");
+    }
+    assert_eq!(ask(&server, &upgrade(&hook.target(""), &[])).header("sec-websocket-protocol"), None);
+}
+
+#[test]
 fn a_webhook_that_is_switched_off_is_not_there() {
     let server = server("auto");
     let hook = server.webhook(json!({"isWebsocket": true, "enabled": false}));
