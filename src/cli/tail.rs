@@ -1,7 +1,8 @@
 //! `tidegate tail`: a webhook's last requests, then each further one as it comes, a line each.
 //!
 //! The stream is opened before the last requests are asked for, so that none falls between; what both tell is printed
-//! once, and what is told twice by one of them, twice. A stream that ends is opened again, and what came meanwhile is among the last requests then.
+//! once, and what is told twice by one of them, twice. A stream that ends is opened again, and what came meanwhile is
+//! among the last requests then.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
