@@ -12,8 +12,9 @@ use crate::{ANSWER_BODY, frames, system};
 /// After this long every server has let go of what a quiet connection does not need, on a machine that does other things too.
 const SETTLING: Duration = Duration::from_secs(10);
 /// Connections that come before anything is counted, and requests on each, so that the server's own structures are
-/// there and its shared buffers have all been used.
-const FIRST: usize = 64;
+/// there and its shared buffers have all been used. More than a server needs to have come and gone before it gives back
+/// what its start took: else that goes while others are counted.
+const FIRST: usize = 256;
 const FIRST_REQUESTS: usize = 32;
 /// Connections that come at a time, and the pause after them, in which those before become quiet: idle connections
 /// gather over hours, not within a second.
