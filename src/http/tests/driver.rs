@@ -153,7 +153,7 @@ pub fn drive_cut(bytes: &[u8], plan: &Plan) -> Vec<Seen> {
     if !cfg!(miri) || bytes.len() <= EACH_BYTE_BYTES_UNDER_MIRI {
         assert_eq!(drive(bytes.chunks(1), plan), whole, "byte by byte: {}", bytes.escape_ascii());
     }
-    let stride = if bytes.len() <= EVERY_CUT_BYTES { 1 } else { bytes.len().div_ceil(CUTS) };
+    let stride = if bytes.len() <= EVERY_CUT_BYTES { 1 } else { (bytes.len() / CUTS).max(1) };
     for at in (1..bytes.len()).step_by(stride) {
         let (left, right) = bytes.split_at(at);
         assert_eq!(drive([left, right], plan), whole, "cut at {at}: {}", bytes.escape_ascii());
