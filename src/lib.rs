@@ -35,6 +35,7 @@
 //! | 0 | [`base`] | clock, timer wheel, slots with generations, receive buffer, JSON as text, encodings, ids | any word of webhooks or HTTP |
 //! | 1 | [`http`] | HTTP/1.1 as a machine: head, framing, body, keep-alive, responses | knowing what a webhook is |
 //! | 1 | [`websocket`] | RFC 6455 and RFC 7692 as a machine | the same |
+//! | 1 | [`io`] | the kernel: operations in, completions out | any word of HTTP, decisions, a clock |
 //! | 1 | [`proxy`] | the PROXY protocol's header, versions 1 and 2 | whom to believe |
 //! | 2 | [`model`], [`settings`], [`template`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; counters of each core | storage, requests |
 //! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model | calling one another |
@@ -90,6 +91,7 @@ pub mod deliver;
 pub mod engine;
 pub mod http;
 pub mod ingress;
+pub mod io;
 pub mod limit;
 pub mod metrics;
 pub mod model;

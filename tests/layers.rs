@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 /// Modules at the top of the crate by floor: each may know those of lower floors, and no other of its own.
 const FLOORS: &[&[&str]] = &[
     &["base"],
-    &["http", "proxy", "websocket"],
+    &["http", "io", "proxy", "websocket"],
     &["model", "settings", "template", "metrics"],
     &["verify", "trigger", "reply", "limit", "store", "journal"],
     &["registry"],
     &["deliver"],
     &["ingress"],
+    &["connection"],
     &["engine"],
     &["admin", "cluster", "control"],
     &["cli"],
