@@ -1,5 +1,5 @@
-//! Tidegate, a webhook ingress engine. What it does for its users is in the README; this page is for who reads or
-//! changes it. What it carries, from one core to a fleet: [`capacity`].
+//! Tidegate, a webhook ingress engine. What it does for its users is in the README and the [`guide`]; this page
+//! is for readers and maintainers of the code.
 //!
 //! # The life of a request
 //!
@@ -75,13 +75,10 @@
 //!   mailbox's eventfd.
 //! - Retries, queues or timers in the code that decides: time and what waits are the engine's and `deliver::workers`'.
 //! - A second place where something is configured: [`settings::ENTRIES`] makes the file, the variables, the flags, the help
-//!   and the README's table.
+//!   and the guide's table.
 //! - A way to change the model without the store, or a hook without the registry.
 //! - HTTP/2, compressed responses, sessions, users and roles.
 //! - In this version also: the journal, clusters, and the nodes that forward over HTTP or to NATS.
-
-#[doc = include_str!("capacity.md")]
-pub mod capacity {}
 
 pub mod admin;
 pub mod base;
@@ -89,6 +86,7 @@ pub mod cli;
 pub mod control;
 pub mod deliver;
 pub mod engine;
+pub mod guide;
 pub mod http;
 pub mod ingress;
 pub mod io;

@@ -1,11 +1,16 @@
-//! What README.md says that a machine can check: the table of settings row by row, the constants that its limits name,
-//! the paths that it names, and the two commands that it promises.
+//! Statements of README.md and of the guide that a machine can check: the table of settings row by row, the constants
+//! that the limits name, paths, links, and the two commands that the README promises.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tidegate::model::HookLimits;
 use tidegate::settings::{ENTRIES, Entry, Settings};
+
+/// Bytes of the README: a stranger reads it in a few minutes.
+const README_BYTES_MAX: usize = 25_000;
+/// Lines of a page of the guide.
+const PAGE_LINES_MAX: usize = 300;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -15,7 +20,22 @@ fn readme() -> String {
     fs::read_to_string(root().join("README.md")).expect("README.md is text that can be read")
 }
 
-/// The row that the README must have for a setting.
+/// A page of the guide.
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("src/guide").join(name))
+        .expect("a page of the guide is text that can be read")
+}
+
+/// The README and every page of the guide, each with the folder that its relative links start from.
+fn documents() -> Vec<(String, PathBuf, String)> {
+    let mut documents = vec![("README.md".to_owned(), root().to_owned(), readme())];
+    for (name, _) in tidegate::guide::PAGES {
+        documents.push(((*name).to_owned(), root().join("src/guide"), page(name)));
+    }
+    documents
+}
+
+/// The row that the guide must have for a setting.
 fn row(entry: &Entry) -> String {
     let flag = entry.flag.map_or("none".to_owned(), |flag| format!("`--{flag}`"));
     format!("| `{}` | `{}` | {flag} | {} | {} |", entry.key, entry.variable, entry.default, entry.help)
@@ -37,35 +57,31 @@ fn in_backticks(text: &str) -> Vec<&str> {
 
 #[test]
 fn every_setting_has_its_row() {
-    let readme = readme();
-    let lines: Vec<&str> = readme.lines().collect();
+    let settings = page("settings.md");
+    let lines: Vec<&str> = settings.lines().collect();
     let missing: Vec<String> = ENTRIES.iter().map(row).filter(|row| !lines.contains(&row.as_str())).collect();
-    assert!(
-        missing.is_empty(),
-        "README.md lacks these rows of its table of settings:\n{}",
-        missing.join("\n")
-    );
+    assert!(missing.is_empty(), "settings.md lacks these rows of its table:\n{}", missing.join("\n"));
 }
 
 #[test]
 fn every_row_of_the_settings_is_one_that_there_is() {
-    let readme = readme();
+    let settings = page("settings.md");
     let rows = ENTRIES.iter().map(row).collect::<Vec<String>>();
-    let unknown: Vec<&str> = readme
+    let unknown: Vec<&str> = settings
         .lines()
         .filter(|line| line.starts_with("| `") && line.contains("| `TIDEGATE_"))
         .filter(|line| !rows.iter().any(|row| row == line))
         .collect();
-    assert!(unknown.is_empty(), "no setting has these rows of README.md:\n{}", unknown.join("\n"));
+    assert!(unknown.is_empty(), "no setting has these rows of settings.md:\n{}", unknown.join("\n"));
 }
 
 #[test]
 fn the_limits_name_constants_that_there_are() {
-    let readme = readme();
+    let limits = page("limits-and-refusals.md");
     let mut checked = 0;
     let mut missing = Vec::new();
     // `NAME` of `src/file.rs`
-    for line in readme.lines().filter(|line| line.starts_with('|')) {
+    for line in limits.lines().filter(|line| line.starts_with('|')) {
         let words = in_backticks(line);
         for pair in words.windows(2) {
             let [name, file] = pair else { continue };
@@ -81,7 +97,11 @@ fn the_limits_name_constants_that_there_are() {
         }
     }
     assert!(checked > 30, "the table of limits is not where it was: {checked} constants found");
-    assert!(missing.is_empty(), "README.md names limits that there are not: {}", missing.join(", "));
+    assert!(
+        missing.is_empty(),
+        "limits-and-refusals.md names limits that there are not: {}",
+        missing.join(", ")
+    );
 }
 
 #[test]
@@ -100,40 +120,62 @@ fn the_settings_take_what_a_webhook_may_have_and_no_more() {
 }
 
 #[test]
-fn every_path_it_names_is_there() {
-    let readme = readme();
+fn every_path_that_is_named_is_there() {
     let folders = ["tools/", "src/", "tests/", "benches/", "fuzz/", ".ci/"];
-    let named = in_backticks(&readme);
-    let in_code = readme.split_whitespace().map(|word| word.trim_start_matches("./"));
-    let missing: Vec<&str> = named
-        .iter()
-        .copied()
-        .chain(in_code.filter(|word| word.starts_with("tools/")))
-        .map(|word| word.split_whitespace().next().unwrap_or_default())
-        .map(|word| word.trim_start_matches("./").trim_end_matches(['`', ',', '.', ':', ';', ')']))
-        .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
-        .filter(|path| !root().join(path).exists())
-        .collect();
-    assert!(missing.is_empty(), "README.md names paths that are not there: {}", missing.join(", "));
+    let mut missing = Vec::new();
+    for (document, _, text) in documents() {
+        let named = in_backticks(&text);
+        let in_code = text.split_whitespace().map(|word| word.trim_start_matches("./"));
+        let paths = named
+            .iter()
+            .copied()
+            .chain(in_code.filter(|word| word.starts_with("tools/")))
+            .map(|word| word.split_whitespace().next().unwrap_or_default())
+            .map(|word| word.trim_start_matches("./").trim_end_matches(['`', ',', '.', ':', ';', ')']))
+            .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
+            .filter(|path| !root().join(path).exists());
+        missing.extend(paths.map(|path| format!("{document}: {path}")));
+    }
+    assert!(missing.is_empty(), "paths that are not there: {}", missing.join(", "));
 }
 
 #[test]
-fn every_relative_link_leads_somewhere() {
-    let readme = readme();
-    let headings: Vec<String> = readme.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+fn every_relative_link_resolves() {
+    let headings = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
+    };
     let mut dead = Vec::new();
-    for link in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        if link.starts_with("http://") || link.starts_with("https://") {
-            continue;
-        }
-        let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
-        let there = path.is_empty() || root().join(path).exists();
-        let known = !path.is_empty() || headings.iter().any(|heading| heading == fragment);
-        if !there || !known {
-            dead.push(link);
+    for (document, folder, text) in documents() {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http://") || link.starts_with("https://") {
+                continue;
+            }
+            let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if path.is_empty() { Some(text.clone()) } else { fs::read_to_string(folder.join(path)).ok() };
+            let there = path.is_empty() || folder.join(path).exists();
+            let known = fragment.is_empty()
+                || target.is_some_and(|target| headings(&target).iter().any(|heading| heading == fragment));
+            if !there || !known {
+                dead.push(format!("{document}: {link}"));
+            }
         }
     }
-    assert!(dead.is_empty(), "README.md has links that lead nowhere: {}", dead.join(", "));
+    assert!(dead.is_empty(), "links that lead nowhere: {}", dead.join(", "));
+}
+
+#[test]
+fn the_readme_and_the_pages_keep_to_their_sizes() {
+    assert!(readme().len() <= README_BYTES_MAX, "README.md has {} bytes", readme().len());
+    for (name, text) in tidegate::guide::PAGES {
+        assert!(text.lines().count() <= PAGE_LINES_MAX, "{name} has {} lines", text.lines().count());
+    }
+    let files = fs::read_dir(root().join("src/guide")).expect("a folder").filter_map(Result::ok);
+    let pages = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "md"));
+    assert_eq!(pages.count(), tidegate::guide::PAGES.len(), "a page that the guide does not include");
+    for (name, _) in tidegate::guide::PAGES {
+        assert!(readme().contains(&format!("(src/guide/{name})")), "README.md does not link {name}");
+    }
 }
 
 /// What a heading is linked by: lower case, spaces as hyphens, signs left out.
@@ -162,7 +204,7 @@ fn is_executable(path: &Path) -> bool {
 
 #[test]
 fn every_direct_dependency_is_explained() {
-    let readme = readme();
+    let explained = page("dependencies.md");
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml is text");
     let mut section = "";
     let mut missing = Vec::new();
@@ -174,20 +216,20 @@ fn every_direct_dependency_is_explained() {
         {
             let renamed = value.split_once("package = \"").and_then(|(_, rest)| rest.split('"').next());
             let name = renamed.unwrap_or(key);
-            if !readme.lines().any(|line| line.starts_with('|') && in_backticks(line).contains(&name)) {
+            if !explained.lines().any(|line| line.starts_with('|') && in_backticks(line).contains(&name)) {
                 missing.push(name.to_owned());
             }
         }
     }
-    assert!(missing.is_empty(), "README.md does not say what these are for: {}", missing.join(", "));
+    assert!(missing.is_empty(), "dependencies.md does not say what these are for: {}", missing.join(", "));
 }
 
 #[test]
-fn the_example_for_who_fuzzes_is_the_one_that_is_compiled() {
+fn the_example_for_fuzzers_is_the_one_that_is_compiled() {
     let example =
         fs::read_to_string(root().join("tools/examples/fuzz_http.rs")).expect("the example is text");
     assert!(
-        readme().contains(&format!("```rust\n{example}```")),
-        "README.md shows another tools/examples/fuzz_http.rs"
+        page("conformance.md").contains(&format!("```rust\n{example}```")),
+        "conformance.md shows another tools/examples/fuzz_http.rs"
     );
 }

@@ -1,6 +1,6 @@
 //! Floor 2: what an operator can set. One table ([`ENTRIES`]) says for each setting its key in the file, its
 //! environment variable, its flag, its default and what it is for; the reader of the file, of the environment, the
-//! command line, `--help` and the README's table all come from it.
+//! command line, `--help` and the guide's table all come from it.
 //!
 //! Every value passes through its text form, whatever it came from, so that a file, a variable and a flag agree on
 //! what is valid. [`Settings`] is what comes out: resolved, checked, typed.

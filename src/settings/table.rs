@@ -16,7 +16,7 @@ pub struct Entry {
     pub variable: &'static str,
     /// On the command line, without dashes; none for what must not show in a process list.
     pub flag: Option<&'static str>,
-    /// As `--help` and the README show it.
+    /// As `--help` and the guide show it.
     pub default: &'static str,
     pub help: &'static str,
     /// Puts a value in, or says what it must be.
@@ -50,7 +50,7 @@ macro_rules! entry {
     };
 }
 
-/// Every setting, in the order of the README's table.
+/// Every setting, in the order of the guide's table.
 pub static ENTRIES: &[Entry] = &[
     entry!(
         "data",

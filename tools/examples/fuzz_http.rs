@@ -1,5 +1,5 @@
 //! A fuzzer's entry point for the HTTP machine, over the public API: bytes from standard input, read whole and byte by
-//! byte, come to the same. README.md shows it.
+//! byte, come to the same. The guide shows it, on the page `conformance`.
 
 use std::io::Read;
 

@@ -1,0 +1,34 @@
+//! The guide: how Tidegate behaves, for those who call it, write flows for it, run it, or change it.
+//!
+//! The pages are plain Markdown in `src/guide/`, readable there as well as here. Comments in the sources name a page and
+//! a heading where the code carries out what the page promises. `tests/readme.rs` checks their tables, links and paths.
+
+macro_rules! pages {
+    ($($(#[$meta:meta])* $name:ident = $file:literal;)*) => {
+        $(
+            #[doc = include_str!($file)]
+            pub mod $name {}
+        )*
+
+        /// Every page: its name, which is its file's without the ending, and its text.
+        pub const PAGES: &[(&str, &str)] = &[$(($file, include_str!($file))),*];
+    };
+}
+
+pages! {
+    commands = "commands.md";
+    settings = "settings.md";
+    rest_api = "rest-api.md";
+    trigger_payload = "trigger-payload.md";
+    replies_and_templates = "replies-and-templates.md";
+    websockets = "websockets.md";
+    workers = "workers.md";
+    verification = "verification.md";
+    limits_and_refusals = "limits-and-refusals.md";
+    operations = "operations.md";
+    security = "security.md";
+    capacity = "capacity.md";
+    performance = "performance.md";
+    conformance = "conformance.md";
+    dependencies = "dependencies.md";
+}
