@@ -13,7 +13,7 @@ use tidegate::http::{self, Limits, Step};
 use tidegate::ingress::request::{self, AtBody, AtHead, Door};
 use tidegate::ingress::respond::{self, Frame};
 use tidegate::registry::{Hook, Pin, Reads, Registry};
-use tidegate::reply::{Rendered, Sheet};
+use tidegate::reply::{CallerKind, Rendered, Sheet};
 use tidegate::trigger::{self, Draft, HttpData, Parts, Peer, UpgradeData, WsEvent};
 use tidegate::websocket::frame::{Header, Opcode};
 use tidegate::websocket::{self, Event, Role, Scratch, mask};
@@ -155,10 +155,10 @@ fn parts(hook: &Hook) -> Parts {
 }
 
 fn run(hook: &Hook, event: &Draft<'_>, sheet: &mut Sheet, send: &mut dyn FnMut(Rendered<'_>)) {
-    let origin = Origin { is_websocket: hook.is_websocket, has_reply_id: true };
+    let origin = Origin { caller: CallerKind::of(hook.is_websocket), has_reply_id: true };
     for plan in &hook.flows {
         let payload = event.payload(&plan.tail);
-        deliver::reply_at_once(plan, &payload, origin, sheet, &mut |reply| {
+        deliver::reply_at_once(plan, &payload, origin, sheet, &mut |_, reply| {
             send(reply.expect("a node that fits"));
         });
     }

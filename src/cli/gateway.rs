@@ -73,7 +73,7 @@ impl admin::Engine for Gateway {
         Box::pin(async move {
             match told.await {
                 Ok(Outcome::Accepted) => Ok(true),
-                Ok(Outcome::NotWaiting) => Ok(false),
+                Ok(Outcome::NotWaiting | Outcome::WrongCaller(_)) => Ok(false),
                 Ok(Outcome::Refused(reason)) => Err((400, reason)),
                 Err(_) => Err((500, "the engine ended before the reply was passed on".into())),
             }

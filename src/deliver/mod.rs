@@ -10,10 +10,12 @@
 pub mod protocol;
 pub mod workers;
 
+use std::fmt;
 use std::sync::Arc;
 
-use crate::registry::{Action, FlowPlan};
-use crate::reply::{Rendered, Reply, ReplyNode, ReplyTo, Sheet};
+use crate::base::id::Id;
+use crate::registry::{Action, FlowPlan, Step};
+use crate::reply::{CallerKind, Rendered, Reply, ReplyNode, ReplyTo, Sheet, Unsent};
 use crate::template::Root;
 use crate::trigger::Payload;
 
@@ -24,23 +26,43 @@ pub enum Effect {
     Reply { reply_id: Option<String>, reply: Box<Reply> },
     /// Give the payload to a worker of the flow: `plan.steps[step]` is its node.
     Worker { plan: Arc<FlowPlan>, step: usize, payload: Payload },
-    /// The node can do nothing with this trigger (a WebSocket reply on an HTTP webhook or the reverse, or a template
-    /// that takes too much work): counted.
-    Misfit,
+    /// A node could not do its part: counted and logged.
+    Failed { flow: Id, node: Arc<str>, error: NodeError },
 }
 
 /// Who sent a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// A WebSocket, or else a request.
-    pub is_websocket: bool,
+    /// A WebSocket or a request.
+    pub caller: CallerKind,
     /// Whether it can be replied to.
     pub has_reply_id: bool,
 }
 
-/// A node can do nothing with a trigger: [`Effect::Misfit`].
+/// Why a node could not do its part of a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misfit;
+pub enum NodeError {
+    /// `isWebsocketMessage` does not fit the caller that the trigger's `replyId` belongs to.
+    Caller(CallerKind),
+    /// A template of a reply did not render.
+    Reply(Unsent),
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NodeError::Caller(CallerKind::Http) => {
+                f.write_str("isWebsocketMessage is true, but the replyId is an HTTP caller's")
+            }
+            NodeError::Caller(CallerKind::WebSocket) => {
+                f.write_str("isWebsocketMessage is false, but the replyId is a WebSocket's")
+            }
+            NodeError::Reply(unsent) => unsent.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}
 
 /// Runs every node that the trigger reaches, in the order of the wires.
 pub fn run(
@@ -61,7 +83,10 @@ pub fn run(
                     };
                     effects.push(Effect::Reply { reply_id, reply: Box::new(rendered.into_reply()) });
                 }
-                Err(Misfit) => effects.push(Effect::Misfit),
+                Err(error) => {
+                    let (flow, node) = (plan.flow_id, Arc::clone(&step.node_id));
+                    effects.push(Effect::Failed { flow, node, error });
+                }
             },
             Action::Worker(_) => {
                 effects.push(Effect::Worker {
@@ -80,30 +105,33 @@ pub fn reply_at_once(
     payload: &dyn Root,
     origin: Origin,
     sheet: &mut Sheet,
-    send: &mut dyn FnMut(Result<Rendered<'_>, Misfit>),
+    send: &mut dyn FnMut(&Step, Result<Rendered<'_>, NodeError>),
 ) {
     for step in &plan.steps {
         let Action::Reply(node) = &step.action else { continue };
         if let Some(reply) = rendered(node, payload, origin, sheet).transpose() {
-            send(reply);
+            send(step, reply);
         }
     }
 }
 
-/// What a node replies; nothing where nobody is to get a reply.
+/// Renders a node's reply; `None` where nobody is to get one. A node that answers who sent the trigger must fit that
+/// caller; one that names another `replyId` is held against that one's owner when it is delivered there.
 fn rendered<'a>(
     node: &'a ReplyNode,
     payload: &'a dyn Root,
     origin: Origin,
     sheet: &'a mut Sheet,
-) -> Result<Option<Rendered<'a>>, Misfit> {
-    if node.is_websocket_message() != origin.is_websocket {
-        return Err(Misfit);
+) -> Result<Option<Rendered<'a>>, NodeError> {
+    if node.answers_trigger() {
+        if !origin.has_reply_id {
+            return Ok(None);
+        }
+        if node.only_for() != origin.caller {
+            return Err(NodeError::Caller(origin.caller));
+        }
     }
-    if node.answers_trigger() && !origin.has_reply_id {
-        return Ok(None);
-    }
-    node.render(payload, sheet).map_err(|_| Misfit)
+    node.render(payload, sheet).map_err(NodeError::Reply)
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ use crate::base::clock::{Clock, NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::{TimerId, Wheel};
-use crate::deliver::Effect;
 use crate::deliver::workers::WorkerTrigger;
+use crate::deliver::{Effect, NodeError};
 use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
 use crate::registry::{Backlog, Registry};
@@ -339,7 +339,9 @@ impl Core {
     pub(super) fn count_reply(&self, outcome: &Outcome) {
         match outcome {
             Outcome::Accepted => self.metrics.event(Event::ReplyAccepted),
-            Outcome::NotWaiting | Outcome::Refused(_) => self.metrics.event(Event::ReplyRefused),
+            Outcome::NotWaiting | Outcome::WrongCaller(_) | Outcome::Refused(_) => {
+                self.metrics.event(Event::ReplyRefused);
+            }
         }
     }
 
@@ -357,9 +359,26 @@ impl Core {
     /// The same for what a node replied.
     pub(super) fn count_nodes_reply(&self, outcome: &Outcome) {
         self.count_reply(outcome);
-        if matches!(outcome, Outcome::Refused(_)) {
-            self.metrics.event(Event::ReplyNodeError);
+        match outcome {
+            Outcome::Accepted | Outcome::NotWaiting => {}
+            Outcome::WrongCaller(caller) => {
+                self.metrics.event(Event::ReplyNodeWrongCaller);
+                tracing::debug!(error = %NodeError::Caller(*caller), "a node's reply was not sent");
+            }
+            Outcome::Refused(error) => {
+                self.metrics.event(Event::ReplyNodeRefused);
+                tracing::debug!(%error, "a node's reply was not sent");
+            }
         }
+    }
+
+    /// Counts and logs what kept a node from doing its part.
+    pub(super) fn count_node_error(&self, flow: Id, node: &str, error: NodeError) {
+        self.metrics.event(match error {
+            NodeError::Caller(_) => Event::ReplyNodeWrongCaller,
+            NodeError::Reply(_) => Event::ReplyNodeError,
+        });
+        tracing::debug!(%flow, ?node, %error, "a node's reply was not sent");
     }
 
     pub(super) fn cancel_timer(&self, id: TimerId) {

@@ -13,7 +13,7 @@ use super::socket::Socket;
 use crate::base::id::Id;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
-use crate::reply::Reply;
+use crate::reply::{CallerKind, Reply};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -168,6 +168,8 @@ pub enum Outcome {
     Accepted,
     /// Nobody waits for it: unknown, answered or gone.
     NotWaiting,
+    /// A node's reply is for the other kind of caller than this one: nothing was sent.
+    WrongCaller(CallerKind),
     /// It cannot be sent, and why; a waiting caller has been told.
     Refused(String),
 }
@@ -203,6 +205,9 @@ impl PendingReplies {
                     if request.waited.is_some() {
                         return Outcome::NotWaiting;
                     }
+                    if !reply.fits(CallerKind::Http) {
+                        return Outcome::WrongCaller(CallerKind::Http);
+                    }
                     let size = crate::reply::check_size(reply.body.as_deref(), request.payload_limit);
                     let outcome = match size {
                         Ok(()) => Outcome::Accepted,
@@ -215,6 +220,9 @@ impl PendingReplies {
                 Some(Pending::Socket(socket)) => Rc::clone(socket),
             }
         };
+        if !reply.fits(CallerKind::WebSocket) {
+            return Outcome::WrongCaller(CallerKind::WebSocket);
+        }
         socket.deliver(core, &reply)
     }
 

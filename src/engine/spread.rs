@@ -9,10 +9,10 @@ use super::pending::Outcome;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
 use crate::deliver::workers::{Affinity, WorkerTrigger};
-use crate::deliver::{self, Effect, Misfit, Origin};
+use crate::deliver::{self, Effect, Origin};
 use crate::metrics::Event;
 use crate::registry::{Action, Hook, Reads};
-use crate::reply::{Rendered, ReplyTo};
+use crate::reply::{CallerKind, Rendered, ReplyTo};
 use crate::trigger::{self, Draft, Parts, Payload};
 
 /// For whom an event is, beside the webhook's flows.
@@ -59,13 +59,13 @@ pub(super) fn reply_at_once(
     has_reply_id: bool,
     send: &mut dyn FnMut(&Rendered<'_>) -> Outcome,
 ) {
-    let origin = Origin { is_websocket: hook.is_websocket, has_reply_id };
+    let origin = Origin { caller: CallerKind::of(hook.is_websocket), has_reply_id };
     let mut sheet = core.sheet.take();
     for plan in &hook.flows {
         core.metrics.event(Event::Trigger);
         let payload = event.payload(&plan.tail);
-        deliver::reply_at_once(plan, &payload, origin, &mut sheet, &mut |reply| match reply {
-            Err(Misfit) => core.metrics.event(Event::ReplyNodeError),
+        deliver::reply_at_once(plan, &payload, origin, &mut sheet, &mut |step, reply| match reply {
+            Err(error) => core.count_node_error(plan.flow_id, &step.node_id, error),
             Ok(reply) => match reply.to() {
                 ReplyTo::Trigger => core.count_nodes_reply(&send(&reply)),
                 ReplyTo::Named(id) => {
@@ -90,7 +90,8 @@ pub(super) fn run_flows(
     event: trigger::Event,
     audience: &Audience<'_>,
 ) -> Result<(), Busy> {
-    let origin = Origin { is_websocket: hook.is_websocket, has_reply_id: audience.reply_id.is_some() };
+    let origin =
+        Origin { caller: CallerKind::of(hook.is_websocket), has_reply_id: audience.reply_id.is_some() };
     let mut effects = core.effects.take();
     let mut sheet = core.sheet.take();
     // The last flow gets the event itself: with one flow, as most webhooks have, nothing is shared.
@@ -118,7 +119,7 @@ pub(super) fn run_flows(
                 (None, Some(place)) => core.count_nodes_reply(&core.pending.deliver(core, place, reply)),
                 (None, None) => core.count_nodes_reply(&Outcome::NotWaiting),
             },
-            Effect::Misfit => core.metrics.event(Event::ReplyNodeError),
+            Effect::Failed { flow, node, error } => core.count_node_error(flow, &node, error),
             Effect::Reply { .. } | Effect::Worker { .. } => {}
         }
     }
@@ -131,7 +132,7 @@ fn hand_to_workers(core: &Rc<Core>, effects: &[Effect], audience: &Audience<'_>)
     let triggers = || {
         effects.iter().filter_map(|effect| match effect {
             Effect::Worker { plan, step, payload } => Some((plan, *step, payload)),
-            Effect::Reply { .. } | Effect::Misfit => None,
+            Effect::Reply { .. } | Effect::Failed { .. } => None,
         })
     };
     for (reserved, (plan, _, payload)) in triggers().enumerate() {

@@ -187,7 +187,7 @@ async fn answered(caller: &mut UnixStream) -> String {
 
 fn reply(body: &[u8]) -> Box<Reply> {
     let body = Some(body.to_vec().into());
-    Box::new(Reply { response_code: None, headers: Vec::new(), body, is_binary: false, close: None })
+    Box::new(Reply { body, ..Reply::default() })
 }
 
 /// A caller in the lot, whose reply and time-out come in one turn of the loop, in this order.

@@ -85,8 +85,12 @@ named! {
         ReplyRefused = "reply_refused",
         /// A request or its concurrency slot waited in vain.
         ReplyTimeout = "reply_timeout",
-        /// A reply node that could send nothing.
+        /// A reply node whose templates rendered nothing that can be sent.
         ReplyNodeError = "reply_node_error",
+        /// A reply node whose `isWebsocketMessage` does not fit the caller that its `replyId` belongs to.
+        ReplyNodeWrongCaller = "reply_node_wrong_caller",
+        /// A reply node whose reply could not be sent: too large, or its receiver too slow.
+        ReplyNodeRefused = "reply_node_refused",
         /// A delivering node was done with a trigger.
         DeliveryDone = "delivery_done",
         /// A delivery failed and is tried again.

@@ -30,11 +30,16 @@ const EVENT_FAMILIES: &[Family] = &[
         "Requests that waited for a reply in vain.",
         &[("", Event::ReplyTimeout)],
     ),
-    one(
-        "tidegate_reply_node_errors_total",
-        "Reply nodes that could send nothing.",
-        &[("", Event::ReplyNodeError)],
-    ),
+    Family {
+        name: "tidegate_reply_node_errors_total",
+        help: "Reply nodes that could send nothing, by why.",
+        label: "reason",
+        series: &[
+            ("template", Event::ReplyNodeError),
+            ("wrong_caller", Event::ReplyNodeWrongCaller),
+            ("refused", Event::ReplyNodeRefused),
+        ],
+    },
     Family {
         name: "tidegate_deliveries_total",
         help: "Attempts of delivering nodes, by result.",

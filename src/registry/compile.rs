@@ -15,7 +15,7 @@ use crate::limit::{Concurrency, Rate};
 use crate::model::{
     Application, Flow, FlowNode, ModelError, NodeKind, SignatureConfig, Webhook, WebhookReplyConfig,
 };
-use crate::reply::ReplyNode;
+use crate::reply::{CallerKind, ReplyNode};
 use crate::settings::Limits;
 use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::{Parts, Tail};
@@ -145,7 +145,10 @@ fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
     for step in flows.iter().flat_map(|plan| &plan.steps) {
         match &step.action {
             Action::Worker(_) => return Reads::Workers,
-            Action::Reply(node) if node.is_websocket_message() == is_websocket => {
+            // One that is for the other kind of caller can only answer a `replyId` that it finds elsewhere.
+            Action::Reply(node)
+                if !node.answers_trigger() || node.only_for() == CallerKind::of(is_websocket) =>
+            {
                 node.reads(&mut |read| parts = parts.union(Parts::of(read)));
             }
             Action::Reply(_) => {}

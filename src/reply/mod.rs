@@ -22,12 +22,32 @@ pub use headers::HeaderList;
 
 /// Statuses that a reply may choose.
 const STATUSES: std::ops::RangeInclusive<i64> = 200..=599;
-/// The status in place of one that is none.
+/// The status in place of one that is not valid.
 const STATUS_FALLBACK: u16 = 200;
+
+/// The kind of caller that a `replyId` belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerKind {
+    /// A request that waits for its response.
+    Http,
+    /// A WebSocket connection.
+    WebSocket,
+}
+
+impl CallerKind {
+    /// The callers of a webhook, by its `isWebsocket`; those that a node is for, by its `isWebsocketMessage`.
+    #[must_use]
+    pub fn of(is_websocket: bool) -> CallerKind {
+        if is_websocket { CallerKind::WebSocket } else { CallerKind::Http }
+    }
+}
 
 /// An answer to a request, or a message to a WebSocket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
+    /// The only kind of caller that may get it: what a node's `isWebsocketMessage` names. `None` for a reply from
+    /// outside, which fits either.
+    pub only_for: Option<CallerKind>,
     /// The status; `None` for the webhook's own.
     pub response_code: Option<i64>,
     /// Names and values as they were given: [`to_http`] keeps those that may go out.
@@ -74,6 +94,14 @@ pub struct ReplyError {
 impl ReplyError {
     fn new(field: impl Into<String>, message: impl Into<String>) -> ReplyError {
         ReplyError { field: field.into(), message: message.into() }
+    }
+}
+
+impl Reply {
+    /// Whether a caller of this kind may get it.
+    #[must_use]
+    pub fn fits(&self, caller: CallerKind) -> bool {
+        self.only_for.is_none_or(|only| only == caller)
     }
 }
 

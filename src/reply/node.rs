@@ -1,13 +1,14 @@
 //! A `WebhookReplyNode`, compiled: what a payload makes of it.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
 
-use super::ReplyError;
 use super::encoding::Encoding;
 use super::headers::HEADER_BYTES_MAX;
 use super::rendered::{Body, Rendered, ReplyTo, Sheet};
+use super::{CallerKind, ReplyError, STATUS_FALLBACK};
 use crate::model::{BodyTemplateType, WebhookReplyConfig};
 use crate::template::{Escape, Path, Read, RenderError, Root, Template, TemplateError};
 
@@ -24,7 +25,7 @@ pub struct ReplyNode {
     response_code: Code,
     body: Source,
     headers: Box<[(Template, Template)]>,
-    is_websocket_message: bool,
+    only_for: CallerKind,
     encoding: EncodingChoice,
 }
 
@@ -57,6 +58,17 @@ pub enum Unsent {
     /// The encoding's template rendered what is none.
     Encoding,
 }
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unsent::Render(error) => error.fmt(f),
+            Unsent::Encoding => write!(f, "encodingTemplate must render {} or nothing", Encoding::NAMES),
+        }
+    }
+}
+
+impl std::error::Error for Unsent {}
 
 impl From<RenderError> for Unsent {
     fn from(error: RenderError) -> Unsent {
@@ -107,15 +119,15 @@ impl ReplyNode {
             response_code,
             body,
             headers: headers.collect::<Result<_, _>>()?,
-            is_websocket_message: config.is_websocket_message,
+            only_for: CallerKind::of(config.is_websocket_message),
             encoding: EncodingChoice::compile(&config.encoding_template)?,
         })
     }
 
-    /// Whether it answers WebSockets, not requests.
+    /// The kind of caller that it answers: what `isWebsocketMessage` says.
     #[must_use]
-    pub fn is_websocket_message(&self) -> bool {
-        self.is_websocket_message
+    pub fn only_for(&self) -> CallerKind {
+        self.only_for
     }
 
     /// Whether it answers who sent the trigger: one without a `replyId` gets no reply.
@@ -146,8 +158,8 @@ impl ReplyNode {
         }
     }
 
-    /// The reply to a payload, and to whom it goes. `None` where nobody is to get one: the node's path leads to no
-    /// `replyId`, or to no body and it is a WebSocket's message.
+    /// Renders the reply to a payload, and to whom it goes. `None` if the node's path leads to no `replyId`, or to no
+    /// body and it is a WebSocket's message.
     ///
     /// # Errors
     /// If a reply was to be made and could not.
@@ -166,7 +178,7 @@ impl ReplyNode {
         };
         let encoding = self.encoding.choose(payload, &mut sheet.text)?;
         let body = self.body(payload, encoding, &mut sheet.text)?;
-        if self.is_websocket_message && body.is_none() {
+        if self.only_for == CallerKind::WebSocket && body.is_none() {
             return Ok(None);
         }
         let response_code = match &self.response_code {
@@ -180,7 +192,8 @@ impl ReplyNode {
             header_text(value, payload, &mut sheet.text)?;
             sheet.headers.push([start, middle, sheet.text.len()]);
         }
-        Ok(Some(Rendered { to, response_code, body, is_binary: encoding != Encoding::Utf8, sheet }))
+        let is_binary = encoding != Encoding::Utf8;
+        Ok(Some(Rendered { to, only_for: self.only_for, response_code, body, is_binary, sheet }))
     }
 
     fn body<'a>(
@@ -231,13 +244,19 @@ impl EncodingChoice {
     }
 }
 
-/// The status, if a text is a whole number.
+/// The status that a text names: `None`, the webhook's own, if it is blank; 200 if it is not a whole number.
 fn code_of(text: &str) -> Option<i64> {
     let number = text.trim();
+    if number.is_empty() {
+        return None;
+    }
     let digits = number.strip_prefix('-').unwrap_or(number);
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    // More digits than fit are a number still, only no status.
-    is_number.then(|| number.parse().unwrap_or(i64::MAX))
+    if !is_number {
+        return Some(i64::from(STATUS_FALLBACK));
+    }
+    // A number of more digits than fit is out of range, as any other that is not a status.
+    Some(number.parse().unwrap_or(i64::MAX))
 }
 
 /// Nothing but blanks is `utf8`.
@@ -356,15 +375,19 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_taken_where_it_is_a_whole_number() {
+    fn a_status_is_a_whole_number_or_the_webhooks_own_or_200() {
         for (source, code) in [
             ("404", Some(404)),
             ("{{data.body.code}}", Some(201)),
             ("{{data.missing}}", None),
-            ("4o4", None),
+            (" {{data.missing}} ", None),
+            ("4o4", Some(200)),
+            ("abc", Some(200)),
+            ("{{data.body.id}}", Some(200)),
             ("-1", Some(-1)),
-            ("-", None),
-            ("1.5", None),
+            ("-", Some(200)),
+            ("200.5", Some(200)),
+            ("{{data.body.code}}.5", Some(200)),
             ("99999999999999999999", Some(i64::MAX)),
         ] {
             let config = WebhookReplyConfig { response_code_template: source.to_owned(), ..config("x") };

@@ -173,6 +173,7 @@ mod tests {
         assert_eq!(
             reply,
             Reply {
+                only_for: None,
                 response_code: Some(201),
                 headers: vec![header("X-A", "b"), header("n", "1.50"), header("t", "true")],
                 body: Some(Bytes::from_static("hé".as_bytes())),

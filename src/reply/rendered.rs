@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{HttpReply, Reply, ReplyError};
+use super::{CallerKind, HttpReply, Reply, ReplyError};
 
 /// Bytes of a sheet that is kept; a larger one was for a large reply.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -68,6 +68,7 @@ pub(super) enum Body<'a> {
 #[derive(Debug)]
 pub struct Rendered<'a> {
     pub(super) to: ReplyTo<'a>,
+    pub(super) only_for: CallerKind,
     pub(super) response_code: Option<i64>,
     pub(super) body: Option<Body<'a>>,
     pub(super) is_binary: bool,
@@ -119,6 +120,7 @@ impl Rendered<'_> {
         };
         let headers = self.sheet.headers().map(|(name, value)| (name.to_owned(), value.to_owned()));
         Reply {
+            only_for: Some(self.only_for),
             response_code: self.response_code,
             headers: headers.collect(),
             body,

@@ -161,9 +161,19 @@ fn a_replys_content_type_is_one_of_a_few() {
 #[test]
 fn a_replys_code_is_its_own_or_the_webhooks() {
     let server = server("auto");
-    for (template, expected) in
-        [("201", 201), ("", 203), ("599", 599), ("600", 200), ("199", 200), ("0", 200), ("-1", 200)]
-    {
+    for (template, expected) in [
+        ("201", 201),
+        ("", 203),
+        (" {{data.missing}} ", 203),
+        ("599", 599),
+        ("600", 200),
+        ("199", 200),
+        ("0", 200),
+        ("-1", 200),
+        ("abc", 200),
+        ("200.5", 200),
+        ("{{data.method}}", 200),
+    ] {
         let hook = server.webhook(json!({"waitForReply": true, "responseCode": 203}));
         let mut node = reply_node("{}");
         node["config"]["responseCodeTemplate"] = json!(template);

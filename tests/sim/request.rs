@@ -10,7 +10,7 @@ use tidegate::http::Step;
 use tidegate::ingress::request::{self, AtBody, AtHead, Door};
 use tidegate::ingress::respond::{self, Answer, Frame};
 use tidegate::registry::{Action, Hook};
-use tidegate::reply::{Reply, Sheet, to_http};
+use tidegate::reply::{CallerKind, Reply, Sheet, to_http};
 use tidegate::trigger::{HttpData, Payload, Peer, http_event};
 
 use super::observer::Fate;
@@ -165,7 +165,7 @@ impl World {
         let mut effects = Vec::new();
         for plan in &hook.flows {
             let payload = Payload { event: event.clone(), tail: Arc::clone(&plan.tail) };
-            let origin = Origin { is_websocket: false, has_reply_id: reply_id.is_some() };
+            let origin = Origin { caller: CallerKind::Http, has_reply_id: reply_id.is_some() };
             deliver::run(plan, &payload, origin, &mut Sheet::default(), &mut effects);
         }
         for effect in effects {
@@ -192,7 +192,7 @@ impl World {
                     let flow = self.observer.calls[call].webhook;
                     self.post(self.home(flow), Mail::Trigger { flow, trigger });
                 }
-                Effect::Misfit => panic!("every node fits its webhook"),
+                Effect::Failed { error, .. } => panic!("every node fits its webhook: {error}"),
             }
         }
     }

@@ -20,6 +20,7 @@ macro_rules! on_each_driver {
     };
 }
 
+mod callers;
 mod chaos;
 mod clients;
 mod frames;
