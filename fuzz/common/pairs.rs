@@ -9,9 +9,8 @@ pub fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Decodes; the other value says whether every `%` was an escape.
-pub fn decode(text: &[u8]) -> (Vec<u8>, bool) {
-    let (mut bytes, mut is_clean, mut at) = (Vec::new(), true, 0);
+fn decode(text: &[u8]) -> Vec<u8> {
+    let (mut bytes, mut at) = (Vec::new(), 0);
     let digit = |at: usize| text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
     while at < text.len() {
         match (text[at], digit(at + 1), digit(at + 2)) {
@@ -20,26 +19,15 @@ pub fn decode(text: &[u8]) -> (Vec<u8>, bool) {
                 bytes.push((high * 16 + low) as u8);
                 at += 2;
             }
-            (byte, ..) => {
-                is_clean &= byte != b'%';
-                bytes.push(byte);
-            }
+            (byte, ..) => bytes.push(byte),
         }
         at += 1;
     }
-    (bytes, is_clean)
+    bytes
 }
 
-#[allow(dead_code, reason = "what the other target uses")]
 pub fn lossy(text: &[u8]) -> String {
-    String::from_utf8_lossy(&decode(text).0).into_owned()
-}
-
-/// None where an escape or its UTF-8 is bad.
-#[allow(dead_code, reason = "what the other target uses")]
-pub fn strict(text: &[u8]) -> Option<String> {
-    let (bytes, is_clean) = decode(text);
-    String::from_utf8(bytes).ok().filter(|_| is_clean)
+    String::from_utf8_lossy(&decode(text)).into_owned()
 }
 
 /// Keys in the order of their first appearance, the values of a repeated one in a list.

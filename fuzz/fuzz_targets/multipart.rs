@@ -14,6 +14,7 @@ use tidegate::model::CastBuffersAs;
 use tidegate::trigger::{HttpData, PARTS_MAX, http_event};
 
 const BOUNDARY: &str = "b-1";
+const CHARSET: &[u8] = b"charset";
 const NAMES: [&str; 4] = ["a", "b c", "", "é"];
 
 /// A part as a sender means it.
@@ -53,6 +54,7 @@ fn take(content_type: &[u8], body: &[u8], cast: CastBuffersAs, annotate: bool) {
         assert!(count <= PARTS_MAX.max(body.len()));
     } else if let Ok(text) = std::str::from_utf8(body).map(str::to_owned)
         && !text.is_empty()
+        && !content_type.to_ascii_lowercase().windows(CHARSET.len()).any(|found| found == CHARSET)
     {
         assert_eq!(serde_json::from_str::<Value>(shown).expect("a string"), Value::from(text));
     }

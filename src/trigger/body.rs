@@ -1,44 +1,20 @@
 //! The `body` of a payload, by its content type.
 
+use std::borrow::Cow;
+
+use encoding_rs::Encoding;
+
+use super::content_type::ContentType;
 use super::{multipart, query};
-use crate::base::json::{self, Raw};
+use crate::base::json::{self, Halves, Raw};
 use crate::base::text::{base64_into, hex_into};
 use crate::model::CastBuffersAs;
 
 /// A JSON body nested deeper than this is left as a string (section 5 of the specification).
 pub const JSON_DEPTH_MAX: usize = 128;
 
-/// What a content type means for a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form<'a> {
-    Json,
-    UrlEncoded,
-    /// With the whole content type, which names the boundary.
-    Multipart(&'a [u8]),
-    Bytes,
-    Text,
-}
-
-impl Form<'_> {
-    /// Reads a `Content-Type` (RFC 9110, section 8.3): the type in any case; parameters matter for multipart only.
-    fn of(content_type: &[u8]) -> Form<'_> {
-        let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
-        let media_type = content_type[..end].trim_ascii();
-        let is = |name: &[u8]| media_type.eq_ignore_ascii_case(name);
-        let suffix = media_type.last_chunk::<5>();
-        if is(b"application/json") || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json")) {
-            Form::Json
-        } else if is(b"application/x-www-form-urlencoded") {
-            Form::UrlEncoded
-        } else if is(b"multipart/form-data") {
-            Form::Multipart(content_type)
-        } else if is(b"application/octet-stream") {
-            Form::Bytes
-        } else {
-            Form::Text
-        }
-    }
-}
+/// The byte order mark of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Writes a body as a JSON value: `null` if it is empty.
 pub(super) fn write(
@@ -52,36 +28,60 @@ pub(super) fn write(
         out.extend_from_slice(b"null");
         return;
     }
-    let written = match Form::of(content_type) {
-        Form::Json => {
-            let valid = json::validate(body, JSON_DEPTH_MAX);
-            if valid {
-                out.extend_from_slice(Raw::trusted(body).bytes());
-            }
-            valid
-        }
-        Form::UrlEncoded => utf8(body).is_some_and(|text| query::write_form(out, text)),
-        Form::Multipart(content_type) => multipart::write(out, body, content_type, cast, annotate_multipart),
-        Form::Bytes => {
-            write_cast(out, body, cast);
-            true
-        }
-        Form::Text => false,
+    let content_type = ContentType::parse(content_type);
+    if content_type.is_json() {
+        return write_json(out, body, content_type.charset(), cast);
+    }
+    let written = if content_type.is(b"application/x-www-form-urlencoded") {
+        query::write_form(out, body, content_type.charset());
+        true
+    } else if content_type.is(b"multipart/form-data") {
+        multipart::write(out, body, &content_type, cast, annotate_multipart)
+    } else if content_type.is(b"application/octet-stream") {
+        write_cast(out, body, cast);
+        true
+    } else {
+        false
     };
     if !written {
-        write_text(out, body, cast);
+        write_text(out, body, content_type.charset(), cast);
     }
 }
 
-fn utf8(bytes: &[u8]) -> Option<&str> {
-    simdutf8::basic::from_utf8(bytes).ok()
+/// Splices JSON in as it came, decoded from its charset where that is another than UTF-8; text that is not JSON is a
+/// string.
+fn write_json(out: &mut Vec<u8>, body: &[u8], charset: Option<&'static Encoding>, cast: CastBuffersAs) {
+    let Some(text) = decode(body, charset) else { return write_cast(out, body, cast) };
+    let json = text.as_bytes().strip_prefix(BYTE_ORDER_MARK).unwrap_or(text.as_bytes());
+    match json::check(json, JSON_DEPTH_MAX) {
+        Some(Halves::None) => out.extend_from_slice(Raw::trusted(json).bytes()),
+        Some(Halves::Some) => json::replace_halves_into(out, json),
+        None => json::escape_into(out, &text),
+    }
 }
 
-/// Writes text as a string, and what is no text as `cast` says.
-pub(super) fn write_text(out: &mut Vec<u8>, bytes: &[u8], cast: CastBuffersAs) {
-    match utf8(bytes) {
-        Some(text) => json::escape_into(out, text),
+/// Writes text as a string, and bytes that are not text in their charset as `cast` says.
+pub(super) fn write_text(
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    charset: Option<&'static Encoding>,
+    cast: CastBuffersAs,
+) {
+    match decode(bytes, charset) {
+        Some(text) => json::escape_into(out, &text),
         None => write_cast(out, bytes, cast),
+    }
+}
+
+/// The text that bytes stand for: UTF-8 unless a charset is declared. `None` if they are not text in it.
+fn decode<'a>(bytes: &'a [u8], charset: Option<&'static Encoding>) -> Option<Cow<'a, str>> {
+    match charset.filter(|&charset| charset != encoding_rs::UTF_8) {
+        None => simdutf8::basic::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Some(charset) => {
+            // A byte order mark overrules the declaration (Encoding Standard, "decode").
+            let (text, _, malformed) = charset.decode(bytes);
+            (!malformed).then_some(text)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::Read as _;
 
 use brotli::enc::StandardAlloc;
 use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use smallvec::SmallVec;
 
@@ -87,15 +87,24 @@ fn decode(coding: Coding, body: &[u8], limit: usize) -> Result<Vec<u8>, BodyRefu
     }
 }
 
+/// Members one after the other (RFC 1952, section 2.2). Zero bytes behind the last one are padding, which some senders
+/// and tape programs leave.
 fn gunzip(body: &[u8], limit: usize) -> Result<Vec<u8>, BodyRefused> {
     let mut out = Vec::new();
-    let one_more = (limit as u64).saturating_add(1);
-    let result = MultiGzDecoder::new(body).take(one_more).read_to_end(&mut out);
-    if out.len() > limit {
-        return Err(BodyRefused::TooLarge);
+    let mut rest = body;
+    loop {
+        let one_more = (limit as u64).saturating_add(1) - out.len() as u64;
+        let mut member = GzDecoder::new(rest).take(one_more);
+        let result = member.read_to_end(&mut out);
+        if out.len() > limit {
+            return Err(BodyRefused::TooLarge);
+        }
+        result.map_err(|_| BodyRefused::BadCoding)?;
+        rest = member.into_inner().into_inner();
+        if rest.iter().all(|&byte| byte == 0) {
+            return Ok(out);
+        }
     }
-    result.map_err(|_| BodyRefused::BadCoding)?;
-    Ok(out)
 }
 
 fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, BodyRefused> {

@@ -38,6 +38,11 @@ impl<'a, V> Members<'a, V> {
         self.list.len()
     }
 
+    /// The value of the first pair of a key.
+    pub(super) fn first(&self, key: &str) -> Option<&V> {
+        self.list.iter().find(|member| member.key == key).map(|member| &member.value)
+    }
+
     /// Links the pairs of each key.
     fn link(&mut self) {
         if self.list.len() <= INLINE {

@@ -18,10 +18,12 @@
 
 mod body;
 mod coding;
+mod content_type;
 mod event;
 mod headers;
 mod members;
 mod multipart;
+mod parameters;
 mod parts;
 mod query;
 mod socket;

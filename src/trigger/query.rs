@@ -1,12 +1,18 @@
 //! Queries and `application/x-www-form-urlencoded` bodies: pairs between `&`, as the URL standard reads them.
 //!
-//! A query is always shown, its bad escapes kept and its bad UTF-8 replaced; a body that has either is no form.
+//! Both are always shown: a `%` that begins no escape stays as it is, and bytes that are not text in the charset become
+//! U+FFFD. The charset is UTF-8; a body may name another, in its content type or in a field of its own.
 
 use std::borrow::Cow;
 
+use encoding_rs::Encoding;
+
 use super::members::Members;
 use crate::base::json;
-use crate::base::text::{percent_decode_into, percent_decode_strict_into};
+use crate::base::text::percent_decode_into;
+
+/// Fields that name the charset of a form: the one of the HTML Standard, and the one that PayPal's notifications have.
+const CHARSET_FIELDS: [&[u8]; 2] = [b"_charset_", b"charset"];
 
 /// Writes a query as an object.
 pub(super) fn write(out: &mut Vec<u8>, query: &[u8]) {
@@ -21,15 +27,19 @@ pub(super) fn write(out: &mut Vec<u8>, query: &[u8]) {
     members.write(out, |out, value| json::escape_into(out, value));
 }
 
-/// Writes a form as an object; answers `false`, and writes nothing, if the body is none.
-pub(super) fn write_form(out: &mut Vec<u8>, body: &str) -> bool {
+/// Writes a form as an object. `declared` is the charset of its content type, which goes before one that a field names.
+pub(super) fn write_form(out: &mut Vec<u8>, body: &[u8], declared: Option<&'static Encoding>) {
+    let charset = declared.or_else(|| charset_field(body)).unwrap_or(encoding_rs::UTF_8);
     let mut members = Members::new();
-    for (key, value) in pairs(body.as_bytes()) {
-        let (Some(key), Some(value)) = (strict(key), strict(value)) else { return false };
-        members.push(key, value);
+    for (key, value) in pairs(body) {
+        members.push(decode(key, charset), decode(value, charset));
     }
     members.write(out, |out, value| json::escape_into(out, value));
-    true
+}
+
+fn charset_field(body: &[u8]) -> Option<&'static Encoding> {
+    let value = |name: &[u8]| pairs(body).find(|(key, _)| *key == name).map(|(_, value)| value);
+    CHARSET_FIELDS.iter().find_map(|name| Encoding::for_label(value(name)?))
 }
 
 /// Keys and values, not decoded. Empty pairs are passed over; a pair without `=` has an empty value.
@@ -54,13 +64,11 @@ fn lossy(text: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-fn strict(text: &[u8]) -> Option<Cow<'_, str>> {
-    if !is_encoded(text) {
-        return std::str::from_utf8(text).ok().map(Cow::Borrowed);
+fn decode<'a>(text: &'a [u8], charset: &'static Encoding) -> Cow<'a, str> {
+    if charset == encoding_rs::UTF_8 {
+        return lossy(text);
     }
     let mut bytes = Vec::new();
-    if !percent_decode_strict_into(&mut bytes, text, true) {
-        return None;
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    percent_decode_into(&mut bytes, text, true);
+    Cow::Owned(charset.decode_without_bom_handling(&bytes).0.into_owned())
 }

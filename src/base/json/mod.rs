@@ -16,7 +16,7 @@ pub use escape::{
 };
 pub use minify::minify_into;
 pub use raw::{Entries, Items, Kind, Raw};
-pub use validate::validate;
+pub use validate::{Halves, check, replace_halves_into, validate};
 
 /// How deep a document may be nested for [`Raw::document`]: a payload's `data.body` may hold 128 levels, and the
 /// envelope around it some more.

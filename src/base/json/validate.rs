@@ -1,7 +1,8 @@
 //! Decides whether bytes are one JSON value (RFC 8259), in one pass, without recursion.
 //!
-//! Stricter than the grammar in one point: an escape of half a surrogate pair (`"\ud800"`) is refused, because it
-//! stands for no character and strict readers refuse the whole document for it.
+//! [`validate`] is stricter than the grammar in one point: an escape of half a surrogate pair (`"\ud800"`) is refused,
+//! because it stands for no character and strict readers refuse the whole document for it. [`check`] takes such halves
+//! and says that they are there, so that they can be replaced.
 
 use smallvec::SmallVec;
 
@@ -45,22 +46,57 @@ impl Levels {
 /// no more than `max_depth` containers inside each other (a scalar has depth 0). No byte order mark.
 #[must_use]
 pub fn validate(bytes: &[u8], max_depth: usize) -> bool {
-    simdutf8::basic::from_utf8(bytes).is_ok() && document(bytes, max_depth).is_some()
+    simdutf8::basic::from_utf8(bytes).is_ok()
+        && document::<false>(bytes, max_depth, &mut Halves::None).is_some()
+}
+
+/// Whether a document escapes half a surrogate pair somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    None,
+    Some,
+}
+
+/// As [`validate`], but takes escaped halves of surrogate pairs. `None` if `bytes` are not JSON.
+#[must_use]
+pub fn check(bytes: &[u8], max_depth: usize) -> Option<Halves> {
+    simdutf8::basic::from_utf8(bytes).ok()?;
+    let mut halves = Halves::None;
+    document::<true>(bytes, max_depth, &mut halves)?;
+    Some(halves)
+}
+
+/// Appends a document that [`check`] took, with `\ufffd` for each escaped half of a surrogate pair.
+pub fn replace_halves_into(out: &mut Vec<u8>, document: &[u8]) {
+    let mut rest = document;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (text, escape_text) = rest.split_at(at);
+        out.extend_from_slice(text);
+        let mut halves = Halves::None;
+        // Every backslash of a document that was checked begins an escape.
+        let length = escape::<true>(escape_text, 1, &mut halves).unwrap_or(escape_text.len());
+        match halves {
+            Halves::None => out.extend_from_slice(&escape_text[..length]),
+            Halves::Some => out.extend_from_slice(b"\\ufffd"),
+        }
+        rest = &escape_text[length..];
+    }
+    out.extend_from_slice(rest);
 }
 
 /// The whole document; `None` where it is not JSON. `bytes` are UTF-8.
-fn document(bytes: &[u8], depth_max: usize) -> Option<()> {
+fn document<const HALVES: bool>(bytes: &[u8], depth_max: usize, halves: &mut Halves) -> Option<()> {
     let mut levels = Levels { bits: SmallVec::new(), depth: 0, depth_max };
     let mut at = 0;
     'value: loop {
         at = white(bytes, at);
         match *bytes.get(at)? {
-            b'"' => at = string(bytes, at + 1)?,
+            b'"' => at = string::<HALVES>(bytes, at + 1, halves)?,
             b'{' => {
                 levels.open(true)?;
                 at = white(bytes, at + 1);
                 if *bytes.get(at)? != b'}' {
-                    at = key(bytes, at)?;
+                    at = key::<HALVES>(bytes, at, halves)?;
                     continue 'value;
                 }
                 levels.close();
@@ -87,7 +123,7 @@ fn document(bytes: &[u8], depth_max: usize) -> Option<()> {
             let Some(in_object) = levels.in_object() else { return (at == bytes.len()).then_some(()) };
             match (*bytes.get(at)?, in_object) {
                 (b',', true) => {
-                    at = key(bytes, white(bytes, at + 1))?;
+                    at = key::<HALVES>(bytes, white(bytes, at + 1), halves)?;
                     continue 'value;
                 }
                 (b',', false) => {
@@ -106,44 +142,48 @@ fn document(bytes: &[u8], depth_max: usize) -> Option<()> {
 
 /// A key and its colon; answers where the value may begin.
 #[inline]
-fn key(bytes: &[u8], at: usize) -> Option<usize> {
+fn key<const HALVES: bool>(bytes: &[u8], at: usize, halves: &mut Halves) -> Option<usize> {
     if *bytes.get(at)? != b'"' {
         return None;
     }
-    let at = white(bytes, string(bytes, at + 1)?);
+    let at = white(bytes, string::<HALVES>(bytes, at + 1, halves)?);
     (*bytes.get(at)? == b':').then_some(at + 1)
 }
 
 /// The rest of a string whose opening quote is behind; answers the position after the closing one.
 #[inline]
-fn string(bytes: &[u8], from: usize) -> Option<usize> {
+fn string<const HALVES: bool>(bytes: &[u8], from: usize, halves: &mut Halves) -> Option<usize> {
     let mut at = from;
     loop {
         at = special(bytes, at);
         match *bytes.get(at)? {
             b'"' => return Some(at + 1),
-            b'\\' => at = escape(bytes, at + 1)?,
+            b'\\' => at = escape::<HALVES>(bytes, at + 1, halves)?,
             _ => return None,
         }
     }
 }
 
-/// The rest of an escape whose backslash is behind.
-fn escape(bytes: &[u8], at: usize) -> Option<usize> {
+/// The rest of an escape whose backslash is behind. With `HALVES`, half a surrogate pair is taken and noted.
+fn escape<const HALVES: bool>(bytes: &[u8], at: usize, halves: &mut Halves) -> Option<usize> {
     match *bytes.get(at)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
         b'u' => match hex4(bytes, at + 1)? {
-            0xd800..=0xdbff => {
-                if bytes.get(at + 5..at + 7)? != b"\\u" {
-                    return None;
-                }
-                matches!(hex4(bytes, at + 7)?, 0xdc00..=0xdfff).then_some(at + 11)
+            0xd800..=0xdbff if is_low_half(bytes, at + 5) => Some(at + 11),
+            0xd800..=0xdfff if HALVES => {
+                *halves = Halves::Some;
+                Some(at + 5)
             }
-            0xdc00..=0xdfff => None,
+            0xd800..=0xdfff => None,
             _ => Some(at + 5),
         },
         _ => None,
     }
+}
+
+/// Whether the escape of the second half of a surrogate pair stands at `at`.
+fn is_low_half(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..at + 2) == Some(b"\\u") && matches!(hex4(bytes, at + 2), Some(0xdc00..=0xdfff))
 }
 
 /// Four hex digits at `at`.

@@ -1,6 +1,8 @@
 //! `multipart/form-data` bodies (RFC 7578, RFC 2046): one pass over a body that is whole, nothing copied but names.
 //!
-//! All or nothing: a body that breaks a rule, ends early or goes over a bound is no form, and nothing is written.
+//! A part that cannot be read (no name, another disposition, a broken header) is left out and the others stay. A body
+//! without one readable part, without its last boundary, or with more parts than the bound is not a form, and nothing is
+//! written.
 
 mod disposition;
 
@@ -8,8 +10,11 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use self::disposition::{Disposition, boundary};
+use encoding_rs::Encoding;
+
+use self::disposition::Disposition;
 use super::body::{write_cast, write_text};
+use super::content_type::ContentType;
 use super::members::Members;
 use crate::base::json;
 use crate::model::CastBuffersAs;
@@ -26,28 +31,53 @@ const ENCODING: &[u8] = b"7bit";
 
 /// What a part says of itself, and its content.
 enum Part<'a> {
-    Text(&'a [u8]),
+    Text { content_type: &'a [u8], data: &'a [u8] },
     File { filename: Cow<'a, str>, content_type: &'a [u8], encoding: &'a [u8], data: &'a [u8] },
 }
 
-/// Writes a form as an object; answers `false`, and writes nothing, if the body is none.
+/// The name of the field that tells the charset of the others (RFC 7578, section 4.6).
+const CHARSET_FIELD: &str = "_charset_";
+
+/// Writes a form as an object. Returns `false`, and writes nothing, if the body is not one.
 pub(super) fn write(
     out: &mut Vec<u8>,
     body: &[u8],
-    content_type: &[u8],
+    content_type: &ContentType<'_>,
     cast: CastBuffersAs,
     annotate: bool,
 ) -> bool {
-    let Some(mut members) = boundary(content_type).and_then(|boundary| parse(body, &boundary)) else {
+    let Some(mut members) = content_type.boundary().and_then(|boundary| parse(body, &boundary)) else {
         return false;
     };
-    members.write(out, |out, part| write_part(out, part, cast, annotate));
+    let charset = content_type.charset().or_else(|| charset_field(&members));
+    members.write(out, |out, part| write_part(out, part, charset, cast, annotate));
     true
 }
 
-fn write_part(out: &mut Vec<u8>, part: &Part<'_>, cast: CastBuffersAs, annotate: bool) {
+fn charset_field(members: &Members<'_, Part<'_>>) -> Option<&'static Encoding> {
+    match members.first(CHARSET_FIELD)? {
+        Part::Text { data, .. } => Encoding::for_label(data),
+        Part::File { .. } => None,
+    }
+}
+
+/// `charset` is the form's; a part's own goes before it.
+fn write_part(
+    out: &mut Vec<u8>,
+    part: &Part<'_>,
+    charset: Option<&'static Encoding>,
+    cast: CastBuffersAs,
+    annotate: bool,
+) {
     match part {
-        Part::Text(text) => write_text(out, text, cast),
+        Part::Text { content_type, data } => {
+            let content_type = ContentType::parse(content_type);
+            if content_type.is(FILE_TYPE) {
+                write_cast(out, data, cast);
+            } else {
+                write_text(out, data, content_type.charset().or(charset), cast);
+            }
+        }
         Part::File { data, .. } if !annotate => write_cast(out, data, cast),
         Part::File { filename, content_type, encoding, data } => {
             out.extend_from_slice(b"{\"filename\":");
@@ -63,7 +93,7 @@ fn write_part(out: &mut Vec<u8>, part: &Part<'_>, cast: CastBuffersAs, annotate:
     }
 }
 
-/// The parts of a body by their names, or `None` for what is no form.
+/// The readable parts of a body by their names, or `None` for a body that is not a form.
 fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<Members<'a, Part<'a>>> {
     let needle = [b"\r\n--", boundary].concat();
     let delimiters = Delimiters { finder: memmem::Finder::new(&needle), length: needle.len(), body };
@@ -73,16 +103,20 @@ fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<Members<'a, Part<'a>>> {
         // Nothing but a preamble: parts of another boundary or of bare line feeds, which would be lost.
         return None;
     }
+    let mut parts = 0;
     while !delimiter.is_last {
-        if members.len() == PARTS_MAX {
+        if parts == PARTS_MAX {
             return None;
         }
-        let next = delimiters.after(delimiter.end)?;
-        let (name, part) = read_part(&body[delimiter.end..next.start])?;
-        members.push(name, part);
+        parts += 1;
+        let next = delimiters.behind(delimiter.end)?;
+        if let Some((name, part)) = read_part(&body[delimiter.end..next.start]) {
+            members.push(name, part);
+        }
         delimiter = next;
     }
-    Some(members)
+    // A form without any part is an empty one.
+    (parts == 0 || members.len() > 0).then_some(members)
 }
 
 /// A line that separates parts.
@@ -114,6 +148,15 @@ impl Delimiters<'_> {
         at_once.or_else(|| self.after(0))
     }
 
+    /// The one that ends the part which begins at a position. A boundary that is sent twice leaves an empty part, whose
+    /// delimiter has no CRLF of its own.
+    fn behind(&self, from: usize) -> Option<Delimiter> {
+        let line = &self.finder.needle()[2..];
+        let doubled = self.body.get(from..).is_some_and(|rest| rest.starts_with(line));
+        let at_once = doubled.then(|| self.line_end(from + line.len(), from)).flatten();
+        at_once.or_else(|| self.after(from))
+    }
+
     /// The next one at or after a position.
     fn after(&self, from: usize) -> Option<Delimiter> {
         let mut from = from;
@@ -138,11 +181,11 @@ impl Delimiters<'_> {
     }
 }
 
-/// The name and the content of a part, between its delimiters.
+/// The name and the content of a part, between its delimiters; `None` if it cannot be read.
 fn read_part(part: &[u8]) -> Option<(Cow<'_, str>, Part<'_>)> {
     let (head, data) = split_head(part)?;
     let mut disposition = None;
-    let mut content_type = FILE_TYPE;
+    let mut content_type = None;
     let mut encoding = ENCODING;
     for line in lines(head) {
         let colon = memchr::memchr(b':', line)?;
@@ -153,15 +196,17 @@ fn read_part(part: &[u8]) -> Option<(Cow<'_, str>, Part<'_>)> {
             }
             disposition = Some(Disposition::parse(value)?);
         } else if name.eq_ignore_ascii_case(b"content-type") {
-            content_type = value;
+            content_type = Some(value);
         } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
             encoding = value;
         }
     }
     let disposition = disposition?;
     let part = match disposition.filename {
-        None => Part::Text(data),
-        Some(filename) => Part::File { filename, content_type, encoding, data },
+        None => Part::Text { content_type: content_type.unwrap_or_default(), data },
+        Some(filename) => {
+            Part::File { filename, content_type: content_type.unwrap_or(FILE_TYPE), encoding, data }
+        }
     };
     Some((disposition.name, part))
 }

@@ -21,8 +21,9 @@ fn a_body_is_shown_as_its_type_says() {
         (json, "01", r#""01""#),
         (json, "1 2", r#""1 2""#),
         (json, "  ", r#""  ""#),
-        (json, "\"\\ud800\"", r#""\"\\ud800\"""#),
-        (json, "\u{feff}1", "\"\u{feff}1\""),
+        (json, "\u{feff}1", "1"),
+        (json, "\u{feff}", "\"\u{feff}\""),
+        (json, "\u{feff}\u{feff}1", "\"\u{feff}\u{feff}1\""),
         (json, "NaN", "\"NaN\""),
         ("text/json", "1", "\"1\""),
         ("json", "1", "\"1\""),
@@ -34,9 +35,15 @@ fn a_body_is_shown_as_its_type_says() {
         ("Application/X-WWW-Form-URLEncoded;charset=UTF-8", "a", r#"{"a":""}"#),
         (form, "&", "{}"),
         (form, "a=é", r#"{"a":"é"}"#),
-        (form, "a=%e9", r#""a=%e9""#),
-        (form, "a=1&b=50%", r#""a=1&b=50%""#),
-        (form, "%zz=1", r#""%zz=1""#),
+        (form, "a=%e9", "{\"a\":\"\u{fffd}\"}"),
+        (form, "a=1&b=50%", r#"{"a":"1","b":"50%"}"#),
+        (form, "%zz=1", r#"{"%zz":"1"}"#),
+        (form, "x=%u010D", r#"{"x":"%u010D"}"#),
+        (
+            form,
+            "status=cpu at 95% and rising&host=web1",
+            r#"{"status":"cpu at 95% and rising","host":"web1"}"#,
+        ),
         (form, "{\"a\":1}", r#"{"{\"a\":1}":""}"#),
         ("application/octet-stream", "ab", "[97,98]"),
         ("Application/Octet-Stream; x", "\0\u{7f}", "[0,127]"),
@@ -60,7 +67,6 @@ fn bytes_are_cast_as_the_webhook_says() {
             "text/plain",
             "application/json",
             "image/png",
-            "application/x-www-form-urlencoded",
             "multipart/form-data; boundary=b",
         ] {
             assert_eq!(body_cast(content_type, bytes, cast), expected, "{content_type} {cast:?}");
@@ -117,4 +123,77 @@ fn a_form_of_a_hundred_thousand_pairs_keeps_them_all() {
         serde_json::from_str(&body_of("application/x-www-form-urlencoded", different.as_bytes())).unwrap();
     assert_eq!(shown.as_object().unwrap().len(), 30_000);
     assert_eq!(shown.as_object().unwrap().keys().nth(29_999).unwrap(), "752f");
+}
+
+#[test]
+fn escaped_halves_of_surrogate_pairs_become_the_replacement_character() {
+    for (body, expected) in [
+        (r#"{"text":"cut \ud83d"}"#, r#"{"text":"cut \ufffd"}"#),
+        (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+        (r#""\ude00\ud83d""#, r#""\ufffd\ufffd""#),
+        (r#""\uD83D\uD83D\uDE00x""#, r#""\ufffd\uD83D\uDE00x""#),
+        (r#"["\ud83d\n","\\ud83d","\\\ud83d"]"#, r#"["\ufffd\n","\\ud83d","\\\ufffd"]"#),
+        (r#"{"\udfff":1.0}"#, r#"{"\ufffd":1.0}"#),
+        // What is not JSON is a string still.
+        (r#"{"a":"\ud83d"#, r#""{\"a\":\"\\ud83d""#),
+        (r#""\ud83""#, r#""\"\\ud83\"""#),
+    ] {
+        assert_eq!(body_of("application/json", body.as_bytes()), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_declared_charset_is_obeyed() {
+    let json = "application/json; charset=";
+    for (content_type, body, expected) in [
+        (format!("{json}iso-8859-1"), &b"{\"name\":\"Garc\xeda\"}"[..], "{\"name\":\"García\"}"),
+        (format!("{json}\"UTF-8\""), b"\"\xc3\xad\"", "\"í\""),
+        (format!("{json}utf-16le"), b"\"\0a\0\"\0", "\"a\""),
+        (format!("{json}utf-16"), b"\xfe\xff\0\"\0a\0\"", "\"a\""),
+        (format!("{json}unknown"), b"\"\xc3\xad\"", "\"í\""),
+        (format!("{json}shift_jis"), b"[\"\x83\x65\"", "\"[\\\"テ\\\"\""),
+        ("text/plain;charset=windows-1252".into(), b"\x80 5", "\"€ 5\""),
+        ("text/plain;charset=Shift_JIS".into(), b"\x83\x65\x83\x58\x83\x67", "\"テスト\""),
+        ("application/xml;charset=koi8-r".into(), b"\xd4", "\"т\""),
+        // Bytes that are not text in the charset are cast.
+        ("text/plain;charset=shift_jis".into(), b"\xff\x01", "[255,1]"),
+        ("text/plain;charset=utf-8".into(), b"\xe9", "[233]"),
+        (format!("{json}euc-jp"), b"\"\xff\"", "[34,255,34]"),
+        // Bytes are bytes, whatever they are declared to be.
+        ("application/octet-stream;charset=utf-8".into(), b"a", "[97]"),
+    ] {
+        assert_eq!(body_of(&content_type, body), expected, "{content_type}");
+    }
+}
+
+#[test]
+fn a_form_is_read_in_the_charset_that_it_names() {
+    let form = "application/x-www-form-urlencoded";
+    for (content_type, body, expected) in [
+        (
+            form.to_owned(),
+            "name=Garc%EDa&charset=windows-1252",
+            r#"{"name":"García","charset":"windows-1252"}"#,
+        ),
+        (
+            form.to_owned(),
+            "_charset_=iso-8859-1&n=%E9&charset=koi8-r",
+            r#"{"_charset_":"iso-8859-1","n":"é","charset":"koi8-r"}"#,
+        ),
+        (form.to_owned(), "charset=a+good+one&n=%C3%A9", r#"{"charset":"a good one","n":"é"}"#),
+        (format!("{form}; charset=shift_jis"), "n=%83%65%83e", r#"{"n":"テテ"}"#),
+        (
+            format!("{form}; charset=utf-8"),
+            "n=%E9&charset=windows-1252",
+            "{\"n\":\"\u{fffd}\",\"charset\":\"windows-1252\"}",
+        ),
+    ] {
+        assert_eq!(body_of(&content_type, body.as_bytes()), expected, "{content_type}: {body}");
+    }
+}
+
+#[test]
+fn of_a_list_of_content_types_the_first_counts() {
+    assert_eq!(body_of("application/json, application/json", b"[1]"), "[1]");
+    assert_eq!(body_of("text/plain, application/json", b"[1]"), "\"[1]\"");
 }

@@ -153,6 +153,18 @@ fn what_is_cut_short_broken_or_goes_on_is_refused() {
 }
 
 #[test]
+fn zero_bytes_behind_a_gzip_member_are_padding() {
+    for zeros in [1, 7, 512, 10_240] {
+        let padded = [gzip(BODY), vec![0; zeros]].concat();
+        assert_eq!(decoded("gzip", &padded, 1000), decoded("gzip", &gzip(BODY), 1000), "{zeros}");
+        let twice = [gzip(BODY), gzip(BODY), vec![0; zeros]].concat();
+        assert!(decoded("gzip", &twice, 1000).is_ok(), "{zeros}");
+        let broken = [gzip(BODY), vec![0; zeros], b"x".to_vec()].concat();
+        assert_eq!(decoded("gzip", &broken, 1000), Err(BodyRefused::BadCoding), "{zeros}");
+    }
+}
+
+#[test]
 fn a_body_that_unfolds_to_nothing_is_null() {
     for (coding, body) in
         [("gzip", gzip(b"")), ("deflate", zlib(b"")), ("deflate", deflate(b"")), ("br", brotli(b""))]
