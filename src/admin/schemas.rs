@@ -249,6 +249,13 @@ fn node() -> Value {
             "encodingTemplate": template,
         }),
         json!({
+            "expression": {"type": "string", "minLength": 1, "maxLength": TEXT_CHARS_MAX,
+                "description": "Payload paths in {{ }}, literals, == === != !== < <= > >= && || ! + - * / %, parentheses; \
+                outputIds: [[nodes where it is false], [nodes where it is true]]"},
+        }),
+        json!({"message": template, "property": {"type": "string"}, "level": {"type": "string"}}),
+        json!({}),
+        json!({
             "url": {"type": "string", "format": "uri"},
             "headers": {"type": "object", "additionalProperties": {"type": "string"}},
             "timeoutSeconds": {"type": "integer", "minimum": 1, "maximum": HttpForwardConfig::TIMEOUT_SECONDS_MAX,

@@ -1,6 +1,6 @@
 //! A flow: which webhooks trigger it and what happens then (section 3).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -138,45 +138,6 @@ impl Flow {
         ids
     }
 
-    /// Whether any `outputIds` leads anywhere. Where none does, every node runs.
-    #[must_use]
-    pub fn is_wired(&self) -> bool {
-        let triggers = self.triggers.iter().map(|trigger| &trigger.output_ids);
-        let nodes = self.nodes.iter().map(|node| &node.output_ids);
-        triggers.chain(nodes).flatten().any(|output_ids| output_ids.ids().next().is_some())
-    }
-
-    /// Positions in [`Flow::nodes`] of those that run for a trigger of a webhook, nearest first, each once; a circle
-    /// in the wiring ends where it closes.
-    #[must_use]
-    pub fn nodes_after(&self, webhook: Id) -> Vec<usize> {
-        let mut triggers = self.triggers.iter().filter(|trigger| trigger.key == webhook).peekable();
-        if triggers.peek().is_none() {
-            return Vec::new();
-        }
-        if !self.is_wired() {
-            return (0..self.nodes.len()).collect();
-        }
-        let places: HashMap<&str, usize> =
-            self.nodes.iter().enumerate().map(|(place, node)| (node.id.as_str(), place)).collect();
-        let mut order: Vec<usize> = Vec::new();
-        let mut seen = vec![false; self.nodes.len()];
-        let mut visit = |output_ids: &Option<OutputIds>, order: &mut Vec<usize>| {
-            for place in output_ids.iter().flat_map(OutputIds::ids).filter_map(|id| places.get(id)) {
-                if !std::mem::replace(&mut seen[*place], true) {
-                    order.push(*place);
-                }
-            }
-        };
-        triggers.for_each(|trigger| visit(&trigger.output_ids, &mut order));
-        let mut next = 0;
-        while next < order.len() {
-            visit(&self.nodes[order[next]].output_ids, &mut order);
-            next += 1;
-        }
-        order
-    }
-
     fn read(&mut self, mut fields: Fields<'_>) -> Result<(), ModelError> {
         if let Some(name) = fields.string("name", 1..=NAME_CHARS_MAX)? {
             self.name = name;
@@ -199,28 +160,6 @@ impl Flow {
         }
         self.check_wiring()?;
         fields.finish("a flow", known::FLOW_IGNORED, known::FLOW_KEPT, &mut self.extra)
-    }
-
-    fn check_wiring(&self) -> Result<(), ModelError> {
-        let known: HashSet<&str> = self.nodes.iter().map(|node| node.id.as_str()).collect();
-        let check = |output_ids: &Option<OutputIds>, list: &str, index: usize| match output_ids
-            .iter()
-            .flat_map(OutputIds::ids)
-            .find(|id| !known.contains(id))
-        {
-            None => Ok(()),
-            Some(id) => Err(ModelError::new(
-                format!("{list}[{index}].outputIds"),
-                format!("must name nodes of this flow: `{id}` is not one"),
-            )),
-        };
-        for (index, trigger) in self.triggers.iter().enumerate() {
-            check(&trigger.output_ids, "triggers", index)?;
-        }
-        for (index, node) in self.nodes.iter().enumerate() {
-            check(&node.output_ids, "nodes", index)?;
-        }
-        Ok(())
     }
 
     fn refuse_not_yet(&self) -> Result<(), ModelError> {

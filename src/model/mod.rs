@@ -21,20 +21,24 @@ mod fields;
 mod flow;
 mod forward;
 pub mod known;
+mod logic;
 mod node;
 mod reply_node;
 mod signature;
 mod webhook;
+mod wiring;
 
 pub use application::{Application, Global};
 pub use cast::CastBuffersAs;
 pub use error::{ModelError, StoredError};
 pub use flow::{Flow, FlowTrigger, OutputIds};
 pub use forward::{HttpForwardConfig, NatsConfig, Retry, WorkerConfig};
+pub use logic::{ConditionalConfig, DebugConfig};
 pub use node::{FlowNode, NODE_TYPES, NOT_YET, NodeKind};
 pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
 pub use signature::{HmacAlgorithm, HmacEncoding, HmacScheme, Secrets, SignatureConfig, SignatureScheme};
 pub use webhook::{HookLimits, VerificationType, Webhook};
+pub use wiring::Wires;
 
 /// Fields that Tidegate or the platform adds to what it shows and that mean nothing in a body.
 pub(crate) type Extra = serde_json::Map<String, serde_json::Value>;

@@ -6,6 +6,7 @@ use super::error::ModelError;
 use super::fields::Fields;
 use super::flow::OutputIds;
 use super::forward::{HttpForwardConfig, NatsConfig, WorkerConfig};
+use super::logic::{ConditionalConfig, DebugConfig};
 use super::reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
 use super::{Extra, TEXT_CHARS_MAX};
 
@@ -31,6 +32,12 @@ pub struct FlowNode {
 pub enum NodeKind {
     /// Replies from a template.
     WebhookReply(WebhookReplyConfig),
+    /// Decides which nodes run behind it.
+    Conditional(ConditionalConfig),
+    /// Logs a message; the nodes behind it run.
+    Debug(DebugConfig),
+    /// A note for those who read the flow; the nodes behind it run.
+    Annotation,
     /// Posts the payload to a URL.
     HttpForward(HttpForwardConfig),
     /// Hands the trigger to an attached worker.
@@ -40,7 +47,15 @@ pub enum NodeKind {
 }
 
 /// The types that run here, as a flow names them.
-pub const NODE_TYPES: [&str; 4] = ["WebhookReplyNode", "HttpForwardNode", "WorkerNode", "NatsNode"];
+pub const NODE_TYPES: [&str; 7] = [
+    "WebhookReplyNode",
+    "ConditionalNode",
+    "DebugNode",
+    "AnnotationNode",
+    "HttpForwardNode",
+    "WorkerNode",
+    "NatsNode",
+];
 
 /// Those of [`NODE_TYPES`] that this version checks and does not deliver through yet: a flow with one is refused.
 pub const NOT_YET: &[&str] = &["HttpForwardNode", "NatsNode"];
@@ -61,16 +76,19 @@ impl NodeKind {
     pub fn type_name(&self) -> &'static str {
         match self {
             NodeKind::WebhookReply(_) => NODE_TYPES[0],
-            NodeKind::HttpForward(_) => NODE_TYPES[1],
-            NodeKind::Worker(_) => NODE_TYPES[2],
-            NodeKind::Nats(_) => NODE_TYPES[3],
+            NodeKind::Conditional(_) => NODE_TYPES[1],
+            NodeKind::Debug(_) => NODE_TYPES[2],
+            NodeKind::Annotation => NODE_TYPES[3],
+            NodeKind::HttpForward(_) => NODE_TYPES[4],
+            NodeKind::Worker(_) => NODE_TYPES[5],
+            NodeKind::Nats(_) => NODE_TYPES[6],
         }
     }
 
     /// Whether triggers for it are kept until they are delivered (section 9).
     #[must_use]
     pub fn delivers(&self) -> bool {
-        !matches!(self, NodeKind::WebhookReply(_))
+        matches!(self, NodeKind::HttpForward(_) | NodeKind::Worker(_) | NodeKind::Nats(_))
     }
 }
 
@@ -87,6 +105,9 @@ impl FlowNode {
         let config_path = fields.path_of("config");
         let kind = match type_name {
             Some("WebhookReplyNode") => NodeKind::WebhookReply(read_reply(&given, &config_path)?),
+            Some("ConditionalNode") => NodeKind::Conditional(ConditionalConfig::read(&given, &config_path)?),
+            Some("DebugNode") => NodeKind::Debug(DebugConfig::read(&given, &config_path)?),
+            Some("AnnotationNode") => NodeKind::Annotation,
             Some("HttpForwardNode") => {
                 let before = match before {
                     Some(NodeKind::HttpForward(before)) => Some(before),

@@ -299,9 +299,45 @@ fn each_bad_field_of_a_flow_is_named_with_what_it_must_be() {
             "nodes",
             json!([{"id": "a"}]),
             "nodes[0].type",
-            "WebhookReplyNode, HttpForwardNode, WorkerNode, NatsNode",
+            "WebhookReplyNode, ConditionalNode, DebugNode, AnnotationNode, HttpForwardNode, WorkerNode, NatsNode",
         ),
-        ("nodes", json!([{"id": "a", "type": "DebugNode"}]), "nodes[0].type", "`DebugNode`"),
+        ("nodes", json!([{"id": "a", "type": "LatchNode"}]), "nodes[0].type", "`LatchNode`"),
+        (
+            "nodes",
+            json!([{"id": "a", "type": "ConditionalNode"}]),
+            "nodes[0].config.expression",
+            "is required",
+        ),
+        (
+            "nodes",
+            json!([{"id": "a", "type": "ConditionalNode", "config": {"expression": ""}}]),
+            "nodes[0].config.expression",
+            "1 to",
+        ),
+        (
+            "nodes",
+            json!([{"id": "a", "type": "ConditionalNode", "config": {"expression": "1", "x": 1}}]),
+            "nodes[0].config.x",
+            "is not a field",
+        ),
+        (
+            "nodes",
+            json!([{"id": "a", "type": "ConditionalNode", "config": {"expression": "1"}, "outputIds": [[], [], []]}]),
+            "nodes[0].outputIds",
+            "at most two lists",
+        ),
+        (
+            "nodes",
+            json!([{"id": "a", "type": "DebugNode", "config": {"message": 1}}]),
+            "nodes[0].config.message",
+            "a string",
+        ),
+        (
+            "nodes",
+            json!([{"id": "a", "type": "DebugNode", "outputIds": [["a"]]}]),
+            "nodes[0].outputIds",
+            "the node itself",
+        ),
         ("nodes", json!([{"id": 1, "type": "WorkerNode"}]), "nodes[0].id", "a string"),
         (
             "nodes",
@@ -450,7 +486,13 @@ fn wiring_decides_which_nodes_run() {
     let hook: Id = key().parse().expect("an id");
     let none = || [Value::Null, Value::Null, Value::Null, Value::Null];
     assert_eq!(build(Value::Null, none()).nodes_after(hook), [0, 1, 2, 3]);
-    assert_eq!(build(json!([[]]), none()).nodes_after(hook), [0, 1, 2, 3]);
+    for leads_nowhere in [json!([[]]), json!([])] {
+        assert!(build(leads_nowhere.clone(), none()).nodes_after(hook).is_empty());
+        let node = [leads_nowhere.clone(), Value::Null, Value::Null, Value::Null];
+        assert!(build(Value::Null, node).nodes_after(hook).is_empty());
+        let all = || leads_nowhere.clone();
+        assert!(build(all(), [all(), all(), all(), all()]).nodes_after(hook).is_empty());
+    }
     assert_eq!(build(json!(["b"]), none()).nodes_after(hook), [1]);
     assert_eq!(build(json!([["d", "b"]]), none()).nodes_after(hook), [3, 1]);
     let circle = [json!([["b"]]), json!([["c"], ["a"]]), json!(["a"]), Value::Null];
@@ -459,6 +501,31 @@ fn wiring_decides_which_nodes_run() {
     assert!(unwired_trigger.nodes_after(other.parse().expect("an id")).is_empty());
     assert!(unwired_trigger.nodes_after(owner()).is_empty());
     assert_eq!(build(json!(["b"]), none()).to_api()["triggers"][0]["outputIds"], json!([["b"]]));
+}
+
+#[test]
+fn the_outputs_of_a_condition_are_told_apart() {
+    let conditional = |id: &str, output_ids: Value| json!({"id": id, "type": "ConditionalNode", "config": {"expression": "1"}, "outputIds": output_ids});
+    let debug = |id: &str, output_ids: Value| json!({"id": id, "type": "DebugNode", "outputIds": output_ids});
+    let nodes = json!([
+        debug("d", json!([["c"], ["a", "a"]])),
+        debug("a", json!([["c", "d"]])),
+        conditional("c", json!([["a"], ["e", "d"]])),
+        {"id": "e", "type": "AnnotationNode", "config": {"any": "thing"}},
+        {"id": "unreached", "type": "AnnotationNode"},
+    ]);
+    let trigger = |ids: Value| json!({"type": "webhook", "key": key(), "outputIds": ids});
+    let triggers = json!([trigger(json!(["c"])), trigger(json!([["d"], ["c"]]))]);
+    let flow = flow(&json!({"name": "f", "triggers": triggers, "nodes": nodes})).expect("valid");
+    let wires = flow.wires(key().parse().expect("an id"));
+    assert_eq!(wires.order, [2, 0, 1, 3]);
+    assert_eq!(wires.first, [0, 1]);
+    let [c, d, a, e] = [0, 1, 2, 3];
+    let behind = [[vec![a], vec![e, d]], [vec![c, a], vec![]], [vec![c, d], vec![]], [vec![], vec![]]];
+    assert_eq!(wires.behind, behind);
+    let stored = Flow::from_stored(&flow.to_stored()).expect("reads");
+    assert_eq!(stored, flow);
+    assert_eq!(stored.to_api()["nodes"][3]["config"], json!({"any": "thing"}));
 }
 
 #[test]

@@ -247,6 +247,7 @@ fn step(wiring: &Wiring<'_>, flow: Id, node: &FlowNode) -> Option<Step> {
             ack_timeout_seconds: config.ack_timeout_seconds,
             max_in_flight: config.max_in_flight,
         }),
+        NodeKind::Conditional(_) | NodeKind::Debug(_) | NodeKind::Annotation => return None,
         // Refused when a flow is saved; a data folder of a later version may hold them.
         NodeKind::HttpForward(_) | NodeKind::Nats(_) => return None,
     };
@@ -295,9 +296,17 @@ fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), Mo
 /// The first that does not, with its field.
 pub fn check_flow(flow: &Flow) -> Result<(), ModelError> {
     for (index, node) in flow.nodes.iter().enumerate() {
-        if let NodeKind::WebhookReply(config) = &node.kind {
-            ReplyNode::compile(config)
-                .map_err(|error| ModelError::new(format!("nodes[{index}].{}", error.field), error.message))?;
+        match &node.kind {
+            NodeKind::WebhookReply(config) => {
+                ReplyNode::compile(config).map_err(|error| {
+                    ModelError::new(format!("nodes[{index}].{}", error.field), error.message)
+                })?;
+            }
+            NodeKind::Conditional(_) => {
+                let must = "`ConditionalNode` is not supported yet: this version does not evaluate it";
+                return Err(ModelError::new(format!("nodes[{index}].type"), must));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -342,8 +342,8 @@ fn a_flow_is_made_shown_changed_and_deleted() {
     assert_eq!((changed.status, &changed.json["triggers"]), (200, &json!([])));
     assert_eq!(server.refreshed().len(), 1);
 
-    let refused = server.send("PATCH", &path, &json!({"nodes": [{"id": "a", "type": "DebugNode"}]}));
-    check_error(&refused, 400, "Validation", "DebugNode");
+    let refused = server.send("PATCH", &path, &json!({"nodes": [{"id": "a", "type": "LatchNode"}]}));
+    check_error(&refused, 400, "Validation", "LatchNode");
     check_error(
         &server.send("PATCH", &path, &json!({"description": "{{"})),
         400,
