@@ -1,14 +1,16 @@
 //! io_uring as a server or a load generator wants it: multishot accept and receive into a ring of provided buffers,
 //! sends, and a wait with a limit. `SINGLE_ISSUER | COOP_TASKRUN | DEFER_TASKRUN`, so that the kernel completes
-//! operations only when this thread asks.
+//! operations only when this thread asks. The ring's own descriptor is registered, and sockets are direct descriptors
+//! where the caller asks for them: both save the kernel a look-up of a file for each call.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::types::{BufRingEntry, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue};
 
 /// The only group of buffers.
 const GROUP: u16 = 0;
@@ -39,16 +41,26 @@ impl Completion {
 
 /// A ring of its own for one thread.
 pub struct Ring {
-    // Declared first: the kernel lets go of the buffers before they are freed.
-    uring: IoUring,
-    buffers: Buffers,
+    // Declared first, and dropped in this order: the halves borrow from `uring`, and the kernel lets go of the buffers
+    // before they are freed. The halves are kept because the crate stores the registered ring descriptor in the
+    // `Submitter` that `split` returns: one that is made for each call would enter with the plain descriptor.
+    halves: ManuallyDrop<Halves>,
+    uring: NonNull<IoUring>,
+    buffers: ManuallyDrop<Buffers>,
+    is_direct: bool,
+}
+
+struct Halves {
+    submitter: Submitter<'static>,
+    submission: SubmissionQueue<'static>,
+    completion: CompletionQueue<'static>,
 }
 
 impl Ring {
-    /// A ring with `count` buffers (a power of two) of `bytes` each.
+    /// A ring with `count` buffers (a power of two) of `bytes` each, on ordinary descriptors.
     ///
     /// # Errors
-    /// If io_uring is not to be had, or too little memory may be locked.
+    /// If io_uring is not available, or too little memory may be locked.
     pub fn new(count: u16, bytes: usize) -> io::Result<Ring> {
         let uring = IoUring::builder()
             .setup_single_issuer()
@@ -56,22 +68,40 @@ impl Ring {
             .setup_defer_taskrun()
             .setup_cqsize(COMPLETIONS)
             .build(ENTRIES)
-            .map_err(|error| io::Error::new(error.kind(), format!("io_uring cannot be had here: {error}")))?;
+            .map_err(|error| io::Error::new(error.kind(), format!("io_uring is not available: {error}")))?;
         let buffers = Buffers::new(count, bytes);
-        // SAFETY: the ring's memory is page-aligned, of `count` entries, and lives until after `uring` is dropped.
-        unsafe {
-            uring.submitter().register_buf_ring_with_flags(buffers.ring.as_ptr() as u64, count, GROUP, 0)?;
-        }
-        Ok(Ring { uring, buffers })
+        let uring = NonNull::from(Box::leak(Box::new(uring)));
+        // SAFETY: `uring` was just leaked, so it lives until `drop` frees it, which drops the halves before.
+        let (submitter, submission, completion) = unsafe { (*uring.as_ptr()).split() };
+        let halves = ManuallyDrop::new(Halves { submitter, submission, completion });
+        let mut ring = Ring { halves, uring, buffers: ManuallyDrop::new(buffers), is_direct: false };
+        let address = ring.buffers.ring.as_ptr() as u64;
+        // SAFETY: the buffer ring's memory is page-aligned, of `count` entries, and freed after `uring`.
+        unsafe { ring.halves.submitter.register_buf_ring_with_flags(address, count, GROUP, 0)? };
+        // Kernels before 5.18 cannot; the ring works without it.
+        let _ = ring.halves.submitter.register_ring_fd();
+        Ok(ring)
     }
 
-    /// Accepts on `listener` until it fails.
+    /// The same on direct descriptors, of which there are `files`: what is accepted is an index of the ring's table.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or if the limit of open files is lower than `files`.
+    pub fn direct(count: u16, bytes: usize, files: u32) -> io::Result<Ring> {
+        let mut ring = Ring::new(count, bytes)?;
+        ring.halves.submitter.register_files_sparse(files)?;
+        ring.is_direct = true;
+        Ok(ring)
+    }
+
+    /// Accepts on `listener`, an ordinary descriptor, until it fails.
     ///
     /// # Errors
     /// If the ring cannot take it.
     pub fn accept(&mut self, listener: i32, user: u64) -> io::Result<()> {
+        let accept = opcode::AcceptMulti::new(Fd(listener)).allocate_file_index(self.is_direct);
         // SAFETY: no memory is lent.
-        unsafe { self.push(opcode::AcceptMulti::new(Fd(listener)).build().user_data(user)) }
+        unsafe { self.push(accept.build().user_data(user)) }
     }
 
     /// Receives on `fd` until it ends or the buffers run out.
@@ -79,8 +109,13 @@ impl Ring {
     /// # Errors
     /// If the ring cannot take it.
     pub fn receive(&mut self, fd: i32, user: u64) -> io::Result<()> {
+        let receive = if self.is_direct {
+            opcode::RecvMulti::new(Fixed(fd as u32), GROUP).build()
+        } else {
+            opcode::RecvMulti::new(Fd(fd), GROUP).build()
+        };
         // SAFETY: the only memory lent is the buffer ring's.
-        unsafe { self.push(opcode::RecvMulti::new(Fd(fd), GROUP).build().user_data(user)) }
+        unsafe { self.push(receive.user_data(user)) }
     }
 
     /// Sends all of `bytes`. With `quiet`, only a failure completes.
@@ -91,10 +126,14 @@ impl Ring {
     /// # Errors
     /// If the ring cannot take it.
     pub unsafe fn send(&mut self, fd: i32, bytes: &[u8], user: u64, quiet: bool) -> io::Result<()> {
-        let mut entry = opcode::Send::new(Fd(fd), bytes.as_ptr(), bytes.len() as u32)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-            .build()
-            .user_data(user);
+        let (address, length) = (bytes.as_ptr(), bytes.len() as u32);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let mut entry = if self.is_direct {
+            opcode::Send::new(Fixed(fd as u32), address, length).flags(flags).build()
+        } else {
+            opcode::Send::new(Fd(fd), address, length).flags(flags).build()
+        }
+        .user_data(user);
         if quiet {
             entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
         }
@@ -102,28 +141,46 @@ impl Ring {
         unsafe { self.push(entry) }
     }
 
+    /// Closes a descriptor that was accepted here and that nothing is in flight on.
+    ///
+    /// # Errors
+    /// If the ring cannot take it.
+    pub fn close(&mut self, fd: i32, user: u64) -> io::Result<()> {
+        let close = if self.is_direct {
+            opcode::Close::new(Fixed(fd as u32)).build()
+        } else {
+            opcode::Close::new(Fd(fd)).build()
+        };
+        // SAFETY: no memory is lent.
+        unsafe { self.push(close.user_data(user)) }
+    }
+
     /// # Safety
-    /// What the entry points at must live until it completes.
+    /// The memory that the entry points at must live until it completes.
     unsafe fn push(&mut self, entry: squeue::Entry) -> io::Result<()> {
         loop {
             // SAFETY: the caller's promise.
-            if unsafe { self.uring.submission().push(&entry) }.is_ok() {
+            if unsafe { self.halves.submission.push(&entry) }.is_ok() {
                 return Ok(());
             }
-            self.uring.submit()?;
+            self.halves.submission.sync();
+            self.halves.submitter.submit()?;
+            self.halves.submission.sync();
         }
     }
 
-    /// Submits what is queued, waits for at least one completion or the limit, and appends all that completed.
+    /// Submits the queued operations, waits for at least one completion or the limit, and appends all that completed.
     ///
     /// # Errors
     /// If the ring itself fails.
     pub fn wait(&mut self, limit: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let halves = &mut *self.halves;
+        halves.submission.sync();
         let waited = match limit {
-            None => self.uring.submit_and_wait(1),
+            None => halves.submitter.submit_and_wait(1),
             Some(limit) => {
                 let limit = Timespec::from(limit);
-                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&limit))
+                halves.submitter.submit_with_args(1, &SubmitArgs::new().timespec(&limit))
             }
         };
         match waited {
@@ -131,11 +188,14 @@ impl Ring {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => {}
             Err(error) => return Err(error),
         }
-        completions.extend(self.uring.completion().map(|entry| Completion {
+        halves.submission.sync();
+        halves.completion.sync();
+        completions.extend(halves.completion.by_ref().map(|entry| Completion {
             user: entry.user_data(),
             result: entry.result(),
             flags: entry.flags(),
         }));
+        halves.completion.sync();
         Ok(())
     }
 
@@ -152,6 +212,20 @@ impl Ring {
     pub fn give_back(&mut self, completion: &Completion) {
         if let Some(id) = cqueue::buffer_select(completion.flags) {
             self.buffers.lend(id);
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // It was not registered if this fails.
+        let _ = self.halves.submitter.unregister_ring_fd();
+        // SAFETY: each is dropped once, here, in this order: those that borrow from the ring, the ring, which ends the
+        // kernel's use of the buffers, the buffers. `uring` came out of a box.
+        unsafe {
+            ManuallyDrop::drop(&mut self.halves);
+            drop(Box::from_raw(self.uring.as_ptr()));
+            ManuallyDrop::drop(&mut self.buffers);
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::compare::Settings;
-use crate::compare::cell::{self, Ask};
+use crate::compare::cell::{self, Ask, Generator};
 use crate::compare::memory::{self, Before, Coming};
 use crate::compare::servers::Folder;
 use crate::compare::tidegate::{self, Made, Start};
@@ -43,7 +43,7 @@ pub struct Measured {
     waiting_bytes: Points,
 }
 
-const HOW: Start = Start { cpu: None, cores: 1, durability: None };
+const HOW: Start = Start::ONE_CORE;
 
 /// Measures everything, telling each figure as it comes.
 ///
@@ -52,7 +52,7 @@ const HOW: Start = Start { cpu: None, cores: 1, durability: None };
 pub fn measure(scale: &Scale) -> anyhow::Result<Measured> {
     let folder = Folder::new()?;
     let made =
-        tidegate::prepare(&scale.settings, &folder).context("filling a folder through the REST API")?;
+        tidegate::prepare(&scale.settings, &folder, None).context("filling a folder through the REST API")?;
     let mut measured = Measured::default();
     for &count in &scale.webhooks {
         webhooks(scale, count, &mut measured)?;
@@ -92,9 +92,9 @@ fn webhooks(scale: &Scale, count: usize, measured: &mut Measured) -> anyhow::Res
     let all = tidegate::start(settings, &folder, Start { cpu: Some(cpu), ..HOW }, &paths[0])?;
     let seconds = all.took.saturating_sub(without.0).as_secs_f64();
     let bytes = (system::private_dirty_bytes(all.running.pid())? as f64 - without.1 as f64) / count as f64;
-    let mut plan = Ask::plain(cpu).plan(settings, &all.running);
+    let mut plan = Ask::plain().plan(settings, &all.running);
     plan.targets = Targets::Lines(paths);
-    let cell = cell::measure(&plan, all.running.pid(), cpu)?;
+    let cell = cell::measure(&[Generator { plan, cpu, is_batch: true }], &[all.running.pid()])?;
     tell(
         &mut measured.request_micros,
         count,

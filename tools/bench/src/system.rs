@@ -39,19 +39,119 @@ pub fn cpus() -> Vec<usize> {
     }
 }
 
-/// Nanoseconds of CPU that all threads of a process have used (`schedstat`, which counts what ticks miss).
+/// Puts the calling thread under SCHED_BATCH: when it is woken, it does not take the CPU from the thread that runs.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn schedule_as_batch() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters outlive the call; 0 names the calling thread.
+    checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) }).map(drop)
+}
+
+/// Counts of all threads of a process since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// CPU time (`schedstat`, which counts what ticks miss).
+    pub cpu_nanos: u64,
+    /// How often a thread gave up the CPU, because it waited: as often it was woken.
+    pub voluntary_switches: u64,
+    /// How often a thread was made to give up the CPU.
+    pub involuntary_switches: u64,
+}
+
+impl Counters {
+    /// Reads the counters of a process that runs.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn of(pid: u32) -> io::Result<Counters> {
+        let mut sum = Counters::default();
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let task = task?.path();
+            // A thread may end between the listing and the read.
+            let (Ok(schedule), Ok(status)) =
+                (fs::read_to_string(task.join("schedstat")), fs::read_to_string(task.join("status")))
+            else {
+                continue;
+            };
+            sum += Counters::parse(&schedule, &status)
+                .ok_or_else(|| io::Error::other("/proc has no counters of a thread"))?;
+        }
+        Ok(sum)
+    }
+
+    fn parse(schedule: &str, status: &str) -> Option<Counters> {
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok();
+        Some(Counters {
+            cpu_nanos: schedule.split_ascii_whitespace().next()?.parse().ok()?,
+            voluntary_switches: field("voluntary_ctxt_switches:")?,
+            involuntary_switches: field("nonvoluntary_ctxt_switches:")?,
+        })
+    }
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.cpu_nanos += other.cpu_nanos;
+        self.voluntary_switches += other.voluntary_switches;
+        self.involuntary_switches += other.involuntary_switches;
+    }
+}
+
+impl std::ops::Sub for Counters {
+    type Output = Counters;
+
+    /// What was counted since `earlier`; a thread that ended in between took its counts along.
+    fn sub(self, earlier: Counters) -> Counters {
+        Counters {
+            cpu_nanos: self.cpu_nanos.saturating_sub(earlier.cpu_nanos),
+            voluntary_switches: self.voluntary_switches.saturating_sub(earlier.voluntary_switches),
+            involuntary_switches: self.involuntary_switches.saturating_sub(earlier.involuntary_switches),
+        }
+    }
+}
+
+/// Nanoseconds of CPU that all threads of a process have used.
 ///
 /// # Errors
 /// If the process is gone.
 pub fn cpu_nanos(pid: u32) -> io::Result<u64> {
-    let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end between the listing and the look.
-        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-        let first = text.split_ascii_whitespace().next().and_then(|number| number.parse::<u64>().ok());
-        sum += first.ok_or_else(|| io::Error::other("schedstat does not begin with a number"))?;
+    Ok(Counters::of(pid)?.cpu_nanos)
+}
+
+/// Has the kernel kill the calling process when the thread that started it ends, however that one ends. For use between
+/// fork and exec.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn end_with_parent() -> io::Result<()> {
+    // SAFETY: the call takes numbers alone.
+    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
+}
+
+static STOP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Has SIGINT and SIGTERM be remembered instead of ending the process; a second one ends it.
+pub fn remember_stop_signals() {
+    extern "C" fn remember(_: i32) {
+        STOP.store(true, std::sync::atomic::Ordering::Relaxed);
     }
-    Ok(sum)
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the handler stores to an atomic alone; a zeroed sigaction is valid, and outlives the call.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = remember as extern "C" fn(i32) as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Whether a signal asked the process to stop.
+#[must_use]
+pub fn is_stopped() -> bool {
+    STOP.load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// CPU that child processes have used which ended and were waited for.
@@ -185,4 +285,28 @@ fn name(ip: Ipv4Addr, port: u16) -> libc::sockaddr_in {
 
 fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_from_what_the_kernel_prints() {
+        let status = "Name:\tx\nvoluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t545\n";
+        let counters = Counters::parse("4021 77 12\n", status);
+        let expected = Counters { cpu_nanos: 4021, voluntary_switches: 150, involuntary_switches: 545 };
+        assert_eq!(counters, Some(expected));
+        assert_eq!(Counters::parse("", status), None);
+        assert_eq!(Counters::parse("1 2 3", "Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn the_counters_of_this_process_grow() {
+        let before = Counters::of(std::process::id()).expect("this process runs");
+        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(1));
+        let since = Counters::of(std::process::id()).expect("this process runs") - before;
+        assert!(since.voluntary_switches >= 1, "{since:?}");
+    }
 }

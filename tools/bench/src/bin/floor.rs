@@ -1,10 +1,12 @@
 //! The least that a server can cost: raw io_uring, one thread, no parsing beyond finding where a request ends, one
-//! send for all that is ready on a connection. What a real server costs is measured against it.
+//! send for all that is ready on a connection. It uses every option that was measured to be cheaper: multishot accept
+//! and receive, provided buffers of 1 MiB in all (16 MiB walk through cold memory: +4 %), a registered ring and direct
+//! descriptors (-1 to -3 %).
 //!
 //! `floor [--cpu N] [--listen 127.0.0.1:0]` prints its address and serves until it is killed.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use clap::Parser;
 use tidegate_bench::ring::{Completion, Ring};
@@ -23,13 +25,16 @@ struct Arguments {
 
 /// Answers that one send carries at most.
 const ANSWERS: usize = 256;
-/// Buffers and their size: 16 KiB hold sixteen pipelined requests.
-const BUFFERS: u16 = 1024;
+/// Buffers and their size: 16 KiB hold sixteen pipelined requests; 1 MiB in all stays in the cache.
+const BUFFERS: u16 = 64;
 const BUFFER_BYTES: usize = 16 * 1024;
+/// Direct descriptors, more than any row has connections.
+const FILES: u32 = 32_768;
 /// Kinds of operations, above the descriptor in an operation's number.
 const ACCEPT: u64 = 0;
 const RECEIVE: u64 = 1 << 32;
 const SEND: u64 = 2 << 32;
+const CLOSE: u64 = 3 << 32;
 /// A head that has no end by then is nothing that this server serves.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -60,15 +65,16 @@ fn main() -> anyhow::Result<()> {
     if let Some(cpu) = arguments.cpu {
         system::pin_to_cpu(cpu)?;
     }
-    system::raise_open_files(1 << 20)?;
+    let open_files = system::raise_open_files(1 << 20)?;
+    let files = FILES.min(u32::try_from(open_files).unwrap_or(FILES));
     let listener = system::listen(arguments.listen)?;
     println!("{}", listener.local_addr()?);
-    serve(listener.as_raw_fd())
+    serve(listener.as_raw_fd(), files)
 }
 
-fn serve(listener: i32) -> anyhow::Result<()> {
+fn serve(listener: i32, files: u32) -> anyhow::Result<()> {
     let answers = ANSWER.repeat(ANSWERS);
-    let mut ring = Ring::new(BUFFERS, BUFFER_BYTES)?;
+    let mut ring = Ring::direct(BUFFERS, BUFFER_BYTES, files)?;
     ring.accept(listener, ACCEPT)?;
     let mut connections: Vec<Option<Box<Connection>>> = Vec::new();
     let mut known = Known::default();
@@ -112,6 +118,7 @@ fn serve(listener: i32) -> anyhow::Result<()> {
                         connection.ended = true;
                     }
                 }
+                CLOSE => {}
                 _ => {
                     let Some(connection) = &mut connections[fd as usize] else { continue };
                     connection.ended |= completion.result != (connection.sending * ANSWER.len()) as i32;
@@ -125,8 +132,7 @@ fn serve(listener: i32) -> anyhow::Result<()> {
                 && slot.as_ref().is_some_and(|connection| connection.ended && connection.sending == 0)
             {
                 *slot = None;
-                // SAFETY: accepted here, and nothing on it is in flight: the receive has ended, no send is under way.
-                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+                ring.close(fd, CLOSE)?;
             }
         }
         for fd in ready.drain(..) {

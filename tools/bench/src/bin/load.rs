@@ -41,6 +41,12 @@ struct Arguments {
     /// the next request leaves when an answer came
     #[arg(short, long)]
     rate: Option<f64>,
+    /// Requests that leave together on one connection, with --rate; at most --depth
+    #[arg(long, default_value_t = 1, requires = "rate")]
+    burst: usize,
+    /// Run under SCHED_BATCH: woken, it does not take the CPU from a server that shares it
+    #[arg(long)]
+    batch: bool,
     /// Seconds to measure
     #[arg(short, long, default_value_t = 10.0, conflicts_with = "count")]
     duration: f64,
@@ -120,6 +126,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 fn pinned(arguments: &Arguments, thread: usize) -> anyhow::Result<()> {
+    if arguments.batch {
+        system::schedule_as_batch().context("SCHED_BATCH")?;
+    }
     match arguments.cpu {
         Some(cpu) => system::pin_to_cpu(cpu + thread).with_context(|| format!("CPU {}", cpu + thread)),
         None => Ok(()),
@@ -212,6 +221,8 @@ fn plan(arguments: &Arguments) -> anyhow::Result<Plan> {
     };
     plan.warmup = Duration::from_secs_f64(arguments.warmup);
     plan.rate = arguments.rate;
+    ensure!((1..=plan.depth).contains(&arguments.burst), "a burst is from 1 to --depth requests");
+    plan.burst = arguments.burst;
     plan.sources.clone_from(&arguments.source);
     plan.seed = arguments.seed;
     plan.expect = Expectation {

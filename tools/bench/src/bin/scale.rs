@@ -70,8 +70,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         settings: Settings {
             tidegate: arguments.tidegate.canonicalize().context("the program to measure")?,
             programs,
+            build: None,
+            scripts: PathBuf::new(),
             rows: Vec::new(),
             rounds: 1,
+            ratios_time: Duration::ZERO,
+            syscalls: false,
             warmup: WARMUP,
             time: scale::TIME,
             idle: 0,

@@ -13,10 +13,14 @@ use super::cell::{BODY_BYTES, CONNECTIONS};
 use super::servers::{self, Folder, Peer, Running};
 use super::table::{Line, NOT_STARTED, Verdict, spread};
 use super::tidegate::{self, Start};
+use super::wrk;
 use crate::{load, system};
 
 /// A run is this long, since what a generator does before and after it is counted too.
 const SECONDS: u64 = 2;
+
+/// Rounds at most: the figures of a generator differ little.
+const ROUNDS_MAX: usize = 3;
 
 /// Who puts the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +67,7 @@ impl Server<'_> {
         match self {
             Server::Peer(peer) => servers::start(settings, peer, Some(cpu)),
             Server::Tidegate(folder, path) => {
-                let how = Start { cpu: Some(cpu), cores: 1, durability: None };
+                let how = Start { cpu: Some(cpu), ..Start::ONE_CORE };
                 Ok(tidegate::start(settings, folder, how, path)?.running)
             }
         }
@@ -71,7 +75,7 @@ impl Server<'_> {
 }
 
 fn line(settings: &Settings, cpus: &[usize], server: Server<'_>) -> Line {
-    let what = format!("load's own CPU an answer, to wrk's, on {}", server.name());
+    let what = format!("CPU of the generator `tools/load` an answer, to `wrk`'s, on {}", server.name());
     let target = "≤ 1.00";
     match rounds(settings, cpus, server) {
         Err(error) => Line::not_here("generator", &what, target, &format!("{error:#}")),
@@ -82,25 +86,25 @@ fn line(settings: &Settings, cpus: &[usize], server: Server<'_>) -> Line {
             let ratios: Vec<f64> =
                 rounds.iter().map(|(load, wrk)| load.own_micros / wrk.own_micros).collect();
             let (median, least, most) = spread(&ratios);
+            let verdict = if median <= 1.0 { Verdict::Pass } else { Verdict::Miss };
+            let measured = format!("{median:.2} ({least:.2}–{most:.2})");
             Line {
-                row: "generator",
-                what,
-                target: target.to_owned(),
-                measured: format!("{median:.2} ({least:.2}–{most:.2})"),
                 figures: format!(
-                    "{:.2} / {:.2} µs; {:.0} / {:.0} answers/s; server {:.0} %, load {:.0} % of a CPU",
+                    "{:.2} / {:.2} µs; {:.0} / {:.0} answers/s; of a CPU load {:.0} % and its server {:.0} %, wrk {:.0} % and its server {:.0} %",
                     of(|run| run.own_micros, |round| &round.0),
                     of(|run| run.own_micros, |round| &round.1),
                     of(|run| run.answers_per_second, |round| &round.0),
                     of(|run| run.answers_per_second, |round| &round.1),
-                    of(|run| run.server_share * 100.0, |round| &round.0),
                     of(|run| run.own_share * 100.0, |round| &round.0),
+                    of(|run| run.server_share * 100.0, |round| &round.0),
+                    of(|run| run.own_share * 100.0, |round| &round.1),
+                    of(|run| run.server_share * 100.0, |round| &round.1),
                 ),
-                verdict: if median <= 1.0 { Verdict::Pass } else { Verdict::Miss },
                 rounds: rounds
                     .iter()
                     .map(|(load, wrk)| json!({"load": load.json(), "wrk": wrk.json()}))
                     .collect(),
+                ..Line::single("generator", &what, target, measured, verdict)
             }
         }
     }
@@ -119,7 +123,8 @@ fn rounds(settings: &Settings, cpus: &[usize], server: Server<'_>) -> anyhow::Re
     ensure!(first != last, "there is only one CPU");
     let server = server.start(settings, first)?;
     let mut rounds = Vec::new();
-    for round in 1..=settings.rounds {
+    for round in 1..=settings.rounds.min(ROUNDS_MAX) {
+        ensure!(!system::is_stopped(), "stopped by a signal");
         let load = run(settings, Generator::Load, &server, last)?;
         let wrk = run(settings, Generator::Wrk, &server, last)?;
         tell(settings, || {
@@ -179,7 +184,7 @@ fn run(settings: &Settings, generator: Generator, server: &Running, cpu: usize) 
             let outcome: Value = serde_json::from_slice(&std::fs::read(&outcome)?)?;
             outcome["answered"].as_u64().context("the outcome says no number of answers")?
         }
-        Generator::Wrk => answers_of_wrk(&String::from_utf8_lossy(&ended.stdout))?,
+        Generator::Wrk => wrk::answers(&String::from_utf8_lossy(&ended.stdout), Some(200))?,
     } as f64;
     let own = (after.1 - before.1).as_secs_f64();
     let served = Duration::from_nanos(after.0 - before.0).as_secs_f64();
@@ -190,32 +195,4 @@ fn run(settings: &Settings, generator: Generator, server: &Running, cpu: usize) 
         own_share: own / seconds,
         server_share: served / seconds,
     })
-}
-
-/// From wrk's `  123456 requests in 2.00s, 20.00MB read`; an answer that is none of 2xx or 3xx has a line of its own.
-fn answers_of_wrk(text: &str) -> anyhow::Result<u64> {
-    ensure!(!text.contains("Non-2xx"), "wrong answers: {text}");
-    ensure!(!text.contains("Socket errors"), "wrong answers: {text}");
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words
-        .windows(2)
-        .position(|pair| pair == ["requests", "in"])
-        .context("wrk says no number of requests")?;
-    words
-        .get(at.wrapping_sub(1))
-        .and_then(|number| number.parse().ok())
-        .context("wrk's number of requests is none")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_of_wrks_answers_is_found_and_wrong_answers_are_none() {
-        let said = "Running 2s test @ http://127.0.0.1:1/\n  476104 requests in 2.00s, 61.29MB read\nRequests/sec: 238052.11\n";
-        assert_eq!(answers_of_wrk(said).expect("a number"), 476_104);
-        assert!(answers_of_wrk(&format!("{said}  Non-2xx or 3xx responses: 7\n")).is_err());
-        assert!(answers_of_wrk("unable to connect").is_err());
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -39,12 +39,19 @@ pub enum Before {
     Socket,
 }
 
-/// How fast connections come.
+/// How fast connections come, and what they do until the memory is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coming {
     InSlices,
     AtOnce,
+    /// At once, and each sends a request a second: the memory is read right after a request of every one of them.
+    Speaking,
 }
+
+/// Sweeps of requests over connections that speak, before the memory is read.
+const SWEEPS: usize = 3;
+/// A sweep that took longer than this leaves connections that have been quiet for a while, which is another row.
+const SWEEP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Bytes of private memory that each of `count` connections costs.
 pub fn bytes_each(
@@ -71,7 +78,23 @@ pub fn bytes_each(
         }
         held.push(open(address, path, index, before).with_context(|| format!("connection {index}"))?);
     }
-    std::thread::sleep(SETTLING);
+    if coming == Coming::Speaking {
+        let mut swept = Duration::MAX;
+        for _ in 0..SWEEPS {
+            let began = Instant::now();
+            for stream in &mut held {
+                ask(stream, address, path, before)?;
+            }
+            swept = began.elapsed();
+        }
+        ensure!(
+            swept <= SWEEP_TIME_MAX,
+            "{count} connections took {:.1} s for a request each, not a second at most",
+            swept.as_secs_f64()
+        );
+    } else {
+        std::thread::sleep(SETTLING);
+    }
     let with = system::private_dirty_bytes(pid)?;
     for stream in &held {
         stream.set_nonblocking(true)?;
@@ -110,7 +133,7 @@ fn ask(stream: &mut TcpStream, address: SocketAddr, path: &str, before: Before) 
     request.extend_from_slice(&body);
     stream.write_all(&request)?;
     if before == Before::Answered {
-        let mut answer = Vec::new();
+        let mut answer = Vec::with_capacity(1024);
         let mut part = [0; 1024];
         while !answer.ends_with(ANSWER_BODY) {
             let read = stream.read(&mut part)?;

@@ -3,19 +3,26 @@
 
 mod bench;
 pub(crate) mod cell;
+mod facts;
 mod generator;
 mod held;
 pub(crate) mod memory;
+mod ratio;
 mod rest;
 mod rows;
 pub(crate) mod servers;
+mod syscalls;
 mod table;
 pub(crate) mod tidegate;
+mod way;
 mod worker;
+mod wrk;
 
-pub use bench::measure;
+pub use bench::{Report, measure};
+pub use facts::facts;
 pub use rows::NAMES;
-pub use table::{Line, Verdict, print};
+pub use servers::remove_folders;
+pub use table::{Line, ServerRow, Verdict, servers_text, targets_text};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,11 +32,19 @@ use std::time::Duration;
 pub struct Settings {
     /// The program to measure.
     pub tidegate: PathBuf,
+    /// The commit that it was built from, where the caller knows it.
+    pub build: Option<String>,
     /// Where the servers to compare with are.
     pub programs: PathBuf,
+    /// Folder of the project's scripts, of which `idle` is one.
+    pub scripts: PathBuf,
     /// Names of rows; none: all.
     pub rows: Vec<String>,
     pub rounds: usize,
+    /// No round of ratios begins that would probably end later than this after the first one.
+    pub ratios_time: Duration,
+    /// Whether system calls are counted, each server once more.
+    pub syscalls: bool,
     pub warmup: Duration,
     pub time: Duration,
     /// Connections of the memory rows.

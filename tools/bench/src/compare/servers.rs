@@ -28,6 +28,10 @@ pub enum Peer {
     Floor,
     Hyper,
     Nginx,
+    /// nginx that hands each request to another server and its answer back.
+    NginxProxy,
+    /// The runtime monoio, with httparse and nothing else.
+    Monoio,
     EchoEpoll,
     EchoTungstenite,
     NodeRed,
@@ -40,6 +44,8 @@ impl Peer {
             Peer::Floor => "floor",
             Peer::Hyper => "hyper",
             Peer::Nginx => "nginx",
+            Peer::NginxProxy => "nginx proxy_pass",
+            Peer::Monoio => "bare monoio",
             Peer::EchoEpoll => "epoll echo",
             Peer::EchoTungstenite => "tungstenite",
             Peer::NodeRed => "Node-RED",
@@ -104,6 +110,19 @@ impl Folder {
     }
 }
 
+/// Removes the folders of this process that are still there, where it ends without dropping them.
+pub fn remove_folders() {
+    let prefix = format!("tidegate-compare-{}-", std::process::id());
+    for parent in [Path::new("/dev/shm"), Path::new("/var/tmp"), &std::env::temp_dir()] {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                // One that cannot be removed is left behind: nothing depends on it.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.is_kept {
@@ -141,8 +160,20 @@ impl Drop for Running {
 
 /// Asks a process to stop, and makes it.
 pub fn stop(child: &mut Child) {
+    end(child, libc::SIGTERM);
+}
+
+/// As Ctrl-C does, which is how a program that counts is told to print its counts.
+pub fn interrupt(child: &mut Child) {
+    end(child, libc::SIGINT);
+}
+
+fn end(child: &mut Child, signal: i32) {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
     // SAFETY: the child was not waited for, so its number is nobody else's.
-    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    unsafe { libc::kill(child.id() as i32, signal) };
     let began = Instant::now();
     while began.elapsed() < STOPPING {
         if !matches!(child.try_wait(), Ok(None)) {
@@ -155,11 +186,14 @@ pub fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Starts a command on one CPU, or wherever it likes.
+/// Starts a command on one CPU, or wherever it likes. It ends with the calling thread at the latest.
 pub fn spawn(command: &mut Command, cpu: Option<usize>) -> anyhow::Result<Child> {
-    if let Some(cpu) = cpu {
-        // SAFETY: between fork and exec only a system call is made, on memory of this stack.
-        unsafe { command.pre_exec(move || system::pin_to_cpu(cpu)) };
+    // SAFETY: between fork and exec only system calls are made, on memory of this stack.
+    unsafe {
+        command.pre_exec(move || {
+            system::end_with_parent()?;
+            cpu.map_or(Ok(()), system::pin_to_cpu)
+        });
     }
     command.stdin(Stdio::null()).spawn().with_context(|| format!("{:?}", command.get_program()))
 }
@@ -169,9 +203,11 @@ pub fn start(settings: &Settings, peer: Peer, cpu: Option<usize>) -> anyhow::Res
     match peer {
         Peer::Floor => own(settings, "floor", peer, cpu),
         Peer::Hyper => own(settings, "hyperd", peer, cpu),
+        Peer::Monoio => own(settings, "monoiod", peer, cpu),
+        Peer::NginxProxy => bail!("it needs a server behind it"),
         Peer::EchoEpoll => own(settings, "wsecho-epoll", peer, cpu),
         Peer::EchoTungstenite => own(settings, "wsecho-tungstenite", peer, cpu),
-        Peer::Nginx => nginx(cpu),
+        Peer::Nginx => nginx(Peer::Nginx, cpu, "", &nginx_answer()),
         Peer::NodeRed => node_red(cpu),
         Peer::Webhook => webhook(cpu),
     }
@@ -194,7 +230,19 @@ fn own(settings: &Settings, program: &str, peer: Peer, cpu: Option<usize>) -> an
     }
 }
 
-fn nginx(cpu: Option<usize>) -> anyhow::Result<Running> {
+/// Starts nginx in front of another server, with connections to it that are kept.
+pub fn start_proxy(upstream: SocketAddr, cpu: Option<usize>) -> anyhow::Result<Running> {
+    let block = format!("upstream behind {{ server {upstream}; keepalive 128; }}");
+    let location = "proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection \"\";";
+    nginx(Peer::NginxProxy, cpu, &block, location)
+        .with_context(|| format!("{} {NOT_STARTED}", Peer::NginxProxy.name()))
+}
+
+fn nginx_answer() -> String {
+    "add_header access-control-allow-origin *; return 200 '{\"success\":true}';".to_owned()
+}
+
+fn nginx(peer: Peer, cpu: Option<usize>, upstream: &str, location: &str) -> anyhow::Result<Running> {
     let folder = Folder::new()?;
     let address = free_address()?;
     let at = folder.path().display();
@@ -206,9 +254,10 @@ http {{
   client_max_body_size 1m; client_body_buffer_size 512k; client_body_temp_path {at}/body;
   proxy_temp_path {at}/proxy; fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
   default_type application/json;
+  {upstream}
   server {{
     listen {address} backlog=4096;
-    location / {{ add_header access-control-allow-origin *; return 200 '{{\"success\":true}}'; }}
+    location / {{ {location} }}
   }}
 }}\n"
     );
@@ -217,8 +266,9 @@ http {{
     let mut command = Command::new("nginx");
     command.arg("-c").arg(&file).arg("-p").arg(folder.path()).arg("-e").arg(folder.path().join("error.log"));
     command.env("PATH", with_sbin());
+    quiet(&mut command, &folder)?;
     let child = spawn(&mut command, cpu)?;
-    wait_for(child, address, Peer::Nginx.path(), folder)
+    wait_for(child, address, peer.path(), folder)
 }
 
 /// `webhook` runs a command for each request, which is what it is for.

@@ -34,7 +34,13 @@ const PATHS_FILE: &str = "paths.txt";
 pub struct Start {
     pub cpu: Option<usize>,
     pub cores: usize,
-    pub durability: Option<&'static str>,
+    /// Settings beyond those that every row has, as variables of the environment.
+    pub environment: &'static [(&'static str, &'static str)],
+}
+
+impl Start {
+    /// One core, wherever it likes.
+    pub const ONE_CORE: Start = Start { cpu: None, cores: 1, environment: &[] };
 }
 
 /// The listeners of a process.
@@ -61,9 +67,7 @@ pub fn start(settings: &Settings, folder: &Folder, start: Start, path: &str) -> 
         .env("TIDEGATE_ACCESS_TOKEN", TOKEN)
         .env("TIDEGATE_LIMITS_BODY_BYTES", (1u64 << 30).to_string())
         .env("TIDEGATE_LOG", "warn");
-    if let Some(durability) = start.durability {
-        command.env("TIDEGATE_JOURNAL_DURABILITY", durability);
-    }
+    command.envs(start.environment.iter().copied());
     quiet(&mut command, folder)?;
     let began = Instant::now();
     let mut child = spawn(&mut command, start.cpu)?;
@@ -107,11 +111,16 @@ pub struct Made {
     pub socket: Result<String, String>,
     /// The path, and the flow that a worker attaches to.
     pub worked: Result<(String, String), String>,
+    /// Requests are handed to the upstream that [`prepare`] was given.
+    pub forwarding: Result<String, String>,
 }
 
-/// Fills an empty folder with a webhook for each row.
-pub fn prepare(settings: &Settings, folder: &Folder) -> anyhow::Result<Made> {
-    let process = start(settings, folder, Start { cpu: None, cores: 1, durability: None }, "/")?;
+/// How long a caller waits for the upstream's answer. A build that forwards nothing is found out by then.
+const FORWARDING_SECONDS: u32 = 2;
+
+/// Fills an empty folder with a webhook for each row. `upstream` is the server that one of them forwards to.
+pub fn prepare(settings: &Settings, folder: &Folder, upstream: Option<SocketAddr>) -> anyhow::Result<Made> {
+    let process = start(settings, folder, Start::ONE_CORE, "/")?;
     let mut maker = Maker::new(process.admin)?;
     let high = json!({"requestsPerWindow": RATE_HIGH, "concurrency": 0});
     let replying = |maker: &mut Maker| {
@@ -135,6 +144,18 @@ pub fn prepare(settings: &Settings, folder: &Folder) -> anyhow::Result<Made> {
         let flow = maker.flow(&hook, "WorkerNode", &json!({"maxInFlight": 100_000}))?;
         anyhow::Ok((hook.path, flow))
     };
+    let forwarding = |maker: &mut Maker| {
+        let upstream = upstream.context("there is no server to forward to")?;
+        let limits = json!({"requestsPerWindow": RATE_HIGH, "concurrency": 0, "replyTimeoutSeconds": FORWARDING_SECONDS});
+        let hook = maker.hook(&json!({"name": "forward", "waitForReply": true, "limits": limits}))?;
+        let config = json!({"url": format!("http://{upstream}/"), "body": "raw", "maxInFlight": 1000});
+        maker.flow(&hook, "HttpForwardNode", &config)?;
+        ensure!(
+            answers(process.running.address, "POST", &hook.path),
+            "a request that is forwarded is not answered"
+        );
+        anyhow::Ok(hook.path)
+    };
     let flood = json!({"requestsPerWindow": 1, "windowSeconds": DAY_SECONDS, "concurrency": 0});
     let waiting = json!({"requestsPerWindow": RATE_HIGH, "concurrency": 0, "replyTimeoutSeconds": 3600});
     Ok(Made {
@@ -144,6 +165,7 @@ pub fn prepare(settings: &Settings, folder: &Folder) -> anyhow::Result<Made> {
         replying: replying(&mut maker).map_err(|error| format!("{error:#}")),
         socket: socket(&mut maker).map_err(|error| format!("{error:#}")),
         worked: worked(&mut maker).map_err(|error| format!("{error:#}")),
+        forwarding: forwarding(&mut maker).map_err(|error| format!("{error:#}")),
     })
 }
 
@@ -162,7 +184,7 @@ pub fn prepare_many(settings: &Settings, folder: &Folder, count: usize) -> anyho
 }
 
 fn create_many(settings: &Settings, folder: &Folder, count: usize) -> anyhow::Result<Vec<String>> {
-    let process = start(settings, folder, Start { cpu: None, cores: 1, durability: None }, "/")?;
+    let process = start(settings, folder, Start::ONE_CORE, "/")?;
     let application = Maker::new(process.admin)?.application;
     let body = json!({"name": "one of many", "limits": {"requestsPerWindow": RATE_HIGH, "concurrency": 0}});
     let parts: Vec<anyhow::Result<Vec<String>>> = std::thread::scope(|scope| {

@@ -71,6 +71,8 @@ pub struct Plan {
     pub warmup: Duration,
     /// Requests a second over all connections; none: closed loop.
     pub rate: Option<f64>,
+    /// Requests of the open loop that leave together on one connection; at most `depth`.
+    pub burst: usize,
     pub expect: Expectation,
     /// Connections are spread over these addresses of this machine.
     pub sources: Vec<Ipv4Addr>,
@@ -95,6 +97,7 @@ impl Plan {
             bound: Bound::Time(Duration::from_secs(1)),
             warmup: Duration::from_millis(300),
             rate: None,
+            burst: 1,
             expect: Expectation { status: Some(200), length: Length::Same },
             sources: Vec::new(),
             seed: 1,

@@ -15,8 +15,9 @@ use crate::frames;
 use crate::ring::{Completion, Ring};
 use crate::targets::Walk;
 
-/// Buffers and their size: sixteen pipelined answers fit into one.
-const BUFFERS: u16 = 1024;
+/// Buffers and their size: sixteen pipelined answers fit into one. 1 MiB in all stays in the cache, which a server on
+/// the same CPU shares.
+const BUFFERS: u16 = 64;
 const BUFFER_BYTES: usize = 16 * 1024;
 /// A send of no more than this into an empty socket buffer never has to wait, so its completion says nothing.
 const QUIET_BYTES_MAX: usize = 16 * 1024;
@@ -218,7 +219,9 @@ impl Run<'_> {
             let Some(index) = self.free.pop_front() else { return };
             let intended = self.intended(rate);
             self.connections[index].is_free = false;
-            self.assign(index, intended);
+            for _ in 0..self.plan.burst {
+                self.assign(index, intended);
+            }
             self.offer(index);
         }
     }
@@ -247,7 +250,8 @@ impl Run<'_> {
     fn offer(&mut self, index: usize) {
         if self.plan.rate.is_some() {
             let connection = &mut self.connections[index];
-            if connection.starts.len() < self.plan.depth && !connection.is_free && !connection.ended {
+            let has_room = connection.starts.len() + self.plan.burst <= self.plan.depth;
+            if has_room && !connection.is_free && !connection.ended {
                 connection.is_free = true;
                 self.free.push_back(index);
             }
