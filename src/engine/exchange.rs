@@ -201,7 +201,12 @@ impl Connection {
                         AtHead::Answer(answer, hook) => (answer, hook, true),
                         AtHead::Close(answer, hook) => (answer, hook, false),
                     };
-                    let stays = stays && http.keep_alive() && !core.draining.get();
+                    // A proxy in front that miscounts the body must not have the rest of it read as a request: an answer
+                    // by the head alone ends the connection unless the body has been received already.
+                    let stays = stays
+                        && http.keep_alive()
+                        && !core.draining.get()
+                        && http.is_body_received(&active.buffer);
                     let exchange = Exchange {
                         core: &core,
                         request: &request,

@@ -19,6 +19,7 @@ pages! {
     commands = "commands.md";
     settings = "settings.md";
     rest_api = "rest-api.md";
+    http_requests = "http-requests.md";
     trigger_payload = "trigger-payload.md";
     replies_and_templates = "replies-and-templates.md";
     websockets = "websockets.md";

@@ -309,6 +309,26 @@ impl Connection {
         };
     }
 
+    /// After [`Step::Head`]: whether the whole body has been received already.
+    #[must_use]
+    pub fn is_body_received(&self, buffer: &ReceiveBuffer) -> bool {
+        let received = buffer.len() - (self.head_bytes as usize).min(buffer.len());
+        match self.head.framing {
+            Framing::None => true,
+            Framing::Length(length) => received as u64 >= length,
+            Framing::Chunked => {
+                let (mut chunks, mut place) = (Chunks::new(), self.head_bytes as usize);
+                loop {
+                    match chunks.step(buffer.unread(), &mut place, u64::MAX, &self.limits) {
+                        Found::Data { .. } => {}
+                        Found::End => return true,
+                        Found::NeedData | Found::TooLarge | Found::Refused(_) => return false,
+                    }
+                }
+            }
+        }
+    }
+
     /// After [`Step::Head`]: the body is not wanted; up to `limit` bytes of it are read to get to the next request.
     pub fn drop_body(&mut self, limit: u64) {
         if !matches!(self.state, State::Decide) {

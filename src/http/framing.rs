@@ -4,7 +4,7 @@
 use super::Refusal;
 use super::head::{Framing, Head, Version};
 use super::target::is_host_value;
-use super::token::has_token;
+use super::token::{has_token, members};
 
 /// Digits of a Content-Length: as many as always fit into 64 bits.
 const LENGTH_DIGITS_MAX: usize = 18;
@@ -14,7 +14,7 @@ const LENGTH_DIGITS_MAX: usize = 18;
 pub(super) struct Seen {
     has_host: bool,
     length: Option<u64>,
-    coding: Coding,
+    codings: Codings,
     close: bool,
     keep_alive: bool,
     upgrade: bool,
@@ -23,29 +23,38 @@ pub(super) struct Seen {
     other_expectation: bool,
 }
 
-/// What Transfer-Encoding said, over all its fields.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Coding {
-    #[default]
-    None,
-    /// `chunked` alone in one field.
-    Chunked,
-    /// Chunked more than once, or a list with nothing in it.
-    Malformed,
-    /// Another coding is among them.
-    Other,
+/// The members of Transfer-Encoding, over all its fields.
+#[derive(Clone, Copy, Default)]
+struct Codings {
+    is_sent: bool,
+    chunked: u32,
+    has_other: bool,
+    has_empty: bool,
+    ends_in_chunked: bool,
 }
 
-impl Coding {
-    fn and(self, value: &[u8]) -> Coding {
-        let mut codings = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-        if self == Coding::Other || codings.any(|coding| !coding.is_empty() && !is_chunked(coding)) {
-            Coding::Other
-        } else if self == Coding::None && is_chunked(value) {
-            Coding::Chunked
-        } else {
-            Coding::Malformed
+impl Codings {
+    fn field(&mut self, value: &[u8]) {
+        self.is_sent = true;
+        for member in members(value) {
+            if member.is_empty() {
+                self.has_empty = true;
+                continue;
+            }
+            self.ends_in_chunked = member.eq_ignore_ascii_case(b"chunked");
+            self.chunked += u32::from(self.ends_in_chunked);
+            self.has_other |= !self.ends_in_chunked;
+        }
+    }
+
+    /// Whether the body is chunked.
+    fn conclude(&self) -> Result<bool, Refusal> {
+        match self {
+            Codings { is_sent: false, .. } => Ok(false),
+            Codings { ends_in_chunked: false, has_other: true, .. } => Err(Refusal::CodingNotFinal),
+            Codings { chunked: 1, has_other: true, has_empty: false, .. } => Err(Refusal::CodingUnsupported),
+            Codings { chunked: 1, has_other: false, has_empty: false, .. } => Ok(true),
+            _ => Err(Refusal::CodingRepeated),
         }
     }
 }
@@ -63,9 +72,11 @@ impl Seen {
                 }
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                let is_continue = value.eq_ignore_ascii_case(b"100-continue");
-                self.expects_continue |= is_continue;
-                self.other_expectation |= !is_continue;
+                for expectation in members(value).filter(|member| !member.is_empty()) {
+                    let is_continue = expectation.eq_ignore_ascii_case(b"100-continue");
+                    self.expects_continue |= is_continue;
+                    self.other_expectation |= !is_continue;
+                }
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.websocket |= has_token(value, b"websocket"),
             10 if name.eq_ignore_ascii_case(b"connection") => {
@@ -79,7 +90,7 @@ impl Seen {
                     return Err(Refusal::LengthRepeated);
                 }
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.coding = self.coding.and(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.codings.field(value),
             _ => {}
         }
         Ok(())
@@ -92,20 +103,19 @@ impl Seen {
             return Err(Refusal::HostMissing);
         }
         // RFC 9112, 6.1: both lengths is an attack until proven otherwise; a coding in 1.0 is faulty framing.
-        match self.coding {
-            Coding::None => {}
-            _ if self.length.is_some() => return Err(Refusal::LengthAndChunked),
-            _ if !is_http11 => return Err(Refusal::CodingInHttp10),
-            Coding::Malformed => return Err(Refusal::CodingRepeated),
-            Coding::Other => return Err(Refusal::CodingUnsupported),
-            Coding::Chunked => {}
+        if self.codings.is_sent && self.length.is_some() {
+            return Err(Refusal::LengthAndChunked);
         }
+        if self.codings.is_sent && !is_http11 {
+            return Err(Refusal::CodingInHttp10);
+        }
+        let is_chunked = self.codings.conclude()?;
         // RFC 9110, 10.1.1: expectations of HTTP/1.0 are ignored.
         if is_http11 && self.other_expectation {
             return Err(Refusal::Expectation);
         }
         head.framing = match self.length {
-            _ if self.coding == Coding::Chunked => Framing::Chunked,
+            _ if is_chunked => Framing::Chunked,
             None | Some(0) => Framing::None,
             Some(length) => Framing::Length(length),
         };

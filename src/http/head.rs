@@ -188,7 +188,8 @@ impl<'b> Request<'b> {
         self.head.upgrade_websocket
     }
 
-    /// The fields in their order: name as sent, value without the white space around it.
+    /// The fields in their order: name as sent, value without the white space around it. `Host` has the authority of
+    /// the target where that is a URL.
     #[must_use]
     pub fn fields(&self) -> Fields<'b> {
         Fields { fields: self.fields.iter(), bytes: self.bytes }
@@ -240,14 +241,19 @@ pub(super) fn parse(bytes: &[u8], fields: &mut Vec<Field>, limits: &Limits) -> R
         target: Span::of(target.as_bytes(), bytes),
         ..Head::default()
     };
-    let (path, query) = target::split(head.method, target.as_bytes())?;
-    head.path = Span::of(path, bytes);
-    head.query = query.map(|query| Span::of(query, bytes));
+    let parts = target::split(head.method, target.as_bytes())?;
+    head.path = Span::of(parts.path, bytes);
+    head.query = parts.query.map(|query| Span::of(query, bytes));
     fields.clear();
     let mut seen = Seen::default();
     for header in request.headers.iter() {
         let (name, value) = (header.name.as_bytes(), header.value.trim_ascii());
         seen.field(name, value)?;
+        // RFC 9112, 3.2.2: the authority of a target that is a URL takes the place of the Host field.
+        let value = match parts.authority {
+            Some(authority) if name.eq_ignore_ascii_case(b"host") => authority,
+            _ => value,
+        };
         fields.push(Field { name: Span::of(name, bytes), value: Span::of(value, bytes) });
     }
     seen.conclude(&mut head)?;

@@ -70,9 +70,11 @@ refusals! {
     LengthAndChunked => 400, "length_and_chunked", "Content-Length and Transfer-Encoding exclude each other";
     /// RFC 9112, 6.1: not in HTTP/1.0.
     CodingInHttp10 => 400, "coding_in_http10", "Transfer-Encoding is not part of HTTP/1.0";
-    /// Chunked once, in one field.
+    /// RFC 9112, 6.3: without `chunked` at its end the body of a request has no end.
+    CodingNotFinal => 400, "coding_not_final", "Transfer-Encoding must end in chunked";
+    /// RFC 9112, 6.1: chunked once. A list with empty members is refused too: other servers read it differently.
     CodingRepeated => 400, "coding_repeated", "Transfer-Encoding must be chunked, once";
-    /// Section 4.1: another coding than chunked.
+    /// Section 4.1: another coding before chunked.
     CodingUnsupported => 501, "coding_unsupported", "The only Transfer-Encoding taken is chunked";
     /// RFC 9110, 10.1.1: another expectation than 100-continue.
     Expectation => 417, "expectation", "The only expectation met is 100-continue";

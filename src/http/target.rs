@@ -5,15 +5,27 @@ use std::net::Ipv6Addr;
 use super::Refusal;
 use super::head::Method;
 
-/// The path and the query (what follows the first `?`) of a target. The path of a URL that has none is empty, as is
-/// that of a CONNECT.
-pub(super) fn split(method: Method, target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Refusal> {
-    let local = match method {
-        Method::Connect if is_authority_with_port(target) => return Ok((&target[..0], None)),
+/// The parts of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target<'b> {
+    /// The authority of a URL; none in the other forms.
+    pub(super) authority: Option<&'b [u8]>,
+    /// Empty for a URL that has none, and for a CONNECT.
+    pub(super) path: &'b [u8],
+    /// What follows the first `?`.
+    pub(super) query: Option<&'b [u8]>,
+}
+
+/// Takes a target apart.
+pub(super) fn split(method: Method, target: &[u8]) -> Result<Target<'_>, Refusal> {
+    let (authority, local) = match method {
+        Method::Connect if is_authority_with_port(target) => {
+            return Ok(Target { authority: None, path: &target[..0], query: None });
+        }
         Method::Connect => return Err(Refusal::Target),
-        Method::Options if target == b"*" => target,
-        _ if target.first() == Some(&b'/') => target,
-        _ => behind_authority(target)?,
+        Method::Options if target == b"*" => (None, target),
+        _ if target.first() == Some(&b'/') => (None, target),
+        _ => split_authority(target).map(|(authority, local)| (Some(authority), local))?,
     };
     let (path, query) = match memchr::memchr(b'?', local) {
         Some(at) => (&local[..at], Some(&local[at + 1..])),
@@ -21,18 +33,18 @@ pub(super) fn split(method: Method, target: &[u8]) -> Result<(&[u8], Option<&[u8
     };
     let is_right = path.iter().all(|&byte| is_in(byte, PATH))
         && query.is_none_or(|q| q.iter().all(|&byte| is_in(byte, QUERY)));
-    if is_right { Ok((path, query)) } else { Err(Refusal::Target) }
+    if is_right { Ok(Target { authority, path, query }) } else { Err(Refusal::Target) }
 }
 
-/// RFC 9110, 4.2.1 and 4.2.4: a URL has a host, and no user information.
-fn behind_authority(target: &[u8]) -> Result<&[u8], Refusal> {
+/// The authority of a URL and what follows it. RFC 9110, 4.2.1 and 4.2.4: a URL has a host, and no user information.
+fn split_authority(target: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let rest = [&b"http://"[..], b"https://"]
         .into_iter()
         .find(|scheme| target.len() >= scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme))
         .map(|scheme| &target[scheme.len()..])
         .ok_or(Refusal::Target)?;
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-    if is_authority(&rest[..end]) { Ok(&rest[end..]) } else { Err(Refusal::HostInvalid) }
+    if is_authority(&rest[..end]) { Ok(rest.split_at(end)) } else { Err(Refusal::HostInvalid) }
 }
 
 /// RFC 9112, 3.2.3: what CONNECT names.

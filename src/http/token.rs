@@ -32,7 +32,13 @@ pub(super) fn is_token(byte: u8) -> bool {
     TABLE[usize::from(byte)]
 }
 
+/// The members of a comma-separated list without the white space around them, empty ones among them (RFC 9110, 5.6.1).
+/// For lists whose members are tokens: a comma within a quoted string separates too.
+pub(super) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
 /// Whether the comma-separated list holds the token, in any case.
 pub(super) fn has_token(list: &[u8], token: &[u8]) -> bool {
-    list.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+    members(list).any(|member| member.eq_ignore_ascii_case(token))
 }

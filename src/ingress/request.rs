@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::respond::Answer;
+use super::respond::{Answer, Handshake, Options};
 use crate::base::clock::Now;
 use crate::base::id::Token;
 use crate::http::{Framing, Method, Request};
@@ -54,6 +54,9 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
     if request.method() == Method::Connect {
         return AtHead::Close(Answer::MethodNotAllowed, None);
     }
+    if request.method() == Method::Options && path == b"*" {
+        return dropped(request, Answer::Options(Options::default()), None, DROP_LIMIT_WITHOUT_WEBHOOK);
+    }
     let Some((token, _)) = split_path(path) else {
         if asks_for_health(request) {
             return dropped(request, Answer::Healthy, None, DROP_LIMIT_WITHOUT_WEBHOOK);
@@ -67,8 +70,8 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
 
     // 3. Method.
     match request.method() {
-        Method::Delete | Method::Get | Method::Patch | Method::Post | Method::Put => {}
-        Method::Options => return refuse(Answer::Preflight(request.field("access-control-request-headers"))),
+        Method::Delete | Method::Get | Method::Head | Method::Patch | Method::Post | Method::Put => {}
+        Method::Options => return refuse(Answer::Options(options(hook, request))),
         _ => return refuse(Answer::MethodNotAllowed),
     }
 
@@ -103,6 +106,10 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
     if hook.is_websocket {
         return AtHead::Upgrade { hook };
     }
+    // Senders look whether a URL lives before they register it. Whatever it would trigger, nothing is triggered.
+    if request.method() == Method::Head {
+        return refuse(default_answer(hook));
+    }
 
     // 7. Size, as far as it was declared.
     let limit = hook.payload_bytes;
@@ -112,6 +119,23 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
         return AtHead::Close(Answer::TooLarge, Some(hook));
     }
     AtHead::Take { hook, limit: limit as usize }
+}
+
+/// What an OPTIONS request asks for.
+fn options<'b>(hook: &Hook, request: &Request<'b>) -> Options<'b> {
+    let origin = request.field("webhook-request-origin");
+    Options {
+        asked_headers: request.field("access-control-request-headers"),
+        // The rate is looked at for senders that ask alone: it locks.
+        webhook: origin.map(|origin| Handshake { origin, requests_per_minute: requests_per_minute(hook) }),
+    }
+}
+
+/// Calls that a webhook admits in a minute, rounded down; none where it has no limit.
+fn requests_per_minute(hook: &Hook) -> Option<u64> {
+    const SECONDS_PER_MINUTE: u64 = 60;
+    let (tokens, window_seconds) = hook.rate.as_ref()?.limit();
+    Some(u64::from(tokens) * SECONDS_PER_MINUTE / u64::from(window_seconds.max(1)))
 }
 
 /// What becomes of a request when its body is whole.

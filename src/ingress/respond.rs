@@ -36,8 +36,8 @@ pub enum Answer<'a> {
     NotFound,
     /// Not one of the methods that webhooks take.
     MethodNotAllowed,
-    /// A CORS preflight; the header names that were asked for.
-    Preflight(Option<&'a [u8]>),
+    /// An OPTIONS request: a CORS preflight, or the handshake of CloudEvents.
+    Options(Options<'a>),
     /// Over the rate; seconds until a token is back.
     OverRate(u32),
     /// Basic authentication failed.
@@ -78,8 +78,26 @@ pub enum Answer<'a> {
     Refused(Outcome, u16, &'a str),
 }
 
+/// What an OPTIONS request asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options<'a> {
+    /// `Access-Control-Request-Headers`.
+    pub asked_headers: Option<&'a [u8]>,
+    /// The sender asks whether it may deliver here.
+    pub webhook: Option<Handshake<'a>>,
+}
+
+/// The validation request of a sender (CloudEvents, HTTP 1.1 Web Hooks for Event Delivery, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake<'a> {
+    /// `WebHook-Request-Origin`.
+    pub origin: &'a [u8],
+    /// None: no limit.
+    pub requests_per_minute: Option<u64>,
+}
+
 /// What webhooks take, for `Allow` and CORS.
-const METHODS: &[u8] = b"DELETE, GET, OPTIONS, PATCH, POST, PUT";
+const METHODS: &[u8] = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 /// The one status beside 204 and 304 that has no body.
 const RESET_CONTENT: u16 = 205;
 /// The status of a body in a coding that is not taken; one that is not what its coding says has another.
@@ -116,7 +134,7 @@ impl Answer<'_> {
             Answer::Healthy | Answer::Disabled => 200,
             Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => 404,
             Answer::MethodNotAllowed | Answer::GetOnly => 405,
-            Answer::Preflight(_) => 204,
+            Answer::Options(_) => 204,
             Answer::OverRate(_) | Answer::OverConcurrency => 429,
             Answer::Unauthorized | Answer::TokenRequired => 401,
             Answer::TooLarge => 413,
@@ -136,7 +154,7 @@ impl Answer<'_> {
             Answer::Healthy => Outcome::Health,
             Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => Outcome::NotFound,
             Answer::MethodNotAllowed | Answer::GetOnly => Outcome::Method,
-            Answer::Preflight(_) => Outcome::Preflight,
+            Answer::Options(_) => Outcome::Preflight,
             Answer::OverRate(_) => Outcome::ThrottledRate,
             Answer::Unauthorized | Answer::TokenRequired => Outcome::Unauthorized,
             Answer::TooLarge => Outcome::TooLarge,
@@ -158,7 +176,7 @@ impl Answer<'_> {
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         match self {
-            Answer::Success(_) | Answer::Disabled | Answer::Healthy | Answer::Preflight(_) => None,
+            Answer::Success(_) | Answer::Disabled | Answer::Healthy | Answer::Options(_) => None,
             Answer::Challenge { .. } | Answer::Plain { .. } => None,
             Answer::NotFound => Some("Webhook not found"),
             Answer::MethodNotAllowed => Some("Method not allowed"),
@@ -209,7 +227,9 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         return;
     }
     let status = answer.status();
-    begin(out, status, frame);
+    // RFC 9110, 7.8: a sender of Upgrade names it as an option of the connection, too.
+    let is_upgrade = matches!(answer, Answer::UpgradeRequired | Answer::UpgradeVersion);
+    begin(out, status, frame, is_upgrade);
     match answer {
         Answer::MethodNotAllowed => field(out, b"allow", METHODS),
         // RFC 9110, 15.5.16: which codings would have been taken.
@@ -218,15 +238,13 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         }
         Answer::GetOnly => field(out, b"allow", b"GET"),
         Answer::TokenRequired => field(out, b"www-authenticate", b"Bearer realm=\"tidegate\""),
-        Answer::Preflight(asked) => preflight(out, *asked, frame),
+        Answer::Options(options) => write_options(out, options, frame),
         Answer::OverRate(seconds) => retry_after(out, *seconds),
         Answer::Busy(_) | Answer::OverConcurrency => retry_after(out, BUSY_RETRY_SECONDS),
         Answer::Unauthorized => {
             field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\"")
         }
         Answer::UpgradeRequired | Answer::UpgradeVersion => {
-            // RFC 9110, 7.8: who sends Upgrade names it as an option of the connection, too.
-            field(out, b"connection", b"upgrade");
             field(out, b"upgrade", b"websocket");
             field(out, b"sec-websocket-version", b"13");
         }
@@ -261,7 +279,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
 pub fn reply(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
     let own_cors =
         reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
-    begin(out, reply.status, &Frame { cors: frame.cors && !own_cors, ..*frame });
+    begin(out, reply.status, &Frame { cors: frame.cors && !own_cors, ..*frame }, false);
     for (name, value) in &reply.headers {
         field(out, name.as_bytes(), value.as_bytes());
     }
@@ -276,13 +294,19 @@ fn reply_guards(out: &mut Vec<u8>) {
     );
 }
 
-fn begin(out: &mut Vec<u8>, status: u16, frame: &Frame<'_>) {
+fn begin(out: &mut Vec<u8>, status: u16, frame: &Frame<'_>, is_upgrade: bool) {
     status_line(out, status);
     out.extend_from_slice(frame.date);
-    if !frame.keep_alive {
-        field(out, b"connection", b"close");
-    } else if frame.http10 {
-        field(out, b"connection", b"keep-alive");
+    let options: &[u8] = match (frame.keep_alive, frame.http10, is_upgrade) {
+        (false, _, true) => b"close, upgrade",
+        (false, _, false) => b"close",
+        (true, true, true) => b"keep-alive, upgrade",
+        (true, true, false) => b"keep-alive",
+        (true, false, true) => b"upgrade",
+        (true, false, false) => b"",
+    };
+    if !options.is_empty() {
+        field(out, b"connection", options);
     }
     if frame.cors {
         out.extend_from_slice(CORS_LINE);
@@ -293,21 +317,32 @@ fn retry_after(out: &mut Vec<u8>, seconds: u32) {
     field(out, b"retry-after", itoa::Buffer::new().format(seconds).as_bytes());
 }
 
-/// Fetch standard, CORS-preflight: the methods, and the header names that were asked for, if they are names.
-fn preflight(out: &mut Vec<u8>, asked: Option<&[u8]>, frame: &Frame<'_>) {
+/// CloudEvents: the sender may deliver, so many requests a minute. Fetch standard, CORS-preflight: the methods, and the
+/// header names that were asked for, if they are names.
+fn write_options(out: &mut Vec<u8>, options: &Options<'_>, frame: &Frame<'_>) {
     field(out, b"allow", METHODS);
+    if let Some(webhook) = options.webhook {
+        field(out, b"webhook-allowed-origin", webhook.origin);
+        match webhook.requests_per_minute {
+            Some(rate) => field(out, b"webhook-allowed-rate", itoa::Buffer::new().format(rate).as_bytes()),
+            None => field(out, b"webhook-allowed-rate", b"*"),
+        }
+    }
     if !frame.cors {
         return;
     }
     field(out, b"access-control-allow-methods", METHODS);
-    if let Some(asked) = asked.filter(|asked| {
-        asked.split(|&byte| byte == b',').all(|name| encode::is_field_name(name.trim_ascii()))
-            && !asked.is_empty()
-    }) {
+    if let Some(asked) = options.asked_headers.filter(|asked| is_list_of_names(asked)) {
         field(out, b"access-control-allow-headers", asked);
         field(out, b"vary", b"Access-Control-Request-Headers");
     }
     field(out, b"access-control-max-age", PREFLIGHT_SECONDS);
+}
+
+/// Whether the members of a list are field names; empty ones do not count (RFC 9110, 5.6.1).
+fn is_list_of_names(list: &[u8]) -> bool {
+    let mut names = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    names.clone().next().is_some() && names.all(encode::is_field_name)
 }
 
 /// Whether a text stands in JSON as it is.
@@ -326,16 +361,13 @@ fn body_with_type(out: &mut Vec<u8>, status: u16, content_type: &[u8], parts: &[
         end_of_head(out);
         return;
     }
-    if frame.head_only {
-        // A HEAD is only ever refused, and what a GET would have got is not known: no length is claimed.
-        field(out, b"content-length", b"0");
-        end_of_head(out);
-        return;
-    }
     field(out, b"content-type", content_type);
     content_length(out, parts.iter().map(|part| part.len()).sum());
     end_of_head(out);
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    // RFC 9110, 8.6 and 9.3.2: the response to HEAD has the fields of the one to GET, and no body.
+    if !frame.head_only {
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+    }
 }
 
 #[cfg(test)]

@@ -90,14 +90,15 @@ fn broken() -> Vec<(&'static str, u16, Vec<u8>)> {
     }
     for (what, coding) in [
         ("gzip", "gzip"),
-        ("gzip then chunked", "gzip, chunked"),
+        ("chunked then gzip", "chunked, gzip"),
         ("identity", "identity"),
         ("almost chunked", "xchunked"),
         ("chunked and more", "chunkedx"),
+        ("gzip then chunked", "gzip, chunked"),
     ] {
         case(
             what,
-            501,
+            if coding == "gzip, chunked" { 501 } else { 400 },
             &format!("POST TARGET HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n"),
         );
     }
@@ -268,7 +269,7 @@ fn a_refused_head_request_gets_no_body(driver: &str) {
     for (status, request) in [
         (400, format!("HEAD {target} HTTP/1.1\r\n\r\n")),
         (417, format!("HEAD {target} HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n")),
-        (501, format!("HEAD {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n")),
+        (501, format!("HEAD {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")),
         (414, format!("HEAD /{} HTTP/1.1\r\n", "x".repeat(9_000))),
     ] {
         let mut wire = server.wire();

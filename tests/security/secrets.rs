@@ -103,7 +103,7 @@ fn secrets_show_up_in_no_log_no_metric_and_no_error() {
     for (line, status) in [
         ("Authorization : planted-wrong-bearer", 400),
         ("X-Planted: planted-other-header\r\n folded", 400),
-        ("Transfer-Encoding: planted-other-header", 501),
+        ("Transfer-Encoding: planted-other-header", 400),
         ("Content-Length: planted-other-header", 400),
         ("Expect: planted-other-header", 417),
     ] {

@@ -43,7 +43,7 @@ done
 for method in GET DELETE PATCH PUT POST; do
     expect "$method" "$(ask --request "$method" "$quick")" '{"success":true} 200'
 done
-expect HEAD "$(ask --head --output "$folder/head" "$quick")" ' 405'
+expect HEAD "$(ask --head --output "$folder/head" "$quick")" ' 200'
 expect OPTIONS "$(ask --request OPTIONS "$quick")" ' 204'
 connections=$(ask --output /dev/null --write-out '%{num_connects}' --output /dev/null "$quick" "$quick")
 expect 'connections for two requests' "$connections" 10

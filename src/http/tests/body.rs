@@ -1,8 +1,9 @@
 //! Bodies: by length, chunked, taken and dropped, and their limits.
 
-use super::super::{Limits, Refusal, Refusal::*};
+use super::super::{Connection, Limits, Refusal, Refusal::*, Step};
 use super::driver::{Plan, Seen, drive_cut};
 use super::{NEXT, taken, with_fields};
+use crate::base::buffer::ReceiveBuffer;
 
 fn chunked(body: &[u8]) -> Vec<u8> {
     [&with_fields("Transfer-Encoding: chunked\r\n")[..], body].concat()
@@ -202,4 +203,37 @@ fn a_large_body_is_the_same_in_chunks_and_whole() {
             assert!(matches!(&seen[..], [Seen::Request(_, taken)] if *taken == body), "pieces of {size}");
         }
     }
+}
+
+#[test]
+fn a_body_is_received_once_its_last_byte_is() {
+    for (head, body) in [
+        ("Content-Length: 5\r\n", "hello"),
+        ("Transfer-Encoding: chunked\r\n", "5;x=\"y\"\r\nhello\r\n0\r\nTrailer: t\r\n\r\n"),
+        ("", ""),
+    ] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
+        for behind in ["", "GET / HTTP/1.1\r\n"] {
+            for length in 0..=body.len() {
+                let whole = length == body.len();
+                let mut connection = Connection::new(Limits::default());
+                let mut buffer = ReceiveBuffer::default();
+                buffer.extend(head.as_bytes());
+                buffer.extend(&body.as_bytes()[..length]);
+                if whole {
+                    buffer.extend(behind.as_bytes());
+                }
+                assert_eq!(connection.poll(&mut buffer), Step::Head);
+                assert_eq!(connection.is_body_received(&buffer), whole, "{length} of {body:?}");
+                connection.drop_body(1024);
+                assert_eq!(connection.poll(&mut buffer) == Step::Dropped, whole, "{length} of {body:?}");
+            }
+        }
+    }
+    // A body that breaks a rule never ends.
+    let mut connection = Connection::new(Limits::default());
+    let mut buffer = ReceiveBuffer::default();
+    buffer.extend(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n0\r\n\r\n");
+    assert_eq!(connection.poll(&mut buffer), Step::Head);
+    assert!(!connection.is_body_received(&buffer));
 }

@@ -58,6 +58,7 @@ fn every_refusal_has_a_status_of_a_client_error_or_of_what_is_not_spoken_here() 
         (Refusal::TargetTooLong, 414),
         (Refusal::VersionUnsupported, 505),
         (Refusal::CodingUnsupported, 501),
+        (Refusal::CodingNotFinal, 400),
     ] {
         assert_eq!(refusal.status(), status, "{refusal:?}");
     }

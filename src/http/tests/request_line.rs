@@ -1,7 +1,9 @@
 //! The request line: method, target, version, and what may stand before it.
 
 use super::super::Refusal::{self, *};
+use super::super::{Connection, Limits, Step};
 use super::{NEXT, refused, taken};
+use crate::base::buffer::ReceiveBuffer;
 
 /// The request line is refused so.
 #[track_caller]
@@ -212,4 +214,27 @@ fn a_target_may_have_8_kib_and_no_more() {
     // Whatever follows: the target shows it first.
     refused(&with_target(70_000), TargetTooLong);
     refused(&[b"GET /", &[b'a'; 8192][..]].concat(), TargetTooLong);
+}
+
+#[test]
+fn the_authority_of_a_target_that_is_a_url_takes_the_place_of_host() {
+    let host = |line: &str, fields: &str| {
+        let bytes = format!("{line} HTTP/1.1\r\n{fields}\r\n");
+        let mut connection = Connection::new(Limits::default());
+        let mut buffer = ReceiveBuffer::default();
+        buffer.extend(bytes.as_bytes());
+        assert_eq!(connection.poll(&mut buffer), Step::Head, "{bytes}");
+        connection.request(&buffer).field("host").map(|host| String::from_utf8(host.to_vec()).unwrap())
+    };
+    for (target, expected) in [
+        ("http://a.example/webhooks/T", "a.example"),
+        ("HTTPS://a.example:8443?q", "a.example:8443"),
+        ("http://[::1]:80", "[::1]:80"),
+        ("/webhooks/T", "b.example"),
+    ] {
+        assert_eq!(host(&format!("GET {target}"), "Host: b.example\r\n").as_deref(), Some(expected));
+        assert_eq!(host(&format!("GET {target}"), "X: y\r\nhOST:b.example \r\n").as_deref(), Some(expected));
+    }
+    // An empty Host is one, too.
+    assert_eq!(host("GET http://a.example/", "Host:\r\n").as_deref(), Some("a.example"));
 }
