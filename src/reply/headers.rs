@@ -52,18 +52,29 @@ pub(super) fn clean<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> He
         .collect()
 }
 
-/// The media type, with its parameters: of the first `content-type` that is one of those allowed.
+/// The media type, with its parameters, of the first `content-type`; or the first of those allowed, where it is another
+/// one or a reader could take it for another one.
 pub(super) fn content_type<'a>(mut headers: impl Iterator<Item = (&'a str, &'a str)>) -> &'a str {
     let given = headers.find(|(name, _)| trim(name).eq_ignore_ascii_case("content-type"));
     let Some((_, value)) = given else { return MEDIA_TYPES[0] };
     let value = trim(value);
-    let media_type = value.split(';').next().unwrap_or_default().trim_ascii();
+    let media_type = value.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
     let is_allowed = MEDIA_TYPES.iter().any(|allowed| allowed.eq_ignore_ascii_case(media_type));
-    if is_allowed && value.len() <= HEADER_BYTES_MAX && is_field_value(value.as_bytes()) {
+    if is_allowed && value.len() <= HEADER_BYTES_MAX && is_one_media_type(value) {
         value
     } else {
         MEDIA_TYPES[0]
     }
+}
+
+/// Whether every reader takes the value for one media type.
+///
+/// The Fetch standard ("extract a MIME type") splits the value at commas and takes the last type that it can read, so
+/// that `text/plain; a=b, text/html` is HTML. A comma within a quoted string does not split, but where such a string
+/// ends is read differently by different readers. So a value with a comma is not sent; neither is one with bytes over
+/// 0x7F, which clients decode differently.
+fn is_one_media_type(value: &str) -> bool {
+    is_field_value(value.as_bytes()) && value.is_ascii() && !value.contains(',')
 }
 
 fn may_be_sent(name: &str) -> bool {
@@ -158,6 +169,15 @@ mod tests {
             ("text/html", "application/json"),
             ("text/plain\r\nx: y", "application/json"),
             ("text/plain2", "application/json"),
+            ("text/plain; a=b, text/html", "application/json"),
+            ("text/plain,text/html", "application/json"),
+            ("application/json, application/json", "application/json"),
+            ("text/plain; a=\", text/html;\"", "application/json"),
+            ("text/plain; a=\"b\"", "text/plain; a=\"b\""),
+            ("text/plain; a=\"b, text/html", "application/json"),
+            ("text/plain;", "text/plain;"),
+            ("text/plain\u{c};", "application/json"),
+            ("text/plain; a=é", "application/json"),
             ("", "application/json"),
         ] {
             let headers = [("X", "y"), ("content-TYPE", given)];
