@@ -6,10 +6,11 @@
 //   #/a/<application>/flows[/<id>[/<tab>]]
 //   #/a/<application>/globals
 
-/** The parts of the address and its parameters. */
+/** The parts of the address and its parameters. The section is null where the address cannot be read. */
 export function place() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const parts = path.split("/").filter(Boolean).map(decodeURIComponent);
+  const parts = path.split("/").filter(Boolean).map(decoded);
+  if (parts.includes(null)) return { app: null, section: null, parts: [], query: new URLSearchParams() };
   const inApplication = parts[0] === "a" && parts.length > 1;
   return {
     app: inApplication ? parts[1] : null,
@@ -17,6 +18,15 @@ export function place() {
     parts: inApplication ? parts.slice(3) : parts.slice(1),
     query: new URLSearchParams(query),
   };
+}
+
+/** A part of the address without its percent-escapes; null where one of them is malformed. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return null;
+  }
 }
 
 /** The address of a place within an application. */
