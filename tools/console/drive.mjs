@@ -420,6 +420,27 @@ await step("requests are seen as they come, held back, filtered and sent again",
   await heading(plain.name);
 });
 
+await step("control characters and characters of direction that a caller sends are shown as escapes", async () => {
+  await page.goto(`/#/a/${application}/webhooks/${plain.id}/live`);
+  await page.getByRole("status").getByText("live", { exact: true }).waitFor();
+  const target = `${called.slice(0, called.lastIndexOf("/"))}/${plain.token}`;
+  const sent = "a\u202eb\u009bc\u007fd\u2066e\u2028f\u200fg";
+  await fetch(`${target}/odd`, { method: "POST", body: JSON.stringify({ text: sent }), headers: { "content-type": "application/json" } });
+  await page.getByRole("button", { name: /odd/ }).click();
+  await see("a\\u202eb\\u009bc\\u007fd\\u2066e\\u2028f\\u200fg");
+  const shown = await page.locator("body").innerText();
+  check(!/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/.test(shown), "none of them is on the page");
+});
+
+await step("an address that cannot be read leads to the page that says so", async () => {
+  for (const address of [`/#/a/%/webhooks`, `/#/%E0%A4%A`, `/#/a/${application}/webhooks/%zz`, "/#/nowhere"]) {
+    await page.goto(address);
+    await heading("Nothing here");
+  }
+  await follow("To the overview");
+  await heading("Overview");
+});
+
 await step("who signs out is forgotten", async () => {
   await press("Sign out");
   await heading("Sign in");

@@ -93,9 +93,9 @@ function signIn(message) {
       show();
     } catch (error) {
       token.forget();
-      said.textContent = error.status === 401
+      put(said, error.status === 401
         ? "The server does not take this access token. Compare it with the file access-token in its data folder."
-        : error.message;
+        : error.message);
       input.select();
     } finally {
       enter.disabled = false;

@@ -64,7 +64,7 @@ function deleteDialog(one) {
         notice(`“${one.name}” is deleted.`);
         close(true);
       } catch (error) {
-        said.textContent = error.message;
+        put(said, error.message);
       }
     }, { class: "danger" });
     return [

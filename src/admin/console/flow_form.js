@@ -87,7 +87,7 @@ export async function newFlowForm(view) {
       go(link(app, "flows", flow.id));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      said.textContent = error.message;
+      put(said, error.message);
     } finally {
       save.disabled = false;
     }

@@ -91,7 +91,7 @@ function confirmDelete(app, flow) {
         notice(`“${flow.name}” is deleted.`);
         close(true);
       } catch (error) {
-        said.textContent = error.message;
+        put(said, error.message);
       }
     }, { class: "danger" });
     return [h("p", {}, "Its webhooks stay; what calls them triggers their other flows only."), said,
@@ -156,7 +156,7 @@ function edit(view, flow, panel) {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 400) area.fault(error.field, error.message);
-      else said.textContent = error.message;
+      else put(said, error.message);
     } finally {
       save.disabled = false;
     }

@@ -42,7 +42,7 @@ export async function globalsPage(view) {
     const check = () => {
       const error = jsonError(row.json);
       wrong.hidden = error === null;
-      wrong.textContent = error ? `Line ${error.line}, column ${error.column}: ${error.message}. A text needs quotes: "like this".` : "";
+      put(wrong, error ? `Line ${error.line}, column ${error.column}: ${error.message}. A text needs quotes: "like this".` : null);
       if (error) json.setAttribute("aria-invalid", "true");
       else json.removeAttribute("aria-invalid");
       return error === null;
@@ -84,7 +84,7 @@ export async function globalsPage(view) {
     }
   };
   const say = (text) => {
-    said.textContent = text;
+    put(said, text);
   };
   const add = button("Add a global", () => {
     rows.push({ key: "", json: "\"\"" });

@@ -124,7 +124,7 @@ export async function livePanel({ app, webhook, panel, signal }) {
     setTimeout(() => !signal.aborted && draw(), DRAW_MS);
   };
   const mark = (text, look) => {
-    state.textContent = text;
+    put(state, text);
     state.className = `badge ${look}`;
   };
   const follow = async () => {

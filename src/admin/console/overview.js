@@ -50,7 +50,7 @@ export async function overviewPage(view) {
     put(cores, h("h2", {}, "Cores"), coresTable(stats, rates));
   };
   const report = (error) => {
-    if (!signal.aborted) said.textContent = error.message;
+    if (!signal.aborted) put(said, error.message);
   };
 
   const drawTiles = (stats, rates) => {

@@ -1,6 +1,6 @@
 // The parts that pages are made of: fields, buttons, dialogs, notices.
 
-import { append, h, put, uniqueId } from "./dom.js";
+import { append, h, put, uniqueId, visible } from "./dom.js";
 
 /** How long a notice stays. Errors stay until they are dismissed. */
 const NOTICE_MS = 5_000;
@@ -19,7 +19,7 @@ export function notice(text, kind = "ok") {
 
 /** Tells screen readers, in a few words, what changed without a move of the focus. */
 export function announce(text) {
-  document.getElementById("announcer").textContent = text;
+  put(document.getElementById("announcer"), text);
 }
 
 /** A button. */
@@ -77,7 +77,7 @@ export function field(label, control, help) {
     control,
     error(message) {
       said.hidden = !message;
-      said.textContent = message ?? "";
+      put(said, message ?? "");
       control.toggleAttribute("aria-invalid", Boolean(message));
       if (message) control.setAttribute("aria-invalid", "true");
       const describes = [help ? helpId : null, message ? errorId : null].filter(Boolean).join(" ");
@@ -112,7 +112,7 @@ export function badge(text, kind = "") {
 
 /** Heading of a page with its buttons. */
 export function heading(text, ...actions) {
-  document.title = `${text} – Tidegate`;
+  document.title = `${visible(text)} – Tidegate`;
   return h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, text), h("div", { class: "actions" }, actions));
 }
 

@@ -18,7 +18,7 @@ export function confirmDelete(app, webhook) {
         notice(`“${webhook.name}” is deleted${withFlows.checked ? ", and its workflows with it" : ""}.`);
         close(true);
       } catch (error) {
-        said.textContent = error.message;
+        put(said, error.message);
         confirm.disabled = false;
       }
     }, { class: "danger" });

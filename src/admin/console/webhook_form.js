@@ -60,7 +60,7 @@ export async function webhookForm({ app, webhook, target, saved, cancel }) {
     const name = error.field;
     const key = name && [...fields.keys()].find((known) => name === known || name.startsWith(`${known}.`));
     if (!key) {
-      said.textContent = error.message;
+      put(said, error.message);
       return;
     }
     show(fields.get(key).made, error.message.replace(`\`${name}\` `, name === key ? "It " : `${name} `));
