@@ -129,6 +129,18 @@ fn a_command_replies_with_what_it_prints() {
 }
 
 #[test]
+fn a_command_does_not_get_the_access_token() {
+    let (server, hook, flow) = served(json!({"waitForReply": true}));
+    let mut command = tidegate(&server, &["worker", &flow, "--exec", "env"]);
+    let worker = Running::start(command.env("OTHER", "kept"));
+    let told = String::from_utf8(server.wire().ask(post(&hook, "1")).body).expect("text");
+    assert!(told.contains("OTHER=kept"), "{told}");
+    assert!(!told.contains("ACCESS_TOKEN") && !told.contains(ACCESS_TOKEN), "{told}");
+    worker.interrupt();
+    assert!(worker.ended().0.success());
+}
+
+#[test]
 fn a_command_that_fails_gives_its_trigger_to_another() {
     let (server, hook, flow) = served(json!({"waitForReply": true, "limits": {"replyTimeoutSeconds": 20}}));
     // The first call fails, each further one replies.

@@ -27,6 +27,7 @@ use super::client::{Door, Place};
 use super::{Failure, output};
 use crate::base::id::Id;
 use crate::ingress::worker::{FRAME_BYTES_MAX, PROTOCOL};
+use crate::settings::secret_variables;
 
 /// Triggers taken ahead where they are printed; a command takes one at a time.
 const CREDIT: u32 = 100;
@@ -435,7 +436,12 @@ fn execute(
     often: Duration,
     mut meanwhile: impl FnMut(),
 ) -> anyhow::Result<Vec<u8>> {
-    let mut child = Command::new("sh")
+    let mut shell = Command::new("sh");
+    // It is somebody else's program, and works on what callers send.
+    for name in secret_variables() {
+        shell.env_remove(name);
+    }
+    let mut child = shell
         .args(["-c", command])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -397,6 +397,11 @@ fn is_table(name: &str) -> bool {
     ENTRIES.iter().any(|entry| entry.key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
+/// The variables whose values are secrets: a program that this one starts must not get them.
+pub fn secret_variables() -> impl Iterator<Item = &'static str> {
+    ENTRIES.iter().filter(|entry| SECRET_KEYS.contains(&entry.key)).map(|entry| entry.variable)
+}
+
 /// A URL without the credentials that may stand before its host; any other value as it is.
 fn without_user(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
