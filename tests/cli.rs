@@ -563,6 +563,34 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
 }
 
 #[test]
+fn a_terminal_gets_escapes_and_a_pipe_the_bytes() {
+    const SENT: &str = "a\u{9b}31mb\u{7f}c\u{202e}d\u{2028}e";
+    let folder = folder();
+    let _server = Server::start(folder.path(), &FREE_PORTS, &[("TIDEGATE_ACCESS_TOKEN", PLANTED_TOKEN)]);
+    let run = |command: &mut Command| {
+        let output = command.env("TIDEGATE_ACCESS_TOKEN", PLANTED_TOKEN).output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        out(&output)
+    };
+    let created = run(tidegate(folder.path()).args(["webhook", "create", SENT]));
+    assert!(created.contains(SENT), "{created}");
+    let id = serde_json::from_str::<Value>(&created).expect("JSON")["id"].as_str().expect("an id").to_owned();
+    for arguments in
+        [format!("webhook show {id}"), "webhook list".to_owned(), "webhook list --json".to_owned()]
+    {
+        // util-linux's `script` gives a command a terminal of its own.
+        let mut command = Command::new("script");
+        command.current_dir(folder.path()).stdin(Stdio::null());
+        let asked = format!("{} {arguments}", env!("CARGO_BIN_EXE_tidegate"));
+        let shown = run(command.args(["-qec", &asked, "/dev/null"]));
+        assert!(shown.contains("31mb") && shown.contains("202e"), "{arguments}: {shown}");
+        let is_raw =
+            |c: char| c.is_control() && !matches!(c, '\n' | '\r') || matches!(c, '\u{202e}' | '\u{2028}');
+        assert!(!shown.contains(is_raw), "{arguments}: {shown:?}");
+    }
+}
+
+#[test]
 fn a_list_of_webhooks_shows_the_urls_that_callers_use() {
     let folder = folder();
     let arguments = [&FREE_PORTS[..], &["--public-url", "https://hooks.example.org/"]].concat();

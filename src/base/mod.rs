@@ -8,4 +8,5 @@ pub mod json;
 pub mod slots;
 pub mod sync;
 pub mod text;
+pub mod visible;
 pub mod wheel;

@@ -13,10 +13,11 @@ use ureq::Agent;
 use ureq::http::{Request, Response};
 use ureq::unversioned::resolver::DefaultResolver;
 
+use super::Failure;
 use super::arguments::{self, SERVER_VARIABLE};
 use super::serve::ADDRESSES_FILE;
 use super::unix::UnixConnector;
-use super::{Failure, output};
+use crate::base::visible::visible;
 use crate::settings::{Address, Settings, check_access_token};
 use crate::store::ACCESS_TOKEN_FILE;
 
@@ -195,7 +196,7 @@ impl Client {
                 format!("{} answered {status}, which tidegate does not: {start}", self.shown)
             }
         };
-        let message = output::visible(&message);
+        let message = visible(&message).into_owned();
         Err(Failure::Failed(if status.is_client_error() {
             Refused(message).into()
         } else {

@@ -2,12 +2,16 @@
 //!
 //! What is logged says which webhook or core and what happened, and never a credential, a token or a body.
 
-use std::io::IsTerminal;
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::{FormatFields, format};
 
 use super::Failure;
+use crate::base::visible::{visible, visible_json};
 
 /// Starts the log and sends panics there too.
 ///
@@ -17,13 +21,14 @@ pub(super) fn start(directives: &str) -> Result<(), Failure> {
     let filter = EnvFilter::builder()
         .parse(directives)
         .map_err(|error| Failure::Usage(format!("log: {directives:?} cannot be read: {error}")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if std::io::stderr().is_terminal() {
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let started = if io::stderr().is_terminal() {
         // https://no-color.org: set and not empty means none.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        log.with_ansi(!plain).try_init()
+        log.with_ansi(!plain).fmt_fields(fields()).with_writer(|| Escaped(io::stderr(), text_line)).try_init()
     } else {
         log.with_ansi(false)
+            .with_writer(|| Escaped(io::stderr(), visible_json))
             .json()
             .flatten_event(true)
             .with_current_span(false)
@@ -33,6 +38,63 @@ pub(super) fn start(directives: &str) -> Result<(), Failure> {
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// A writer of lines that escapes what callers may have put into them. The subscriber writes each line in one call.
+struct Escaped<W>(W, fn(&str) -> Cow<'_, str>);
+
+impl<W: Write> Write for Escaped<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all((self.1)(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// How fields are written for people. The subscriber's own way would let the colours of a value through.
+fn fields() -> impl for<'w> FormatFields<'w> + 'static {
+    format::debug_fn(|writer, field, value| {
+        let value = format!("{value:?}");
+        match field.name() {
+            "message" => write!(writer, "{}", visible(&value)),
+            name if writer.has_ansi_escapes() => {
+                write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{}", visible(&value))
+            }
+            name => write!(writer, "{name}={}", visible(&value)),
+        }
+    })
+    .delimited(" ")
+}
+
+/// A line for people: its end and the colours of its parts stay; values have none ([`fields`]).
+fn text_line(line: &str) -> Cow<'_, str> {
+    let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+    let mut shown = String::with_capacity(line.len() + end.len());
+    let mut rest = line;
+    while let Some(start) = rest.find('\u{1b}') {
+        let length = colour_bytes(&rest[start..]);
+        shown += &visible(&rest[..start]);
+        if length == 0 {
+            shown += &visible("\u{1b}");
+        }
+        shown += &rest[start..start + length];
+        rest = &rest[start + length.max(1)..];
+    }
+    shown += &visible(rest);
+    shown += end;
+    Cow::Owned(shown)
+}
+
+/// The length of the colour (ECMA-48, "select graphic rendition") that a text begins with; 0 where it begins otherwise.
+fn colour_bytes(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\u{1b}[") else { return 0 };
+    match parameters.find(|c: char| !c.is_ascii_digit() && c != ';') {
+        Some(end) if parameters[end..].starts_with('m') => "\u{1b}[".len() + end + "m".len(),
+        _ => 0,
+    }
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
@@ -45,7 +107,6 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -60,6 +121,60 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    /// What a caller may send, and escapes of it.
+    const FOREIGN: &str = "a\u{1b}[31mb\nc\u{9b}d\u{7f}e\u{202e}f\u{2028}g";
+
+    fn logged(log: impl FnOnce(Kept) -> tracing::Dispatch) -> String {
+        let kept = Kept::default();
+        tracing::dispatcher::with_default(&log(kept.clone()), || {
+            tracing::warn!(display = %FOREIGN, debug = ?FOREIGN, text = FOREIGN, "message {FOREIGN}");
+            tracing::warn!(error = &io::Error::other(FOREIGN) as &dyn std::error::Error, "{FOREIGN}");
+        });
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn is_foreign(c: char) -> bool {
+        matches!(c, '\u{9b}' | '\u{7f}' | '\u{202e}' | '\u{2028}')
+    }
+
+    #[test]
+    fn what_callers_send_is_escaped_in_every_form_of_the_log() {
+        let json = logged(|kept| {
+            let log = tracing_subscriber::fmt().with_writer(move || Escaped(kept.clone(), visible_json));
+            log.json().flatten_event(true).finish().into()
+        });
+        assert_eq!(json.lines().count(), 2, "{json}");
+        assert!(!json.contains(is_foreign) && !json.contains('\u{1b}'), "{json:?}");
+        for line in json.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(line["message"].as_str().unwrap().ends_with(FOREIGN), "{line}");
+        }
+        for ansi in [false, true] {
+            let text = logged(|kept| {
+                let log = tracing_subscriber::fmt().with_writer(move || Escaped(kept.clone(), text_line));
+                log.with_ansi(ansi).fmt_fields(fields()).finish().into()
+            });
+            assert_eq!(text.lines().count(), 2, "{text}");
+            assert!(!text.contains(is_foreign) && !text.contains("a\u{1b}"), "{text:?}");
+            assert_eq!(text.contains('\u{1b}'), ansi, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn colours_stay_and_nothing_else_that_begins_as_they_do() {
+        for (line, shown) in [
+            ("\u{1b}[2mtime\u{1b}[0m\n", "\u{1b}[2mtime\u{1b}[0m\n"),
+            ("\u{1b}[1;31mx\u{1b}[m", "\u{1b}[1;31mx\u{1b}[m"),
+            ("\u{1b}[2Jx\u{1b}]0;t\u{7}", "\\u{1b}[2Jx\\u{1b}]0;t\\u{7}"),
+            ("\u{1b}", "\\u{1b}"),
+            ("\u{1b}[", "\\u{1b}["),
+            ("a\nb\n", "a\\nb\n"),
+        ] {
+            assert_eq!(text_line(line), shown);
         }
     }
 

@@ -6,32 +6,53 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::base::json::minify_into;
+use crate::base::visible::{visible, visible_json, visible_lines};
 
 /// Spaces of one level of JSON.
 const INDENT: usize = 2;
 /// Spaces between the columns of a table.
 const GAP: usize = 2;
 
-/// Writes to standard output.
+/// Writes to standard output, what could steer a terminal as escapes.
 ///
 /// # Errors
 /// Where it cannot be written; a closed pipe among them ([`is_closed_pipe`]).
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    let mut output = io::stdout().lock();
-    output.write_all(text.as_bytes()).and_then(|()| output.flush())?;
-    Ok(())
+    write(visible_lines(text).as_bytes())
 }
 
-/// Writes JSON to standard output as one line: without the white space between its tokens, every other byte as it is.
+/// Writes JSON to standard output: for people on a terminal indented, with escapes; else as one line, as it is.
 ///
 /// # Errors
 /// As [`print()`].
-pub(super) fn print_json_line(json: &[u8]) -> anyhow::Result<()> {
+pub(super) fn print_json(json: &str) -> anyhow::Result<()> {
+    let shown = if is_terminal() {
+        visible_json(&indented(json)).into_owned()
+    } else {
+        format!("{}\n", json.trim_end())
+    };
+    write(shown.as_bytes())
+}
+
+/// Writes JSON to standard output as one line: without the white space between its tokens; every other byte as it is,
+/// but on a terminal, where it gets escapes.
+///
+/// # Errors
+/// As [`print()`].
+pub(super) fn print_json_line(json: &str) -> anyhow::Result<()> {
     let mut line = Vec::with_capacity(json.len() + 1);
-    minify_into(&mut line, json);
+    if is_terminal() {
+        minify_into(&mut line, visible_json(json).as_bytes());
+    } else {
+        minify_into(&mut line, json.as_bytes());
+    }
     line.push(b'\n');
+    write(&line)
+}
+
+fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
-    output.write_all(&line).and_then(|()| output.flush())?;
+    output.write_all(bytes).and_then(|()| output.flush())?;
     Ok(())
 }
 
@@ -72,18 +93,18 @@ pub(super) fn complain(message: &str) {
 /// The lines of a text one after the other, control characters as escapes.
 pub(super) fn in_one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    visible(&lines.join(" "))
+    visible(&lines.join(" ")).into_owned()
 }
 
 /// Whether a person reads standard output.
-pub(super) fn is_terminal() -> bool {
+fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
 /// Lines of columns, each as wide as its widest cell. Characters that could steer a terminal are escaped.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| visible(cell).into_owned()).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(heads.get(column).map(|head| head.chars().count())).max().unwrap_or(0)
@@ -106,25 +127,8 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The text with what would steer a terminal, end a line, or turn the order of what follows round written as escapes.
-pub(super) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || is_invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
-}
-
-/// Characters of direction (Unicode's UAX #9, section 2), ends of lines and paragraphs, the byte order mark.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
-    )
-}
-
 /// Valid JSON with line ends and indentation, and not a digit of its numbers changed.
-pub(super) fn indented(json: &str) -> String {
+fn indented(json: &str) -> String {
     let mut text = String::with_capacity(json.len() * 2);
     let (mut depth, mut in_string, mut escaped) = (0, false, false);
     let mut tokens = json.chars().peekable();
@@ -207,6 +211,5 @@ mod tests {
         let rows =
             [vec!["1".to_owned(), "ü".to_owned()], vec!["long id".to_owned(), "\u{1b}[31mred\n".to_owned()]];
         assert_eq!(table(&["ID", "NAME"], &rows), "ID       NAME\n1        ü\nlong id  \\u{1b}[31mred\\n\n");
-        assert_eq!(visible("a\u{202e}b\u{2028}שלום"), "a\\u{202e}b\\u{2028}שלום");
     }
 }

@@ -116,8 +116,7 @@ fn text<'m>(matches: &'m ArgMatches, name: &str) -> Option<&'m str> {
 }
 
 fn print_json(text: &str) -> Result<(), Failure> {
-    let text = if output::is_terminal() { output::indented(text) } else { format!("{}\n", text.trim_end()) };
-    Ok(output::print(&text)?)
+    Ok(output::print_json(text)?)
 }
 
 /// The application that is meant: the one that is named, or the only one.

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use super::client::{Client, Refused};
 use super::resources::{self, Kind};
 use super::{Failure, output};
+use crate::base::visible::visible;
 
 /// Requests that are remembered, to tell which were printed: more than a server shows at a time.
 const REMEMBERED: usize = 1000;
@@ -125,7 +126,7 @@ impl Tail {
     /// Prints a request. `raw` is its text, whose numbers keep their digits.
     fn print(&mut self, request: Value, raw: &str) -> Result<(), Failure> {
         if self.as_json {
-            output::print_json_line(raw.as_bytes())?;
+            output::print_json_line(raw)?;
         } else {
             output::print(&line(&request))?;
         }
@@ -154,7 +155,7 @@ fn line(request: &Value) -> String {
         line = format!("{line}  {refusal}");
     }
     // What callers send must not steer the terminal.
-    format!("{}\n", output::visible(&line))
+    format!("{}\n", visible(&line))
 }
 
 fn text<'v>(request: &'v Value, name: &str) -> &'v str {

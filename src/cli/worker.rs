@@ -26,6 +26,7 @@ use tungstenite::{Message, WebSocket};
 use super::client::{Door, Place};
 use super::{Failure, output};
 use crate::base::id::Id;
+use crate::base::visible::visible;
 use crate::ingress::worker::{FRAME_BYTES_MAX, PROTOCOL};
 use crate::settings::secret_variables;
 
@@ -163,7 +164,7 @@ impl From<Refused> for Failure {
     fn from(refused: Refused) -> Failure {
         match refused {
             Refused::Failed(error) => Failure::Failed(error),
-            Refused::Answered(message) => Failure::Failed(anyhow!(output::visible(&message))),
+            Refused::Answered(message) => Failure::Failed(anyhow!(visible(&message).into_owned())),
         }
     }
 }
@@ -352,7 +353,7 @@ impl Worker {
                         }
                         ("error", ..) => {
                             let message = frame.message.unwrap_or_default();
-                            output::complain(&format!("the server says: {}", output::visible(&message)));
+                            output::complain(&format!("the server says: {}", visible(&message)));
                         }
                         _ => {}
                     }
@@ -361,7 +362,7 @@ impl Worker {
                     return Err(Failure::Failed(anyhow!(
                         "{}: {}",
                         self.door.shown,
-                        output::visible(close.reason.as_str())
+                        visible(close.reason.as_str())
                     )));
                 }
                 // The next read says that it has ended.
@@ -382,7 +383,7 @@ impl Worker {
     ) -> Result<Answer, Failure> {
         let ack = || Answer::Done(json!({"type": "ack", "seqs": [seq]}).to_string());
         let Some(command) = &self.command else {
-            output::print_json_line(payload.get().as_bytes())?;
+            output::print_json_line(payload.get())?;
             return Ok(ack());
         };
         let nack = || Answer::Failed(json!({"type": "nack", "seq": seq}).to_string());
