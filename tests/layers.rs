@@ -33,6 +33,31 @@ const RING_CRATES: &[&str] = &["monoio", "io_uring06", "io_uring"];
 /// Files that may hold `unsafe`, each for a measured reason. Every block says why it is sound (`SAFETY:`).
 const UNSAFE_FILES: &[&str] = &["engine/fd.rs", "engine/heap.rs"];
 
+/// Lines of the log that nobody outside can cause again and again: how many each file has. All others are written by
+/// `bounded_log!`, which writes one a minute and counts the rest.
+const UNBOUNDED_LOGS: &[(&str, usize)] = &[
+    // What was left out, itself bounded.
+    ("base/log.rs", 1),
+    // The start, the end, signals.
+    ("cli/demo.rs", 2),
+    ("cli/serve.rs", 8),
+    ("cli/start.rs", 1),
+    // Bounded for each place that panics.
+    ("cli/logs.rs", 1),
+    // A listener that cannot be closed, when the process ends.
+    ("engine/accept.rs", 1),
+    // The end of a core, once for each.
+    ("engine/lot.rs", 1),
+    ("engine/mod.rs", 5),
+    // The start.
+    ("engine/runtime.rs", 2),
+    // A webhook's secret, when an operator changes it.
+    ("registry/compile.rs", 1),
+];
+
+/// The files that write to standard output and standard error, with what callers send escaped.
+const OUTPUT_FILES: &[&str] = &["cli/logs.rs", "cli/output.rs"];
+
 /// A file that is longer is two.
 const FILE_LINES_MAX: usize = 600;
 
@@ -87,7 +112,9 @@ fn check(path: &str, text: &str) -> Vec<String> {
     for at in 0..source.tokens.len() {
         source.check_imports(at, &mut broken);
         source.check_words(at, &lines, &mut broken);
+        source.check_output(at, &mut broken);
     }
+    source.check_logs(&mut broken);
     broken.into_iter().map(|(line, rule)| format!("src/{path}:{line}: {rule}")).collect()
 }
 
@@ -212,6 +239,36 @@ impl<'t> Source<'t> {
             say("`unsafe` outside the files that tests/layers.rs lists".to_owned());
         } else if word == "unsafe" && !explained(lines, line) {
             say("`unsafe` without a `SAFETY:` comment above it".to_owned());
+        }
+    }
+
+    fn check_output(&self, at: usize, broken: &mut Vec<(usize, String)>) {
+        let prints =
+            ["print", "println", "eprint", "eprintln"].contains(&self.text(at)) && self.text(at + 1) == "!";
+        let opens =
+            ["stdout", "stderr"].contains(&self.text(at)) && self.is(at.wrapping_sub(3), &["io", ":", ":"]);
+        if (prints || opens) && !self.tokens[at].in_test && !OUTPUT_FILES.contains(&self.path) {
+            let rule = format!("only {OUTPUT_FILES:?} write to standard output and standard error");
+            broken.push((self.tokens[at].line, rule));
+        }
+    }
+
+    fn check_logs(&self, broken: &mut Vec<(usize, String)>) {
+        let logs = |at: &usize| {
+            self.is(*at, &["tracing", ":", ":"])
+                && ["warn", "info", "error", "event", "{", "*"].contains(&self.text(at + 3))
+                && !self.tokens[*at].in_test
+        };
+        let found: Vec<usize> = (0..self.tokens.len()).filter(logs).collect();
+        let allowed =
+            UNBOUNDED_LOGS.iter().find(|(file, _)| *file == self.path).map_or(0, |(_, lines)| *lines);
+        if found.len() != allowed {
+            let line = found.last().map_or(1, |at| self.tokens[*at].line);
+            let rule = format!(
+                "{} lines of the log without a bound, {allowed} in tests/layers.rs: use `bounded_log!`",
+                found.len()
+            );
+            broken.push((line, rule));
         }
     }
 
@@ -409,7 +466,7 @@ fn what_may_be_known_is_not_complained_of() {
 }
 
 #[test]
-fn clocks_rings_and_unsafe_code_are_found_outside_their_places() {
+fn clocks_rings_unsafe_code_logs_and_output_are_found_outside_their_places() {
     for (path, code, count) in [
         ("http/head.rs", "let t = std::time::Instant::now();", 1),
         ("http/head.rs", "let t = SystemTime::now();", 1),
@@ -423,6 +480,17 @@ fn clocks_rings_and_unsafe_code_are_found_outside_their_places() {
         ("engine/core.rs", "unsafe { f() }", 1),
         ("http/head.rs", "fn f() { todo!() }", 1),
         ("http/head.rs", "fn todo() { dbg!(1); unimplemented!() }", 2),
+        ("admin/door.rs", "tracing::warn!(a, \"b\"); use tracing::{info};", 1),
+        ("admin/door.rs", "bounded_log!(warn, \"b\"); tracing::debug!(\"c\")", 0),
+        ("cli/start.rs", "tracing::warn!(\"b\");", 0),
+        ("cli/start.rs", "tracing::warn!(\"b\"); tracing::error!(\"c\");", 1),
+        ("cli/tail.rs", "println!(\"b\"); io::stdout().lock();", 2),
+        (
+            "cli/tail.rs",
+            "command.stdout(Stdio::piped()); #[cfg(test)] mod tests { fn f() { println!() } }",
+            0,
+        ),
+        ("cli/output.rs", "std::io::stdout();", 0),
     ] {
         assert_eq!(said(path, code).len(), count, "{path}: {code}");
     }

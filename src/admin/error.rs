@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::base::log::bounded_log;
 use crate::model::ModelError;
 use crate::store::{ChangeError, Resource, StoreError};
 
@@ -125,7 +126,7 @@ impl From<ModelError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
-        tracing::error!(%error, "the model's database failed");
+        bounded_log!(error, %error, "the model's database failed");
         ApiError::new(Kind::Internal, error.to_string())
     }
 }

@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
+use crate::base::log::bounded_log;
+
 /// Connections at a time: people, scrapers and scripts, never a crowd.
 const CONNECTIONS_MAX: usize = 1_024;
 /// How long a head may take (section 4).
@@ -95,7 +97,7 @@ pub async fn serve(listener: Listener, router: Router, shutdown: impl Future<Out
         tokio::select! {
             () = &mut shutdown => break,
             accepted = accepted => if let Err(error) = accepted {
-                tracing::warn!(%error, "the admin listener could not accept a connection");
+                bounded_log!(warn, %error, "the admin listener could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             },
         }

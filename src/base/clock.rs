@@ -1,5 +1,6 @@
 //! The only file that reads a clock. Everybody else is given a [`Now`].
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -86,6 +87,13 @@ impl Clock {
         self.wall.looked_nanos.store(nanos, Relaxed);
         start
     }
+}
+
+/// Nanoseconds of the monotonic clock, for what belongs to the process and not to a piece of work: the limits of the log.
+#[must_use]
+pub fn process_nanos() -> u64 {
+    static CLOCK: OnceLock<Clock> = OnceLock::new();
+    CLOCK.get_or_init(Clock::new).nanos()
 }
 
 impl Default for Clock {

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod doze;
 pub mod id;
 pub mod json;
+pub mod log;
 pub mod slots;
 pub mod sync;
 pub mod text;

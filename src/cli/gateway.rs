@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::admin::{self, RECENT_MAX, Seen, SeenRequest, TestRequest, TestResponse, Usage};
 use crate::base::clock::Clock;
 use crate::base::id::Id;
+use crate::base::log::bounded_log;
 use crate::engine::{self, Engine, Outcome, RequestSink};
 use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
@@ -42,7 +43,7 @@ impl admin::Engine for Gateway {
     fn refresh(&self, store: &Store, affected: &Affected) {
         if let Err(error) = self.registry.refresh(store, affected, self.clock.now()) {
             // The change is on disk; these hooks act as before it until the next change or start.
-            tracing::error!(%error, webhooks = affected.webhooks.len(), "a change could not be read back for the cores");
+            bounded_log!(error, %error, webhooks = affected.webhooks.len(), "a change could not be read back for the cores");
         }
         self.engine.changed(affected);
     }

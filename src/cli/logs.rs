@@ -5,12 +5,14 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
+use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::{FormatFields, format};
 
 use super::Failure;
+use crate::base::log::{self, LogLimit};
 use crate::base::visible::{visible, visible_json};
 
 /// Starts the log and sends panics there too.
@@ -97,17 +99,34 @@ fn colour_bytes(text: &str) -> usize {
     }
 }
 
+/// Limits of the places that have panicked. Places are places in the sources, so their number has an end.
+static PANICS: Mutex<Vec<(String, &'static LogLimit)>> = Mutex::new(Vec::new());
+
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("no message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    // A caller that has found what panics can do it again and again.
+    let Some(left_out) = log::admit(panic_limit(&place)) else { return };
+    let left_out = (left_out > 0).then_some(left_out);
+    let message = panic.payload_as_str().unwrap_or("no message");
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
     // `?` escapes line ends: a panic stays one line of the log.
-    tracing::error!(panic = ?message, place, thread, "a thread panicked");
+    tracing::error!(panic = ?message, place, thread, left_out, "a thread panicked");
+}
+
+fn panic_limit(place: &str) -> &'static LogLimit {
+    let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, limit)) = panics.iter().find(|(known, _)| known == place) {
+        return limit;
+    }
+    let message: &'static str = format!("a thread panicked at {place}").leak();
+    let limit: &'static LogLimit = Box::leak(Box::new(LogLimit::new(message)));
+    panics.push((place.to_owned(), limit));
+    limit
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use super::*;
 
@@ -179,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_one_line_of_the_log() {
+    fn a_panic_is_one_line_of_the_log_and_its_like_are_counted() {
         let kept = Kept::default();
         let writer = kept.clone();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
@@ -187,9 +206,13 @@ mod tests {
         std::panic::set_hook(Box::new(log_panic));
         let panicked = std::thread::Builder::new().name("core-7".to_owned()).spawn(move || {
             // The hook runs on the thread that panics, and finds this thread's log.
-            tracing::subscriber::with_default(log, || panic!("two\nlines"));
+            tracing::subscriber::with_default(log, || {
+                for _ in 0..100 {
+                    assert!(std::panic::catch_unwind(|| panic!("two\nlines")).is_err());
+                }
+            });
         });
-        assert!(panicked.unwrap().join().is_err());
+        assert!(panicked.unwrap().join().is_ok());
         std::panic::set_hook(before);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");

@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::gateway::Gateway;
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
+use crate::base::log;
 use crate::control::chains::Chains;
 use crate::engine::{ChainSource, Engine, StartError};
 use crate::metrics::Metrics;
@@ -23,6 +25,9 @@ use crate::store::{self, DataFolder, Store};
 pub(super) const ADDRESSES_FILE: &str = "addresses.json";
 /// Its rights: those of the other files in the folder.
 const ADDRESSES_MODE: u32 = 0o600;
+
+/// How often it is looked whether lines were left out of the log whose minute is over.
+const LOG_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Serves until a signal says otherwise.
 ///
@@ -85,6 +90,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 
     runtime.block_on(async {
         tokio::spawn(admin::sample(state));
+        tokio::spawn(tell_left_out());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let served = tokio::spawn(admin::serve(admin_listener, router, async {
             // The sender going away is as good a reason to stop.
@@ -118,6 +124,14 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(store.folder().path().join(ADDRESSES_FILE));
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Logs what was left out of the log, as long as the process runs.
+async fn tell_left_out() {
+    loop {
+        tokio::time::sleep(LOG_LOOK_INTERVAL).await;
+        log::tell_left_out();
+    }
 }
 
 /// Ends at once, because a second signal says so.

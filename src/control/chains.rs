@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use crate::base::clock::Clock;
+use crate::base::log::bounded_log;
 use crate::engine::{ChainSource, Fetched};
 use crate::settings::Alexa;
 use crate::verify::alexa::rules::HOST;
@@ -183,7 +184,7 @@ async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<Asked>) {
             Some(ended) = fetches.join_next() => match ended {
                 Ok((url, outcome)) => {
                     if let Err(error) = &outcome {
-                        tracing::warn!(%url, %error, "a certificate chain could not be had");
+                        bounded_log!(warn, %url, %error, "a certificate chain could not be had");
                     }
                     cache.insert(&url, outcome.clone(), fetcher.clock.now());
                     for done in waiting.remove(&url).unwrap_or_default() {
@@ -192,7 +193,7 @@ async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<Asked>) {
                 }
                 // Which of them panicked is not known: those that wait run into their time-outs, and ask again.
                 Err(error) => {
-                    tracing::error!(%error, "a fetch of a certificate chain ended with a panic");
+                    bounded_log!(error, %error, "a fetch of a certificate chain ended with a panic");
                     waiting.clear();
                 }
             },

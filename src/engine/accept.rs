@@ -21,6 +21,7 @@ use super::listen::Listener;
 use super::plain::Plain;
 use super::ready::Ready;
 use super::stream::Stream;
+use crate::base::log::bounded_log;
 use crate::ingress::respond::Answer;
 use crate::metrics::Event;
 
@@ -40,7 +41,6 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, doo
     let watch = super::watch::Watch::new(u64::MAX);
     let watch = Rc::new(watch);
     core.acceptors.borrow_mut().push(Rc::clone(&watch));
-    let mut exhausted_since_last_log = 0u64;
     while !core.draining.get() {
         if watch.until_expired(pin!(ready.readable())).await.is_err() {
             break;
@@ -51,10 +51,7 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, doo
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if is_exhausted(&error) => {
                     core.metrics.event(Event::AcceptError);
-                    if exhausted_since_last_log == 0 {
-                        tracing::error!(%error, "no connection can be accepted for now: raise the limit of open files (ulimit -n)");
-                    }
-                    exhausted_since_last_log = (exhausted_since_last_log + 1) % LOG_EVERY;
+                    bounded_log!(error, %error, "no connection can be accepted for now: raise the limit of open files (ulimit -n)");
                     monoio::time::sleep(EXHAUSTED_PAUSE).await;
                     break;
                 }
@@ -76,9 +73,6 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, doo
         tracing::warn!(%error, "a listener stays open until the process ends");
     }
 }
-
-/// Of repeated exhaustion, one line in this many (a line a minute).
-const LOG_EVERY: u64 = 600;
 
 fn is_exhausted(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -156,7 +150,7 @@ impl<F: Future<Output = ()>> Future for Caught<F> {
         // What the connection shares with others are cells that are consistent between any two calls.
         std::panic::catch_unwind(AssertUnwindSafe(|| future.poll(context))).unwrap_or_else(|_| {
             this.core.metrics.event(Event::Panic);
-            tracing::error!("a connection's task panicked and was ended; the others go on");
+            bounded_log!(error, "a connection's task panicked and was ended; the others go on");
             Poll::Ready(())
         })
     }

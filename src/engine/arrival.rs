@@ -19,6 +19,7 @@ use super::stream::Stream;
 use super::tls::HandshakeError;
 use super::watch::Watch;
 use crate::base::clock::NANOS_PER_SECOND;
+use crate::base::log::bounded_log;
 use crate::base::slots::Key;
 use crate::ingress::respond::Answer;
 use crate::metrics::{Event, Outcome};
@@ -33,8 +34,6 @@ const HANDSHAKE_NANOS: u64 = 10 * NANOS_PER_SECOND;
 const ALERT_NANOS: u64 = NANOS_PER_SECOND;
 /// How long plain HTTP gets to read that this is TLS: as long as a lingering close lasts while nothing comes.
 const ANSWER_NANOS: u64 = 2 * NANOS_PER_SECOND;
-/// A line a minute about refused connections, on each core: whoever floods the port does not flood the log.
-const LOG_NANOS: u64 = 60 * NANOS_PER_SECOND;
 
 /// The first byte of every TLS connection: a record of a handshake (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 22;
@@ -144,18 +143,10 @@ impl Arriving {
         }
     }
 
-    /// Says why a connection was refused, unless something was said a moment ago.
+    /// Says why a connection was refused.
     fn warn(&self, peer: Option<IpAddr>, reason: &str) {
-        let now = self.core.now().nanos;
-        if now < self.core.proxy_silent_until.get() {
-            return;
-        }
-        self.core.proxy_silent_until.set(now + LOG_NANOS);
         let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-        tracing::warn!(
-            %peer,
-            "ingress.proxy_protocol is set and a connection was refused: {reason} (said at most once a minute)"
-        );
+        bounded_log!(warn, %peer, reason, "ingress.proxy_protocol is set and a connection was refused");
     }
 
     async fn shake_hands(&self, stream: Stream, config: Arc<ServerConfig>) -> Result<Stream, Event> {
@@ -176,7 +167,7 @@ impl Arriving {
             Ok(0) | Err(_) => return Err(Event::TlsGone),
         }
         let stream = stream.with_tls(&self.core, config).map_err(|error| {
-            tracing::error!(%error, "no TLS session can be made");
+            bounded_log!(error, %error, "no TLS session can be made");
             Event::TlsFailed
         })?;
         let Stream::Tls(tls) = &stream else { return Err(Event::TlsFailed) };

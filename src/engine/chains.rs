@@ -13,6 +13,7 @@ use super::exchange::Next;
 use super::mailbox::{Full, Sender};
 use super::wait::Wait;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::log::bounded_log;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
 use crate::registry::Hook;
@@ -160,7 +161,7 @@ impl Chains {
         let (about, mailbox) = (url.clone(), mailbox.clone());
         let done: Fetched = Box::new(move |outcome| {
             if let Err(Full(_)) = mailbox.send(Message::Chain { url: about, outcome }) {
-                tracing::warn!("a core is too busy to be told of a certificate chain: it will ask again");
+                bounded_log!(warn, "a core is too busy to be told of a certificate chain: it will ask again");
             }
         });
         self.source.fetch(url, done);

@@ -181,8 +181,6 @@ pub(super) struct Core {
     pub(super) spare: Spare,
     /// What the ingress speaks TLS with; none: it does not.
     pub(super) tls: RefCell<Option<Arc<ServerConfig>>>,
-    /// Until when nothing is said of refused PROXY headers.
-    pub(super) proxy_silent_until: Cell<u64>,
     /// Connections over the cap that are being told so.
     pub(super) turned_away: Cell<usize>,
     /// Buffers of WebSockets that have nothing to send.
@@ -245,7 +243,6 @@ impl Core {
             body_bytes: Cell::new(0),
             spare: Spare::default(),
             tls: RefCell::default(),
-            proxy_silent_until: Cell::new(0),
             turned_away: Cell::new(0),
             outs: RefCell::new(Vec::new()),
             scratch: RefCell::new(websocket::Scratch::new()),

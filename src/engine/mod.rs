@@ -57,6 +57,7 @@ use self::stream::Stream;
 use self::tls::Certified;
 use crate::base::clock::{Clock, NANOS_PER_SECOND};
 use crate::base::id::Id;
+use crate::base::log::bounded_log;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
@@ -416,7 +417,8 @@ impl Plan {
                     return;
                 }
                 Err(_) => {
-                    tracing::error!(
+                    bounded_log!(
+                        error,
                         core = self.index,
                         "the core panicked: its connections are lost, it starts again"
                     );
@@ -512,7 +514,7 @@ fn adopt(core: &Rc<Core>, stream: std::os::unix::net::UnixStream, tap: Tap, nonb
             connection::serve(core, Stream::Plain(stream), Door::Ingress, peer, Some(tap));
         }
         // The other end sees its connection close.
-        Err(error) => tracing::warn!(%error, "a test request's connection cannot be watched"),
+        Err(error) => bounded_log!(warn, %error, "a test request's connection cannot be watched"),
     }
 }
 

@@ -316,6 +316,23 @@ fn a_chain_that_cannot_be_had_is_a_refusal_and_asked_for_once_in_a_moment() {
     assert_eq!(world.chains.fetches(PATH), 0);
 }
 
+/// The URL is the caller's to invent, and nobody has to sign anything for it to be fetched.
+#[test]
+fn chains_that_cannot_be_had_are_a_line_a_minute_of_the_log() {
+    let world = World::new();
+    for number in 0..30 {
+        let path = format!("/echo.api/invented-{number}.pem");
+        world.chains.put(&path, Act::Head("404 Not Found"));
+        world
+            .send_from(&path, &body())
+            .refused(400, "the certificate chain could not be fetched: the response was 404");
+    }
+    let log = world.server.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("invented")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains("\"WARN\""), "{log}");
+}
+
 #[test]
 fn a_server_that_hangs_costs_its_request_five_seconds_and_nobody_else_anything() {
     let world = World::with(HOST, &[("TIDEGATE_CORES", "1")]);
