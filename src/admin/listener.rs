@@ -1,32 +1,41 @@
-//! The admin listener: accepts connections on a runtime of one thread, and gives heads a time limit (bodies have theirs
-//! where they are read).
+//! The admin listener: accepts connections on a runtime of one thread, and gives heads and writes a time limit (bodies
+//! have theirs where they are read).
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::write_timeout::WriteTimeout;
+use crate::base::log::bounded_log;
 use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
-use crate::base::log::bounded_log;
-
 /// Connections at a time: people, scrapers and scripts, never a crowd.
 const CONNECTIONS_MAX: usize = 1_024;
-/// How long a head may take (section 4).
+/// How long a head may take (section 4), the time before its first byte included: a connection without a request ends
+/// after as long.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a response may wait for its client to take more of it (section 4).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long open requests may go on after the shutdown began.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed, so that a shortage of descriptors is not a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a request comes from; none for a Unix socket. It is among the extensions of every request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) Option<IpAddr>);
 
 /// A bound listener.
 #[derive(Debug)]
@@ -84,13 +93,14 @@ pub async fn serve(listener: Listener, router: Router, shutdown: impl Future<Out
         let accepted = async {
             let place = place.await;
             match &listener {
-                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                     // Answers are small and are written once: waiting to fill a segment only delays them.
                     let _ = stream.set_nodelay(true);
-                    tokio::spawn(connection(stream, router.clone(), stopped.clone(), place));
+                    let peer = Peer(Some(peer.ip().to_canonical()));
+                    tokio::spawn(connection(stream, peer, router.clone(), stopped.clone(), place));
                 }),
                 Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(connection(stream, router.clone(), stopped.clone(), place));
+                    tokio::spawn(connection(stream, Peer(None), router.clone(), stopped.clone(), place));
                 }),
             }
         };
@@ -110,13 +120,18 @@ pub async fn serve(listener: Listener, router: Router, shutdown: impl Future<Out
 }
 
 /// Serves one connection; `place` is given back when it ends.
-async fn connection<S, P>(stream: S, router: Router, mut stopped: watch::Receiver<bool>, place: P)
+async fn connection<S, P>(stream: S, peer: Peer, router: Router, mut stopped: watch::Receiver<bool>, place: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
+    let stream = WriteTimeout::new(stream, WRITE_TIMEOUT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
@@ -183,6 +198,39 @@ mod tests {
         served.await.expect("ends");
         assert_eq!(idle.read(&mut [0]).expect("closed in order"), 0);
         assert!(std::net::TcpStream::connect(address).is_err());
+    }
+
+    /// A connection to a service, and what there is at its other end. Time passes where nothing else is to be done.
+    fn connected() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<()>) {
+        const SOCKET_BYTES: usize = 4096;
+        let (near, far) = tokio::io::duplex(SOCKET_BYTES);
+        let (stop, stopped) = watch::channel(false);
+        // The shutdown does not begin before the connection has ended.
+        (far, tokio::spawn(connection(near, Peer(None), router(), stopped, stop)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_and_does_not_read_is_cut() {
+        use tokio::io::AsyncWriteExt as _;
+        let (mut far, served) = connected();
+        let begun = tokio::time::Instant::now();
+        // Until the answers fill what lies between, and the requests too.
+        while far.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok() {}
+        served.await.expect("ends");
+        assert_eq!(begun.elapsed().as_secs(), WRITE_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_nothing_or_never_to_the_end_is_cut() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        for sent in ["", "GET / HTTP/1.1\r\nhost", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+            let (mut far, served) = connected();
+            let begun = tokio::time::Instant::now();
+            far.write_all(sent.as_bytes()).await.expect("sent");
+            far.read_to_end(&mut Vec::new()).await.expect("answered and closed");
+            served.await.expect("ends");
+            assert_eq!(begun.elapsed().as_secs(), HEAD_TIMEOUT.as_secs(), "{sent:?}");
+        }
     }
 
     #[tokio::test(flavor = "current_thread")]

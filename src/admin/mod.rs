@@ -29,6 +29,7 @@ mod schemas_watch;
 mod stats;
 mod system;
 mod testing;
+mod write_timeout;
 
 use std::future::Future;
 use std::pin::Pin;
