@@ -15,7 +15,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::AdminState;
 use super::error::{ApiError, Kind};
+use super::listener::Peer;
 use super::routes::{Access, access_of};
+use crate::base::log::bounded_log;
 
 /// Lets a request through to its handler, or answers it.
 pub(super) async fn enter(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
@@ -23,6 +25,9 @@ pub(super) async fn enter(State(state): State<Arc<AdminState>>, request: Request
         Ok(()) => {}
         Err(Refused::At(error)) => return finish(error.into_response()),
         Err(Refused::WrongToken(error)) => {
+            let peer = request.extensions().get().and_then(|Peer(address)| *address);
+            let peer = peer.map(tracing::field::display);
+            bounded_log!(warn, listener = "admin", peer, "an access token was refused");
             // Only this request waits; others are answered meanwhile.
             tokio::time::sleep(state.guess_delay).await;
             return finish(error.into_response());

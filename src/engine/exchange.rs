@@ -3,6 +3,7 @@
 
 mod triggers;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use super::socket::Upgraded;
 use super::worker::Attached;
 use crate::base::buffer::ReceiveBuffer;
 use crate::base::clock::Now;
+use crate::base::log::bounded_log;
 use crate::base::slots::Key;
 use crate::http::{self, Step};
 use crate::ingress::request::{self, AtHead, Door};
@@ -120,6 +122,13 @@ impl Drop for Waiting {
     }
 }
 
+/// Tells the operator of a worker that came with a token that is not valid.
+#[cold]
+fn log_refused_token(peer: Option<IpAddr>) {
+    let peer = peer.map(tracing::field::display);
+    bounded_log!(warn, listener = "workers", peer, "an access token was refused");
+}
+
 impl Connection {
     /// Decides every request that is whole in the buffer.
     pub(super) fn process(&mut self) -> Next {
@@ -174,7 +183,12 @@ impl Connection {
                                 };
                                 exchange.answer(&mut active.out, &answer);
                                 return match answer {
-                                    Answer::TokenRequired => Next::Guessed,
+                                    Answer::TokenRequired => {
+                                        if request.field("authorization").is_some() {
+                                            log_refused_token(*peer);
+                                        }
+                                        Next::Guessed
+                                    }
                                     _ => Next::Close { linger: true },
                                 };
                             }

@@ -10,6 +10,34 @@ fn with_lines(server: &Server, target: &str, lines: &str) -> Response {
     Wire::connect(server.admin).ask(head)
 }
 
+/// Guessing is told to the operator, and is no way to fill the log.
+#[test]
+fn refused_access_tokens_are_a_line_a_minute_of_the_log() {
+    const GUESSES: usize = 12;
+    let server = Server::start(|_| {});
+    let wrong = [("Authorization", "Bearer planted-wrong-token-0123")];
+    for (listener, address) in [("admin", server.admin), ("workers", server.workers)] {
+        let target =
+            if listener == "admin" { "/applications" } else { "/flows/0123456789abcdef01234567/worker" };
+        std::thread::scope(|scope| {
+            let guess =
+                || assert_eq!(Wire::connect(address).ask(request("GET", target, &wrong, b"")).status, 401);
+            for _ in 0..GUESSES {
+                scope.spawn(guess);
+            }
+        });
+        // A request without any token is no guess.
+        assert_eq!(Wire::connect(address).ask(request("GET", target, &[], b"")).status, 401);
+        let log = server.log();
+        let lines: Vec<&str> =
+            log.lines().filter(|line| line.contains("an access token was refused")).collect();
+        let own: Vec<&&str> = lines.iter().filter(|line| line.contains(&format!("\"{listener}\""))).collect();
+        assert_eq!(own.len(), 1, "{log}");
+        assert!(own[0].contains("\"WARN\"") && own[0].contains("127.0.0.1"), "{log}");
+        assert!(!log.contains("planted"), "{log}");
+    }
+}
+
 /// Paths of each kind: open, with the token, the console, none at all.
 const PATHS: [&str; 6] = ["/", "/healthz", "/metrics", "/applications", "/console/app.js", "/nothing"];
 
