@@ -133,6 +133,66 @@ fn a_node_says_how_many_a_worker_holds() {
 }
 
 #[test]
+fn a_node_whose_workers_are_busy_holds_back_no_other() {
+    const CALLS: usize = 100;
+    let (server, hook, _) = served("auto", json!({}), json!({}));
+    let flow = server.flow(
+        &hook,
+        json!([
+            {"id": "busy", "type": "WorkerNode", "config": {"maxInFlight": 1}},
+            {"id": "free", "type": "WorkerNode"},
+        ]),
+    );
+    let mut worker = Worker::attach(&server, &flow, 1_000);
+    trigger(&server, &hook, 0..CALLS);
+    let mut got = (0, 0);
+    while got.1 < CALLS {
+        let frame = worker.hear("trigger");
+        if frame["nodeId"] == "free" {
+            worker.ack(&[frame["seq"].as_u64().expect("a number")]);
+            got.1 += 1;
+        } else {
+            got.0 += 1;
+        }
+    }
+    assert_eq!(got, (1, CALLS));
+}
+
+#[test]
+fn a_reply_acks_the_trigger_that_it_names() {
+    let (server, hook, flow) = served("auto", json!({"isWebsocket": true}), json!({}));
+    let mut worker = Worker::attach(&server, &flow, 10);
+    let mut client = Socket::open(&server, &hook);
+    client.say("first").say("second");
+    let triggers: Vec<(u64, u64, Value)> = (0..3).map(|_| worker.trigger()).collect();
+    let reply_id = triggers[0].2["data"]["replyId"].clone();
+    // Which of the three it answers cannot be known.
+    worker.say(&json!({"type": "reply", "replyId": reply_id, "body": "to one of them"}));
+    let mut heard: Vec<Value> = (0..2).map(|_| json_of(&worker.socket.text())).collect();
+    heard.sort_by_key(|frame| frame["type"].to_string());
+    assert!(heard[0]["message"].as_str().expect("a text").contains("names none by seq"), "{heard:?}");
+    assert_eq!(heard[1]["accepted"], true);
+    client.expect(FIN | TEXT, b"to one of them");
+    worker.say(&json!({"type": "reply", "seq": triggers[2].0, "replyId": reply_id, "body": "to the second"}));
+    worker.hear("replyResult");
+    client.expect(FIN | TEXT, b"to the second");
+    // The two others come again, to the next worker.
+    worker.socket.cut(false);
+    let mut next = Worker::attach(&server, &flow, 10);
+    let again: Vec<(u64, Value)> =
+        (0..2).map(|_| next.trigger()).map(|(_, attempt, payload)| (attempt, payload)).collect();
+    let told: Vec<&Value> = again.iter().map(|(_, payload)| &payload["data"]["message"]["data"]).collect();
+    assert_eq!(told, [&Value::Null, &json!("first")]);
+    assert!(again.iter().all(|(attempt, _)| *attempt == 2), "{again:?}");
+    next.socket.send(FIN | PING, b"").expect(FIN | PONG, b"");
+    assert!(!next.socket.is_readable(), "the one that was answered is done");
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
 fn what_is_not_wanted_or_not_acked_in_time_comes_again() {
     let (server, hook, flow) = served("auto", json!({}), json!({"ackTimeoutSeconds": 1}));
     let mut first = Worker::attach(&server, &flow, 10);

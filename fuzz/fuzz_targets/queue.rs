@@ -18,6 +18,8 @@ use tidegate::deliver::workers::{Affinity, FlowQueue, Order, WorkerTrigger};
 /// Triggers of one input: each has a payload of its own length.
 const TRIGGERS_MAX: usize = 120;
 const CONNECTIONS: usize = 3;
+/// Unacked triggers that each node lets a worker have.
+const NODES: [u32; 3] = [1, 2, 1_000];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -27,6 +29,7 @@ enum State {
 }
 
 struct Trigger {
+    node: usize,
     state: State,
     /// How often it came back.
     failures: u32,
@@ -41,7 +44,8 @@ struct Worker {
     key: Key,
     attached: bool,
     credit: u32,
-    in_flight: u32,
+    /// Of each node.
+    in_flight: [u32; NODES.len()],
     next_seq: u64,
 }
 
@@ -61,7 +65,7 @@ struct World {
     /// Of each connection: its generation, the worker that it stays with, its trigger that was sent last.
     generations: [u32; CONNECTIONS],
     homes: HashMap<(u16, Key), usize>,
-    sent: HashMap<(u16, Key), usize>,
+    sent: HashMap<(u16, Key, usize), usize>,
     /// Bytes of the first trigger's payload; each one after has one more.
     bytes_before: usize,
 }
@@ -92,10 +96,10 @@ fuzz_target!(|data: &[u8]| {
 
 impl World {
     fn step(&mut self, choices: &mut Choices<'_>) {
-        match choices.below(16) {
+        match choices.below(18) {
             0 => {
                 let key = self.queue.attach(self.workers.len());
-                self.workers.push(Worker { key, attached: true, credit: 0, in_flight: 0, next_seq: 1 });
+                self.workers.push(Worker { key, attached: true, credit: 0, in_flight: [0; NODES.len()], next_seq: 1 });
             }
             1..4 => {
                 let (worker, credit) = (choices.below(8), choices.below(4) as u32);
@@ -113,11 +117,12 @@ impl World {
                 let next = self.queue.expire(self.now, &mut self.orders);
                 assert!(next.is_none_or(|next| next > self.now));
             }
+            15 | 16 => self.reply(choices),
             _ if choices.below(16) == 0 => {
                 self.is_clearing = true;
                 for trigger in self.triggers.iter_mut() {
                     if let State::With { worker, .. } = trigger.state {
-                        self.workers[worker].in_flight -= 1;
+                        self.workers[worker].in_flight[trigger.node] -= 1;
                         trigger.state = State::Open;
                     }
                 }
@@ -155,7 +160,9 @@ impl World {
         let waits = connection.is_none() && choices.truth();
         let expires = waits.then(|| self.now + u64::from(choices.byte()) * TICK_NANOS);
         let reply_id: Option<Arc<str>> = choices.truth().then(|| Arc::from(format!("r{}", choices.below(3))));
+        let node = choices.below(NODES.len());
         self.triggers.push(Trigger {
+            node,
             state: State::Open,
             failures: 0,
             expires,
@@ -164,10 +171,10 @@ impl World {
             timer: None,
         });
         let trigger = WorkerTrigger {
-            node_id: Arc::from(number.to_string()),
+            node_id: Arc::from(node.to_string()),
             payload: payload(1 + number),
             ack_timeout_nanos: (1 + choices.below(100) as u64) * TICK_NANOS,
-            max_in_flight: 1 + choices.below(4) as u32,
+            max_in_flight: NODES[node],
             affinity: connection,
             reply_id,
             expires_nanos: expires,
@@ -182,7 +189,7 @@ impl World {
         let Some(found) = self.workers.get_mut(worker) else { return };
         let held = self.triggers.iter().position(|trigger| trigger.state == State::With { worker, seq });
         if let Some(number) = held {
-            found.in_flight -= 1;
+            found.in_flight[self.triggers[number].node] -= 1;
             self.triggers[number].state = State::Open;
             if is_ack {
                 self.acked = Some(number);
@@ -197,6 +204,30 @@ impl World {
         assert_eq!(landed, held.is_some());
     }
 
+    /// A worker replies, and names the trigger, one that it has not, or none.
+    fn reply(&mut self, choices: &mut Choices<'_>) {
+        let (worker, reply_id) = (choices.below(8), format!("r{}", choices.below(3)));
+        let named = choices.truth().then(|| 1 + u64::from(choices.byte()) % 32);
+        let Some(found) = self.workers.get_mut(worker) else { return };
+        let is_meant = |trigger: &&Trigger| match (trigger.state, named) {
+            (State::With { worker: with, seq }, Some(named)) => with == worker && seq == named,
+            (State::With { worker: with, .. }, None) => {
+                with == worker && trigger.reply_id.as_deref() == Some(reply_id.as_str())
+            }
+            _ => false,
+        };
+        let meant = self.triggers.iter().filter(is_meant).count();
+        if meant == 1
+            && let Some(number) = self.triggers.iter().position(|trigger| is_meant(&trigger))
+        {
+            found.in_flight[self.triggers[number].node] -= 1;
+            self.triggers[number].state = State::Open;
+            self.acked = Some(number);
+        }
+        let replied = self.queue.replied(found.key, &reply_id, named, self.now, &mut self.orders);
+        assert!(replied.is_ok() || meant > 1);
+    }
+
     fn pass(&mut self, nanos: u64) {
         self.now += nanos;
         let mut fired = Vec::new();
@@ -206,7 +237,7 @@ impl World {
             let State::With { worker, .. } = trigger.state else {
                 panic!("the timer of {number} was not cancelled")
             };
-            self.workers[worker].in_flight -= 1;
+            self.workers[worker].in_flight[trigger.node] -= 1;
             trigger.state = State::Open;
             trigger.failures += 1;
             self.fired = trigger.timer.take();
@@ -227,7 +258,7 @@ impl World {
     fn detach(&mut self, worker: usize) {
         let Some(found) = self.workers.get_mut(worker) else { return };
         found.attached = false;
-        found.in_flight = 0;
+        found.in_flight = [0; NODES.len()];
         for trigger in &mut self.triggers {
             if matches!(trigger.state, State::With { worker: with, .. } if with == worker) {
                 trigger.state = State::Open;
@@ -280,18 +311,19 @@ impl World {
         assert_eq!(trigger.attempt, 1 + told.failures);
         told.state = State::With { worker, seq };
         let to = &mut self.workers[worker];
-        assert!(to.attached && to.credit > 0 && to.in_flight < trigger.max_in_flight, "{number} is too much");
+        let in_flight = &mut to.in_flight[told.node];
+        assert!(to.attached && to.credit > 0 && *in_flight < NODES[told.node], "{number} is too much");
+        *in_flight += 1;
         assert_eq!(seq, to.next_seq);
         to.credit -= 1;
-        to.in_flight += 1;
         to.next_seq += 1;
-        let Some(Affinity { key, last }) = trigger.affinity else { return };
+        let Some(Affinity { key, .. }) = trigger.affinity else { return };
         assert_eq!(told.connection, trigger.affinity);
         // One that came back may go to another worker than its connection's.
         if trigger.attempt > 1 {
             return;
         }
-        if let Some(before) = self.sent.insert(key, number) {
+        if let Some(before) = self.sent.insert((key.0, key.1, told.node), number) {
             assert!(before < number, "{number} of a connection is sent after {before}");
         }
         assert_eq!(
@@ -299,9 +331,6 @@ impl World {
             worker,
             "{number} leaves its connection's worker"
         );
-        if last {
-            self.homes.remove(&key);
-        }
     }
 
     fn check(&self) {
@@ -310,17 +339,6 @@ impl World {
         assert_eq!(self.queue.workers(), self.workers.iter().filter(|worker| worker.attached).count());
         let with_workers = |trigger: &&Trigger| matches!(trigger.state, State::With { .. });
         assert_eq!(self.wheel.len(), self.triggers.iter().filter(with_workers).count());
-        for (number, worker) in self.workers.iter().enumerate() {
-            for reply_id in ["r0", "r1", "r2"] {
-                let seqs = self.triggers.iter().filter_map(|trigger| match trigger.state {
-                    State::With { worker, seq } if worker == number => {
-                        (trigger.reply_id.as_deref() == Some(reply_id)).then_some(seq)
-                    }
-                    _ => None,
-                });
-                assert_eq!(self.queue.seq_of_reply(worker.key, reply_id), seqs.min());
-            }
-        }
     }
 
     /// A worker that takes everything and acks it gets everything that is left.
@@ -331,13 +349,13 @@ impl World {
         }
         let last = self.workers.len();
         let key = self.queue.attach(last);
-        self.workers.push(Worker { key, attached: true, credit: 0, in_flight: 0, next_seq: 1 });
+        self.workers.push(Worker { key, attached: true, credit: 0, in_flight: [0; NODES.len()], next_seq: 1 });
         self.ready(last, 1_000);
         self.carry_out();
         for seq in 1.. {
             let held = |trigger: &Trigger| trigger.state == State::With { worker: last, seq };
             let Some(number) = self.triggers.iter().position(held) else { break };
-            self.workers[last].in_flight -= 1;
+            self.workers[last].in_flight[self.triggers[number].node] -= 1;
             self.triggers[number].state = State::Open;
             self.acked = Some(number);
             assert!(self.queue.ack(key, seq, self.now, &mut self.orders));

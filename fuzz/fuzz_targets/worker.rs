@@ -44,9 +44,11 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(kind, "nack");
             assert_eq!(serde_json::from_str::<u64>(last("seq")).expect("a number"), seq);
         }
-        WorkerFrame::Reply { reply_id, reply } => {
+        WorkerFrame::Reply { reply_id, seq, reply } => {
             assert_eq!(kind, "reply");
             assert_eq!(serde_json::from_str::<String>(last("replyId")).expect("a text"), reply_id);
+            let named = members.iter().rfind(|(key, _)| key == "seq").map(|(_, value)| *value);
+            assert_eq!(named.map(|named| serde_json::from_str::<u64>(named).expect("a number")), seq);
             assert!(reply.headers.len() <= members.len().max(data.len()));
             assert!(reply.close.is_none_or(|close| close.reason.len() <= 123));
             assert!(reply.body.is_none_or(|body| body.len() <= data.len()));

@@ -401,7 +401,7 @@ impl Worker {
         let is_silent = printed.is_empty() && parsed.data.kind.is_some();
         match parsed.data.reply_id {
             Some(reply_id) if !is_silent => {
-                let frame = reply(&reply_id, &printed);
+                let frame = reply(seq, &reply_id, &printed);
                 if frame.len() > FRAME_BYTES_MAX {
                     output::complain(&format!("{command}: it printed more than a reply may have"));
                     return Ok(nack());
@@ -470,19 +470,22 @@ fn execute(
     Ok(printed)
 }
 
-/// The frame of a reply: JSON goes as JSON, other text as text, bytes as bytes.
-fn reply(reply_id: &str, printed: &[u8]) -> String {
+/// The frame of a reply, which acks its trigger: JSON goes as JSON, other text as text, bytes as bytes.
+fn reply(seq: u64, reply_id: &str, printed: &[u8]) -> String {
     match std::str::from_utf8(printed) {
         Ok(text) => match serde_json::from_str::<&RawValue>(text) {
             Ok(body) => {
                 let id = serde_json::Value::from(reply_id);
-                format!("{{\"type\":\"reply\",\"replyId\":{id},\"body\":{}}}", body.get())
+                format!("{{\"type\":\"reply\",\"seq\":{seq},\"replyId\":{id},\"body\":{}}}", body.get())
             }
-            Err(_) => json!({"type": "reply", "replyId": reply_id, "body": text}).to_string(),
+            Err(_) => json!({"type": "reply", "seq": seq, "replyId": reply_id, "body": text}).to_string(),
         },
         Err(_) => {
             let body = STANDARD.encode(printed);
-            json!({"type": "reply", "replyId": reply_id, "body": body, "encoding": "base64"}).to_string()
+            let frame = json!({
+                "type": "reply", "seq": seq, "replyId": reply_id, "body": body, "encoding": "base64",
+            });
+            frame.to_string()
         }
     }
 }
@@ -501,9 +504,10 @@ mod tests {
             (b"{not json", r#""body":"{not json""#),
             (b"\xff\x00", r#""body":"/wA=","encoding":"base64""#),
         ] {
-            let frame = reply("a.b", printed);
+            let frame = reply(7, "a.b", printed);
             let fields: serde_json::Value = serde_json::from_str(&frame).unwrap();
             assert_eq!((&fields["type"], &fields["replyId"]), (&"reply".into(), &"a.b".into()));
+            assert_eq!(fields["seq"], 7);
             for part in body.split(',') {
                 assert!(frame.contains(part), "{frame}");
             }

@@ -20,8 +20,8 @@ pub enum WorkerFrame {
     Ack { seqs: Vec<u64> },
     /// It does not want this one.
     Nack { seq: u64 },
-    /// A reply, which also acks the trigger that it answers.
-    Reply { reply_id: String, reply: Box<Reply> },
+    /// A reply, which also acks the trigger that it answers: that of `seq`, where it names one.
+    Reply { reply_id: String, seq: Option<u64>, reply: Box<Reply> },
 }
 
 /// What is wrong with a frame.
@@ -98,8 +98,12 @@ fn reply(frame: Raw<'_>) -> Result<WorkerFrame, FrameError> {
         .and_then(|id| id.as_str())
         .ok_or(FrameError::Field("replyId", "must be the replyId of a trigger"))?
         .into_owned();
+    let seq = match frame.get("seq") {
+        None => None,
+        Some(seq) => Some(whole(seq).ok_or(FrameError::Field("seq", "must be a seq"))?),
+    };
     let reply = reply::parse_frame(frame).map_err(|error| FrameError::Reply(error.to_string()))?;
-    Ok(WorkerFrame::Reply { reply_id, reply: Box::new(reply) })
+    Ok(WorkerFrame::Reply { reply_id, seq, reply: Box::new(reply) })
 }
 
 /// A number without sign, fraction or exponent.
@@ -144,7 +148,8 @@ mod tests {
             Ok(WorkerFrame::Ready { credit }) => format!("ready {credit}"),
             Ok(WorkerFrame::Ack { seqs }) => format!("ack {seqs:?}"),
             Ok(WorkerFrame::Nack { seq }) => format!("nack {seq}"),
-            Ok(WorkerFrame::Reply { reply_id, .. }) => format!("reply {reply_id}"),
+            Ok(WorkerFrame::Reply { reply_id, seq: None, .. }) => format!("reply {reply_id}"),
+            Ok(WorkerFrame::Reply { reply_id, seq: Some(seq), .. }) => format!("reply {reply_id} to {seq}"),
             Err(error) => error.to_string(),
         };
         assert_eq!(shown, expected, "{text}");
@@ -166,6 +171,10 @@ mod tests {
         check(r#"{"type":"nack","seq":9}"#, "nack 9");
         check(r#"{"type":"nack","seq":-9}"#, "seq must be a seq");
         check(r#"{"type":"reply","replyId":"a.b","body":"x"}"#, "reply a.b");
+        check(r#"{"type":"reply","seq":7,"replyId":"a.b","body":"x"}"#, "reply a.b to 7");
+        for seq in ["null", "\"7\"", "-1", "1.5", "[7]"] {
+            check(&format!(r#"{{"type":"reply","replyId":"a.b","seq":{seq}}}"#), "seq must be a seq");
+        }
         check(r#"{"type":"reply","body":"x"}"#, "replyId must be the replyId of a trigger");
         check(r#"{"type":"stop"}"#, "type must be one of ready, ack, nack, reply");
         check(r#"{"type":1}"#, "type must be one of ready, ack, nack, reply");

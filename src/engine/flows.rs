@@ -16,7 +16,7 @@ use super::worker;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
-use crate::deliver::workers::{FlowQueue, Order, WorkerTrigger};
+use crate::deliver::workers::{FlowQueue, Order, ReplyUnclear, WorkerTrigger};
 use crate::metrics::Event;
 use crate::registry::Backlog;
 
@@ -36,8 +36,11 @@ pub(super) enum Did {
     Ready(u32),
     Ack(u64),
     Nack(u64),
-    /// Sent a reply for this `replyId`, which acks its trigger.
-    Replied(Box<str>),
+    /// Sent a reply for this `replyId`, which acks the trigger that it answers: that of `seq`, where it names one.
+    Replied {
+        reply_id: Box<str>,
+        seq: Option<u64>,
+    },
 }
 
 /// What the home of a flow is told of a worker.
@@ -159,6 +162,7 @@ pub(super) fn hear(core: &Rc<Core>, flow: Id, from: WorkerAddress, event: Worker
     let mut orders = Orders::new();
     // One complaint for all that is wrong in what came at once: lies cost the liar, not the mailboxes.
     let mut wrong: Option<(u64, usize)> = None;
+    let mut unclear: Option<ReplyUnclear> = None;
     {
         let mut homes = core.homes.borrow_mut();
         if let WorkerEvent::Attached(backlog) = &event {
@@ -184,10 +188,9 @@ pub(super) fn hear(core: &Rc<Core>, flow: Id, from: WorkerAddress, event: Worker
                         }
                         Did::Ack(seq) => (home.queue.ack(worker, seq, now, &mut orders), seq),
                         Did::Nack(seq) => (home.queue.nack(worker, seq, now, &mut orders), seq),
-                        Did::Replied(reply_id) => {
-                            if let Some(seq) = home.queue.seq_of_reply(worker, &reply_id) {
-                                home.queue.ack(worker, seq, now, &mut orders);
-                            }
+                        Did::Replied { reply_id, seq } => {
+                            let acked = home.queue.replied(worker, &reply_id, seq, now, &mut orders);
+                            unclear = unclear.or(acked.err());
                             continue;
                         }
                     };
@@ -200,7 +203,11 @@ pub(super) fn hear(core: &Rc<Core>, flow: Id, from: WorkerAddress, event: Worker
     }
     carry_out(core, flow, orders);
     if let Some((seq, more)) = wrong {
-        complain(core, from, seq, more);
+        let others = if more > 0 { format!(", nor are {more} others") } else { String::new() };
+        complain(core, from, format!("seq {seq} is not an unacked trigger of this connection{others}"));
+    }
+    if let Some(unclear) = unclear {
+        complain(core, from, unclear.to_string());
     }
 }
 
@@ -288,11 +295,7 @@ fn give(core: &Rc<Core>, worker: WorkerAddress, seq: u64, trigger: Box<WorkerTri
     }
 }
 
-fn complain(core: &Rc<Core>, worker: WorkerAddress, seq: u64, more: usize) {
-    let mut message = format!("seq {seq} is not an unacked trigger of this connection");
-    if more > 0 {
-        message.push_str(&format!(", nor are {more} others"));
-    }
+fn complain(core: &Rc<Core>, worker: WorkerAddress, message: String) {
     if usize::from(worker.core) == core.index {
         worker::complain(core, worker.key, &message);
     } else if let Some(mailbox) = core.mailboxes.get(usize::from(worker.core)) {

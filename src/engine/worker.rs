@@ -136,8 +136,8 @@ impl Speaker for Conversation<'_> {
             Ok(WorkerFrame::Ready { credit }) => self.did.push(Did::Ready(credit)),
             Ok(WorkerFrame::Ack { seqs }) => self.did.extend(seqs.into_iter().map(Did::Ack)),
             Ok(WorkerFrame::Nack { seq }) => self.did.push(Did::Nack(seq)),
-            Ok(WorkerFrame::Reply { reply_id, reply }) => {
-                self.did.push(Did::Replied(reply_id.as_str().into()));
+            Ok(WorkerFrame::Reply { reply_id, seq, reply }) => {
+                self.did.push(Did::Replied { reply_id: reply_id.as_str().into(), seq });
                 self.reply(reply_id, reply);
             }
             Err(error) => self.desk.say(self.core, |out| protocol::error(out, &error.to_string())),

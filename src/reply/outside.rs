@@ -27,13 +27,16 @@ pub fn parse_body(json: &[u8]) -> Result<Reply, ReplyError> {
     parse(document, &["replyId"])
 }
 
-/// Reads a worker's `{"type": "reply", …}`, which is valid JSON. Its `replyId` is the caller's to read.
+/// Reads a worker's `{"type": "reply", …}`, which is valid JSON. Its `replyId` and its `seq` are the caller's to read.
 ///
 /// # Errors
 /// As [`parse_body`].
 pub fn parse_frame(frame: Raw<'_>) -> Result<Reply, ReplyError> {
-    parse(frame, &["type", "replyId"])
+    parse(frame, &["type", "replyId", SEQ])
 }
+
+/// The one field that is passed over and is not text.
+const SEQ: &str = "seq";
 
 fn parse(document: Raw<'_>, passed: &[&str]) -> Result<Reply, ReplyError> {
     if document.kind() != Kind::Object {
@@ -50,7 +53,9 @@ fn parse(document: Raw<'_>, passed: &[&str]) -> Result<Reply, ReplyError> {
             "encoding" => encoding = named_encoding(value)?,
             "close" => reply.close = Some(close(value)?),
             passed_field if passed.contains(&passed_field) => {
-                text(passed_field, value)?;
+                if passed_field != SEQ {
+                    text(passed_field, value)?;
+                }
             }
             unknown => return Err(ReplyError::new(shown(unknown), "is not a field of a reply")),
         }

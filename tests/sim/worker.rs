@@ -34,9 +34,8 @@ impl World {
             Did::Ack(seq) => drop(self.queue(flow).ack(key, seq, now, &mut orders)),
             Did::Nack(seq) => drop(self.queue(flow).nack(key, seq, now, &mut orders)),
             Did::Reply { reply_id, reply } => {
-                if let Some(seq) = self.queue(flow).seq_of_reply(key, &reply_id) {
-                    assert!(self.queue(flow).ack(key, seq, now, &mut orders));
-                }
+                let acked = self.queue(flow).replied(key, &reply_id, None, now, &mut orders);
+                assert_eq!(acked, Ok(()), "each caller has a replyId of its own");
                 self.reply(&reply_id, reply);
             }
             Did::Left => self.queue(flow).detach(key, now, &mut orders),

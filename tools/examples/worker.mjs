@@ -14,7 +14,7 @@ function answer(frame) {
   const { data } = frame.payload;
   if (data.replyId && "body" in data) {
     // A reply acks its trigger too.
-    return { type: "reply", replyId: data.replyId, body: { "you said": data.body } };
+    return { type: "reply", seq: frame.seq, replyId: data.replyId, body: { "you said": data.body } };
   }
   console.log("trigger", frame.seq, data.type ?? data.method);
   return { type: "ack", seqs: [frame.seq] };

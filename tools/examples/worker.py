@@ -31,7 +31,8 @@ def answer(frame):
     data = frame["payload"]["data"]
     if data.get("replyId") and "body" in data:
         # A reply acks its trigger too.
-        return {"type": "reply", "replyId": data["replyId"], "body": {"you said": data["body"]}}
+        body = {"you said": data["body"]}
+        return {"type": "reply", "seq": frame["seq"], "replyId": data["replyId"], "body": body}
     print("trigger", frame["seq"], data.get("type") or data["method"], flush=True)
     return {"type": "ack", "seqs": [frame["seq"]]}
 

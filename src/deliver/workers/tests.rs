@@ -1,24 +1,24 @@
 //! Stories of one flow's queue, and its rules held against every order of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
-use crate::trigger::{Peer, Tail, UpgradeData, WsEvent, websocket_event};
+use crate::trigger::{Payload, Peer, Tail, UpgradeData, WsEvent, websocket_event};
 
 mod rules;
 
 const ACK_TIMEOUT: u64 = 30 * NANOS_PER_SECOND;
 
-/// A trigger that is known by the name of its node.
+/// A trigger of one node, which is known by its path.
 fn trigger(name: &str) -> WorkerTrigger {
-    let data = UpgradeData::new(b"/", None, std::iter::empty(), Peer::Local, false, false);
+    let data = UpgradeData::new(name.as_bytes(), None, std::iter::empty(), Peer::Local, false, false);
     let now = Now { nanos: 0, unix_millis: 0 };
     let event = websocket_event(&mut Vec::new(), now, &data, WsEvent::Connect, "id");
     let id = "0123456789abcdef01234567".parse().unwrap();
     let tail = Tail::new(id, "", id, id, "", Arc::from(&b"{}"[..]));
     WorkerTrigger {
-        node_id: name.into(),
+        node_id: "node".into(),
         payload: Payload { event, tail: Arc::new(tail) },
         ack_timeout_nanos: ACK_TIMEOUT,
         max_in_flight: 1000,
@@ -27,6 +27,13 @@ fn trigger(name: &str) -> WorkerTrigger {
         expires_nanos: None,
         attempt: 1,
     }
+}
+
+fn name_of(trigger: &WorkerTrigger) -> String {
+    let mut payload = Vec::new();
+    trigger.payload.write(&mut payload);
+    let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    payload["data"]["path"].as_str().unwrap().trim_start_matches('/').to_owned()
 }
 
 /// The places of connections: any slots give distinct keys.
@@ -73,6 +80,13 @@ impl Story {
         self.tell(|queue, now, orders| queue.offer(trigger, now, orders))
     }
 
+    fn offer_to(&mut self, node: &str, max_in_flight: u32, name: &str) -> String {
+        self.offer_with(name, |trigger| {
+            trigger.node_id = node.into();
+            trigger.max_in_flight = max_in_flight;
+        })
+    }
+
     fn offer_tied(&mut self, name: &str, place: Key, last: bool) -> String {
         self.offer_with(name, |trigger| trigger.affinity = Some(Affinity { key: (0, place), last }))
     }
@@ -100,11 +114,13 @@ impl Story {
             .map(|order| match order {
                 Order::Send { worker, seq, trigger, flight, deadline_nanos } => {
                     assert_eq!(deadline_nanos, self.now + trigger.ack_timeout_nanos);
-                    self.sent.insert(trigger.node_id.to_string(), (seq, flight));
-                    match trigger.attempt {
-                        1 => format!("{}>{worker}", trigger.node_id),
-                        attempt => format!("{}>{worker}*{attempt}", trigger.node_id),
-                    }
+                    let name = name_of(&trigger);
+                    let sent = match trigger.attempt {
+                        1 => format!("{name}>{worker}"),
+                        attempt => format!("{name}>{worker}*{attempt}"),
+                    };
+                    self.sent.insert(name, (seq, flight));
+                    sent
                 }
                 Order::Done { .. } => "done".to_owned(),
                 Order::Cancel(_) => "cancel".to_owned(),
@@ -163,13 +179,63 @@ fn the_least_loaded_worker_gets_the_next_and_equals_take_turns() {
 fn a_worker_holds_no_more_than_the_node_allows() {
     let mut story = Story::default();
     story.attach('a', 100);
-    let two_at_most = |trigger: &mut WorkerTrigger| trigger.max_in_flight = 2;
-    assert_eq!(story.offer_with("1", two_at_most), "1>a");
-    assert_eq!(story.offer_with("2", two_at_most), "2>a");
-    assert_eq!(story.offer_with("3", two_at_most), "");
-    assert_eq!(story.offer("another node's"), "another node's>a", "its own limit is not reached");
-    assert_eq!(story.ack('a', "1"), "done");
-    assert_eq!(story.ack('a', "another node's"), "done 3>a");
+    assert_eq!(story.offer_to("two", 2, "1"), "1>a");
+    assert_eq!(story.offer_to("two", 2, "2"), "2>a");
+    assert_eq!(story.offer_to("two", 2, "3"), "");
+    assert_eq!(story.offer_to("one", 1, "another's"), "another's>a", "its own limit is not reached");
+    assert_eq!(story.ack('a', "another's"), "done", "it is none of the first node's");
+    assert_eq!(story.ack('a', "1"), "done 3>a");
+    assert_eq!(story.offer_to("two", 2, "4"), "");
+    assert_eq!(story.offer_to("two", 4, "5"), "4>a 5>a", "the node lets a worker have more now");
+}
+
+#[test]
+fn a_node_whose_workers_are_busy_holds_back_no_other() {
+    let mut story = Story::default();
+    story.attach('a', 1_000);
+    for number in 0..100 {
+        let sent = story.offer_to("blocked", 1, &format!("blocked {number}"));
+        assert_eq!(sent, if number == 0 { "blocked 0>a" } else { "" });
+        let name = format!("free {number}");
+        assert_eq!(story.offer_to("free", 1, &name), format!("{name}>a"));
+        assert_eq!(story.ack('a', &name), "done");
+    }
+    assert_eq!(story.ack('a', "blocked 0"), "done blocked 1>a");
+}
+
+#[test]
+fn what_came_back_from_a_worker_holds_back_nothing_that_it_may_take() {
+    let mut story = Story::default();
+    story.attach('a', 1_000);
+    story.attach('b', 0);
+    for number in 0..200 {
+        story.offer(&format!("unwanted {number}"));
+        assert_eq!(story.nack('a', &format!("unwanted {number}")), "", "it is for b, which takes nothing");
+    }
+    assert_eq!(story.offer("new"), "new>a");
+    assert_eq!(story.ready('b', 1), "unwanted 0>b*2");
+    assert!(story.detach('b').starts_with("unwanted 0>a*3 unwanted 1>a*2"), "there is no other any more");
+}
+
+#[test]
+fn triggers_of_a_connection_for_a_node_that_is_busy_hold_back_no_other_node() {
+    let mut story = Story::default();
+    let place = places(1)[0];
+    let offer = |story: &mut Story, node: &'static str, name: &str| {
+        story.offer_with(name, |trigger| {
+            trigger.node_id = node.into();
+            trigger.max_in_flight = 1;
+            trigger.affinity = Some(Affinity { key: (0, place), last: false });
+        })
+    };
+    story.attach('a', 100);
+    story.attach('b', 100);
+    assert_eq!(offer(&mut story, "m", "m1"), "m1>a");
+    assert_eq!(offer(&mut story, "n", "n1"), "n1>a", "the connection has its home");
+    assert_eq!([offer(&mut story, "m", "m2"), offer(&mut story, "n", "n2")], ["", ""]);
+    assert_eq!(story.ack('a', "n1"), "done n2>a");
+    assert_eq!(story.detach('a'), "m1>b*2 n2>b*2");
+    assert_eq!(story.ack('b', "m1"), "done m2>b");
 }
 
 #[test]
@@ -295,7 +361,7 @@ fn triggers_that_waited_before_there_was_a_worker_are_not_overtaken() {
 fn a_connection_whose_worker_is_busy_holds_back_nobody() {
     let mut story = Story::default();
     let place = places(1)[0];
-    for name in 0..(2 * LOOK_AHEAD) {
+    for name in 0..200 {
         story.offer_tied(&name.to_string(), place, false);
     }
     story.offer("another's");
@@ -352,18 +418,50 @@ fn a_connection_leaves_a_worker_that_hangs() {
 }
 
 #[test]
-fn a_reply_acks_the_oldest_trigger_with_its_id() {
+fn a_reply_acks_the_trigger_that_it_names_or_the_only_one_that_it_can_mean() {
     let mut story = Story::default();
     story.attach('a', 10);
-    let answers = |trigger: &mut WorkerTrigger| trigger.reply_id = Some("x.y".into());
-    story.offer_with("1", answers);
-    story.offer_with("2", answers);
+    for name in ["1", "2", "3"] {
+        story.offer_with(name, |trigger| trigger.reply_id = Some("x.y".into()));
+    }
     let a = story.keys[&'a'];
-    assert_eq!(story.queue.seq_of_reply(a, "x.y"), Some(1));
-    story.ack('a', "1");
-    assert_eq!(story.queue.seq_of_reply(a, "x.y"), Some(2));
-    story.ack('a', "2");
-    assert_eq!(story.queue.seq_of_reply(a, "x.y"), None);
+    let mut reply = |seq| {
+        let mut replied = Ok(());
+        let orders = story.tell(|queue, now, orders| replied = queue.replied(a, "x.y", seq, now, orders));
+        (orders, replied)
+    };
+    let (done, nothing) = (|| ("done".to_owned(), Ok(())), || (String::new(), Ok(())));
+    assert_eq!(reply(None), (String::new(), Err(ReplyUnclear { unacked: 3 })), "no guess");
+    assert_eq!(reply(None), nothing(), "it is told once");
+    assert_eq!(reply(Some(2)), done());
+    assert_eq!(reply(Some(2)), nothing(), "a second reply to it");
+    assert_eq!(reply(Some(1)), done());
+    assert_eq!(reply(None), done(), "only 3 is left");
+    assert_eq!(reply(None), nothing());
+}
+
+/// With a search for each, this would take many minutes.
+#[test]
+fn a_worker_acks_as_many_triggers_of_one_connection_as_it_has() {
+    const TRIGGERS: usize = 100_000;
+    let mut queue = FlowQueue::default();
+    let (worker, place) = (queue.attach('a'), places(1)[0]);
+    let mut orders = Vec::new();
+    queue.ready(worker, CREDIT_MAX, 0, &mut orders);
+    let trigger = trigger("x");
+    for _ in 0..TRIGGERS {
+        let mut trigger = trigger.clone();
+        trigger.max_in_flight = u32::MAX;
+        trigger.reply_id = Some("x.y".into());
+        trigger.affinity = Some(Affinity { key: (0, place), last: false });
+        queue.offer(trigger, 0, &mut orders);
+    }
+    assert_eq!(orders.len(), TRIGGERS);
+    orders.clear();
+    for seq in (1..=TRIGGERS as u64).rev() {
+        assert!(queue.ack(worker, seq, 0, &mut orders));
+    }
+    assert_eq!((orders.len(), queue.open()), (TRIGGERS, 0));
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! Every order of events keeps the rules: a plain model follows what the queue orders and judges it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
 
-/// Connections that the triggers come from, beside those that come from none.
+/// Connections that the triggers come from, besides those that come from none.
 const CONNECTIONS: usize = 3;
+/// Unacked triggers that each node lets a worker have.
+const NODES: [u32; 3] = [1, 2, 1_000];
 
 /// Something that happens. An index chooses among what there is; nothing happens where there is nothing.
 #[derive(Clone, Debug)]
@@ -16,7 +18,7 @@ enum Happening {
     Attach,
     Detach(Index),
     Ready(Index, u32),
-    Offer { connection: usize, max_in_flight: u32, expires_in: Option<u64> },
+    Offer { connection: usize, node: usize, expires_in: Option<u64> },
     Ack(Index),
     Nack(Index),
     Late(Index),
@@ -26,16 +28,12 @@ enum Happening {
 
 fn happening() -> impl Strategy<Value = Happening> {
     let index = any::<Index>;
-    let offer = (0..=CONNECTIONS, prop_oneof![Just(1000), 1..3u32], prop::option::weighted(0.2, 1..30u64));
+    let offer = (0..=CONNECTIONS, 0..NODES.len(), prop::option::weighted(0.2, 1..30u64));
     prop_oneof![
         1 => Just(Happening::Attach),
         1 => index().prop_map(Happening::Detach),
         3 => (index(), 1..4u32).prop_map(|(worker, credit)| Happening::Ready(worker, credit)),
-        6 => offer.prop_map(|(connection, max_in_flight, expires_in)| Happening::Offer {
-            connection,
-            max_in_flight,
-            expires_in
-        }),
+        6 => offer.prop_map(|(connection, node, expires_in)| Happening::Offer { connection, node, expires_in }),
         4 => index().prop_map(Happening::Ack),
         1 => index().prop_map(Happening::Nack),
         1 => index().prop_map(Happening::Late),
@@ -48,7 +46,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 #[derive(Debug)]
 struct Known {
     connection: Option<usize>,
-    max_in_flight: u32,
+    node: usize,
     expires: Option<u64>,
     failures: u32,
     /// Who had it last.
@@ -60,7 +58,15 @@ struct Known {
 struct WorkerKnown {
     key: Key,
     credit: u32,
-    seqs: BTreeSet<u64>,
+    /// Of what it has: seq and node.
+    seqs: BTreeMap<u64, usize>,
+}
+
+impl WorkerKnown {
+    fn takes(&self, node: usize) -> bool {
+        let has = self.seqs.values().filter(|of| **of == node).count();
+        self.credit > 0 && (has as u32) < NODES[node]
+    }
 }
 
 struct Model {
@@ -72,7 +78,7 @@ struct Model {
     open: BTreeMap<u32, Known>,
     /// Of each connection: its home while that lasts, and the newest trigger that went out.
     homes: [Option<u32>; CONNECTIONS],
-    newest: [Option<u32>; CONNECTIONS],
+    newest: [[Option<u32>; NODES.len()]; CONNECTIONS],
     now: u64,
 }
 
@@ -85,7 +91,7 @@ impl Model {
             names: 0,
             open: BTreeMap::new(),
             homes: [None; CONNECTIONS],
-            newest: [None; CONNECTIONS],
+            newest: [[None; NODES.len()]; CONNECTIONS],
             now: 0,
         }
     }
@@ -98,7 +104,7 @@ impl Model {
             Happening::Attach => {
                 self.names += 1;
                 let key = self.queue.attach(self.names);
-                self.workers.insert(self.names, WorkerKnown { key, credit: 0, seqs: BTreeSet::new() });
+                self.workers.insert(self.names, WorkerKnown { key, credit: 0, seqs: BTreeMap::new() });
             }
             Happening::Detach(index) => {
                 let Some(name) = choose(index, self.workers.keys()) else { return };
@@ -111,19 +117,20 @@ impl Model {
                 worker.credit += credit;
                 self.queue.ready(worker.key, *credit, now, &mut orders);
             }
-            Happening::Offer { connection, max_in_flight, expires_in } => {
+            Happening::Offer { connection, node, expires_in } => {
                 let connection = connection.checked_sub(1);
                 self.names += 1;
                 let mut trigger = trigger(&self.names.to_string());
-                trigger.max_in_flight = *max_in_flight;
+                trigger.node_id = node.to_string().into();
+                trigger.max_in_flight = NODES[*node];
                 match connection {
                     Some(index) => {
                         trigger.affinity = Some(Affinity { key: (1, self.places[index]), last: false })
                     }
                     None => trigger.expires_nanos = expires_in.map(|expires_in| now + expires_in),
                 }
-                let (max_in_flight, expires) = (*max_in_flight, trigger.expires_nanos);
-                let known = Known { connection, max_in_flight, expires, failures: 0, last: None, with: None };
+                let (node, expires) = (*node, trigger.expires_nanos);
+                let known = Known { connection, node, expires, failures: 0, last: None, with: None };
                 self.open.insert(self.names, known);
                 self.queue.offer(trigger, now, &mut orders);
             }
@@ -171,7 +178,7 @@ impl Model {
     fn land(&mut self, name: u32) -> (u32, u64, Key) {
         let (worker, seq, _) = self.open.get_mut(&name).unwrap().with.take().unwrap();
         let known = self.workers.get_mut(&worker).unwrap();
-        assert!(known.seqs.remove(&seq));
+        assert!(known.seqs.remove(&seq).is_some());
         (worker, seq, known.key)
     }
 
@@ -220,42 +227,64 @@ impl Model {
 
     fn sent(&mut self, name: u32, seq: u64, trigger: &WorkerTrigger, flight: Key) {
         let alone = self.workers.len() == 1;
-        let trigger_name: u32 = trigger.node_id.parse().unwrap();
+        let trigger_name: u32 = name_of(trigger).parse().unwrap();
         let known = self.open.get_mut(&trigger_name).expect("a trigger that is not done");
         assert_eq!(known.with, None, "a trigger is in one place");
         assert_eq!(trigger.attempt, known.failures + 1);
         assert!(known.expires.is_none_or(|end| end > self.now), "somebody waits for it");
         assert!(known.last != Some(name) || alone, "it goes to another while there is one");
         let worker = self.workers.get_mut(&name).expect("a worker that is attached");
-        assert!(worker.credit > 0, "credit is kept");
+        assert!(worker.takes(known.node), "credit and maxInFlight are kept");
         worker.credit -= 1;
-        assert!((worker.seqs.len() as u32) < known.max_in_flight, "maxInFlight is kept");
-        assert!(worker.seqs.iter().all(|other| *other < seq), "seqs rise");
-        worker.seqs.insert(seq);
+        assert!(worker.seqs.keys().all(|other| *other < seq), "seqs rise");
+        worker.seqs.insert(seq, known.node);
         if let Some(connection) = known.connection
             && known.failures == 0
         {
-            assert!(self.newest[connection].is_none_or(|newest| newest < trigger_name), "in order");
-            self.newest[connection] = Some(trigger_name);
+            let newest = self.newest[connection][known.node].replace(trigger_name);
+            assert!(newest.is_none_or(|newest| newest < trigger_name), "in order");
             let home = self.homes[connection].get_or_insert(name);
             assert_eq!(*home, name, "a connection stays with its worker");
         }
         (known.with, known.last) = (Some((name, seq, flight)), Some(name));
     }
 
-    /// Nothing that came by itself and failed nowhere waits while a worker could take it.
+    /// Nothing that came by itself waits while a worker could take it; nor does the first of each node of a connection
+    /// whose home could take it.
     fn nobody_idles(&self) {
-        let waits = |known: &&Known| {
-            known.with.is_none()
-                && known.failures == 0
-                && known.connection.is_none()
-                && known.expires.is_none_or(|end| end > self.now)
-        };
-        for known in self.open.values().filter(waits) {
-            let takes =
-                |worker: &WorkerKnown| worker.credit > 0 && (worker.seqs.len() as u32) < known.max_in_flight;
-            assert!(!self.workers.values().any(takes), "it could be sent: {known:?}");
+        let alone = self.workers.len() == 1;
+        let mut is_first = [[true; NODES.len()]; CONNECTIONS];
+        for known in self.open.values().filter(|known| known.with.is_none()) {
+            let home = match known.connection {
+                None if known.expires.is_some_and(|end| end <= self.now) => continue,
+                None => None,
+                // One that came back may have been put elsewhere than among the others.
+                Some(_) if known.failures > 0 => continue,
+                Some(connection) if !std::mem::replace(&mut is_first[connection][known.node], false) => {
+                    continue;
+                }
+                Some(connection) if self.came_back(connection, known.node) => continue,
+                Some(connection) => match self.homes[connection] {
+                    Some(home) => Some(home),
+                    // It may have one that got what came back, which the model does not follow.
+                    None => continue,
+                },
+            };
+            let may = self.workers.iter().filter(|(name, _)| home.is_none_or(|home| home == **name));
+            let mut may = may.filter(|(name, _)| alone || known.last != Some(**name));
+            assert!(!may.any(|(_, worker)| worker.takes(known.node)), "it could be sent: {known:?}");
         }
+    }
+
+    /// Whether something that came back waits of a connection and a node.
+    fn came_back(&self, connection: usize, node: usize) -> bool {
+        let is_it = |known: &Known| {
+            known.connection == Some(connection)
+                && known.node == node
+                && known.failures > 0
+                && known.with.is_none()
+        };
+        self.open.values().any(is_it)
     }
 
     /// Everything is done in the end, if one worker takes all that comes.
