@@ -366,6 +366,9 @@ impl Line {
                 }
                 now + CLOSE_WITHIN_NANOS
             } else {
+                if quiet_at <= now {
+                    wire.machine.release();
+                }
                 match silence(now, self.heard.get(), self.pinged.get()) {
                     Silence::Broken => return Borne::Cut,
                     Silence::Until(next) if !parks => next,

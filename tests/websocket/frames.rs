@@ -1,10 +1,11 @@
 //! What breaks RFC 6455 or a limit, and the Close that says so (section 6).
 
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{Hook, Server, reply_node};
+use crate::common::{Hook, Server, eventually, reply_node};
 use crate::payload::staffed;
 use crate::sockets::{BINARY, CLOSE, CONTINUATION, FIN, PING, Socket, TEXT, frame, header};
 
@@ -131,6 +132,38 @@ fn the_limit_is_on_what_is_inflated() {
         assert_eq!(client.closed(), (1008, "Message too large".to_owned()));
         assert_eq!(worker.take_event("disconnect")["statusCode"], json!(1008));
     }
+}
+
+/// The window of what was sent is memory that a connection holds for nothing while nothing is said on it. Whether it is
+/// there shows in the size of what repeats an earlier message.
+#[test]
+fn a_quiet_connection_gives_up_the_window_of_what_was_sent() {
+    let server = Server::start(|settings| {
+        settings
+            .set("TIDEGATE_WEBSOCKET_CONTEXT_TAKEOVER", "true")
+            .set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);
+    });
+    let hook = server.webhook(json!({"isWebsocket": true}));
+    let echo = json!({"isWebsocketMessage": true, "bodyTemplate": "{{{data.message.data}}}"});
+    server.flow(&hook, json!([{"type": "WebhookReplyNode", "config": echo}]));
+    let offer = [("Sec-WebSocket-Extensions", "permessage-deflate")];
+    let mut client = Socket::open_with(server.ingress, &hook.target(""), &offer);
+    assert!(client.frame().payload.is_empty(), "the connect trigger has no text to send back");
+    // No two parts of it are alike.
+    let text: String = (0..400_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let mut size = || {
+        client.say(&text);
+        client.frame().payload.len()
+    };
+    let whole = size();
+    // On a busy machine a second may pass between two of them.
+    eventually("one refers to the one before it", || (size() * 4 < whole).then_some(()));
+    // After a second of silence, as soon as its timer fires.
+    eventually("the window is gone", || {
+        std::thread::sleep(Duration::from_millis(1_500));
+        (size() * 2 > whole).then_some(())
+    });
+    eventually("the window is there again", || (size() * 4 < whole).then_some(()));
 }
 
 fn a_message_over_the_rate_closes(driver: &str) {
