@@ -64,8 +64,8 @@
 //! - A `replyId` cannot be guessed or forged, and one that outlives its wait names nothing.
 //! - What the REST API answered is on the disk and on every core.
 //! - A panic costs one connection; one outside of any connection, that core's connections. The others go on.
-//! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio, and `unsafe` stands in
-//!   `engine/fd.rs` and `engine/heap.rs` alone.
+//! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio and only [`io`] names io_uring. `unsafe` is allowed in
+//!   `engine/fd.rs`, `engine/heap.rs`, `io/buffers.rs` and `io/queues.rs` alone.
 //! - No log, metric or error holds a credential, a token or a body.
 //!
 //! # What is deliberately absent

@@ -26,12 +26,11 @@ const CLOCK_FILE: &str = "base/clock.rs";
 /// Modules off the cores' threads, which may use tokio's timers (and `tokio::time::Instant`, written out).
 const TOKIO_MODULES: &[&str] = &["admin", "cluster", "control", "cli"];
 
-/// The one module that names the ring, and the crates that are meant.
-const RING_MODULE: &str = "engine";
-const RING_CRATES: &[&str] = &["monoio", "io_uring06", "io_uring"];
+/// Crates that reach the kernel's rings, and the one module that names each.
+const RING_CRATES: &[(&str, &str)] = &[("monoio", "engine"), ("io_uring06", "engine"), ("io_uring", "io")];
 
 /// Files that may hold `unsafe`, each for a measured reason. Every block says why it is sound (`SAFETY:`).
-const UNSAFE_FILES: &[&str] = &["engine/fd.rs", "engine/heap.rs"];
+const UNSAFE_FILES: &[&str] = &["engine/fd.rs", "engine/heap.rs", "io/buffers.rs", "io/queues.rs"];
 
 /// Lines of the log that nobody outside can cause again and again: how many each file has. All others are written by
 /// `bounded_log!`, which writes one a minute and counts the rest.
@@ -226,8 +225,10 @@ impl<'t> Source<'t> {
         let line = self.tokens[at].line;
         let mut say = |rule: String| broken.push((line, rule));
         let word = self.text(at);
-        if RING_CRATES.contains(&word) && self.module != RING_MODULE {
-            say(format!("only `{RING_MODULE}` names `{word}`"));
+        if let Some((_, module)) = RING_CRATES.iter().find(|(ring, _)| *ring == word)
+            && self.module != *module
+        {
+            say(format!("only `{module}` names `{word}`"));
         }
         if self.path != CLOCK_FILE && self.reads_clock(at) {
             say(format!("only {CLOCK_FILE} reads a clock: take `Now` as an argument"));
@@ -288,11 +289,15 @@ fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|modules| modules.contains(&module))
 }
 
-/// Whether a `SAFETY:` stands on the line or in the comments and attributes right above it.
+/// Whether a `SAFETY:` (of a function, a section `# Safety`) stands on the line or in the comments and attributes right
+/// above it.
 fn explained(lines: &[&str], line: usize) -> bool {
     let comment = |text: &&&str| text.trim_start().starts_with("//") || text.trim_start().starts_with("#[");
     let above = lines[..line - 1].iter().rev().take_while(comment);
-    lines[line - 1..line].iter().chain(above).any(|text| text.contains("SAFETY:"))
+    lines[line - 1..line]
+        .iter()
+        .chain(above)
+        .any(|text| text.contains("SAFETY:") || text.ends_with("# Safety"))
 }
 
 /// Notes for each token how many modules of the file it is in, and whether tests alone compile it.
@@ -477,6 +482,8 @@ fn clocks_rings_unsafe_code_logs_and_output_are_found_outside_their_places() {
         ("engine/core.rs", "let t = tokio::time::Instant::now();", 1),
         ("engine/core.rs", "use monoio::net::TcpListener;", 0),
         ("ingress/request.rs", "use monoio::net::TcpListener;", 1),
+        ("io/queues.rs", "use io_uring::IoUring;", 0),
+        ("engine/core.rs", "use io_uring::IoUring;", 1),
         ("engine/core.rs", "unsafe { f() }", 1),
         ("http/head.rs", "fn f() { todo!() }", 1),
         ("http/head.rs", "fn todo() { dbg!(1); unimplemented!() }", 2),
@@ -507,6 +514,7 @@ fn long_files_and_files_that_do_not_say_what_they_are_for_are_found() {
 fn an_unsafe_block_is_explained_right_above_it() {
     let explained_at = |text: &str, line| explained(&text.lines().collect::<Vec<_>>(), line);
     assert!(explained_at("// SAFETY: it is.\n// Really.\n#[inline]\nunsafe {}", 4));
+    assert!(explained_at("/// # Safety\n/// It is.\nunsafe fn f() {}", 3));
     assert!(explained_at("unsafe {} // SAFETY: it is.", 1));
     assert!(!explained_at("// SAFETY: of another.\nlet x = 1;\nunsafe {}", 3));
 }

@@ -37,6 +37,7 @@ mod watch;
 mod worker;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
@@ -447,7 +448,7 @@ impl Plan {
         monoio::spawn(lot::keep(Rc::clone(&core), core.lot.ready()?));
         for (door, listener) in [(Door::Ingress, &self.listeners.0), (Door::Workers, &self.listeners.1)] {
             let (accepting, listener) = (Rc::clone(&core), listener.try_clone()?);
-            let ready = Ready::new(listener.fd()?)?;
+            let ready = Ready::new(listener.as_fd().try_clone_to_owned()?)?;
             monoio::spawn(accept::accept(accepting, listener, ready, door, nonblocking));
         }
         // A core that starts again after a panic has nobody to tell.

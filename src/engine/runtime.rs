@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::io;
 
-use io_uring06 as io_uring;
+use io_uring06::{Builder, IoUring};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use crate::settings::Driver;
@@ -63,8 +63,8 @@ pub(super) fn choose(driver: Driver, cores: usize) -> io::Result<Loop> {
     Ok(Loop::Epoll)
 }
 
-fn ring(flags: bool) -> io_uring::Builder {
-    let mut builder = io_uring::IoUring::builder();
+fn ring(flags: bool) -> Builder {
+    let mut builder = IoUring::builder();
     if flags {
         builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
     }

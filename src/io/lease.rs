@@ -4,6 +4,17 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
+/// Capacity of a receive buffer. Measured with 16 requests pipelined, 4 KiB cost 0.89 µs a request where 16 KiB cost 0.5.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+/// Receive buffers of a core, 1 MiB in all: 16 of them were still right for 64 connections (at +20 %), and 16 MiB cost 4 %
+/// for cold memory.
+pub const BUFFERS: u16 = 64;
+
+/// Returns whether a returned storage serves again as it is: neither too small nor so large that it would hold memory.
+pub(super) fn is_reusable(storage: &Vec<u8>) -> bool {
+    (BUFFER_BYTES..2 * BUFFER_BYTES).contains(&storage.capacity())
+}
+
 /// Buffers that were returned since the backend last looked.
 #[derive(Debug, Default)]
 pub struct ReturnedBuffers {
