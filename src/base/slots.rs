@@ -4,6 +4,8 @@
 //! message, a sealed reply id) holds a [`Key`], which finds nothing once the value has been removed, even where
 //! another value has taken the place.
 
+use std::ops::Range;
+
 /// Values in a row of places that are used again; insert, look-up and removal are O(1).
 #[derive(Debug)]
 pub struct Slots<T> {
@@ -118,12 +120,65 @@ impl<T> Slots<T> {
         })
     }
 
+    /// Values of some of the places with their keys; the last of `places` may be beyond the last place.
+    pub fn iter_within(&self, places: Range<usize>) -> impl Iterator<Item = (Key, &T)> {
+        let end = places.end.min(self.places.len());
+        let start = places.start.min(end);
+        (start..end).zip(&self.places[start..end]).filter_map(|(index, place)| match &place.content {
+            Content::Full(value) => Some((Key { index: index as u32, generation: place.generation }, value)),
+            Content::Free { .. } => None,
+        })
+    }
+
+    /// Places in use and free ones: no key has an index of this or more.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.places.len()
+    }
+
     /// The same, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
         (0u32..).zip(&mut self.places).filter_map(|(index, place)| match &mut place.content {
             Content::Full(value) => Some((Key { index, generation: place.generation }, value)),
             Content::Free { .. } => None,
         })
+    }
+}
+
+/// A visit to all the places of a [`Slots`], made in pieces, so that a core can do other work in between.
+///
+/// A round that begins while another is under way continues where that one is and goes once around from there: however
+/// often it begins, every value that was there at the last beginning is visited after it, and no work is done twice.
+#[derive(Debug, Default)]
+pub struct Round {
+    next: usize,
+    left: usize,
+    /// Places that there were when it began last.
+    places: usize,
+}
+
+impl Round {
+    /// Begins a round over the `places` that there are. Values that are inserted later need not be visited.
+    pub fn begin(&mut self, places: usize) {
+        (self.left, self.places) = (places, places);
+    }
+
+    /// Returns the next places to visit, at most `most`; `None` at the end of the round.
+    pub fn piece(&mut self, most: usize) -> Option<Range<usize>> {
+        if self.left == 0 {
+            return None;
+        }
+        let start = if self.next < self.places { self.next } else { 0 };
+        let length = most.max(1).min(self.left).min(self.places - start);
+        self.left -= length;
+        self.next = start + length;
+        Some(start..self.next)
+    }
+
+    /// Whether nothing is left to visit.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.left == 0
     }
 }
 
@@ -136,6 +191,49 @@ impl<T> Default for Slots<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_visits_every_value_once_in_pieces() {
+        let mut slots = Slots::new();
+        let keys: Vec<Key> = (0..10).map(|value| slots.insert(value)).collect();
+        slots.remove(keys[3]);
+        let mut round = Round::default();
+        assert!(round.is_over() && round.piece(4).is_none());
+        round.begin(slots.places());
+        let mut visited = Vec::new();
+        while let Some(places) = round.piece(4) {
+            assert!(places.len() <= 4);
+            visited.extend(slots.iter_within(places).map(|(_, value)| *value));
+        }
+        assert!(round.is_over());
+        assert_eq!(visited, [0, 1, 2, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(slots.iter_within(8..99).count() + slots.iter_within(50..60).count(), 2);
+    }
+
+    #[test]
+    fn a_round_that_begins_again_visits_all_that_was_there_and_nothing_twice() {
+        for (most, again_after) in [(1, 0), (3, 2), (4, 1), (7, 5), (100, 1)] {
+            let mut slots: Slots<u32> = Slots::new();
+            (0..20).for_each(|value| _ = slots.insert(value));
+            let mut round = Round::default();
+            round.begin(slots.places());
+            for _ in 0..again_after {
+                let _ = round.piece(most);
+            }
+            // More are there than when the first round began.
+            (20..30).for_each(|value| _ = slots.insert(value));
+            round.begin(slots.places());
+            let mut visited = Vec::new();
+            let mut later = 30..;
+            while let Some(places) = round.piece(most) {
+                visited.extend(slots.iter_within(places).map(|(_, value)| *value));
+                // What is inserted meanwhile takes nobody's turn.
+                slots.insert(later.next().expect("a number"));
+            }
+            visited.sort_unstable();
+            assert_eq!(visited, (0..30).collect::<Vec<_>>(), "pieces of {most}");
+        }
+    }
 
     #[test]
     fn a_key_finds_its_value_until_it_is_removed() {
