@@ -9,5 +9,6 @@ pub mod log;
 pub mod slots;
 pub mod sync;
 pub mod text;
+pub mod turn;
 pub mod visible;
 pub mod wheel;

@@ -17,7 +17,7 @@
 //!
 //! # Time
 //!
-//! Cores read the clock once a turn, so a core's `now` may lag behind the true time `t` by up to
+//! Cores do not read the clock for each call, so a core's `now` may lag behind the true time `t` by up to
 //! S = [`CLOCK_STALE_NANOS_MAX`]: `now ≤ t ≤ now + S`. With W the window, a whole number of ticks:
 //!
 //! - A token that is spent at `t` is noted in tick `k = ⌈(now + S) / tick⌉`, so `k·tick ≥ t`. It is taken back by a core whose
@@ -27,6 +27,7 @@
 
 use super::cell::{Cell, Held, NEVER};
 use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::turn;
 use smallvec::SmallVec;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,8 +36,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// Nanoseconds in a tick: the grain of returns. A second is a whole number of them.
 pub const TICK_NANOS: u64 = 4_000_000;
 
-/// How far a core's `now` may lag behind the time at which it takes a token, in nanoseconds: a turn of its loop.
+/// How far a core's `now` may lag behind the time at which it takes a token, in nanoseconds. [`turn::Turn`] reads the clock
+/// often enough, whatever a turn costs.
 pub const CLOCK_STALE_NANOS_MAX: u64 = 2_500_000;
+
+// What a turn does between a reading of the clock and a call is less than that.
+const _: () = assert!(turn::STALE_NANOS_MAX <= CLOCK_STALE_NANOS_MAX);
 
 /// How late a token may be, in nanoseconds (section 11: 10 ms).
 const LATE_NANOS_MAX: u64 = 10_000_000;

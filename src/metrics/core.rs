@@ -170,6 +170,8 @@ pub struct CoreMetrics {
     bytes_received: AtomicU64,
     bytes_sent: AtomicU64,
     latency: Latency,
+    turns: Latency,
+    turn_nanos_max: AtomicU64,
 }
 
 /// One core's numbers, or the sum of several cores'.
@@ -188,6 +190,10 @@ pub struct Numbers {
     pub bytes_sent: u64,
     /// From a request's last byte to its response.
     pub latency: LatencyCounts,
+    /// How long turns held their core.
+    pub turns: LatencyCounts,
+    /// The longest turn since the start, in nanoseconds.
+    pub turn_nanos_max: u64,
 }
 
 /// Adds to a counter that only this thread writes.
@@ -215,6 +221,14 @@ impl CoreMetrics {
     /// Several responses left this long after their requests were whole.
     pub fn latencies(&self, nanos: u64, times: u64) {
         self.latency.count(nanos, times);
+    }
+
+    /// A turn held the core for this long.
+    pub fn turn(&self, nanos: u64) {
+        self.turns.count(nanos, 1);
+        if nanos > self.turn_nanos_max.load(Relaxed) {
+            self.turn_nanos_max.store(nanos, Relaxed);
+        }
     }
 
     /// Something else happened.
@@ -272,6 +286,8 @@ impl CoreMetrics {
             bytes_received: self.bytes_received.load(Relaxed),
             bytes_sent: self.bytes_sent.load(Relaxed),
             latency: self.latency.counts(),
+            turns: self.turns.counts(),
+            turn_nanos_max: self.turn_nanos_max.load(Relaxed),
         }
     }
 }
@@ -317,14 +333,17 @@ impl Numbers {
     pub fn add(&mut self, other: &Numbers) {
         self.merge(other, u64::wrapping_add);
         self.latency.add(&other.latency);
+        self.turns.add(&other.turns);
+        self.turn_nanos_max = self.turn_nanos_max.max(other.turn_nanos_max);
     }
 
-    /// What was counted since `earlier`. Gauges (open connections, waiting requests) mean nothing in it.
+    /// What was counted since `earlier`. Gauges (open connections, waiting requests, the longest turn) mean nothing in it.
     #[must_use]
     pub fn since(&self, earlier: &Numbers) -> Numbers {
         let mut difference = self.clone();
         difference.merge(earlier, u64::saturating_sub);
         difference.latency = self.latency.since(&earlier.latency);
+        difference.turns = self.turns.since(&earlier.turns);
         difference
     }
 
@@ -365,6 +384,7 @@ mod tests {
             core.status(status);
         }
         core.latency(1_000_000);
+        [3_000, 9_000, 2_000].into_iter().for_each(|nanos| core.turn(nanos));
         core.received(10);
         core.sent(20);
         let numbers = core.numbers();
@@ -372,6 +392,7 @@ mod tests {
         assert_eq!(numbers.event(Event::Trigger), 3);
         assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|class| numbers.responses(class)), [0, 1, 2, 0, 1, 2, 0]);
         assert_eq!((numbers.bytes_received, numbers.bytes_sent, numbers.latency.count()), (10, 20, 1));
+        assert_eq!((numbers.turns.count(), numbers.turn_nanos_max), (3, 9_000));
     }
 
     #[test]
@@ -396,11 +417,14 @@ mod tests {
         one.count(Outcome::Ok);
         two.count(Outcome::Ok);
         two.latency(5);
+        one.turn(8);
+        two.turn(5);
         let before = two.numbers();
         two.count(Outcome::Ok);
         let mut sum = one.numbers();
         sum.add(&two.numbers());
         assert_eq!((sum.requests(Outcome::Ok), sum.latency.count()), (3, 1));
+        assert_eq!((sum.turns.count(), sum.turn_nanos_max), (2, 8));
         let since = two.numbers().since(&before);
         assert_eq!((since.requests(Outcome::Ok), since.latency.count()), (1, 0));
     }

@@ -118,7 +118,15 @@ pub(super) fn render(snapshot: &Snapshot, out: &mut String) {
         sample(out, "tidegate_responses_total", &[("class", &format!("{class}xx"))], total.responses(class));
     }
 
-    render_latency(&total.latency, out);
+    let name = "tidegate_request_duration_seconds";
+    render_durations(name, "From the last byte of a request to its response.", &total.latency, out);
+    let name = "tidegate_turn_seconds";
+    let help = "How long a connection, the mailbox, timers or a change of the model held a core at a time.";
+    render_durations(name, help, &total.turns, out);
+    head(out, "tidegate_turn_max_seconds", "gauge", "The longest turn since the start, by core.");
+    for_each_core(snapshot, |core, numbers| {
+        sample(out, "tidegate_turn_max_seconds", &[("core", core)], seconds(numbers.turn_nanos_max));
+    });
     render_connections(snapshot, out);
 
     head(out, "tidegate_waiting_requests", "gauge", "Requests that wait for a reply.");
@@ -161,15 +169,15 @@ fn render_connections(snapshot: &Snapshot, out: &mut String) {
     }
 }
 
-fn render_latency(latency: &LatencyCounts, out: &mut String) {
-    let name = "tidegate_request_duration_seconds";
-    head(out, name, "histogram", "From the last byte of a request to its response.");
-    for (bound, count) in latency.cumulative() {
+fn render_durations(name: &str, help: &str, durations: &LatencyCounts, out: &mut String) {
+    head(out, name, "histogram", help);
+    let bucket = format!("{name}_bucket");
+    for (bound, count) in durations.cumulative() {
         let bound = bound.map_or_else(|| "+Inf".to_owned(), seconds);
-        sample(out, "tidegate_request_duration_seconds_bucket", &[("le", &bound)], count);
+        sample(out, &bucket, &[("le", &bound)], count);
     }
-    sample(out, "tidegate_request_duration_seconds_sum", &[], seconds(latency.sum_nanos()));
-    sample(out, "tidegate_request_duration_seconds_count", &[], latency.count());
+    sample(out, &format!("{name}_sum"), &[], seconds(durations.sum_nanos()));
+    sample(out, &format!("{name}_count"), &[], durations.count());
 }
 
 fn for_each_core(snapshot: &Snapshot, mut each: impl FnMut(&str, &Numbers)) {
