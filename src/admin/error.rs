@@ -126,7 +126,10 @@ impl From<ModelError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
-        bounded_log!(error, %error, "the model's database failed");
+        // What is not in effect was logged where it failed.
+        if !matches!(error, StoreError::NotApplied { .. }) {
+            bounded_log!(error, %error, "the model's database failed");
+        }
         ApiError::new(Kind::Internal, error.to_string())
     }
 }

@@ -64,7 +64,11 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Sen
 pub trait Engine: Send + Sync {
     /// Compiles what is affected anew from the store and publishes it to the cores, before it returns. What is not in
     /// the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
-    fn refresh(&self, store: &Store, affected: &Affected);
+    ///
+    /// # Errors
+    ///
+    /// Why some of it is not in effect; the engine tries it again until it is.
+    fn refresh(&self, store: &Store, affected: &Affected) -> Result<(), String>;
 
     /// Whether the webhook's templates compile.
     ///

@@ -33,19 +33,21 @@ pub(super) struct Gateway {
     pub(super) engine: Engine,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
-    /// Whether the process is draining: `/readyz` says so.
+    /// Whether the process is draining: `/readyz` says so, and where a change is not in effect.
     pub(super) draining: AtomicBool,
 }
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
 
 impl admin::Engine for Gateway {
-    fn refresh(&self, store: &Store, affected: &Affected) {
-        if let Err(error) = self.registry.refresh(store, affected, self.clock.now()) {
-            // The change is on disk; these hooks act as before it until the next change or start.
-            bounded_log!(error, %error, webhooks = affected.webhooks.len(), "a change could not be read back for the cores");
-        }
+    fn refresh(&self, store: &Store, affected: &Affected) -> Result<(), String> {
+        let refreshed = self.registry.refresh(store, affected, self.clock.now());
+        // Some of it may be published, whatever became of the rest.
         self.engine.changed(affected);
+        refreshed.map_err(|error| {
+            bounded_log!(error, %error, webhooks = affected.webhooks.len(), "a change is kept and not in effect: it is tried again");
+            error.to_string()
+        })
     }
 
     fn check_webhook(&self, webhook: &Webhook) -> Result<(), ModelError> {
@@ -183,9 +185,39 @@ impl admin::Engine for Gateway {
     }
 
     fn ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed)
+        !self.draining.load(Ordering::Relaxed) && !self.registry.is_behind()
     }
 }
+
+impl Gateway {
+    /// Puts into effect what could not be, until it is. Returns never.
+    pub(super) async fn heal(self: Arc<Gateway>, store: Arc<Store>) {
+        let mut pause = HEAL_PAUSE_MIN;
+        loop {
+            tokio::time::sleep(pause).await;
+            if !self.registry.is_behind() {
+                pause = HEAL_PAUSE_MIN;
+                continue;
+            }
+            let (gateway, store) = (Arc::clone(&self), Arc::clone(&store));
+            let healed = tokio::task::spawn_blocking(move || {
+                let (affected, error) = gateway.registry.heal(&*store, gateway.clock.now());
+                gateway.engine.changed(&affected);
+                error
+            });
+            match healed.await {
+                Ok(None) => bounded_log!(info, "all changes are in effect again"),
+                Ok(Some(error)) => bounded_log!(error, %error, "a change is still not in effect"),
+                Err(error) => bounded_log!(error, %error, "putting changes into effect failed"),
+            }
+            pause = (2 * pause).min(HEAL_PAUSE_MAX);
+        }
+    }
+}
+
+/// How soon, and how seldom at the least, what could not be put into effect is tried again.
+const HEAL_PAUSE_MIN: Duration = Duration::from_secs(1);
+const HEAL_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Records that wait for a stream's reader; more are left out and counted.
 const STREAM_ROOM: usize = 256;

@@ -91,6 +91,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     runtime.block_on(async {
         tokio::spawn(admin::sample(state));
         tokio::spawn(tell_left_out());
+        tokio::spawn(Arc::clone(&gateway).heal(Arc::clone(&store)));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let served = tokio::spawn(admin::serve(admin_listener, router, async {
             // The sender going away is as good a reason to stop.

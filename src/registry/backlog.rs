@@ -2,8 +2,8 @@
 //! is refused at the door and never grows without a bound.
 
 use crate::base::id::Id;
-use crate::base::sync::Ordering::Relaxed;
-use crate::base::sync::{Arc, AtomicUsize};
+use crate::base::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::base::sync::{Arc, AtomicBool, AtomicUsize};
 
 /// Triggers of one flow that may be unacked at a time.
 pub const FLOW_TRIGGERS_MAX: usize = 65_536;
@@ -24,17 +24,34 @@ pub struct Backlog {
     triggers: AtomicUsize,
     bytes: AtomicUsize,
     process: Arc<ProcessBacklog>,
+    is_deleted: AtomicBool,
 }
 
 impl Backlog {
     pub(super) fn new(flow: Id, process: Arc<ProcessBacklog>) -> Backlog {
-        Backlog { flow, triggers: AtomicUsize::new(0), bytes: AtomicUsize::new(0), process }
+        Backlog {
+            flow,
+            triggers: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            process,
+            is_deleted: AtomicBool::new(false),
+        }
     }
 
     /// Whose it is.
     #[must_use]
     pub fn flow(&self) -> Id {
         self.flow
+    }
+
+    /// Whether the flow was deleted. Set before the cores are told: a core that looks after it was told finds it.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Acquire)
+    }
+
+    pub(super) fn delete(&self) {
+        self.is_deleted.store(true, Release);
     }
 
     /// Takes room for one trigger of `bytes`. Every `true` is owed one [`release`](Self::release).

@@ -131,7 +131,7 @@ pub(super) fn hook(
             &render(application, &webhook.verification_code).unwrap_or_default(),
         ),
         signature: webhook.signature.as_ref().map(|config| Box::new(signature(application, webhook, config))),
-        rate: rate(defaults, webhook, before, wiring.now),
+        rate: rate(wiring, webhook, before),
         concurrency: before
             .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
         reads: reads(webhook.is_websocket, &flows),
@@ -157,15 +157,20 @@ fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
     Reads::Templates(parts)
 }
 
-fn rate(defaults: &Defaults, webhook: &Webhook, before: Option<&Hook>, now: Now) -> Option<Arc<Rate>> {
+fn rate(wiring: &Wiring<'_>, webhook: &Webhook, before: Option<&Hook>) -> Option<Arc<Rate>> {
+    let (defaults, aside, now) = (wiring.defaults, &wiring.registry.aside, wiring.now);
+    let before = before.and_then(|hook| hook.rate.as_ref());
     let tokens = webhook.limits.requests_per_window.unwrap_or(defaults.requests_per_window);
     let window = webhook.limits.window_seconds.unwrap_or(defaults.window_seconds);
     if tokens == 0 {
+        if let Some(rate) = before {
+            aside.put(webhook.id, rate, now);
+        }
         return None;
     }
-    if let Some(rate) = before.and_then(|hook| hook.rate.as_ref()) {
+    if let Some(rate) = before.cloned().or_else(|| aside.take(webhook.id)) {
         rate.reconfigure(tokens, window, now);
-        return Some(Arc::clone(rate));
+        return Some(rate);
     }
     Some(Arc::new(Rate::new(defaults.cores, tokens, window)))
 }

@@ -5,7 +5,9 @@
 //! before the change or after it, never in between, and from the moment [`Registry::refresh`] returns only after.
 //! The model itself is never changed here.
 
+mod aside;
 mod backlog;
+mod behind;
 mod compile;
 mod hook;
 
@@ -13,6 +15,7 @@ use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -43,6 +46,8 @@ pub struct Registry {
     flows: SharedMap<Id, Arc<Backlog>>,
     process_backlog: Arc<backlog::ProcessBacklog>,
     defaults: Defaults,
+    aside: aside::Aside,
+    behind: behind::Behind,
     /// How many changes were published, and one.
     version: AtomicU64,
 }
@@ -93,6 +98,12 @@ impl Hash for ById {
     }
 }
 
+/// Runs `refresh` so that a panic in it is an error of one webhook. What it changes is a whole entry or none.
+fn guarded(refresh: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(refresh))
+        .unwrap_or_else(|_| Err(StoreError::NotApplied { why: "compiling it panicked".to_owned() }))
+}
+
 /// A pin: while it lives, hooks borrowed through it stay.
 pub struct Pin<'r> {
     registry: &'r Registry,
@@ -109,6 +120,8 @@ impl Registry {
             flows: SharedMap::with_hasher(ahash::RandomState::new()),
             process_backlog: Arc::default(),
             defaults,
+            aside: aside::Aside::default(),
+            behind: behind::Behind::default(),
             version: AtomicU64::new(1),
         }
     }
@@ -191,36 +204,86 @@ impl Registry {
     /// every core sees the change.
     ///
     /// # Errors
-    /// If the model cannot be read; the hooks that were not yet compiled stay as they were.
+    /// If some of it cannot be read or compiled: the first reason. All the rest is published; that part stays as it was,
+    /// and is tried again by [`Self::heal`].
     pub fn refresh(&self, source: &dyn Source, affected: &Affected, now: Now) -> Result<(), StoreError> {
+        let mut behind = self.behind.lock();
+        let (failed, error) = self.apply(source, affected, now);
+        behind.replace(affected, failed);
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Whether a change could not be published and waits for [`Self::heal`].
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind.is_behind()
+    }
+
+    /// Tries again to publish what could not be published; returns what acts differently since, if anything.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`], for what still cannot be published.
+    pub fn heal(&self, source: &dyn Source, now: Now) -> (Affected, Option<StoreError>) {
+        let mut behind = self.behind.lock();
+        let all = behind.affected();
+        let (failed, error) = self.apply(source, &all, now);
+        behind.replace(&all, failed);
+        (all, error)
+    }
+
+    /// Compiles and publishes each of what is affected by itself; returns what failed, and the first reason.
+    fn apply(&self, source: &dyn Source, affected: &Affected, now: Now) -> (Affected, Option<StoreError>) {
+        let (mut failed, mut first) = (Affected::default(), None);
         for &id in &affected.flows {
-            if source.flow(&id)?.is_some() {
-                self.backlog(id);
-            } else {
-                self.flows.pin().remove(&id);
+            if let Err(error) = guarded(|| self.refresh_flow(source, id)) {
+                failed.flows.push(id);
+                first.get_or_insert(error);
             }
         }
         let wiring = self.wiring(now);
         let mut parts: HashMap<Id, ApplicationPart> = HashMap::default();
         for &id in &affected.webhooks {
-            let before = self.by_id(id);
-            let Some(webhook) = source.webhook(&id)? else {
-                self.withdraw(id);
-                continue;
-            };
-            let part = match parts.entry(webhook.application_id) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => match source.application(&webhook.application_id)? {
-                    Some(application) => unknown.insert(ApplicationPart::new(&application)),
-                    None => {
-                        self.withdraw(id);
-                        continue;
-                    }
-                },
-            };
-            let flows = source.flows_of_webhook(&id)?;
-            self.publish(Arc::new(compile::hook(&wiring, part, &webhook, &flows, before.as_deref())));
+            if let Err(error) = guarded(|| self.refresh_webhook(source, id, &wiring, &mut parts)) {
+                failed.webhooks.push(id);
+                first.get_or_insert(error);
+            }
         }
+        (failed, first)
+    }
+
+    fn refresh_flow(&self, source: &dyn Source, id: Id) -> Result<(), StoreError> {
+        if source.flow(&id)?.is_some() {
+            self.backlog(id);
+        } else if let Some(backlog) = self.flows.pin().remove(&id) {
+            backlog.delete();
+        }
+        Ok(())
+    }
+
+    fn refresh_webhook(
+        &self,
+        source: &dyn Source,
+        id: Id,
+        wiring: &Wiring<'_>,
+        parts: &mut HashMap<Id, ApplicationPart>,
+    ) -> Result<(), StoreError> {
+        let before = self.by_id(id);
+        let Some(webhook) = source.webhook(&id)? else {
+            self.withdraw(id);
+            return Ok(());
+        };
+        let part = match parts.entry(webhook.application_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => match source.application(&webhook.application_id)? {
+                Some(application) => unknown.insert(ApplicationPart::new(&application)),
+                None => {
+                    self.withdraw(id);
+                    return Ok(());
+                }
+            },
+        };
+        let flows = source.flows_of_webhook(&id)?;
+        self.publish(Arc::new(compile::hook(wiring, part, &webhook, &flows, before.as_deref())));
         Ok(())
     }
 
@@ -242,6 +305,7 @@ impl Registry {
 
     fn withdraw(&self, id: Id) {
         let withdrawn = self.write_by_id().take(&id);
+        self.aside.take(id);
         if let Some(ById(hook)) = withdrawn {
             self.by_token.pin().remove(&hook.token);
         }
@@ -272,56 +336,4 @@ impl Pin<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::base::clock::Clock;
-    use crate::model::{Application, Webhook};
-    use crate::settings::Settings;
-    use crate::store::Store;
-
-    /// The reply node of a webhook's one flow.
-    fn node(registry: &Registry, webhook: Id) -> Arc<crate::reply::ReplyNode> {
-        let hook = registry.by_id(webhook).expect("published");
-        match &hook.flows[0].steps[0].action {
-            Action::Reply(node) => Arc::clone(node),
-            Action::Worker(_) => panic!("it is another node"),
-        }
-    }
-
-    #[test]
-    fn webhooks_that_trigger_one_flow_share_its_templates() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path()).expect("opens");
-        let application = Application::create(&json!({"name": "a"}), 1).expect("valid");
-        let hooks: Vec<Webhook> = (0..2)
-            .map(|_| Webhook::create(&json!({"name": "w"}), application.id, 1).expect("valid"))
-            .collect();
-        let keys: Vec<_> =
-            hooks.iter().map(|hook| json!({"type": "webhook", "key": hook.id.to_string()})).collect();
-        let nodes = json!([{"type": "WebhookReplyNode", "config": {"bodyTemplate": "a template"}}]);
-        let body = json!({"name": "f", "triggers": keys, "nodes": nodes});
-        let flow = Flow::create(&body, application.id, 1).expect("valid");
-        let affected =
-            Affected { webhooks: hooks.iter().map(|hook| hook.id).collect(), flows: vec![flow.id] };
-        store
-            .change(move |changes| {
-                changes.insert_application(application)?;
-                for hook in hooks {
-                    changes.insert_webhook(hook)?;
-                }
-                changes.insert_flow(flow)
-            })
-            .expect("kept");
-        let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
-        let now = Clock::new().now();
-        registry.load(&store, now).expect("read");
-        let [one, other] = [affected.webhooks[0], affected.webhooks[1]];
-        let loaded = node(&registry, one);
-        assert!(Arc::ptr_eq(&loaded, &node(&registry, other)));
-        registry.refresh(&store, &affected, now).expect("read");
-        let refreshed = node(&registry, one);
-        assert!(Arc::ptr_eq(&refreshed, &node(&registry, other)) && !Arc::ptr_eq(&refreshed, &loaded));
-    }
-}
+mod tests;

@@ -25,6 +25,8 @@ pub enum StoreError {
     Io { path: PathBuf, why: String },
     /// The write that this one was to be committed with did not end.
     Interrupted,
+    /// The write is kept, and what serves requests does not act by it yet.
+    NotApplied { why: String },
 }
 
 impl StoreError {
@@ -116,6 +118,9 @@ impl fmt::Display for StoreError {
             StoreError::Full(path) => write!(f, "no space left for {}", path.display()),
             StoreError::Io { path, why } => write!(f, "{}: {why}", path.display()),
             StoreError::Interrupted => f.write_str("the write was interrupted; nothing of it was kept"),
+            StoreError::NotApplied { why } => {
+                write!(f, "the change is kept but not in effect yet: {why}; it is tried again until it is")
+            }
         }
     }
 }
@@ -143,7 +148,7 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Why a change was not made. Nothing of it is kept.
+/// Why a change was not made. Nothing of it is kept, except for [`StoreError::NotApplied`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeError {
     /// There is no such resource (in that application).

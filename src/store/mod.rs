@@ -5,7 +5,10 @@
 //! altered and written inside the one writer, so that two PATCHes of one resource never lose one another.
 //!
 //! After each commit, and before the callers hear of it, the observer is told which webhooks now act differently
-//! ([`Store::observe`]); commits reach it in their order. That is how "what the API answered is so" holds.
+//! ([`Store::observe`]); commits reach it in their order. That is how "what the API answered is so" holds. Where the
+//! observer fails or panics, the callers are told that their change is kept and not in effect
+//! ([`StoreError::NotApplied`]); where the commit itself fails, the observer is told all the same, since what is on the
+//! disk then is known only to who reads it.
 //!
 //! # Files
 //!
@@ -22,6 +25,7 @@ mod glob;
 mod list;
 mod tables;
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -70,8 +74,8 @@ pub struct Affected {
     pub flows: Vec<Id>,
 }
 
-/// Told of each commit.
-pub type Observer = Box<dyn Fn(&Store, &Affected) + Send + Sync>;
+/// Told of each commit. An error says why the change is not in effect, although it is kept.
+pub type Observer = Box<dyn Fn(&Store, &Affected) -> Result<(), String> + Send + Sync>;
 
 /// The model on disk. Shared by reference between threads; writes wait for the disk.
 pub struct Store {
@@ -192,6 +196,7 @@ impl Store {
             std::mem::replace(&mut *waiting, rest)
         };
         let mut tellings: Vec<Told> = Vec::with_capacity(jobs.len());
+        let mut affected = Affected::default();
         let committed = self.database.write(|changes| {
             for job in jobs {
                 tellings.push((job.run)(changes));
@@ -199,26 +204,30 @@ impl Store {
                     return Err(error.clone());
                 }
             }
-            Ok(std::mem::take(&mut changes.affected))
+            affected = std::mem::take(&mut changes.affected);
+            Ok(())
         });
-        let outcome = match committed {
-            Ok(mut affected) => {
-                for ids in [&mut affected.webhooks, &mut affected.flows] {
-                    ids.sort_unstable();
-                    ids.dedup();
-                }
-                if let Some(observer) = self.observer.get()
-                    && affected != Affected::default()
-                {
-                    observer(self, &affected);
-                }
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
+        let observed = self.tell_observer(affected);
+        let outcome = committed.and(observed);
         for tell in tellings {
             tell(outcome.clone());
         }
+    }
+
+    /// Tells the observer what has changed, if anything has.
+    fn tell_observer(&self, mut affected: Affected) -> Result<(), StoreError> {
+        let Some(observer) = self.observer.get() else { return Ok(()) };
+        if affected == Affected::default() {
+            return Ok(());
+        }
+        for ids in [&mut affected.webhooks, &mut affected.flows] {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        // A panic must not take the answers of the callers with it: their changes are on the disk.
+        let observed = std::panic::catch_unwind(AssertUnwindSafe(|| observer(self, &affected)));
+        let observed = observed.unwrap_or_else(|_| Err("putting it into effect panicked".to_owned()));
+        observed.map_err(|why| StoreError::NotApplied { why })
     }
 
     /// Keeps a new application.

@@ -147,6 +147,7 @@ fn changes_of_many_threads_lose_none_of_one_another() {
             assert!(store.webhook(id).expect("reads").is_some(), "told after the commit");
         }
         seen.lock().expect("not poisoned").extend(&affected.webhooks);
+        Ok(())
     }));
     let app = application(&store, "shop");
     let hook = webhook(&store, app.id, "hook", 0);
@@ -370,4 +371,40 @@ fn the_access_token_is_made_once_and_kept_from_others() {
 
     fs::write(&path, "\n").expect("writes");
     assert!(matches!(access_token(folder.path(), None), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn an_observer_that_fails_or_panics_after_the_commit_is_no_change_that_was_lost() {
+    let folder = folder();
+    let store = Store::open(folder.path()).expect("opens");
+    let app = application(&store, "shop");
+    let told: Arc<Mutex<usize>> = Arc::default();
+    let times = Arc::clone(&told);
+    store.observe(Box::new(move |_, _| {
+        let time = {
+            let mut times = times.lock().expect("not poisoned");
+            *times += 1;
+            *times
+        };
+        match time {
+            1 => panic!("a fault of the observer's"),
+            2 => Err("a record cannot be read".to_owned()),
+            _ => Ok(()),
+        }
+    }));
+    let hooks: Vec<Webhook> = ["panics", "fails", "is told"]
+        .map(|name| Webhook::create(&json!({"name": name}), app.id, START).expect("valid"))
+        .into();
+    let mut whys = Vec::new();
+    for hook in &hooks {
+        match store.insert_webhook(hook.clone()) {
+            Ok(_) => {}
+            Err(ChangeError::Store(StoreError::NotApplied { why })) => whys.push(why),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(whys, ["putting it into effect panicked", "a record cannot be read"]);
+    for hook in &hooks {
+        assert_eq!(store.webhook(&hook.id), Ok(Some(hook.clone())), "it is kept");
+    }
 }

@@ -51,6 +51,25 @@ fn a_hundred_calls_pass_and_the_next_does_not_on_four_cores() {
 }
 
 #[test]
+fn what_was_spent_stays_spent_although_the_limit_is_switched_off_and_on() {
+    let server = Server::start(|_| {});
+    let limits = |calls: u32| json!({"limits": {"requestsPerWindow": calls, "windowSeconds": 3600}});
+    let hook = server.webhook(limits(2));
+    let mut wire = server.wire();
+    for expected in [200, 200, 429] {
+        assert_eq!(wire.ask(hook.get()).status, expected);
+    }
+    server.patch(&hook, &limits(0));
+    assert!((0..5).all(|_| wire.ask(hook.get()).status == 200));
+    server.patch(&hook, &limits(2));
+    wire.ask(hook.get()).is(429, OVER_RATE);
+    server.patch(&hook, &limits(3));
+    for expected in [200, 429] {
+        assert_eq!(wire.ask(hook.get()).status, expected);
+    }
+}
+
+#[test]
 fn test_requests_count_as_any_others() {
     let server = Server::start(|_| {});
     let hook = server.webhook(json!({"limits": {"requestsPerWindow": 3, "windowSeconds": 3600}}));

@@ -31,16 +31,19 @@ struct Recorder {
     recent: Mutex<Vec<SeenRequest>>,
     watched: Mutex<Vec<(Id, tokio::sync::mpsc::Sender<Seen>)>>,
     ready: AtomicBool,
+    /// Whether changes cannot be put into effect.
+    fails: AtomicBool,
     /// Whether all webhooks are gone.
     emptied: AtomicBool,
 }
 
 impl Engine for Recorder {
-    fn refresh(&self, store: &Store, affected: &Affected) {
+    fn refresh(&self, store: &Store, affected: &Affected) -> Result<(), String> {
         for id in &affected.webhooks {
             store.webhook(id).expect("the commit can be read");
         }
         self.refreshed.lock().expect("not poisoned").extend(&affected.webhooks);
+        if self.fails.load(Ordering::Relaxed) { Err("a record cannot be read".to_owned()) } else { Ok(()) }
     }
 
     fn check_webhook(&self, webhook: &Webhook) -> Result<(), ModelError> {
@@ -564,4 +567,20 @@ fn health_is_told_without_a_token() {
     assert_eq!(healthz.headers[header::CACHE_CONTROL], "no-store");
     server.engine.ready.store(true, Ordering::Relaxed);
     assert_eq!(server.get("/readyz").status, 200);
+}
+
+#[test]
+fn a_change_that_is_kept_and_not_in_effect_is_told_so() {
+    let server = Server::new();
+    server.engine.fails.store(true, Ordering::Relaxed);
+    let webhooks = format!("{}/webhooks", server.application());
+    let answered = server.ask("POST", &webhooks, r#"{"name": "kept"}"#);
+    check_error(
+        &answered,
+        500,
+        "Internal",
+        "the change is kept but not in effect yet: a record cannot be read",
+    );
+    server.engine.fails.store(false, Ordering::Relaxed);
+    assert_eq!(server.get(&webhooks).json["totalCount"], 1);
 }
