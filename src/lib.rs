@@ -32,7 +32,7 @@
 //!
 //! | floor | module | is for | is not for |
 //! | --- | --- | --- | --- |
-//! | 0 | [`base`] | clock, timer wheel, slots with generations, receive buffer, JSON as text, encodings, ids | any word of webhooks or HTTP |
+//! | 0 | [`base`] | clock, turns, timer wheel, slots with generations, receive buffer, JSON as text, encodings, ids | any word of webhooks or HTTP |
 //! | 1 | [`http`] | HTTP/1.1 as a machine: head, framing, body, keep-alive, responses | knowing what a webhook is |
 //! | 1 | [`websocket`] | RFC 6455 and RFC 7692 as a machine | the same |
 //! | 1 | [`io`] | the kernel: operations in, completions out | any word of HTTP, decisions, a clock |
@@ -61,8 +61,12 @@
 //!   goes on.
 //! - The outcome does not depend on how bytes were cut into reads. Nothing after a refusal is read as a request.
 //! - A payload is valid JSON whatever came in; text that came in is escaped or validated before it is spliced.
+//! - A turn of a core ends by time ([`base::turn`]): no connection, mailbox, timer or change of the model holds it for
+//!   longer than [`base::turn::TURN_NANOS_MAX`], and no token is taken with a time that is older than the rate allows.
+//! - A change of the model reaches every open WebSocket, whatever it is busy with ([`ingress::session`]).
 //! - A `replyId` cannot be guessed or forged, and one that outlives its wait names nothing.
-//! - What the REST API answered is on the disk and on every core.
+//! - What the REST API answered is on the disk and on every core. Where a change is on the disk and cannot be put into
+//!   effect, its caller is told so, `/readyz` of the admin listener says 503, and it is tried again until it is.
 //! - A panic costs one connection; one outside of any connection, that core's connections. The others go on.
 //! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio and only [`io`] names io_uring. `unsafe` is allowed in
 //!   `engine/fd.rs`, `engine/heap.rs`, `io/buffers.rs` and `io/queues.rs` alone.

@@ -45,9 +45,17 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, doo
         if watch.until_expired(pin!(ready.readable())).await.is_err() {
             break;
         }
+        core.begin_turn();
+        let mut is_turn_over = false;
         for _ in 0..ACCEPT_BATCH {
             match accept_one(&listener, flags) {
-                Ok((stream, peer)) => admit(&core, stream, door, peer),
+                Ok((stream, peer)) => {
+                    admit(&core, stream, door, peer);
+                    is_turn_over = core.step(true);
+                    if is_turn_over {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if is_exhausted(&error) => {
                     core.metrics.event(Event::AcceptError);
@@ -58,6 +66,10 @@ pub(super) async fn accept(core: Rc<Core>, listener: Listener, ready: Ready, doo
                 // The peer went away between its handshake and this call: accept(2) passes such errors on.
                 Err(_) => {}
             }
+        }
+        core.end_turn();
+        if is_turn_over {
+            core.pause().await;
         }
     }
     // Those that are through their handshake are served still. Then the socket itself stops listening: the thread's
@@ -147,8 +159,11 @@ impl<F: Future<Output = ()>> Future for Caught<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let future = this.future;
+        this.core.begin_turn();
         // What the connection shares with others are cells that are consistent between any two calls.
-        std::panic::catch_unwind(AssertUnwindSafe(|| future.poll(context))).unwrap_or_else(|_| {
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.poll(context)));
+        this.core.end_turn();
+        polled.unwrap_or_else(|_| {
             this.core.metrics.event(Event::Panic);
             bounded_log!(error, "a connection's task panicked and was ended; the others go on");
             Poll::Ready(())

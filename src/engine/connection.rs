@@ -308,6 +308,9 @@ impl Connection {
             if !self.flush().await {
                 return Worked::Closed;
             }
+            if self.core.is_turn_over() {
+                self.core.pause().await;
+            }
             if reads {
                 return Worked::ReadOn;
             }

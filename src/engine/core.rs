@@ -15,14 +15,17 @@ use super::heap;
 use super::lot::Lot;
 use super::mailbox::{Full, Sender};
 use super::pending::{Outcome, PendingReplies, Place, Seal};
+use super::ready::Ready;
 use super::recent::Recent;
 use super::spare::Spare;
+use super::turn;
 use super::watch::{Patience, Watch};
 use super::worker::Desk;
 use crate::base::buffer::ReceiveBuffer;
 use crate::base::clock::{Clock, NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
-use crate::base::slots::{Key, Slots};
+use crate::base::slots::{Key, Round, Slots};
+use crate::base::turn::Turn;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::deliver::workers::WorkerTrigger;
 use crate::deliver::{Effect, NodeError};
@@ -67,10 +70,8 @@ pub(super) enum Message {
     Complaint { worker: Key, message: String },
     /// What became of the reply of a worker here.
     ReplyResult { worker: Key, reply_id: String, outcome: Outcome },
-    /// A webhook was changed or deleted: its WebSockets look at it again.
-    WebhookChanged(Id),
-    /// A flow was deleted.
-    FlowGone(Id),
+    /// The model was changed, and the registry with it. These flows were deleted.
+    ModelChanged { deleted_flows: Arc<[Id]> },
     /// Certificates and keys for the connections that come from now on.
     Tls(Arc<ServerConfig>),
     /// Somebody looks at the last requests.
@@ -198,6 +199,12 @@ pub(super) struct Core {
     /// Responses of the present batch, and when it began.
     pub(super) answered: Cell<u64>,
     batch: Cell<Now>,
+    /// The turn that is under way, once its time was asked for.
+    pub(super) turn: Cell<Option<Turn>>,
+    /// None on epoll.
+    pub(super) always_ready: Option<Ready>,
+    /// Brings changes of the model to the WebSockets.
+    pub(super) round: RefCell<Round>,
     /// The flows that are at home here.
     pub(super) homes: RefCell<Homes>,
     /// The workers that are attached here.
@@ -219,6 +226,7 @@ impl Core {
         mailboxes: Vec<Sender<Message>>,
         chains: Arc<dyn ChainSource>,
     ) -> io::Result<Core> {
+        let always_ready = if rules.on_ring { Some(turn::always_ready()?) } else { None };
         Ok(Core {
             index,
             clock,
@@ -253,6 +261,9 @@ impl Core {
             shown: Cell::default(),
             answered: Cell::new(0),
             batch: Cell::new(clock.now()),
+            turn: Cell::default(),
+            always_ready,
+            round: RefCell::default(),
             homes: RefCell::default(),
             workers: RefCell::new(Slots::new()),
         })
@@ -265,8 +276,13 @@ impl Core {
     /// A batch of requests that came together begins: the time that is now holds for all of them.
     pub(super) fn begin_batch(&self) -> Now {
         let now = self.now();
-        self.batch.set(now);
+        self.set_batch(now);
+        self.note_time(now);
         now
+    }
+
+    pub(super) fn set_batch(&self, now: Now) {
+        self.batch.set(now);
     }
 
     /// As if the core had been idle for as long as it is up.
@@ -284,7 +300,7 @@ impl Core {
     pub(super) fn end_batch(&self, began: Now) {
         let answered = self.answered.take();
         if answered > 0 {
-            let now = self.now();
+            let now = self.time_after();
             let elapsed = now.nanos.saturating_sub(began.nanos);
             self.metrics.latencies(elapsed, answered);
             self.recent.borrow_mut().end_batch(now, elapsed);
@@ -382,38 +398,47 @@ impl Core {
         self.wheel.borrow_mut().cancel(id);
     }
 
-    /// Fires what is due and says when to look again.
-    pub(super) fn tick(self: &Rc<Self>, fired: &mut Vec<Timer>) -> Option<u64> {
-        let now = self.now().nanos;
-        self.wheel.borrow_mut().advance(now, fired);
-        for timer in fired.drain(..) {
-            match timer {
-                Timer::Connection(key) => self.connection_timer(key, now),
-                Timer::Chain(key) => self.chains.time_out(key),
-                Timer::Reply(key) => {
-                    if self.pending.time_out(self, key) {
-                        self.metrics.event(Event::ReplyTimeout);
-                    }
-                }
-                Timer::Ack(flow, flight) => flows::late(self, flow, flight),
-                Timer::Sweep(flow) => flows::sweep(self, flow),
-                Timer::GiveBack => {
-                    self.let_go.set(0);
-                    // Each that is kept may hold on to the allocator's page that it lies in.
-                    self.pool.borrow_mut().clear();
-                    self.outs.borrow_mut().clear();
-                    self.spare.clear();
-                    heap::give_back();
-                }
-            }
-        }
+    /// Appends the timers that are due.
+    pub(super) fn take_due(&self, due: &mut Vec<Timer>) {
+        let now = self.now();
+        self.note_time(now);
+        self.wheel.borrow_mut().advance(now.nanos, due);
+    }
+
+    /// When timers are due next.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
         self.wheel.borrow().next_deadline()
     }
 
-    fn connection_timer(&self, key: Key, now: u64) {
+    /// Does what a timer was set for; returns whether the turn must end.
+    pub(super) fn fire(self: &Rc<Self>, timer: Timer) -> bool {
+        let is_short = matches!(timer, Timer::Connection(_) | Timer::Chain(_) | Timer::Reply(_));
+        match timer {
+            Timer::Connection(key) => self.connection_timer(key),
+            Timer::Chain(key) => self.chains.time_out(key),
+            Timer::Reply(key) => {
+                if self.pending.time_out(self, key) {
+                    self.metrics.event(Event::ReplyTimeout);
+                }
+            }
+            Timer::Ack(flow, flight) => flows::late(self, flow, flight),
+            Timer::Sweep(flow) => flows::sweep(self, flow),
+            Timer::GiveBack => {
+                self.let_go.set(0);
+                // Each that is kept may hold on to the allocator's page that it lies in.
+                self.pool.borrow_mut().clear();
+                self.outs.borrow_mut().clear();
+                self.spare.clear();
+                heap::give_back();
+            }
+        }
+        self.step(is_short)
+    }
+
+    fn connection_timer(&self, key: Key) {
         let Some(watch) = self.connections.borrow().get(key).map(Rc::clone) else { return };
         watch.set_armed(None);
-        match watch.fired(now) {
+        match watch.fired(self.turn_time().nanos) {
             Patience::Until(deadline) => {
                 watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
             }

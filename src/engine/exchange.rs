@@ -22,6 +22,7 @@ use crate::base::slots::Key;
 use crate::http::{self, Step};
 use crate::ingress::request::{self, AtHead, Door};
 use crate::ingress::respond::{self, Answer};
+use crate::ingress::session::Session;
 use crate::ingress::worker::{self, AtDoor};
 use crate::metrics::Outcome;
 use crate::registry::Hook;
@@ -38,7 +39,7 @@ const GATHER_BYTES: usize = 64 * 1024;
 pub(super) enum Next {
     /// More bytes are needed; what is ready to be sent goes first.
     Read,
-    /// Enough is ready to be sent; there may be more to do with what was received.
+    /// Enough is ready to be sent, or the turn is over; there may be more to do with what was received.
     Flush,
     /// The request waits for a reply.
     Wait(Box<Waiting>),
@@ -145,8 +146,11 @@ impl Connection {
         let active = active.get_or_insert_with(|| core.take_active());
         // The hook of the request at hand while its body is whole in the buffer: no count is touched for it.
         let mut at_hand: Option<&Arc<Hook>> = None;
+        let mut now = now;
+        let mut has_decided = false;
         loop {
-            if active.out.len() >= GATHER_BYTES {
+            // Looked at after each request, so that at least one is decided each time.
+            if active.out.len() >= GATHER_BYTES || (has_decided && core.is_turn_over()) {
                 if let Some(hook) = at_hand {
                     ongoing.hook = Some(Arc::clone(hook));
                 }
@@ -164,6 +168,8 @@ impl Connection {
                 }
                 Step::Head => {
                     *ongoing = Ongoing::default();
+                    now = core.call_time();
+                    has_decided = false;
                     let request = http.request(&active.buffer);
                     if *door == connection::Door::Workers {
                         match attach(&core, &request, &mut active.out) {
@@ -195,6 +201,7 @@ impl Connection {
                         }
                     }
                     let at_head = request::at_head(Door { core: core.index, now }, &pin, &request);
+                    core.was_short();
                     let (answer, hook, stays) = match at_head {
                         AtHead::Take { hook, limit } => {
                             ongoing.owes_continue = request.expects_continue();
@@ -235,6 +242,7 @@ impl Connection {
                         return Next::Close { linger: true };
                     }
                     ongoing.dropping = true;
+                    has_decided = true;
                     let limit = request::drop_limit(hook.map(|hook| &**hook));
                     http.drop_body(limit);
                 }
@@ -283,6 +291,7 @@ impl Connection {
                     if !stays {
                         return Next::Close { linger: false };
                     }
+                    has_decided = true;
                 }
             }
         }
@@ -440,9 +449,7 @@ fn upgrade(
     if core.draining.get() {
         return Err(Answer::Busy("The server is stopping"));
     }
-    if !hook.concurrency.try_acquire(hook.concurrency_limit) {
-        return Err(Answer::OverConcurrency);
-    }
+    let session = Session::admit(hook).ok_or(Answer::OverConcurrency)?;
     let path = request::behind_token(request.path());
     let data = UpgradeData::new(
         path,
@@ -456,7 +463,7 @@ fn upgrade(
     let exchange =
         Exchange { core, request, hook: Some(hook), bytes: 0, keep_alive: true, now, waited_since: None };
     exchange.upgraded();
-    Ok(Upgraded { hook: Arc::clone(hook), deflate: accept.deflate, data })
+    Ok(Upgraded { session, deflate: accept.deflate, data })
 }
 
 /// Whether the peer may say for whom it speaks.

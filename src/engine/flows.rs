@@ -139,6 +139,11 @@ pub(super) fn tell(
 /// At home: a trigger came.
 pub(super) fn take(core: &Rc<Core>, backlog: Arc<Backlog>, trigger: WorkerTrigger) {
     let flow = backlog.flow();
+    if backlog.is_deleted() {
+        // It was on its way when the flow was deleted: no worker will ever take it.
+        backlog.release(trigger.payload.len());
+        return;
+    }
     let now = core.now().nanos;
     let mut orders = Orders::new();
     {
@@ -237,7 +242,11 @@ pub(super) fn gone(core: &Rc<Core>, flow: Id) {
         home.queue.clear(&mut orders);
     }
     carry_out(core, flow, orders);
-    worker::flow_gone(core, flow);
+    // With its workers: one of a flow that is created again under this id has another backlog.
+    let home = core.homes.borrow_mut().remove(&flow);
+    if let Some(sweep) = home.and_then(|home| home.sweep) {
+        core.cancel_timer(sweep);
+    }
 }
 
 /// Triggers that are not acked, of all flows at home here, and whether any of them has a worker.

@@ -32,6 +32,8 @@ const READ_ROOM: usize = 4096;
 /// The first size that a buffer grows to for a large message, and the factor from there: as for HTTP bodies.
 const GROW_FIRST: usize = 64 * 1024;
 const GROW_FACTOR: usize = 4;
+/// Bytes that are unmasked, checked and copied in a time that is no matter.
+const SHORT_MESSAGE_BYTES: usize = 64 * 1024;
 /// The largest write that is left to the ring alone: it fits into a socket's buffer unless the peer is behind.
 const RING_WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Reads in a row while each fills the buffer, before others get a turn.
@@ -242,8 +244,8 @@ impl Line {
         self.close(core, closing.code(), closing.reason());
     }
 
-    /// Looks at all that was received.
-    fn listen<S: Speaker>(&self, core: &Core, buffer: &mut ReceiveBuffer, speaker: &mut S) {
+    /// Looks at what was received, until all of it was looked at (true) or the turn is over.
+    fn listen<S: Speaker>(&self, core: &Core, buffer: &mut ReceiveBuffer, speaker: &mut S) -> bool {
         speaker.attend();
         loop {
             let event = {
@@ -255,7 +257,7 @@ impl Line {
                 machine.poll(buffer, out, &mut core.scratch.borrow_mut())
             };
             match event {
-                Event::NeedData => return,
+                Event::NeedData => return true,
                 Event::Pong => {}
                 Event::Message { text } => {
                     // What is heard may be answered at once, with the scratch.
@@ -263,6 +265,9 @@ impl Line {
                         let is_inflated = self.wire.borrow().machine.is_inflated();
                         is_inflated.then(|| core.scratch.borrow_mut().lend())
                     };
+                    if inflated.is_some() || buffer.len() > SHORT_MESSAGE_BYTES {
+                        core.worked();
+                    }
                     match inflated {
                         None => {
                             let message = self.wire.borrow().machine.message_in(buffer);
@@ -274,6 +279,9 @@ impl Line {
                         }
                     }
                     self.wire.borrow_mut().machine.done(buffer);
+                    if core.step(true) {
+                        return false;
+                    }
                 }
                 Event::Close { code } => {
                     let mut wire = self.wire.borrow_mut();
@@ -504,10 +512,14 @@ pub(super) async fn run<S: Speaker>(
     speaker: &mut S,
 ) -> Option<Ended> {
     loop {
-        line.at_work.set(true);
-        if let Some(active) = &mut active {
-            line.listen(core, &mut active.buffer, speaker);
+        if core.is_turn_over() {
+            core.pause().await;
         }
+        line.at_work.set(true);
+        let heard_all = match &mut active {
+            Some(active) => line.listen(core, &mut active.buffer, speaker),
+            None => true,
+        };
         speaker.turn();
         line.at_work.set(false);
         if core.rules.on_ring {
@@ -524,6 +536,9 @@ pub(super) async fn run<S: Speaker>(
             && let Some(active) = active.take()
         {
             core.give_active(active);
+        }
+        if !heard_all && flushed != Flushed::Blocked {
+            continue;
         }
         match line.wait(core, stream, flushed == Flushed::Blocked, speaker).await {
             Woken::Turn => {}
@@ -544,8 +559,11 @@ pub(super) async fn run<S: Speaker>(
                         Ok(Received::All) => break,
                         Ok(Received::More) => {
                             line.at_work.set(true);
-                            line.listen(core, &mut active.buffer, speaker);
+                            let heard_all = line.listen(core, &mut active.buffer, speaker);
                             line.at_work.set(false);
+                            if !heard_all {
+                                break;
+                            }
                         }
                         Err(()) => {
                             gone = true;
@@ -555,10 +573,16 @@ pub(super) async fn run<S: Speaker>(
                 }
                 if gone {
                     // What came before the end is still looked at.
-                    line.at_work.set(true);
-                    line.listen(core, &mut active.buffer, speaker);
-                    speaker.turn();
-                    line.at_work.set(false);
+                    loop {
+                        line.at_work.set(true);
+                        let heard_all = line.listen(core, &mut active.buffer, speaker);
+                        speaker.turn();
+                        line.at_work.set(false);
+                        if heard_all {
+                            break;
+                        }
+                        core.pause().await;
+                    }
                     break;
                 }
             }

@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -130,15 +130,29 @@ pub(super) fn park(core: &Core, key: Key, watch: &Watch, parked: Parked) -> Resu
 pub(super) async fn keep(core: Rc<Core>, ready: Ready) {
     let mut events = Vec::with_capacity(EVENTS_MAX);
     loop {
-        let mut readable = pin!(ready.readable());
-        let told = poll_fn(|context| {
-            core.lot.waker.replace(Some(context.waker().clone()));
-            while let Some(key) = { core.lot.called.borrow_mut().pop() } {
-                leave(&core, key, Left::Called);
+        let woken = {
+            let mut readable = pin!(ready.readable());
+            poll_fn(|context| {
+                core.lot.waker.replace(Some(context.waker().clone()));
+                core.begin_turn();
+                let is_done = send_called(&core);
+                core.end_turn();
+                if !is_done {
+                    return Poll::Ready(Ok(Woken::Again));
+                }
+                readable.as_mut().poll(context).map_ok(|()| Woken::Readable)
+            })
+            .await
+        };
+        let arrived = match woken {
+            Ok(Woken::Again) => {
+                core.pause().await;
+                Ok(())
             }
-            readable.as_mut().poll(context)
-        });
-        if let Err(error) = told.await.and_then(|()| arrivals(&core, &mut events)) {
+            Ok(Woken::Readable) => arrivals(&core, &mut events).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = arrived {
             tracing::error!(core = core.index, %error, "quiet connections cannot be watched together any more");
             break;
         }
@@ -150,10 +164,30 @@ pub(super) async fn keep(core: Rc<Core>, ready: Ready) {
     }
 }
 
+/// What the lot's task goes on with.
+enum Woken {
+    /// More were called than a turn can send on.
+    Again,
+    /// Something has come on some of the connections.
+    Readable,
+}
+
+/// Sends those on their way that are called, until none is left (true) or the turn is over.
+fn send_called(core: &Rc<Core>) -> bool {
+    while let Some(key) = { core.lot.called.borrow_mut().pop() } {
+        leave(core, key, Left::Called);
+        if core.step(true) {
+            return core.lot.called.borrow().is_empty();
+        }
+    }
+    true
+}
+
 /// Sends on those on which something has come.
-fn arrivals(core: &Rc<Core>, events: &mut Vec<Event>) -> io::Result<()> {
+async fn arrivals(core: &Rc<Core>, events: &mut Vec<Event>) -> io::Result<()> {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
+        core.begin_turn();
         events.clear();
         epoll::wait(core.lot.epoll.as_fd(), rustix::buffer::spare_capacity(events), Some(&at_once))?;
         for event in &*events {
@@ -161,9 +195,12 @@ fn arrivals(core: &Rc<Core>, events: &mut Vec<Event>) -> io::Result<()> {
             let key = Key { index: bits as u32, generation: (bits >> u32::BITS) as u32 };
             leave(core, key, Left::Readable);
         }
+        core.worked();
+        core.end_turn();
         if events.len() < events.capacity() {
             return Ok(());
         }
+        core.pause().await;
     }
 }
 

@@ -19,6 +19,7 @@ mod line;
 mod listen;
 mod lot;
 mod mailbox;
+mod messages;
 mod pace;
 mod pending;
 mod plain;
@@ -32,6 +33,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod turn;
 mod wait;
 mod watch;
 mod worker;
@@ -52,13 +54,12 @@ use self::core::{Core, Message, Rules, Shared};
 use self::listen::Listener;
 use self::mailbox::{Receiver, Sender};
 use self::pending::Seal;
-use self::plain::Plain;
 use self::ready::Ready;
-use self::stream::Stream;
 use self::tls::Certified;
 use crate::base::clock::{Clock, NANOS_PER_SECOND};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
+use crate::base::slots::Round;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
@@ -245,20 +246,13 @@ impl Engine {
         &self.workers
     }
 
-    /// Tells the cores what changed in the model, after the registry has it: WebSockets of a webhook that may not stay
-    /// are closed, and the workers of a flow that is gone. May wait for a core that is busy.
+    /// Tells the cores that the model has changed, after the registry has the change: WebSockets of a webhook that may not
+    /// stay are closed, and the workers of a flow that was deleted. One message for each core, however much has changed.
+    /// May wait for a core that is busy.
     pub fn changed(&self, affected: &Affected) {
-        for &webhook in &affected.webhooks {
-            // Only where one is open: a change of one that has none costs the cores nothing.
-            if self.shared.sockets.load(Ordering::Relaxed) > 0 {
-                self.tell_all(|| Message::WebhookChanged(webhook));
-            }
-        }
-        for &flow in &affected.flows {
-            if self.registry.flow(flow).is_none() {
-                self.tell_all(|| Message::FlowGone(flow));
-            }
-        }
+        let is_deleted = |flow: &Id| self.registry.flow(*flow).is_none();
+        let deleted_flows: Arc<[Id]> = affected.flows.iter().copied().filter(is_deleted).collect();
+        self.tell_all(|| Message::ModelChanged { deleted_flows: Arc::clone(&deleted_flows) });
     }
 
     /// Reads the certificates and keys again, for the connections that come from now on; those that are open go on as
@@ -458,72 +452,23 @@ impl Plan {
         self.done.store(true, Ordering::Relaxed);
         served.unwrap_or(Ok(()))
     }
-
-    /// Does what others ask.
-    async fn serve_mailbox(&self, core: &Rc<Core>, ready: &Ready, nonblocking: bool) -> io::Result<()> {
-        loop {
-            while let Some(message) = self.receiver.receive() {
-                match message {
-                    Message::Reply { key, reply, done } => {
-                        let outcome = core.pending.deliver(core, key, reply);
-                        core.tell_sender(done, outcome);
-                    }
-                    Message::Chain { url, outcome } => core.chains.arrived(&url, &outcome, core.now()),
-                    Message::Adopt { stream, tap } => adopt(core, stream, tap, nonblocking),
-                    Message::Trigger { backlog, trigger } => flows::take(core, backlog, *trigger),
-                    Message::Worker { flow, from, event } => flows::hear(core, flow, from, event),
-                    Message::Give { worker, seq, trigger } => worker::give(core, worker, seq, trigger),
-                    Message::Complaint { worker, message } => worker::complain(core, worker, &message),
-                    Message::ReplyResult { worker, reply_id, outcome } => {
-                        worker::reply_result(core, worker, &reply_id, &outcome);
-                    }
-                    Message::WebhookChanged(webhook) => {
-                        for socket in core.pending.sockets() {
-                            if socket.webhook() == webhook {
-                                socket.look_again(core);
-                            }
-                        }
-                    }
-                    Message::Recent { ask } => ask(&mut core.recent.borrow_mut(), core.now()),
-                    Message::Tls(config) => {
-                        core.tls.replace(Some(config));
-                    }
-                    Message::FlowGone(flow) => flows::gone(core, flow),
-                    Message::Drain => {
-                        if !core.draining.get() {
-                            core.drain();
-                            monoio::spawn(finish(Rc::clone(core)));
-                        }
-                    }
-                }
-            }
-            if self.receiver.sleep() {
-                ready.readable().await?;
-                self.receiver.woken();
-            }
-        }
-    }
-}
-
-/// Serves a connection that was made inside the process.
-fn adopt(core: &Rc<Core>, stream: std::os::unix::net::UnixStream, tap: Tap, nonblocking: bool) {
-    let adopted = stream.set_nonblocking(nonblocking).and_then(|()| Plain::new(stream.into()));
-    match adopted {
-        Ok(stream) => {
-            core.shared.connections.fetch_add(1, Ordering::Relaxed);
-            let peer = Some(std::net::Ipv4Addr::LOCALHOST.into());
-            connection::serve(core, Stream::Plain(stream), Door::Ingress, peer, Some(tap));
-        }
-        // The other end sees its connection close.
-        Err(error) => bounded_log!(warn, %error, "a test request's connection cannot be watched"),
-    }
 }
 
 /// Fires the core's timers, sleeping until the next one is due.
 async fn tick(core: Rc<Core>) {
-    let mut fired = Vec::new();
+    let mut due = Vec::new();
     loop {
-        let next = core.tick(&mut fired);
+        core.begin_turn();
+        core.take_due(&mut due);
+        for timer in due.drain(..) {
+            if core.fire(timer) {
+                core.end_turn();
+                core.pause().await;
+                core.begin_turn();
+            }
+        }
+        core.end_turn();
+        let next = core.next_deadline();
         let now = core.now().nanos;
         let pause = next.map_or(TICK_MAX, |at| Duration::from_nanos(at.saturating_sub(now)).min(TICK_MAX));
         // An earlier timer that is set meanwhile expires the watch.
@@ -543,7 +488,14 @@ async fn finish(core: Rc<Core>) {
     let shared = Arc::clone(&core.shared);
     let requests = || count(&shared.connections) > count(&shared.sockets) + count(&shared.workers);
     until(&core, ends, || !requests()).await;
-    core.pending.sockets().iter().for_each(|socket| socket.restart(&core));
+    let mut round = Round::default();
+    round.begin(core.pending.places());
+    while let Some(places) = { round.piece(messages::ROUND_PLACES) } {
+        core.begin_turn();
+        core.pending.sockets_within(places).iter().for_each(|socket| socket.restart(&core));
+        core.end_turn();
+        core.pause().await;
+    }
     until(&core, ends + DRAIN_CLOSE_NANOS, || count(&shared.sockets) == 0).await;
     until(&core, ends, || !matches!(flows::open(&core), (1.., true))).await;
     let (unacked, _) = flows::open(&core);

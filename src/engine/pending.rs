@@ -2,6 +2,7 @@
 //! `replyId` that names it and cannot be guessed.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -183,11 +184,16 @@ impl PendingReplies {
         self.slots.borrow_mut().remove(key)
     }
 
-    /// The WebSockets of this core.
-    pub(super) fn sockets(&self) -> Vec<Rc<Socket>> {
+    /// Places of all that wait, free ones among them.
+    pub(super) fn places(&self) -> usize {
+        self.slots.borrow().places()
+    }
+
+    /// The WebSockets at some of the places.
+    pub(super) fn sockets_within(&self, places: Range<usize>) -> Vec<Rc<Socket>> {
         let slots = self.slots.borrow();
         slots
-            .iter()
+            .iter_within(places)
             .filter_map(|(_, pending)| match pending {
                 Pending::Socket(socket) => Some(Rc::clone(socket)),
                 Pending::Request(_) => None,

@@ -18,16 +18,16 @@ use super::stream::Stream;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::workers::Affinity;
+use crate::ingress::session::{Refreshed, Session};
 use crate::ingress::socket::{CODE_BROKEN, Closing};
 use crate::metrics::{ConnectionKind, Event as Counted};
-use crate::registry::Hook;
 use crate::reply::{self, Rendered, Reply};
 use crate::trigger::{Event, UpgradeData, WsEvent, websocket_draft};
 use crate::websocket::{Connection as Machine, DeflateParameters, Role};
 
-/// An upgrade that was accepted. It holds a place in the webhook's concurrency.
+/// An upgrade that was accepted.
 pub(super) struct Upgraded {
-    pub(super) hook: Arc<Hook>,
+    pub(super) session: Session,
     pub(super) deflate: Option<DeflateParameters>,
     pub(super) data: UpgradeData,
 }
@@ -35,14 +35,11 @@ pub(super) struct Upgraded {
 /// A WebSocket as its core knows it.
 pub(super) struct Socket {
     line: Line,
-    /// As it was when the connection last looked.
-    hook: RefCell<Arc<Hook>>,
+    session: RefCell<Session>,
     data: UpgradeData,
     /// Made when somebody asks for it, and again after a quiet time: it follows from the place.
     reply_id: Cell<Option<Arc<str>>>,
     place: Cell<Option<Key>>,
-    /// The registry's version when it last looked.
-    version: Cell<u64>,
 }
 
 // With the counts of its `Rc` it fills a size of the allocator's (320 bytes): every WebSocket keeps one while it is quiet.
@@ -77,7 +74,9 @@ impl Drop for Leave<'_> {
         if let Some(place) = socket.place.get() {
             core.pending.remove(place);
         }
-        socket.hook.borrow().concurrency.release();
+        // The flows of now get the disconnect, whatever the session was closed for.
+        let _ = socket.session.borrow_mut().refresh(&core.registry);
+        socket.session.borrow_mut().end();
         core.metrics.connection_closed(ConnectionKind::WebSocket);
         let ended = self.ended.take().unwrap_or(Ended { code: CODE_BROKEN, reason: "".into() });
         let event = WsEvent::Disconnect { status_code: ended.code, reason: &ended.reason };
@@ -101,24 +100,22 @@ impl Drop for Connected<'_> {
     }
 }
 
-/// Serves a WebSocket to its end. The caller has counted it in `core.shared.connections`, and in the webhook's
-/// concurrency.
+/// Serves a WebSocket to its end. The caller has counted it in `core.shared.connections`.
 pub(super) fn serve(
     core: Rc<Core>,
     stream: Stream,
     active: Option<Box<Active>>,
     upgraded: Upgraded,
 ) -> impl Future<Output = ()> {
-    let Upgraded { hook, deflate, data } = upgraded;
-    let payload_limit = hook.payload_bytes as usize;
+    let Upgraded { session, deflate, data } = upgraded;
+    let payload_limit = session.hook().payload_bytes as usize;
     let machine = Machine::new(Role::Server, deflate, payload_limit);
     let socket = Rc::new(Socket {
         line: Line::new(&core, machine, payload_limit),
-        hook: RefCell::new(hook),
+        session: RefCell::new(session),
         data,
         reply_id: Cell::default(),
         place: Cell::new(None),
-        version: Cell::new(0),
     });
     core.shared.sockets.fetch_add(1, Ordering::Relaxed);
     core.metrics.connection_opened(ConnectionKind::WebSocket);
@@ -153,7 +150,7 @@ async fn converse(
     if begins {
         core.begin_batch();
         // The webhook may have changed between its head and now.
-        socket.look_again(&core);
+        socket.refresh(&core);
         if core.draining.get() {
             socket.line.close_for(&core, Closing::Restart);
         }
@@ -190,7 +187,7 @@ impl Speaker for Conversation<'_> {
     const PARKS: bool = true;
 
     fn attend(&mut self) {
-        self.socket.take_over(self.core);
+        self.socket.refresh(self.core);
     }
 
     fn hear(&mut self, text: bool, data: &[u8]) {
@@ -210,7 +207,7 @@ impl Speaker for Conversation<'_> {
 impl Socket {
     /// Whose it is.
     pub(super) fn webhook(&self) -> Id {
-        self.hook.borrow().webhook_id
+        self.session.borrow().hook().webhook_id
     }
 
     /// Shows a message or the end among the webhook's last requests.
@@ -245,19 +242,23 @@ impl Socket {
 
     /// Whether one more message is over the webhook's rate.
     fn is_over_rate(&self, core: &Core) -> bool {
-        let hook = self.hook.borrow();
-        hook.rate.as_ref().is_some_and(|rate| rate.take(core.index, core.now_of_batch()).is_err())
+        let session = self.session.borrow();
+        let Some(rate) = &session.hook().rate else { return false };
+        let taken = rate.take(core.index, core.call_time());
+        core.was_short();
+        taken.is_err()
     }
 
     /// Writes an event of the present batch and hands it to the flows. False: it cannot be taken.
     fn trigger(&self, core: &Rc<Core>, event: WsEvent<'_>, last: bool) -> bool {
         let demand = {
-            let hook = self.hook.borrow();
-            if hook.flows.is_empty() {
+            let session = self.session.borrow();
+            if session.hook().flows.is_empty() {
                 return true;
             }
-            demand(core, &hook, None)
+            demand(core, session.hook(), None)
         };
+        core.worked();
         let mut draft = core.draft.take();
         let written = {
             let asked = demand.is_kept || demand.parts.has_reply_id();
@@ -275,13 +276,13 @@ impl Socket {
             Some(body) if !last => self.say(core, !reply.is_binary(), body),
             _ => Outcome::NotWaiting,
         };
-        reply_at_once(core, &self.hook.borrow(), &written, true, send);
+        reply_at_once(core, self.session.borrow().hook(), &written, true, send);
         core.give_draft(draft);
         true
     }
 
     fn run_flows(&self, core: &Rc<Core>, event: Event, last: bool) -> bool {
-        let hook = Arc::clone(&self.hook.borrow());
+        let hook = Arc::clone(self.session.borrow().hook());
         let reply_id = self.reply_id(core);
         let affinity = self
             .place
@@ -298,38 +299,17 @@ impl Socket {
         run_flows(core, &hook, event, &audience).is_ok()
     }
 
-    /// Sees a change of the webhook that came since it last looked.
-    fn take_over(&self, core: &Core) {
-        let version = core.registry.version();
-        if self.version.replace(version) == version {
-            return;
-        }
-        let pin = core.registry.pin();
-        let token = self.hook.borrow().token;
-        if let Some(hook) = pin.find(&token)
-            && !Arc::ptr_eq(hook, &self.hook.borrow())
-        {
-            self.line.set_payload_limit(hook.payload_bytes as usize);
-            self.hook.replace(Arc::clone(hook));
-        }
-    }
-
-    /// The webhook has changed: what is no longer allowed ends.
-    pub(super) fn look_again(&self, core: &Core) {
-        let token = self.hook.borrow().token;
-        let closing = {
-            let pin = core.registry.pin();
-            let before = self.hook.borrow();
-            match pin.find(&token) {
-                None => Some(Closing::Deleted),
-                Some(hook) if !hook.enabled => Some(Closing::Disabled),
-                Some(hook) if !hook.has_credentials_of(&before) => Some(Closing::CredentialsChanged),
-                Some(_) => None,
-            }
-        };
-        match closing {
-            Some(closing) => self.line.close_for(core, closing),
-            None => self.take_over(core),
+    /// Takes over what has changed in the model; closes the connection if it may not stay.
+    pub(super) fn refresh(&self, core: &Core) {
+        // A message whose flows reply to their own connection: the session was refreshed before it.
+        let Ok(mut session) = self.session.try_borrow_mut() else { return };
+        let refreshed = session.refresh(&core.registry);
+        let payload_limit = session.hook().payload_bytes as usize;
+        drop(session);
+        match refreshed {
+            Refreshed::Unchanged => {}
+            Refreshed::Changed => self.line.set_payload_limit(payload_limit),
+            Refreshed::Ended(closing) => self.line.close_for(core, closing),
         }
     }
 
@@ -340,6 +320,8 @@ impl Socket {
 
     /// Takes a reply's message, its close, or both.
     pub(super) fn deliver(&self, core: &Core, reply: &Reply) -> Outcome {
+        // The reply may be sent by one who knows of a change that the round has not brought here yet.
+        self.refresh(core);
         if !self.line.is_open() {
             return Outcome::NotWaiting;
         }

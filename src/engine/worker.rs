@@ -29,6 +29,8 @@ const LINE_BYTES: usize = 256 * 1024;
 /// Bytes of triggers that wait for a worker to read. A flow has no more unacked ([`FLOW_BYTES_MAX`]): where more waits,
 /// they are such as were late and went to others long ago, from a worker that does not read.
 const WAITING_BYTES_MAX: usize = FLOW_BYTES_MAX;
+/// Bytes of a frame that is parsed in a time that is no matter: an ack, a credit.
+const SHORT_FRAME_BYTES: usize = 1024;
 /// How long until a home that was too busy is told again that a worker left.
 const RETRY: std::time::Duration = std::time::Duration::from_millis(10);
 
@@ -41,6 +43,7 @@ pub(super) struct Attached {
 pub(super) struct Desk {
     line: Line,
     flow: Id,
+    backlog: Arc<Backlog>,
     place: Cell<Option<Key>>,
     /// Triggers that wait for room on the line.
     triggers: RefCell<VecDeque<(u64, Box<WorkerTrigger>)>>,
@@ -108,6 +111,7 @@ pub(super) async fn serve(
     let desk = Rc::new(Desk {
         line: Line::new(&core, machine, FRAME_BYTES_MAX),
         flow,
+        backlog: Arc::clone(&attached.backlog),
         place: Cell::new(None),
         triggers: RefCell::default(),
         waiting: Cell::new(0),
@@ -122,6 +126,10 @@ pub(super) async fn serve(
     if flows::tell(&core, flow, address, WorkerEvent::Attached(attached.backlog)).is_err() {
         desk.line.close_for(&core, Closing::Busy);
     }
+    // The core may have been told before the worker was attached here.
+    if desk.backlog.is_deleted() {
+        desk.line.close_for(&core, Closing::FlowDeleted);
+    }
     let mut conversation = Conversation { core: &core, desk: &desk, address, did: Vec::new() };
     line::run(&core, &mut stream, &desk.line, active, &mut conversation).await;
     desk.triggers.borrow_mut().clear();
@@ -132,6 +140,9 @@ pub(super) async fn serve(
 
 impl Speaker for Conversation<'_> {
     fn hear(&mut self, text: bool, data: &[u8]) {
+        if data.len() > SHORT_FRAME_BYTES {
+            self.core.worked();
+        }
         match if text { protocol::parse(data) } else { Err(FrameError::Binary) } {
             Ok(WorkerFrame::Ready { credit }) => self.did.push(Did::Ready(credit)),
             Ok(WorkerFrame::Ack { seqs }) => self.did.extend(seqs.into_iter().map(Did::Ack)),
@@ -239,10 +250,10 @@ pub(super) fn reply_result(core: &Core, worker: Key, reply_id: &str, outcome: &O
     }
 }
 
-/// Closes the workers of a flow that is gone.
-pub(super) fn flow_gone(core: &Core, flow: Id) {
+/// Closes the workers whose flow was deleted.
+pub(super) fn close_deleted(core: &Core) {
     for desk in desks(core) {
-        if desk.flow == flow {
+        if desk.backlog.is_deleted() {
             desk.line.close_for(core, Closing::FlowDeleted);
         }
     }

@@ -32,4 +32,5 @@ mod replies;
 mod request;
 mod strict;
 mod system;
+mod turns;
 mod waiting;

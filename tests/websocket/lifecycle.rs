@@ -11,6 +11,7 @@ use crate::sockets::{BINARY, FIN, Socket, TEXT, Worker, frame};
 on_each_driver! {
     a_process_that_stops_says_goodbye_and_hands_the_disconnects_over,
     a_change_of_the_webhook_closes_and_triggers_one_disconnect,
+    new_credentials_end_a_connection_that_is_never_quiet,
     a_close_without_an_answer_is_cut,
     what_the_workers_are_behind_with_is_refused,
     connections_that_were_quiet_go_on_where_they_were,
@@ -138,6 +139,51 @@ fn a_change_of_the_webhook_closes_and_triggers_one_disconnect(driver: &str) {
     server.done("DELETE", &hook.resource(""), &Value::Null);
     assert_eq!(client.closed(), (1008, "Webhook deleted".to_owned()));
     assert_eq!(worker.take_event("disconnect")["reason"], json!("Webhook deleted"));
+}
+
+fn new_credentials_end_a_connection_that_is_never_quiet(driver: &str) {
+    const WEBHOOKS: usize = 40;
+    const ROUNDS: usize = 8;
+    /// How often a client sends.
+    const PAUSE: Duration = Duration::from_millis(1);
+    let (server, own, _, _worker) = staffed(driver, json!({}));
+    let fields = json!({"name": "w", "isWebsocket": true, "basicAuthPassword": "{{password}}"});
+    let webhooks = format!("/applications/{}/webhooks", own.application);
+    // The one that is called is published among many: the others' changes come before and after its own.
+    let mut called = own;
+    for number in 0..WEBHOOKS {
+        let created = server.done("POST", &webhooks, &fields);
+        if number == WEBHOOKS / 2 {
+            let text = |name: &str| created[name].as_str().expect("a string").to_owned();
+            called.id = text("id");
+            called.token = text("token");
+        }
+    }
+    let set_password = |password: &str| {
+        let globals = json!([{"key": "password", "json": format!("\"{password}\"")}]);
+        server.done("PATCH", &format!("/applications/{}", called.application), &json!({"globals": globals}));
+    };
+    set_password("a");
+    for round in 0..ROUNDS {
+        // Of the webhook itself, and of the globals that its password is rendered from.
+        let (change, credentials) = match round % 2 {
+            0 => ("b", "Basic OmE="),
+            _ => ("a", "Basic OmI="),
+        };
+        let mut client =
+            Socket::open_with(server.ingress, &called.target(""), &[("Authorization", credentials)]);
+        let ended = std::thread::spawn(move || {
+            while !client.is_readable() {
+                client.send_what_goes(&frame(FIN | TEXT, b"x"));
+                std::thread::sleep(PAUSE);
+            }
+            client.close_received()
+        });
+        std::thread::sleep(10 * PAUSE);
+        set_password(change);
+        let ended = ended.join().expect("the client ends");
+        assert_eq!(ended, (1008, "Webhook credentials changed".to_owned()), "round {round}");
+    }
 }
 
 fn a_close_without_an_answer_is_cut(driver: &str) {

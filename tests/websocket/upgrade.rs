@@ -8,12 +8,29 @@ use crate::sockets::{KEY, Socket, upgrade};
 on_each_driver! {
     requests_that_are_no_upgrade_are_told_what_is_needed,
     the_hundred_and_first_at_a_time_is_refused_until_one_ends,
+    an_upgrade_whose_caller_is_gone_before_its_answer_leaves_its_place_free,
 }
 
 fn server(driver: &str) -> Server {
     Server::start(|settings| {
         settings.driver(driver).cores(2).set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);
     })
+}
+
+fn an_upgrade_whose_caller_is_gone_before_its_answer_leaves_its_place_free(driver: &str) {
+    /// Enough that for some the reset is there before the answer is written.
+    const CALLERS: usize = 300;
+    let server = server(driver);
+    let hook = server.webhook(json!({"isWebsocket": true, "limits": {"concurrency": CALLERS}}));
+    for _ in 0..CALLERS {
+        let mut wire = server.wire();
+        wire.send(upgrade(&hook.target(""), &[]));
+        wire.reset();
+    }
+    server.patch(&hook, &json!({"limits": {"concurrency": 1}}));
+    eventually("the one place is free", || {
+        (ask(&server, &upgrade(&hook.target(""), &[])).status == 101).then_some(())
+    });
 }
 
 fn ask(server: &Server, bytes: &[u8]) -> Response {

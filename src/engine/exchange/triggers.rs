@@ -16,6 +16,7 @@ use crate::ingress::respond::Answer;
 use crate::registry::Hook;
 use crate::reply::Rendered;
 use crate::trigger::{self, BodyRefused, HttpData, Peer};
+use crate::verify::provider::Provider;
 
 /// A request that is whole.
 pub(super) struct Whole<'a> {
@@ -29,6 +30,9 @@ impl Whole<'_> {
     /// Steps 8 to 10 of section 4: verification, concurrency, triggers.
     pub(super) fn decide(&self, out: &mut Vec<u8>) -> Triggered {
         let Whole { from, hook, exchange, body } = *self;
+        if hook.signature.is_some() || !matches!(hook.provider, Provider::None) {
+            from.core.worked();
+        }
         match request::at_body(from.now, hook, exchange.request, body, &from.core.rules.public_url) {
             AtBody::Pass => self.trigger(out),
             AtBody::Answer(answer) => Triggered::Answer(answer),
@@ -106,6 +110,7 @@ impl Whole<'_> {
     ) -> Result<(), Answer<'static>> {
         let Whole { from, hook, exchange: Exchange { request, .. }, body } = *self;
         let core = from.core;
+        core.worked();
         let data = HttpData {
             method: request.method_bytes(),
             path: request::behind_token(request.path()),
