@@ -13,7 +13,7 @@ use crate::http::{Framing, Method, Request};
 use crate::registry::{Hook, Pin};
 use crate::verify::alexa;
 use crate::verify::provider::{self, Provider, Verdict};
-use crate::verify::signature::{Mismatch, SignedRequest, slack_challenge};
+use crate::verify::signature::{Challenge, Mismatch, SignedRequest};
 
 /// Where webhooks live.
 const PREFIX: &[u8] = b"/webhooks/";
@@ -164,17 +164,22 @@ pub fn at_body(now: Now, hook: &Hook, request: &Request<'_>, body: &[u8], public
         let fields = request.fields();
         let (mark, query) = request.query().map_or((&b""[..], &b""[..]), |query| (b"?", query));
         let url = [public_url.as_bytes(), request.path(), mark, query].concat();
-        if let Err(mismatch) = signature.check(&SignedRequest { url: &url, fields: &fields, body }, now) {
-            return AtBody::Answer(Answer::Unverified(Mismatch::STATUS, Cow::Owned(mismatch.to_string())));
+        let signed = SignedRequest { url: &url, fields: &fields, body };
+        if let Some(challenge) = signature.unsigned_challenge(&signed) {
+            return AtBody::Answer(challenged(challenge));
         }
-        if signature.answers_slack_challenges()
-            && let Some(challenge) = slack_challenge(body)
-        {
-            return AtBody::Answer(Answer::Challenge {
-                status: 200,
-                content_type: "text/plain",
-                body: Cow::Owned(challenge.into_bytes()),
-            });
+        match signature.check(&signed, now) {
+            Ok(verified) => {
+                if let Some(challenge) = signature.challenge(verified, body) {
+                    return AtBody::Answer(challenged(challenge));
+                }
+            }
+            Err(mismatch) => {
+                return AtBody::Answer(Answer::Unverified(
+                    Mismatch::STATUS,
+                    Cow::Owned(mismatch.to_string()),
+                ));
+            }
         }
     }
     if matches!(hook.provider, Provider::Alexa) {
@@ -184,6 +189,10 @@ pub fn at_body(now: Now, hook: &Hook, request: &Request<'_>, body: &[u8], public
         };
     }
     AtBody::Pass
+}
+
+fn challenged(challenge: Challenge) -> Answer<'static> {
+    Answer::Challenge { status: 200, content_type: challenge.content_type, body: challenge.body }
 }
 
 /// The answer to a request of Alexa's that breaks a rule.

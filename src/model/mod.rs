@@ -36,7 +36,10 @@ pub use forward::{HttpForwardConfig, NatsConfig, Retry, WorkerConfig};
 pub use logic::{ConditionalConfig, DebugConfig};
 pub use node::{FlowNode, NODE_TYPES, NOT_YET, NodeKind};
 pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
-pub use signature::{HmacAlgorithm, HmacEncoding, HmacScheme, Secrets, SignatureConfig, SignatureScheme};
+pub use signature::{
+    HeaderScheme, HmacAlgorithm, HmacEncoding, Secrets, SignatureConfig, SignatureScheme, SignedPart,
+    SignedTemplate, SignerKind, TimestampSource,
+};
 pub use webhook::{HookLimits, VerificationType, Webhook};
 pub use wiring::Wires;
 

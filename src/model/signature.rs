@@ -35,21 +35,120 @@ pub enum SignatureScheme {
     Meta,
     /// `X-Fitbit-Signature`.
     Fitbit,
-    /// Any other sender that puts an HMAC of the body into a header.
-    Hmac(HmacScheme),
+    /// Discord's `X-Signature-Ed25519`, over the timestamp and the body.
+    Discord,
+    /// Zoom's `x-zm-signature`.
+    Zoom,
+    /// `X-PagerDuty-Signature`.
+    Pagerduty,
+    /// Any other sender that puts a tag into a header.
+    Header(Box<HeaderScheme>),
 }
 
-/// An HMAC of the raw body in a header.
+/// A tag in a header, described by its webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HmacScheme {
+pub struct HeaderScheme {
+    /// What makes the tag.
+    pub signer: SignerKind,
     /// Name of the header, as it was written.
     pub header: String,
-    /// `algorithm`; default `sha256`.
-    pub algorithm: HmacAlgorithm,
     /// `encoding`; default `hex`.
     pub encoding: HmacEncoding,
-    /// What stands before the code in the header; default nothing.
+    /// What stands before the tag; default nothing.
     pub prefix: String,
+    /// What stands between several tags, or a tag and a timestamp; none: the header is one tag.
+    pub separator: Option<String>,
+    /// Where the time of signing stands; none: no time is signed.
+    pub timestamp: Option<TimestampSource>,
+    /// Name of the header that `{{id}}` of `signed` is; default `webhook-id`.
+    pub id_header: String,
+    /// What is signed; default the body.
+    pub signed: SignedTemplate,
+    /// How far the time of signing may be from now, either way; default 300.
+    pub tolerance_seconds: u32,
+}
+
+/// What makes a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignerKind {
+    /// `hmac`, with `algorithm`; default `sha256`.
+    Hmac(HmacAlgorithm),
+    /// `ed25519`; the secret is the sender's public key.
+    Ed25519,
+}
+
+/// Where the time of signing stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimestampSource {
+    /// In a header of its own.
+    Header(String),
+    /// In the member of the signature's header that begins so, as Stripe's `t=`.
+    Member(String),
+}
+
+/// A part of what is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignedPart {
+    Text(String),
+    Timestamp,
+    Body,
+    Url,
+    Id,
+}
+
+/// What is signed: text with `{{timestamp}}`, `{{body}}`, `{{url}}` and `{{id}}` in it. Never rendered to text, since a
+/// body may be any bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedTemplate {
+    source: String,
+    parts: Vec<SignedPart>,
+}
+
+/// The names that a [`SignedTemplate`] may hold.
+const SIGNED_NAMES: [(&str, SignedPart); 4] = [
+    ("timestamp", SignedPart::Timestamp),
+    ("body", SignedPart::Body),
+    ("url", SignedPart::Url),
+    ("id", SignedPart::Id),
+];
+
+impl SignedTemplate {
+    fn body() -> SignedTemplate {
+        SignedTemplate { source: "{{body}}".to_owned(), parts: vec![SignedPart::Body] }
+    }
+
+    /// # Errors
+    /// What it must be.
+    fn parse(source: &str) -> Result<SignedTemplate, String> {
+        const MUST: &str = "must be text with {{timestamp}}, {{body}}, {{url}} and {{id}} in it";
+        let mut parts = Vec::new();
+        let mut rest = source;
+        while let Some(start) = rest.find("{{") {
+            let (text, tag) = rest.split_at(start);
+            if !text.is_empty() {
+                parts.push(SignedPart::Text(text.to_owned()));
+            }
+            let end = tag.find("}}").ok_or(MUST)?;
+            let name = tag[2..end].trim();
+            let known = SIGNED_NAMES.iter().find(|(known, _)| *known == name);
+            let (_, part) = known.ok_or_else(|| format!("{MUST}, not {{{{{name}}}}}"))?;
+            parts.push(part.clone());
+            rest = &tag[end + 2..];
+        }
+        if !rest.is_empty() {
+            parts.push(SignedPart::Text(rest.to_owned()));
+        }
+        if !parts.contains(&SignedPart::Body) {
+            return Err("must hold {{body}}: what is not signed can be changed on its way".to_owned());
+        }
+        Ok(SignedTemplate { source: source.to_owned(), parts })
+    }
+
+    /// The parts in order.
+    #[must_use]
+    pub fn parts(&self) -> &[SignedPart] {
+        &self.parts
+    }
 }
 
 /// Hash of an HMAC.
@@ -75,8 +174,20 @@ pub enum HmacEncoding {
 }
 
 const SCHEME_HMAC: &str = "hmac";
+const SCHEME_ED25519: &str = "ed25519";
 
-const SCHEMES: [(&str, Option<SignatureScheme>); 9] = [
+/// The header of a message's id in Standard Webhooks.
+const ID_HEADER: &str = "webhook-id";
+/// The member of a signature's header that holds its time, as Stripe and others write it.
+const TIMESTAMP_PREFIX: &str = "t=";
+/// The tolerance of most senders' own libraries.
+const TOLERANCE_SECONDS: u32 = 300;
+const TOLERANCE_SECONDS_MAX: u32 = 86_400;
+/// Characters of a separator.
+const SEPARATOR_CHARS_MAX: usize = 8;
+
+/// The schemes; those without a value are described by further fields.
+const SCHEMES: [(&str, Option<SignatureScheme>); 13] = [
     ("standard-webhooks", Some(SignatureScheme::StandardWebhooks)),
     ("github", Some(SignatureScheme::Github)),
     ("stripe", Some(SignatureScheme::Stripe)),
@@ -85,7 +196,11 @@ const SCHEMES: [(&str, Option<SignatureScheme>); 9] = [
     ("twilio", Some(SignatureScheme::Twilio)),
     ("meta", Some(SignatureScheme::Meta)),
     ("fitbit", Some(SignatureScheme::Fitbit)),
+    ("discord", Some(SignatureScheme::Discord)),
+    ("zoom", Some(SignatureScheme::Zoom)),
+    ("pagerduty", Some(SignatureScheme::Pagerduty)),
     (SCHEME_HMAC, None),
+    (SCHEME_ED25519, None),
 ];
 
 const ALGORITHMS: [(&str, HmacAlgorithm); 3] =
@@ -97,7 +212,15 @@ impl SignatureScheme {
     /// The API's word for it.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        SCHEMES.iter().find(|(_, scheme)| scheme.as_ref() == Some(self)).map_or(SCHEME_HMAC, |(word, _)| word)
+        match self {
+            SignatureScheme::Header(header) => match header.signer {
+                SignerKind::Hmac(_) => SCHEME_HMAC,
+                SignerKind::Ed25519 => SCHEME_ED25519,
+            },
+            fixed => {
+                SCHEMES.iter().find(|(_, scheme)| scheme.as_ref() == Some(fixed)).map_or("", |(word, _)| word)
+            }
+        }
     }
 }
 
@@ -171,7 +294,7 @@ impl Secrets {
 
 impl SignatureConfig {
     /// Reads `signature`; `null` for none.
-    pub(super) fn read(
+    pub(crate) fn read(
         value: &Value,
         before: Option<&SignatureConfig>,
     ) -> Result<Option<SignatureConfig>, ModelError> {
@@ -186,7 +309,7 @@ impl SignatureConfig {
             .ok_or_else(|| fields.error("scheme", must_be_one_of(&SCHEMES)))?;
         let scheme = match &scheme.1 {
             Some(scheme) => scheme.clone(),
-            None => SignatureScheme::Hmac(HmacScheme::read(&mut fields)?),
+            None => SignatureScheme::Header(Box::new(HeaderScheme::read(scheme.0, &mut fields)?)),
         };
         let Some(secret) = fields.value("secret") else {
             return Err(fields.error("secret", "is required: a string or a list of strings"));
@@ -222,28 +345,112 @@ impl SignatureConfig {
         let mut shown = Map::new();
         shown.insert("scheme".to_owned(), Value::from(self.scheme.as_str()));
         shown.insert("secret".to_owned(), secret);
-        if let SignatureScheme::Hmac(hmac) = &self.scheme {
-            shown.insert("header".to_owned(), Value::from(hmac.header.as_str()));
-            shown.insert("algorithm".to_owned(), Value::from(word_of(&ALGORITHMS, hmac.algorithm)));
-            shown.insert("encoding".to_owned(), Value::from(word_of(&ENCODINGS, hmac.encoding)));
-            shown.insert("prefix".to_owned(), Value::from(hmac.prefix.as_str()));
+        if let SignatureScheme::Header(header) = &self.scheme {
+            header.show(&mut shown);
         }
         Value::Object(shown)
     }
 }
 
-impl HmacScheme {
-    fn read(fields: &mut Fields<'_>) -> Result<HmacScheme, ModelError> {
-        let header = fields.required_string("header", 1..=NAME_CHARS_MAX)?;
-        if !is_field_name(&header) {
-            return Err(fields.error("header", "must be the name of an HTTP header"));
+impl HeaderScheme {
+    fn read(scheme: &str, fields: &mut Fields<'_>) -> Result<HeaderScheme, ModelError> {
+        let signer = if scheme == SCHEME_ED25519 {
+            SignerKind::Ed25519
+        } else {
+            SignerKind::Hmac(fields.one_of("algorithm", &ALGORITHMS)?.unwrap_or_default())
+        };
+        let header = field_name(fields, "header")?
+            .ok_or_else(|| fields.error("header", "is required: the name of an HTTP header"))?;
+        let encoding = fields.one_of("encoding", &ENCODINGS)?.unwrap_or_default();
+        let prefix = fields.string("prefix", 0..=NAME_CHARS_MAX)?.unwrap_or_default();
+        let separator = fields.string("separator", 1..=SEPARATOR_CHARS_MAX)?;
+        let timestamp_header = field_name(fields, "timestampHeader")?;
+        let timestamp_prefix = fields.string("timestampPrefix", 1..=NAME_CHARS_MAX)?;
+        let timestamp = match timestamp_header {
+            None if timestamp_prefix.is_some() => {
+                return Err(fields.error("timestampHeader", "is required with timestampPrefix"));
+            }
+            None => None,
+            Some(name) if name.eq_ignore_ascii_case(&header) => {
+                if separator.is_none() {
+                    return Err(fields.error(
+                        "separator",
+                        "is required where the timestamp is a member of the signature's header",
+                    ));
+                }
+                let prefix = timestamp_prefix.unwrap_or_else(|| TIMESTAMP_PREFIX.to_owned());
+                Some(TimestampSource::Member(prefix))
+            }
+            Some(_) if timestamp_prefix.is_some() => {
+                return Err(fields.error("timestampPrefix", "is for a timestampHeader that is the header"));
+            }
+            Some(name) => Some(TimestampSource::Header(name)),
+        };
+        let signed = match fields.string("signed", 1..=NAME_CHARS_MAX)? {
+            None => SignedTemplate::body(),
+            Some(source) => SignedTemplate::parse(&source).map_err(|must| fields.error("signed", must))?,
+        };
+        if timestamp.is_none() && signed.parts.contains(&SignedPart::Timestamp) {
+            return Err(fields.error("timestampHeader", "is required where {{timestamp}} is signed"));
         }
-        Ok(HmacScheme {
+        // A time that is not signed can be set by anybody.
+        if timestamp.is_some() && !signed.parts.contains(&SignedPart::Timestamp) {
+            return Err(fields.error("signed", "must hold {{timestamp}} where there is a timestampHeader"));
+        }
+        let id_header = field_name(fields, "idHeader")?.unwrap_or_else(|| ID_HEADER.to_owned());
+        let tolerance_seconds =
+            fields.integer("toleranceSeconds", 1..=TOLERANCE_SECONDS_MAX)?.unwrap_or(TOLERANCE_SECONDS);
+        Ok(HeaderScheme {
+            signer,
             header,
-            algorithm: fields.one_of("algorithm", &ALGORITHMS)?.unwrap_or_default(),
-            encoding: fields.one_of("encoding", &ENCODINGS)?.unwrap_or_default(),
-            prefix: fields.string("prefix", 0..=NAME_CHARS_MAX)?.unwrap_or_default(),
+            encoding,
+            prefix,
+            separator,
+            timestamp,
+            id_header,
+            signed,
+            tolerance_seconds,
         })
+    }
+
+    /// Adds its fields; those that were left out stay out, but for the four that have always been shown.
+    fn show(&self, shown: &mut Map<String, Value>) {
+        let mut show = |name: &str, value: Value| {
+            shown.insert(name.to_owned(), value);
+        };
+        show("header", Value::from(self.header.as_str()));
+        if let SignerKind::Hmac(algorithm) = self.signer {
+            show("algorithm", Value::from(word_of(&ALGORITHMS, algorithm)));
+        }
+        show("encoding", Value::from(word_of(&ENCODINGS, self.encoding)));
+        show("prefix", Value::from(self.prefix.as_str()));
+        if let Some(separator) = &self.separator {
+            show("separator", Value::from(separator.as_str()));
+        }
+        match &self.timestamp {
+            None => {}
+            Some(TimestampSource::Header(name)) => show("timestampHeader", Value::from(name.as_str())),
+            Some(TimestampSource::Member(prefix)) => {
+                show("timestampHeader", Value::from(self.header.as_str()));
+                show("timestampPrefix", Value::from(prefix.as_str()));
+            }
+        }
+        if self.id_header != ID_HEADER {
+            show("idHeader", Value::from(self.id_header.as_str()));
+        }
+        if self.signed != SignedTemplate::body() {
+            show("signed", Value::from(self.signed.source.as_str()));
+        }
+        if self.tolerance_seconds != TOLERANCE_SECONDS {
+            show("toleranceSeconds", Value::from(self.tolerance_seconds));
+        }
+    }
+}
+
+fn field_name(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<String>, ModelError> {
+    match fields.string(name, 1..=NAME_CHARS_MAX)? {
+        Some(text) if !is_field_name(&text) => Err(fields.error(name, "must be the name of an HTTP header")),
+        text => Ok(text),
     }
 }
 

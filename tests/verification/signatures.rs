@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, Algorithm};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -58,6 +59,14 @@ pub fn signed(scheme: &str, secret: &str, seconds: u64, body: &[u8]) -> Fields {
                 ("X-Slack-Signature", format!("v0={tag}")),
             ]
         }
+        "zoom" => {
+            let tag = hex(&tag(hmac::HMAC_SHA256, secret_bytes, &with_time(format!("v0:{seconds}:"))));
+            vec![("x-zm-request-timestamp", seconds.to_string()), ("x-zm-signature", format!("v0={tag}"))]
+        }
+        "pagerduty" => {
+            let tag = hex(&tag(hmac::HMAC_SHA256, secret_bytes, body));
+            vec![("X-PagerDuty-Signature", format!("v1={},v1={tag}", "0".repeat(64)))]
+        }
         "shopify" => {
             vec![("X-Shopify-Hmac-Sha256", base64(&tag(hmac::HMAC_SHA256, secret_bytes, body)))]
         }
@@ -71,10 +80,20 @@ pub fn signed(scheme: &str, secret: &str, seconds: u64, body: &[u8]) -> Fields {
 }
 
 /// All schemes that are about the body alone; Twilio's is about the URL too.
-const SCHEMES: [&str; 8] =
-    ["standard-webhooks", "github", "meta", "stripe", "slack", "shopify", "fitbit", "hmac"];
+const SCHEMES: [&str; 10] = [
+    "standard-webhooks",
+    "github",
+    "meta",
+    "stripe",
+    "slack",
+    "shopify",
+    "fitbit",
+    "hmac",
+    "zoom",
+    "pagerduty",
+];
 /// Those of them that sign a time.
-const TIMED: [&str; 3] = ["standard-webhooks", "stripe", "slack"];
+const TIMED: [&str; 4] = ["standard-webhooks", "stripe", "slack", "zoom"];
 
 pub fn signature(scheme: &str, secret: Value) -> Value {
     let mut signature = json!({"scheme": scheme, "secret": secret});
@@ -246,6 +265,75 @@ fn slacks_challenge_is_answered_once_its_signature_is_right() {
     assert_eq!(triggers, 0);
     let event = br#"{"type":"event_callback","event":{"text":"url_verification"}}"#;
     post(&server, &hook, &signed("slack", SECRET, unix_seconds(), event), event).is(200, "seen");
+}
+
+#[test]
+fn slacks_check_of_the_certificate_is_answered_without_a_signature() {
+    let server = Server::start(&[]);
+    let hook = server.webhook(json!({"signature": signature("slack", json!(SECRET))}));
+    let form = vec![("Content-Type", "application/x-www-form-urlencoded".to_owned())];
+    let (_, triggers) = server.counted(|| {
+        post(&server, &hook, &form, b"ssl_check=1&token=x").is(200, "");
+        // A signature that is sent is checked, and nothing else is let through.
+        let wrong = signed("slack", OLD_SECRET, unix_seconds(), b"ssl_check=1");
+        assert_eq!(post(&server, &hook, &wrong, b"ssl_check=1").status, 401);
+        for body in [&b"ssl_check=0"[..], b"ssl_check=1&ssl_check=1", b"text=ssl_check", b"{\"ssl_check\":1}"]
+        {
+            assert_eq!(post(&server, &hook, &form, body).status, 401);
+        }
+    });
+    assert_eq!(triggers, 0);
+}
+
+#[test]
+fn zooms_validation_is_answered_by_the_secret_that_signed_it() {
+    let server = Server::start(&[]);
+    let hook = server.webhook(json!({"signature": signature("zoom", json!([SECRET, OLD_SECRET]))}));
+    let body = br#"{"payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"},"event":"endpoint.url_validation"}"#;
+    let (_, triggers) = server.counted(|| {
+        for secret in [SECRET, OLD_SECRET] {
+            let encrypted = hex(&tag(hmac::HMAC_SHA256, secret.as_bytes(), b"qgg8vlvZRS6UYooatFL8Aw"));
+            let answer = post(&server, &hook, &signed("zoom", secret, unix_seconds(), body), body);
+            let expected =
+                format!(r#"{{"plainToken":"qgg8vlvZRS6UYooatFL8Aw","encryptedToken":"{encrypted}"}}"#);
+            answer.is(200, &expected);
+        }
+        assert_eq!(post(&server, &hook, &signed("zoom", "another", unix_seconds(), body), body).status, 401);
+    });
+    assert_eq!(triggers, 0);
+}
+
+#[test]
+fn discords_ping_is_answered_once_its_signature_is_right() {
+    let keys = Ed25519KeyPair::generate().expect("a key pair");
+    let public = hex(keys.public_key().as_ref());
+    let server = Server::start(&[]);
+    let hook = server.webhook(json!({"signature": {"scheme": "discord", "secret": public}}));
+    let signed = |seconds: u64, body: &[u8]| -> Fields {
+        let text = [seconds.to_string().as_bytes(), body].concat();
+        vec![
+            ("X-Signature-Timestamp", seconds.to_string()),
+            ("X-Signature-Ed25519", hex(keys.sign(&text).as_ref())),
+        ]
+    };
+    let now = unix_seconds();
+    let (ping, call) = (&br#"{"id":"1","type":1}"#[..], &br#"{"id":"2","type":2}"#[..]);
+    let (_, triggers) = server.counted(|| {
+        post(&server, &hook, &signed(now, ping), ping).is(200, r#"{"type":1}"#);
+        // Discord itself sends wrong signatures, to see that they are refused.
+        assert_eq!(post(&server, &hook, &signed(now, call), ping).status, 401);
+        assert_eq!(post(&server, &hook, &signed(now - WINDOW - 10, ping), ping).status, 401);
+        assert_eq!(post(&server, &hook, &vec![], ping).status, 401);
+        post(&server, &hook, &signed(now, call), call).is(200, SUCCESS);
+    });
+    assert_eq!(triggers, 1);
+    let (status, error) = server.call(
+        "POST",
+        &format!("/applications/{}/webhooks", hook.application),
+        &json!({"name": "n", "signature": {"scheme": "discord", "secret": "x"}}),
+    );
+    assert_eq!(status, 400, "{error}");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("Ed25519 public key")), "{error}");
 }
 
 #[test]

@@ -152,13 +152,16 @@ function signature(spec, values, set) {
       set({ ...now(), secret: lines.length > 1 ? lines : lines[0] ?? "" });
     });
     append(more, [field("Secret", secret, `One a line: any may match, so that secrets can be changed without a gap. ${KEPT} stands for one that is kept and never shown.`).element]);
-    if (now().scheme !== "hmac") return;
+    if (now().scheme !== "hmac" && now().scheme !== "ed25519") return;
     append(more, [
       part("header", "Header", "Where the signature stands, such as X-Signature."),
-      part("algorithm", "Algorithm", null, [["sha256", "SHA-256"], ["sha512", "SHA-512"], ["sha1", "SHA-1"]]),
+      now().scheme === "hmac" ? part("algorithm", "Algorithm", null, [["sha256", "SHA-256"], ["sha512", "SHA-512"], ["sha1", "SHA-1"]]) : null,
       part("encoding", "Written as", null, [["hex", "hex"], ["base64", "base64"]]),
       part("prefix", "Prefix", "What stands before it, such as sha256=."),
-    ]);
+      part("separator", "Separator", "What stands between several members of the header, such as a comma. Empty: the header is one signature."),
+      part("timestampHeader", "Timestamp header", "Where the time of signing stands. The signature's own header: a member of it that begins with t=."),
+      part("signed", "What is signed", "Text with {{timestamp}}, {{body}}, {{url}} and {{id}} in it. Empty: the body."),
+    ].filter(Boolean));
   };
   scheme.addEventListener("change", () => {
     set(scheme.value === "" ? null : { scheme: scheme.value, secret: now()?.secret ?? "" });

@@ -9,28 +9,36 @@
 //! | `shopify` | `X-Shopify-Hmac-Sha256` | body | HMAC-SHA256, base64 |
 //! | `twilio` | `X-Twilio-Signature` | URL and parameters | HMAC-SHA1, base64 |
 //! | `fitbit` | `X-Fitbit-Signature` | body | HMAC-SHA1 with `secret&`, base64 |
-//! | `hmac` | as configured | body | as configured |
+//! | `discord` | `X-Signature-Ed25519` | timestamp and body | Ed25519, hex |
+//! | `zoom` | `x-zm-signature` | `v0:timestamp:body` | HMAC-SHA256, hex, `v0=` |
+//! | `pagerduty` | `X-PagerDuty-Signature` | body | HMAC-SHA256, hex, `v1=`, several |
+//! | `hmac`, `ed25519` | as configured | as configured | as configured |
 //!
-//! A handshake of [`super::provider`] carries no signature; it comes first, and what it answers is not checked here.
+//! A handshake of [`super::provider`] carries no signature; it comes first, and what it answers is not checked here. The
+//! handshakes of Slack, Discord and Zoom are signed requests: see [`Signature::challenge`].
 
-mod body;
+mod challenge;
+mod keys;
 mod mismatch;
 mod standard;
 mod tag;
+mod tagged;
 mod timed;
 mod twilio;
 #[cfg(test)]
 mod vectors;
 
+pub use challenge::Challenge;
 pub use mismatch::Mismatch;
 pub use standard::StandardKey;
-pub use timed::slack_challenge;
+
+use aws_lc_rs::hmac;
 
 use crate::base::clock::Now;
-use crate::model::SignatureScheme;
+use crate::model::{HmacAlgorithm, SignatureScheme, SignerKind};
 use crate::verify::fields::Fields;
-use aws_lc_rs::hmac;
-use body::BodyTag;
+use keys::{Ed25519Key, Keys};
+use tagged::Tagged;
 
 /// How far a sender's timestamp may lie from now, either way, in seconds (section 8; the senders' own libraries have
 /// the same number).
@@ -40,18 +48,34 @@ pub const TIMESTAMP_TOLERANCE_SECONDS: u64 = 300;
 #[derive(Clone, Debug)]
 pub struct Signature {
     scheme: Scheme,
-    /// One for each secret that is not empty. With none of them, nothing matches.
-    keys: Box<[hmac::Key]>,
+    keys: Keys,
+    handshake: Handshake,
 }
 
 #[derive(Clone, Debug)]
 enum Scheme {
-    /// One field with a tag of the body alone.
-    Body(Box<BodyTag>),
+    /// A tag in one field.
+    Tagged(Box<Tagged>),
     StandardWebhooks,
     Stripe,
-    Slack,
     Twilio,
+}
+
+/// The handshake that a sender makes within signed requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handshake {
+    None,
+    Slack,
+    Zoom,
+    Discord,
+}
+
+/// A request whose signature was found right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Verified {
+    /// The number of the key that signed.
+    key: usize,
 }
 
 /// What of a request its signature is about.
@@ -89,59 +113,119 @@ impl Signature {
     /// # Errors
     /// [`SecretError`] where a secret is not what the scheme's secrets look like.
     pub fn compile<S: AsRef<str>>(scheme: &SignatureScheme, secrets: &[S]) -> Result<Signature, SecretError> {
-        let secrets = secrets.iter().map(AsRef::as_ref).enumerate().filter(|(_, secret)| !secret.is_empty());
-        let keys = secrets.map(|(index, secret)| {
-            let key = match scheme {
-                SignatureScheme::StandardWebhooks => standard::key(secret),
-                SignatureScheme::Fitbit => Ok(body::fitbit_key(secret)),
-                _ => Ok(hmac::Key::new(algorithm(scheme), secret.as_bytes())),
-            };
-            key.map_err(|must| SecretError { index, must })
-        });
-        let keys = keys.collect::<Result<_, SecretError>>()?;
+        let mut keys = KeyList::new(scheme);
+        for (index, secret) in secrets.iter().map(AsRef::as_ref).enumerate() {
+            if !secret.is_empty() {
+                keys.push(scheme, secret).map_err(|must| SecretError { index, must })?;
+            }
+        }
+        let handshake = match scheme {
+            SignatureScheme::Slack => Handshake::Slack,
+            SignatureScheme::Zoom => Handshake::Zoom,
+            SignatureScheme::Discord => Handshake::Discord,
+            _ => Handshake::None,
+        };
+        let tagged = |tagged| Scheme::Tagged(Box::new(tagged));
         let scheme = match scheme {
             SignatureScheme::StandardWebhooks => Scheme::StandardWebhooks,
             SignatureScheme::Stripe => Scheme::Stripe,
-            SignatureScheme::Slack => Scheme::Slack,
             SignatureScheme::Twilio => Scheme::Twilio,
-            SignatureScheme::Github | SignatureScheme::Meta => Scheme::Body(Box::new(BodyTag::github())),
-            SignatureScheme::Shopify => Scheme::Body(Box::new(BodyTag::shopify())),
-            SignatureScheme::Fitbit => Scheme::Body(Box::new(BodyTag::fitbit())),
-            SignatureScheme::Hmac(hmac) => Scheme::Body(Box::new(BodyTag::hmac(hmac))),
+            SignatureScheme::Slack => tagged(Tagged::slack()),
+            SignatureScheme::Github | SignatureScheme::Meta => tagged(Tagged::github()),
+            SignatureScheme::Shopify => tagged(Tagged::shopify()),
+            SignatureScheme::Fitbit => tagged(Tagged::fitbit()),
+            SignatureScheme::Discord => tagged(Tagged::discord()),
+            SignatureScheme::Zoom => tagged(Tagged::zoom()),
+            SignatureScheme::Pagerduty => tagged(Tagged::pagerduty()),
+            SignatureScheme::Header(header) => tagged(Tagged::configured(header)),
         };
-        Ok(Signature { scheme, keys })
+        Ok(Signature { scheme, keys: keys.finish(), handshake })
     }
 
     /// Whether the request carries a signature of one of the secrets, made within the scheme's time.
     ///
     /// # Errors
     /// [`Mismatch`], a 401 without a trigger. It names what was wrong, never what would have been right.
-    pub fn check(&self, request: &SignedRequest<'_>, now: Now) -> Result<(), Mismatch<'_>> {
-        match &self.scheme {
-            Scheme::Body(tag) => tag.check(&self.keys, request),
+    pub fn check(&self, request: &SignedRequest<'_>, now: Now) -> Result<Verified, Mismatch<'_>> {
+        let key = match &self.scheme {
+            Scheme::Tagged(tagged) => tagged.check(&self.keys, request, now),
             Scheme::StandardWebhooks => standard::check(&self.keys, request, now),
             Scheme::Stripe => timed::stripe(&self.keys, request, now),
-            Scheme::Slack => timed::slack(&self.keys, request, now),
             Scheme::Twilio => twilio::check(&self.keys, request),
+        };
+        key.map(|key| Verified { key })
+    }
+
+    /// The answer to a handshake that its sender makes without a signature.
+    #[must_use]
+    pub fn unsigned_challenge(&self, request: &SignedRequest<'_>) -> Option<Challenge> {
+        match self.handshake {
+            Handshake::Slack => challenge::slack_ssl_check(request),
+            Handshake::None | Handshake::Zoom | Handshake::Discord => None,
         }
     }
 
-    /// Whether a request that passed may be Slack's `url_verification`: see [`slack_challenge`].
+    /// The answer to a handshake within a signed request, which triggers nothing.
     #[must_use]
-    pub fn answers_slack_challenges(&self) -> bool {
-        matches!(self.scheme, Scheme::Slack)
+    pub fn challenge(&self, verified: Verified, body: &[u8]) -> Option<Challenge> {
+        match self.handshake {
+            Handshake::None => None,
+            Handshake::Slack => challenge::slack(body),
+            Handshake::Zoom => challenge::zoom(body, &self.keys, verified.key),
+            Handshake::Discord => challenge::discord(body),
+        }
+    }
+}
+
+/// Keys while a signature is compiled.
+enum KeyList {
+    Hmac(Vec<hmac::Key>),
+    Ed25519(Vec<Ed25519Key>),
+}
+
+impl KeyList {
+    fn new(scheme: &SignatureScheme) -> KeyList {
+        let is_ed25519 = match scheme {
+            SignatureScheme::Discord => true,
+            SignatureScheme::Header(header) => header.signer == SignerKind::Ed25519,
+            _ => false,
+        };
+        if is_ed25519 { KeyList::Ed25519(Vec::new()) } else { KeyList::Hmac(Vec::new()) }
+    }
+
+    fn push(&mut self, scheme: &SignatureScheme, secret: &str) -> Result<(), &'static str> {
+        match self {
+            KeyList::Ed25519(keys) => keys.push(Ed25519Key::parse(secret)?),
+            KeyList::Hmac(keys) => keys.push(match scheme {
+                SignatureScheme::StandardWebhooks => standard::key(secret)?,
+                // Fitbit signs as OAuth 1.0 does with no token: the client's secret and `&` are the key.
+                SignatureScheme::Fitbit => hmac::Key::new(algorithm(scheme), format!("{secret}&").as_bytes()),
+                _ => hmac::Key::new(algorithm(scheme), secret.as_bytes()),
+            }),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Keys {
+        match self {
+            KeyList::Hmac(keys) => Keys::Hmac(keys.into_boxed_slice()),
+            KeyList::Ed25519(keys) => Keys::Ed25519(keys.into_boxed_slice()),
+        }
     }
 }
 
 fn algorithm(scheme: &SignatureScheme) -> hmac::Algorithm {
-    match scheme {
-        SignatureScheme::Twilio | SignatureScheme::Fitbit => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-        SignatureScheme::Hmac(hmac) => body::algorithm(hmac.algorithm),
-        SignatureScheme::StandardWebhooks
-        | SignatureScheme::Github
-        | SignatureScheme::Stripe
-        | SignatureScheme::Slack
-        | SignatureScheme::Shopify
-        | SignatureScheme::Meta => hmac::HMAC_SHA256,
+    let algorithm = match scheme {
+        SignatureScheme::Twilio | SignatureScheme::Fitbit => HmacAlgorithm::Sha1,
+        SignatureScheme::Header(header) => match header.signer {
+            SignerKind::Hmac(algorithm) => algorithm,
+            SignerKind::Ed25519 => HmacAlgorithm::default(),
+        },
+        _ => HmacAlgorithm::Sha256,
+    };
+    match algorithm {
+        HmacAlgorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        HmacAlgorithm::Sha256 => hmac::HMAC_SHA256,
+        HmacAlgorithm::Sha512 => hmac::HMAC_SHA512,
     }
 }

@@ -1,7 +1,8 @@
 //! Standard Webhooks (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>),
 //! the symmetric `v1` of it: checking, and signing for whoever delivers.
 
-use super::tag::{Tag, any_matches, from_base64};
+use super::keys::Keys;
+use super::tag::{Tag, from_base64};
 use super::timed::timestamp;
 use super::{Mismatch, SignedRequest};
 use crate::base::clock::Now;
@@ -58,11 +59,7 @@ pub(super) fn key(secret: &str) -> Result<hmac::Key, &'static str> {
     }
 }
 
-pub(super) fn check<'s>(
-    keys: &[hmac::Key],
-    request: &SignedRequest<'_>,
-    now: Now,
-) -> Result<(), Mismatch<'s>> {
+pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Result<usize, Mismatch<'static>> {
     let sent = |field: &'static str| request.fields.once(field).map_err(Mismatch::not_once(field));
     let svix = request.fields.once(STANDARD.signature) == Err(NotOnce::Missing)
         && request.fields.once(SVIX.signature) != Err(NotOnce::Missing);
@@ -80,9 +77,5 @@ pub(super) fn check<'s>(
             must: "v1,<base64>, or several with spaces between",
         });
     }
-    if any_matches(keys, &[id, b".", seconds, b".", request.body], &tags) {
-        Ok(())
-    } else {
-        Err(Mismatch::Wrong(names.signature))
-    }
+    keys.matching(&[id, b".", seconds, b".", request.body], &tags).ok_or(Mismatch::Wrong(names.signature))
 }

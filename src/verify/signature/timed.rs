@@ -1,46 +1,82 @@
-//! Schemes that sign a timestamp along with the body: stripe and slack; and the timestamp rule they share.
+//! The timestamp that a sender signs along with the body, and how near to now it must be; stripe's scheme.
 
-use super::tag::{Tag, any_matches, from_hex};
-use super::{Mismatch, SignedRequest, TIMESTAMP_TOLERANCE_SECONDS};
-use crate::base::clock::Now;
-use crate::base::json::Raw;
-use aws_lc_rs::hmac;
 use smallvec::SmallVec;
 
+use super::keys::Keys;
+use super::tag::{Tag, from_hex};
+use super::{Mismatch, SignedRequest, TIMESTAMP_TOLERANCE_SECONDS};
+use crate::base::clock::Now;
+use crate::base::text::parse_time;
+
 /// More digits than a timestamp in seconds has for the next thirty thousand years.
-const TIMESTAMP_DIGITS_MAX: usize = 12;
+const SECONDS_DIGITS_MAX: usize = 12;
+/// Digits of a timestamp in milliseconds, until the year 2286.
+const MILLIS_DIGITS: usize = 13;
 
 const STRIPE: &str = "Stripe-Signature";
-const SLACK: &str = "X-Slack-Signature";
-const SLACK_TIMESTAMP: &str = "X-Slack-Request-Timestamp";
-/// The only version of Slack's signatures, in the field and in what is signed.
-const SLACK_VERSION: &[u8] = b"v0=";
 
-/// Refuses `text` unless it is a number of seconds since 1970 that lies near enough to now. What was signed is the
-/// text itself, so it is read strictly: digits only.
-pub(super) fn timestamp<'s>(field: &'s str, text: &[u8], now: Now) -> Result<(), Mismatch<'s>> {
-    let digits = (1..=TIMESTAMP_DIGITS_MAX).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-    if !digits {
-        return Err(Mismatch::Malformed { field, must: "seconds since 1970, in digits" });
+/// How a sender writes its timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Seconds since 1970.
+    Seconds,
+    /// Seconds or milliseconds since 1970, or a date and time of RFC 3339.
+    Any,
+}
+
+impl Written {
+    fn must(self) -> &'static str {
+        match self {
+            Written::Seconds => "seconds since 1970, in digits",
+            Written::Any => "seconds or milliseconds since 1970, in digits, or a time of RFC 3339",
+        }
     }
-    let seconds = text.iter().fold(0, |seconds, digit| seconds * 10 + u64::from(digit - b'0'));
+
+    /// Seconds since 1970. What was signed is the text itself, so it is read strictly.
+    fn seconds(self, text: &[u8]) -> Option<u64> {
+        let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        let number = || text.iter().fold(0, |number: u64, digit| number * 10 + u64::from(digit - b'0'));
+        match self {
+            _ if is_number && text.len() <= SECONDS_DIGITS_MAX => Some(number()),
+            Written::Seconds => None,
+            Written::Any if is_number => (text.len() == MILLIS_DIGITS).then(|| number() / 1000),
+            Written::Any => {
+                let millis = parse_time(str::from_utf8(text).ok()?)?;
+                u64::try_from(millis / 1000).ok()
+            }
+        }
+    }
+}
+
+/// Refuses a timestamp that is not written so, or is further than the tolerance from now, either way.
+pub(super) fn check<'s>(
+    field: &'s str,
+    text: &[u8],
+    written: Written,
+    tolerance_seconds: u64,
+    now: Now,
+) -> Result<(), Mismatch<'s>> {
+    let Some(seconds) = written.seconds(text) else {
+        return Err(Mismatch::Malformed { field, must: written.must() });
+    };
     let now = now.unix_seconds();
-    if seconds.saturating_add(TIMESTAMP_TOLERANCE_SECONDS) < now {
+    if seconds.saturating_add(tolerance_seconds) < now {
         Err(Mismatch::TooOld(field))
-    } else if seconds > now.saturating_add(TIMESTAMP_TOLERANCE_SECONDS) {
+    } else if seconds > now.saturating_add(tolerance_seconds) {
         Err(Mismatch::TooNew(field))
     } else {
         Ok(())
     }
 }
 
+/// As [`check`], for the senders whose own libraries have 300 seconds.
+pub(super) fn timestamp<'s>(field: &'s str, text: &[u8], now: Now) -> Result<(), Mismatch<'s>> {
+    check(field, text, Written::Seconds, TIMESTAMP_TOLERANCE_SECONDS, now)
+}
+
 /// `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>…][,v0=…]`
 /// (<https://docs.stripe.com/webhooks#verify-manually>).
-pub(super) fn stripe<'s>(
-    keys: &[hmac::Key],
-    request: &SignedRequest<'_>,
-    now: Now,
-) -> Result<(), Mismatch<'s>> {
+pub(super) fn stripe(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Result<usize, Mismatch<'static>> {
     let malformed = Mismatch::Malformed { field: STRIPE, must: "t=<seconds>,v1=<hex>" };
     let value = request.fields.once(STRIPE).map_err(Mismatch::not_once(STRIPE))?;
     let mut seconds = None;
@@ -56,37 +92,7 @@ pub(super) fn stripe<'s>(
     }
     let seconds = seconds.filter(|_| !tags.is_empty()).ok_or(malformed)?;
     timestamp(STRIPE, seconds, now)?;
-    let matches = any_matches(keys, &[seconds, b".", request.body], &tags);
-    if matches { Ok(()) } else { Err(Mismatch::Wrong(STRIPE)) }
-}
-
-/// <https://docs.slack.dev/authentication/verifying-requests-from-slack>
-pub(super) fn slack<'s>(
-    keys: &[hmac::Key],
-    request: &SignedRequest<'_>,
-    now: Now,
-) -> Result<(), Mismatch<'s>> {
-    let seconds = request.fields.once(SLACK_TIMESTAMP).map_err(Mismatch::not_once(SLACK_TIMESTAMP))?;
-    let value = request.fields.once(SLACK).map_err(Mismatch::not_once(SLACK))?;
-    timestamp(SLACK_TIMESTAMP, seconds, now)?;
-    let tag = value.strip_prefix(SLACK_VERSION).and_then(from_hex);
-    let tag = tag.ok_or(Mismatch::Malformed { field: SLACK, must: "v0=<hex>" })?;
-    let matches = any_matches(keys, &[b"v0:", seconds, b":", request.body], &[tag]);
-    if matches { Ok(()) } else { Err(Mismatch::Wrong(SLACK)) }
-}
-
-/// The challenge of Slack's `url_verification` request, to be answered with 200 and `text/plain` in place of a
-/// trigger (<https://docs.slack.dev/reference/events/url_verification>). To be asked only of a body whose signature
-/// was found right: an unsigned body would be reflected otherwise.
-#[must_use]
-pub fn slack_challenge(body: &[u8]) -> Option<String> {
-    // Looked at for every request of Slack's, so the cheap test comes first.
-    memchr::memmem::find(body, b"url_verification")?;
-    let event = Raw::document(body)?;
-    if event.get("type")?.as_str()? != "url_verification" {
-        return None;
-    }
-    Some(event.get("challenge")?.as_str()?.into_owned())
+    keys.matching(&[seconds, b".", request.body], &tags).ok_or(Mismatch::Wrong(STRIPE))
 }
 
 #[cfg(test)]
@@ -116,23 +122,24 @@ mod tests {
     }
 
     #[test]
-    fn the_challenge_of_a_url_verification_is_found() {
-        let body = br#"{"token":"x","challenge":"3eZbrw1a\u0042 \"","type":"url_verification"}"#;
-        assert_eq!(slack_challenge(body).as_deref(), Some("3eZbrw1aB \""));
-    }
-
-    #[test]
-    fn other_events_have_no_challenge() {
-        for body in [
-            &br#"{"type":"event_callback","challenge":"x","text":"url_verification"}"#[..],
-            br#"{"type":"url_verification"}"#,
-            br#"{"type":"url_verification","challenge":1}"#,
-            br#"{"type":"url_verification","challenge":"x""#,
-            br#"["url_verification"]"#,
-            b"type=url_verification&challenge=x",
-            b"",
+    fn a_configured_timestamp_may_be_in_milliseconds_or_a_date() {
+        let check = |text: &str| {
+            let now = Now { nanos: 0, unix_millis: 1_771_521_960_123 };
+            super::check("T", text.as_bytes(), Written::Any, 10, now)
+        };
+        for text in [
+            "1771521960",
+            "1771521951",
+            "1771521960123",
+            "2026-02-19T17:26:00Z",
+            "2026-02-19T18:26:05.5+01:00",
         ] {
-            assert_eq!(slack_challenge(body), None, "{}", String::from_utf8_lossy(body));
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+        assert_eq!(check("1771521949"), Err(Mismatch::TooOld("T")));
+        assert_eq!(check("2026-02-19T17:26:11Z"), Err(Mismatch::TooNew("T")));
+        for text in ["", "17715219601234", "yesterday", "2026-02-19", "1.5", "1969-12-31T23:59:59Z"] {
+            assert!(check(text).is_err(), "{text}");
         }
     }
 }

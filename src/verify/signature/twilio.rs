@@ -1,13 +1,13 @@
 //! Twilio's scheme (<https://www.twilio.com/docs/usage/security#validating-requests>): HMAC-SHA1 of the URL and the
 //! sorted parameters of a form, or of a URL that carries the hash of a body that is no form.
 
-use super::tag::{any_matches, from_base64};
+use super::keys::Keys;
+use super::tag::from_base64;
 use super::{Mismatch, SignedRequest};
 use crate::base::text::hex_decode_slice;
 use crate::verify::query::{Parameter, parameter, parameters};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use aws_lc_rs::hmac;
 
 const FIELD: &str = "X-Twilio-Signature";
 /// The parameter of the URL that carries the hash of a body which is no form.
@@ -17,19 +17,19 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// Name and value of a parameter.
 type Pair = (Vec<u8>, Vec<u8>);
 
-pub(super) fn check<'s>(keys: &[hmac::Key], request: &SignedRequest<'_>) -> Result<(), Mismatch<'s>> {
+pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>) -> Result<usize, Mismatch<'static>> {
     let value = request.fields.once(FIELD).map_err(Mismatch::not_once(FIELD))?;
     let tag = from_base64(value).ok_or(Mismatch::Malformed { field: FIELD, must: "a tag in base64" })?;
     let signed_parameters = signed_parameters(request)?;
     // Twilio's own libraries try the URL with and without its port, since Twilio has signed both.
-    let matches = urls(request.url).iter().any(|url| {
+    let matching = urls(request.url).iter().find_map(|url| {
         let mut parts = Vec::with_capacity(url.len() + 2 * signed_parameters.len());
         parts.extend_from_slice(url);
         parts.extend(signed_parameters.iter().flat_map(|(name, value)| [&name[..], &value[..]]));
         let parts: Vec<&[u8]> = parts;
-        any_matches(keys, &parts, std::slice::from_ref(&tag))
+        keys.matching(&parts, std::slice::from_ref(&tag))
     });
-    if matches { Ok(()) } else { Err(Mismatch::Wrong(FIELD)) }
+    matching.ok_or(Mismatch::Wrong(FIELD))
 }
 
 /// The parameters that are signed beside the URL: those of a form, sorted by name and value, each pair once. A body

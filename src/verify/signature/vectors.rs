@@ -2,8 +2,9 @@
 //! with each of them. `vectors.json` names the origin of each.
 
 use super::*;
-use crate::model::{HmacAlgorithm, HmacEncoding, HmacScheme};
+use crate::model::SignatureConfig;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Deserialize)]
@@ -23,6 +24,9 @@ struct Vector {
     algorithm: Option<String>,
     encoding: Option<String>,
     prefix: Option<String>,
+    /// Further fields of the webhook's `signature`.
+    #[serde(default)]
+    more: Map<String, Value>,
 }
 
 fn vectors() -> Vec<Vector> {
@@ -31,32 +35,20 @@ fn vectors() -> Vec<Vector> {
 
 impl Vector {
     fn scheme(&self) -> SignatureScheme {
-        match self.scheme.as_str() {
-            "standard-webhooks" => SignatureScheme::StandardWebhooks,
-            "github" => SignatureScheme::Github,
-            "stripe" => SignatureScheme::Stripe,
-            "slack" => SignatureScheme::Slack,
-            "shopify" => SignatureScheme::Shopify,
-            "twilio" => SignatureScheme::Twilio,
-            "meta" => SignatureScheme::Meta,
-            "fitbit" => SignatureScheme::Fitbit,
-            "hmac" => SignatureScheme::Hmac(HmacScheme {
-                header: self.header.clone().expect("header"),
-                algorithm: match self.algorithm.as_deref() {
-                    Some("sha1") => HmacAlgorithm::Sha1,
-                    Some("sha256") => HmacAlgorithm::Sha256,
-                    Some("sha512") => HmacAlgorithm::Sha512,
-                    other => panic!("{other:?}"),
-                },
-                encoding: match self.encoding.as_deref() {
-                    Some("hex") => HmacEncoding::Hex,
-                    Some("base64") => HmacEncoding::Base64,
-                    other => panic!("{other:?}"),
-                },
-                prefix: self.prefix.clone().expect("prefix"),
-            }),
-            other => panic!("{other}"),
+        let mut fields = json!({"scheme": self.scheme, "secret": "any"});
+        let own = [
+            ("header", &self.header),
+            ("algorithm", &self.algorithm),
+            ("encoding", &self.encoding),
+            ("prefix", &self.prefix),
+        ];
+        for (name, value) in own {
+            if let Some(value) = value {
+                fields[name] = Value::from(value.as_str());
+            }
         }
+        self.more.iter().for_each(|(name, value)| fields[name] = value.clone());
+        SignatureConfig::read(&fields, None).expect("a signature").expect("it is not null").scheme
     }
 
     fn check_with(&self, secrets: &[&str]) -> Result<(), String> {
@@ -72,11 +64,19 @@ impl Vector {
             body: self.body.as_bytes(),
         };
         let now = Now { nanos: 0, unix_millis: self.now * 1000 };
-        signature.check(&request, now).map_err(|mismatch| mismatch.to_string())
+        signature.check(&request, now).map(|_| ()).map_err(|mismatch| mismatch.to_string())
     }
 
     fn check(&self) -> Result<(), String> {
         self.check_with(&[&self.secret])
+    }
+
+    /// A secret that the scheme can use and that did not sign.
+    fn other_secret(&self) -> &'static str {
+        match self.scheme.as_str() {
+            "discord" | "ed25519" => "0101010101010101010101010101010101010101010101010101010101010101",
+            _ => "dGhlIG90aGVyIHNlY3JldA==",
+        }
     }
 
     fn signature_field(&self) -> (&String, &String) {
@@ -84,7 +84,9 @@ impl Vector {
             .iter()
             .find(|(name, _)| {
                 let name = name.to_ascii_lowercase();
-                name.contains("signature") || name.contains("hmac")
+                name.contains("signature") && !name.contains("timestamp")
+                    || name.contains("hmac")
+                    || name == "x-tag"
             })
             .expect("a signature")
     }
@@ -113,7 +115,7 @@ fn a_changed_body_is_refused() {
 #[test]
 fn any_of_several_secrets_may_have_signed() {
     for vector in vectors() {
-        let other = "dGhlIG90aGVyIHNlY3JldA==";
+        let other = vector.other_secret();
         assert_eq!(vector.check_with(&[other, "", &vector.secret]), Ok(()), "{}", vector.origin);
         assert!(vector.check_with(&[other]).is_err(), "{}", vector.origin);
     }
@@ -181,7 +183,7 @@ fn every_cut_and_every_changed_byte_of_a_signature_is_refused() {
 
 #[test]
 fn a_signed_timestamp_too_far_from_now_is_refused() {
-    let timed = ["standard-webhooks", "stripe", "slack"];
+    let timed = ["standard-webhooks", "stripe", "slack", "discord", "zoom"];
     let mut seen = 0;
     for vector in vectors().into_iter().filter(|vector| timed.contains(&vector.scheme.as_str())) {
         seen += 1;
@@ -215,6 +217,7 @@ fn one_right_signature_among_several_is_enough() {
     for (scheme, several) in [
         ("standard-webhooks", "v1a,AAAA v2,AAAA v1,bm9uc2Vuc2U= {} v1,!"),
         ("stripe", "v0=6ffb,v1=00,{},v1=zz,x"),
+        ("pagerduty", "v2=6ffb, v1=00,{},v1=zz,x"),
     ] {
         for vector in vectors().into_iter().filter(|vector| vector.scheme == scheme) {
             let (name, value) = vector.signature_field();
@@ -321,5 +324,37 @@ fn messages_never_show_the_expected_tag() {
         }
         let shown = format!("{:?}", Signature::compile(&vector.scheme(), &[&vector.secret]));
         assert!(!shown.contains(&vector.secret), "{shown}");
+    }
+}
+
+#[test]
+fn a_configured_timestamp_is_held_to_its_tolerance() {
+    let vectors = vectors();
+    let mut seen = 0;
+    for vector in vectors.iter().filter(|vector| vector.more.contains_key("timestampHeader")) {
+        for tolerance in [300, 10, 86_400] {
+            let mut vector = vector.clone();
+            if tolerance != 300 {
+                vector.more.insert("toleranceSeconds".to_owned(), json!(tolerance));
+            }
+            seen += 1;
+            for (off, passes) in [(tolerance, true), (tolerance + 1, false)] {
+                assert_eq!(Vector { now: vector.now + off, ..vector.clone() }.check().is_ok(), passes);
+                assert_eq!(Vector { now: vector.now - off, ..vector.clone() }.check().is_ok(), passes);
+            }
+        }
+    }
+    assert_eq!(seen, 6);
+}
+
+#[test]
+fn a_public_key_must_be_one() {
+    for scheme in [json!({"scheme": "discord"}), json!({"scheme": "ed25519", "header": "X"})] {
+        let mut fields = scheme;
+        fields["secret"] = json!("any");
+        let scheme = SignatureConfig::read(&fields, None).unwrap().unwrap().scheme;
+        let error = Signature::compile(&scheme, &["", "not a key"]).expect_err("not a key");
+        assert_eq!(error.index, 1);
+        assert!(error.to_string().contains("must be an Ed25519 public key"), "{error}");
     }
 }
