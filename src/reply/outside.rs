@@ -255,9 +255,10 @@ mod tests {
 
     #[test]
     fn a_workers_frame_has_a_type_too() {
-        let frame = Raw::trusted(br#"{"type":"reply","replyId":"r","body":[1]}"#);
+        let frame = Raw::trusted(br#"{"type":"reply","replyId":"r","seq":1,"body":[1]}"#);
         assert_eq!(&parse_frame(frame).unwrap().body.unwrap()[..], b"[1]");
-        assert_eq!(parse_frame(Raw::trusted(br#"{"type":"reply","seq":1}"#)).unwrap_err().field, "seq");
+        assert_eq!(parse_frame(Raw::trusted(br#"{"type":"reply","seqs":[1]}"#)).unwrap_err().field, "seqs");
+        assert_eq!(parse_body(br#"{"replyId":"r","seq":1}"#).unwrap_err().field, "seq", "of a worker alone");
     }
 
     proptest::proptest! {
