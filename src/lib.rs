@@ -71,6 +71,8 @@
 //! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio and only [`io`] names io_uring. `unsafe` is allowed in
 //!   `engine/fd.rs`, `engine/heap.rs`, `io/buffers.rs` and `io/queues.rs` alone.
 //! - No log, metric or error holds a credential, a token or a body.
+//! - What callers send is escaped by [`base::visible`] wherever a terminal or a log shows it, and a line of the log that they
+//!   can cause is bounded by [`base::log`].
 //!
 //! # What is deliberately absent
 //!

@@ -1,7 +1,7 @@
 //! Lines of the log that others can cause, however often they try: one a minute from each place in the sources, with the
 //! count of those that were left out since.
 //!
-//! All modules that callers reach write `warn`, `info` and `error` by way of [`bounded_log!`]; `tests/layers.rs` reads
+//! All modules that callers reach write `warn`, `info` and `error` by way of `bounded_log!`; `tests/layers.rs` reads
 //! the sources and holds this.
 
 use std::sync::atomic::Ordering::Relaxed;
