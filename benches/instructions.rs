@@ -1,5 +1,6 @@
-//! What `tools/instructions` counts: whole requests and messages, from the bytes that came to the bytes that leave,
-//! run so many times under callgrind.
+//! The cases that `tools/instructions` counts: whole requests and messages, from the bytes that are received to the
+//! bytes that are sent, with the engine's counters and a clock that moves, run so many times under callgrind. The ring,
+//! timers and records of requests are not in them.
 //!
 //! `instructions CASE ROUNDS` runs one case; the difference between two numbers of rounds is what a round costs, with
 //! the start of the process taken out. `--cases` names them. Without arguments each is run a few times, so that
@@ -20,7 +21,7 @@ use tidegate::base::id::Token;
 const ROUNDS: u32 = 100;
 /// Each counts as so many requests: what is done once for a burst is shared by them.
 const DEPTH: usize = 16;
-/// The time of every run: what depends on it (the date, the ticks of a rate) is the same each time.
+/// The time at which every run begins: what depends on it (the date, the ticks of a rate) is the same each time.
 const NOW: Now = Now { nanos: 1_000_000_000_000, unix_millis: 1_771_521_960_123 };
 
 type Case = (&'static str, fn(u32));
@@ -114,7 +115,7 @@ fn websocket_message(rounds: u32) {
     let message = [b'x'; 100];
     let frame = text_frame(&message);
     for _ in 0..rounds {
-        let out = path.hear(black_box(&frame));
+        let out = path.on_frames(black_box(&frame));
         assert!(out.ends_with(&message), "{}", out.escape_ascii());
     }
 }

@@ -61,7 +61,7 @@ fn replies(criterion: &mut Criterion) {
         let mut path = SocketPath::new(&model, now);
         group.throughput(Throughput::Elements(depth as u64));
         group.bench_function(format!("100 bytes, {depth} at a time"), |bencher| {
-            bencher.iter(|| path.hear(black_box(&burst)).len());
+            bencher.iter(|| path.on_frames(black_box(&burst)).len());
         });
     }
     group.finish();

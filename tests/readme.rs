@@ -233,3 +233,27 @@ fn the_example_for_fuzzers_is_the_one_that_is_compiled() {
         "conformance.md shows another tools/examples/fuzz_http.rs"
     );
 }
+
+#[test]
+fn the_instruction_counts_are_those_of_the_baseline() {
+    let performance = page("performance.md");
+    let baseline = fs::read_to_string(root().join("benches/instructions.txt")).expect("a baseline");
+    let counts: Vec<(&str, &str)> = baseline
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    assert!(counts.len() >= 5, "the baseline is not where it was");
+    let missing: Vec<String> = counts
+        .iter()
+        .map(|(case, count)| format!("| `{case}` | {} |", with_commas(count)))
+        .filter(|row| !performance.contains(row))
+        .collect();
+    assert!(missing.is_empty(), "performance.md lacks these rows of its counts:\n{}", missing.join("\n"));
+}
+
+/// A whole number with a comma before each three digits.
+fn with_commas(number: &str) -> String {
+    let groups: Vec<&[u8]> = number.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8(groups.join(&b',')).expect("digits and commas")
+}

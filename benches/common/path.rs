@@ -1,6 +1,6 @@
-//! The path of a request, and of a message, without sockets: from the bytes that came to the bytes that leave, through
-//! the modules that the engine calls and in its order. What the engine adds (the ring, counters, the last requests)
-//! is not here.
+//! The path of a request, and of a message, without sockets: from the bytes that are received to the bytes that are
+//! sent, through the modules that the engine calls and in its order, with the counters that it adds to and a clock that
+//! moves. The engine's own part is not here: the ring, the timers of connections, the records of requests.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tidegate::http::encode::DateField;
 use tidegate::http::{self, Limits, Step};
 use tidegate::ingress::request::{self, AtBody, AtHead, Door};
 use tidegate::ingress::respond::{self, Frame};
+use tidegate::metrics::{CoreMetrics, Event as Counted, Metrics, Outcome};
 use tidegate::registry::{Hook, Pin, Reads, Registry};
 use tidegate::reply::{CallerKind, Rendered, Sheet};
 use tidegate::trigger::{self, Draft, HttpData, Parts, Peer, UpgradeData, WsEvent};
@@ -37,7 +38,27 @@ pub struct Path {
     date: DateField,
     draft: Vec<u8>,
     sheet: Sheet,
+    metrics: Arc<CoreMetrics>,
     out: Vec<u8>,
+}
+
+/// Nanoseconds by which the clock moves with each call: some requests share a millisecond, and few a second.
+const STEP_NANOS: u64 = 137_000;
+/// Nanoseconds between a request and its answer, as the counter of latencies is told.
+const LATENCY_NANOS: u64 = 41_000;
+
+/// The clock of the next call.
+fn step(now: Now) -> Now {
+    let nanos = now.nanos + STEP_NANOS;
+    let millis = nanos / NANOS_PER_MILLISECOND - now.nanos / NANOS_PER_MILLISECOND;
+    Now { nanos, unix_millis: now.unix_millis + millis }
+}
+
+const NANOS_PER_MILLISECOND: u64 = 1_000_000;
+
+/// The counters of a core.
+fn metrics() -> Arc<CoreMetrics> {
+    Arc::clone(Metrics::new(1).core(0).expect("there is one core"))
 }
 
 impl Path {
@@ -50,15 +71,18 @@ impl Path {
             date: DateField::new(),
             draft: Vec::new(),
             sheet: Sheet::default(),
+            metrics: metrics(),
             out: Vec::with_capacity(BUFFER_BYTES),
         }
     }
 
-    /// Serves whole requests that came at once; says what leaves.
-    pub fn serve(&mut self, came: &[u8]) -> &[u8] {
-        let Path { registry, now, machine, buffer, date, draft, sheet, out } = self;
+    /// Serves whole requests that are received at once; returns the bytes that are sent.
+    pub fn serve(&mut self, received: &[u8]) -> &[u8] {
+        let Path { registry, now, machine, buffer, date, draft, sheet, metrics, out } = self;
+        *now = step(*now);
         out.clear();
-        buffer.extend(came);
+        metrics.received(received.len());
+        buffer.extend(received);
         let pin = registry.pin();
         let mut taken = None;
         loop {
@@ -68,7 +92,10 @@ impl Path {
                         taken = Some(hook);
                         machine.take_body(limit);
                     }
-                    Err(drop_limit) => machine.drop_body(drop_limit),
+                    Err((outcome, status, drop_limit)) => {
+                        count(metrics, outcome, status);
+                        machine.drop_body(drop_limit);
+                    }
                 },
                 Step::Request => {
                     let hook = taken.take().expect("its head was taken");
@@ -77,28 +104,43 @@ impl Path {
                     assert!(matches!(at_body, AtBody::Pass), "nothing is verified here");
                     let frame = frame(date, *now, machine.keep_alive());
                     if hook.flows.is_empty() {
-                        respond::answer(out, &request::default_answer(hook), &frame);
+                        let answer = request::default_answer(hook);
+                        respond::answer(out, &answer, &frame);
+                        count(metrics, answer.outcome(), answer.status());
                     } else {
+                        metrics.event(Counted::Trigger);
                         reply(hook, *now, &request, machine.body(buffer), draft, sheet, &mut |reply| {
                             let limit = hook.payload_bytes as usize;
                             let reply = reply.to_http(hook.response_code, limit).expect("a small reply");
                             respond::reply(out, &reply, &frame);
+                            metrics.event(Counted::ReplyAccepted);
+                            count(metrics, Outcome::Ok, reply.status);
                         });
                     }
                     machine.finish(buffer);
                 }
                 Step::Dropped => {}
-                Step::NeedData => return out,
+                Step::NeedData => {
+                    metrics.sent(out.len());
+                    return out;
+                }
                 other => panic!("the requests are whole and good, not {other:?}"),
             }
         }
     }
 }
 
+/// Counts a response.
+fn count(metrics: &CoreMetrics, outcome: Outcome, status: u16) {
+    metrics.count(outcome);
+    metrics.status(status);
+    metrics.latency(LATENCY_NANOS);
+}
+
 /// Decides a head: the webhook that takes the body, and how much of it.
 ///
 /// # Errors
-/// How much of the body is dropped; the answer is written.
+/// The outcome and the status of the answer, which is written, and how much of the body is dropped.
 fn at_head<'g>(
     pin: &'g Pin<'_>,
     now: Now,
@@ -106,12 +148,12 @@ fn at_head<'g>(
     buffer: &ReceiveBuffer,
     date: &mut DateField,
     out: &mut Vec<u8>,
-) -> Result<(&'g Arc<Hook>, usize), u64> {
+) -> Result<(&'g Arc<Hook>, usize), (Outcome, u16, u64)> {
     match request::at_head(Door { core: 0, now }, pin, &machine.request(buffer)) {
         AtHead::Take { hook, limit } => Ok((hook, limit)),
         AtHead::Answer(answer, hook) => {
             respond::answer(out, &answer, &frame(date, now, machine.keep_alive()));
-            Err(request::drop_limit(hook.map(|hook| &**hook)))
+            Err((answer.outcome(), answer.status(), request::drop_limit(hook.map(|hook| &**hook))))
         }
         other => panic!("the webhook takes requests, not {other:?}"),
     }
@@ -174,6 +216,7 @@ pub struct SocketPath {
     scratch: Scratch,
     draft: Vec<u8>,
     sheet: Sheet,
+    metrics: Arc<CoreMetrics>,
     out: Vec<u8>,
 }
 
@@ -192,24 +235,33 @@ impl SocketPath {
             scratch: Scratch::default(),
             draft: Vec::new(),
             sheet: Sheet::default(),
+            metrics: metrics(),
             out: Vec::with_capacity(BUFFER_BYTES),
         }
     }
 
-    /// Hears whole frames that came at once; says what leaves.
-    pub fn hear(&mut self, came: &[u8]) -> &[u8] {
-        let SocketPath { now, hook, data, machine, buffer, scratch, draft, sheet, out } = self;
+    /// Takes whole frames that are received at once; returns the bytes that are sent.
+    pub fn on_frames(&mut self, received: &[u8]) -> &[u8] {
+        let SocketPath { now, hook, data, machine, buffer, scratch, draft, sheet, metrics, out } = self;
+        *now = step(*now);
         out.clear();
-        buffer.extend(came);
+        metrics.received(received.len());
+        buffer.extend(received);
         loop {
             match machine.poll(buffer, out, scratch) {
-                Event::NeedData => return out,
+                Event::NeedData => {
+                    metrics.sent(out.len());
+                    return out;
+                }
                 Event::Message { text } => {
+                    metrics.event(Counted::MessageReceived);
                     let rate = hook.rate.as_ref().expect("the webhook has a rate");
                     assert!(rate.take(0, *now).is_ok(), "a rate that is never reached");
                     let event = WsEvent::Message { text, data: machine.message_in(buffer) };
                     let event = trigger::websocket_draft(draft, *now, data, event, REPLY_ID, parts(hook));
+                    metrics.event(Counted::Trigger);
                     run(hook, &event, sheet, &mut |reply| {
+                        metrics.event(Counted::MessageSent);
                         let body = reply.body().unwrap_or_default();
                         assert!(machine.send(out, scratch, !reply.is_binary(), body), "it is open");
                     });
