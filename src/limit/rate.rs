@@ -27,11 +27,10 @@
 
 use super::cell::{Cell, Held, NEVER};
 use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::sync::Ordering::Relaxed;
+use crate::base::sync::{AtomicU32, Mutex, OnceLock, PoisonError};
 use crate::base::turn;
 use smallvec::SmallVec;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Nanoseconds in a tick: the grain of returns. A second is a whole number of them.
 pub const TICK_NANOS: u64 = 4_000_000;

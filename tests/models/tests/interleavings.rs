@@ -6,8 +6,10 @@ use loom::sync::atomic::Ordering::Relaxed;
 use loom::thread;
 use tidegate_models::backlog::{FLOW_BYTES_MAX, PROCESS_BYTES_MAX};
 use tidegate_models::backlogs;
+use tidegate_models::base::clock::{NANOS_PER_SECOND, Now};
 use tidegate_models::concurrency::Concurrency;
 use tidegate_models::doze::Doze;
+use tidegate_models::limit::rate::Rate;
 
 /// A mailbox: messages that were put in, wakes that were given. Both relaxed, which is less than the queue and the
 /// eventfd promise: the protocol needs nothing of them.
@@ -128,5 +130,78 @@ fn flows_together_never_have_more_bytes_than_the_process_may() {
         let taken = joined.filter(|taken| *taken).count();
         assert!(taken <= 1);
         assert_eq!(flows[FLOWS - 1].triggers() + flows[FLOWS - 2].triggers(), taken);
+    });
+}
+
+/// Some time after the start.
+const START: u64 = 1_000 * NANOS_PER_SECOND;
+/// A window later, and so much as a token may be late.
+const RETURNED: u64 = START + NANOS_PER_SECOND + 10_000_000;
+
+fn at(nanos: u64) -> Now {
+    Now { nanos, unix_millis: 0 }
+}
+
+/// A rate of two cores whose first call was core 0's, so that its cells are there.
+fn rate_of(tokens: u32) -> Arc<Rate> {
+    let rate = Arc::new(Rate::new(2, tokens, 1));
+    assert!(rate.take(0, at(START)).is_ok(), "the first call");
+    rate
+}
+
+/// Each core calls once at its own time; how many calls passed.
+fn calls(rate: &Arc<Rate>, times: [u64; 2]) -> usize {
+    let threads: Vec<_> = (0..2)
+        .map(|core| {
+            let rate = Arc::clone(rate);
+            thread::spawn(move || rate.take(core, at(times[core])).is_ok())
+        })
+        .collect();
+    threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|passed| *passed).count()
+}
+
+#[test]
+fn the_last_token_of_a_rate_is_spent_by_one_core() {
+    loom::model(|| {
+        let rate = rate_of(2);
+        assert_eq!(calls(&rate, [START; 2]), 1, "one token is left for two cores");
+        assert!((0..2).all(|core| rate.take(core, at(START)).is_err()), "both are refused without a lock");
+        assert_eq!(rate.used(at(START)), 2);
+    });
+}
+
+#[test]
+fn a_token_that_comes_back_is_spent_once_though_every_core_was_refused_before() {
+    loom::model(|| {
+        let rate = rate_of(1);
+        assert!(rate.take(1, at(START)).is_err(), "each cell knows when to look again");
+        assert_eq!(calls(&rate, [RETURNED; 2]), 1);
+        assert_eq!(rate.used(at(RETURNED)), 1);
+    });
+}
+
+#[test]
+fn a_refusal_of_a_core_that_lags_keeps_no_other_core_from_the_token_that_is_back() {
+    loom::model(|| {
+        let rate = rate_of(1);
+        let passed = calls(&rate, [START, RETURNED]);
+        assert_eq!(passed, 1, "core 1 has the token, core 0 is refused by its own clock");
+        let later = RETURNED + NANOS_PER_SECOND + 10_000_000;
+        assert!(rate.take(0, at(later)).is_ok(), "what core 0 noted does not outlast the return");
+    });
+}
+
+#[test]
+fn a_limit_that_grows_while_a_core_is_refused_lets_the_next_call_pass() {
+    loom::model(|| {
+        let rate = rate_of(1);
+        let refused = {
+            let rate = Arc::clone(&rate);
+            thread::spawn(move || rate.take(1, at(START)).is_err())
+        };
+        rate.reconfigure(2, 1, at(START));
+        let refused = refused.join().expect("a call does not fail");
+        assert_eq!(rate.take(1, at(START)).is_ok(), refused, "two tokens, and two calls that passed");
+        assert_eq!(rate.used(at(START)), 2);
     });
 }
