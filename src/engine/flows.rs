@@ -14,6 +14,7 @@ use super::core::{Core, Message, Timer};
 use super::mailbox::Full;
 use super::worker;
 use crate::base::id::Id;
+use crate::base::log::bounded_log;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
 use crate::deliver::workers::{FlowQueue, Order, ReplyUnclear, WorkerTrigger};
@@ -299,18 +300,33 @@ fn give(core: &Rc<Core>, worker: WorkerAddress, seq: u64, trigger: Box<WorkerTri
     if usize::from(worker.core) == core.index {
         worker::give(core, worker.key, seq, trigger);
     } else if let Some(mailbox) = core.mailboxes.get(usize::from(worker.core)) {
-        // A core too busy to be told lets the ack time out: the trigger goes to another worker then.
-        let _ = mailbox.send(Message::Give { worker: worker.key, seq, trigger });
+        // The ack times out, and the trigger goes to another worker then.
+        if mailbox.send(Message::Give { worker: worker.key, seq, trigger }).is_err() {
+            note_dropped(core, worker.core, "a trigger for a worker");
+        }
     }
 }
 
 fn complain(core: &Rc<Core>, worker: WorkerAddress, message: String) {
     if usize::from(worker.core) == core.index {
         worker::complain(core, worker.key, &message);
-    } else if let Some(mailbox) = core.mailboxes.get(usize::from(worker.core)) {
-        // Only the worker's own mistake goes unmentioned.
-        let _ = mailbox.send(Message::Complaint { worker: worker.key, message });
+    } else if let Some(mailbox) = core.mailboxes.get(usize::from(worker.core))
+        && mailbox.send(Message::Complaint { worker: worker.key, message }).is_err()
+    {
+        note_dropped(core, worker.core, "what is wrong with a worker's ack");
     }
+}
+
+/// Counts a message that another core's full mailbox did not take.
+fn note_dropped(core: &Core, receiver: u16, what: &str) {
+    core.metrics.event(Event::MailboxFull);
+    bounded_log!(
+        warn,
+        core = core.index,
+        receiver,
+        what,
+        "a message to another core is dropped: its mailbox is full"
+    );
 }
 
 impl Home {

@@ -178,8 +178,13 @@ impl Conversation<'_> {
             let Some(own) = core.mailboxes.get(core.index).cloned() else { return };
             let id = reply_id.clone();
             let done = Box::new(move |outcome| {
-                // A core too full to hear it leaves the worker without this one line.
-                let _ = own.send(Message::ReplyResult { worker: key, reply_id: id, outcome });
+                // The worker goes without this one frame. Not counted: this may run on another core, whose counters are
+                // not this one's.
+                if own.send(Message::ReplyResult { worker: key, reply_id: id, outcome }).is_err() {
+                    tracing::debug!(
+                        "a worker is not told what became of its reply: its core's mailbox is full"
+                    );
+                }
             });
             core.reply(&reply_id, reply, Some(done));
         }) {

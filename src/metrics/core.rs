@@ -135,6 +135,8 @@ named! {
         ProxyTimeout = "proxy_timeout",
         /// A proxy that went away before its header was whole.
         ProxyGone = "proxy_gone",
+        /// A message for another core was dropped, since that core's mailbox was full.
+        MailboxFull = "mailbox_full",
         /// A task of a connection panicked and was contained.
         Panic = "panic",
     }

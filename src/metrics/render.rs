@@ -57,6 +57,11 @@ const EVENT_FAMILIES: &[Family] = &[
         series: &[("received", Event::MessageReceived), ("sent", Event::MessageSent)],
     },
     one(
+        "tidegate_dropped_messages_total",
+        "Messages between cores that were dropped, since the receiver's mailbox was full.",
+        &[("", Event::MailboxFull)],
+    ),
+    one(
         "tidegate_accept_errors_total",
         "Connections that could not be accepted.",
         &[("", Event::AcceptError)],

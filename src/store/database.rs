@@ -20,6 +20,7 @@ use super::tables::{
 };
 use super::{MODEL_FILE, ModelRecord};
 use crate::base::id::Id;
+use crate::base::log::bounded_log;
 use crate::model::{Application, Flow, Webhook};
 
 /// Bytes of pages kept in memory: the inner pages of the trees of a million webhooks (six trees of 2,500), and some.
@@ -75,8 +76,10 @@ impl Database {
         }
         let outcome = self.write_once(work);
         if let Err(StoreError::Io { .. } | StoreError::Full(_)) = &outcome {
-            // Told by the next use, if it fails.
-            let _ = self.reopen();
+            // The next use opens it, or fails with the same error.
+            if let Err(error) = self.reopen() {
+                bounded_log!(error, %error, "the database cannot be opened again after a write that failed");
+            }
         }
         outcome
     }
