@@ -1,6 +1,10 @@
 //! Statements of README.md and of the guide that a machine can check: the table of settings row by row, the constants
 //! that the limits name, paths, links, and the two commands that the README promises.
 
+#[allow(dead_code, reason = "what the tests that count use")]
+#[path = "common/counts.rs"]
+mod counts;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -256,4 +260,64 @@ fn the_instruction_counts_are_those_of_the_baseline() {
 fn with_commas(number: &str) -> String {
     let groups: Vec<&[u8]> = number.as_bytes().rchunks(3).rev().collect();
     String::from_utf8(groups.join(&b',')).expect("digits and commas")
+}
+
+#[test]
+fn the_counts_of_the_suites_are_those_of_the_runs() {
+    let conformance = page("conformance.md");
+    let count = |name: &str| with_commas(&counts::of(name).expect(name).to_string());
+    let passed = |all: &str, explained: &str| {
+        let number = |name| counts::of(name).expect("a count");
+        with_commas(&(number(all) - number(explained)).to_string())
+    };
+    let hyper = counts::of("differential-hyper-table").zip(counts::of("differential-hyper-generated"));
+    let hyper =
+        hyper.map(|(table, generated)| with_commas(&(table + generated).to_string())).expect("counts");
+    let expected = [
+        format!(
+            "(`tests/desync.rs`) | {} | {} | {} |",
+            count("desync-vectors"),
+            passed("desync-vectors", "desync-explained"),
+            count("desync-explained")
+        ),
+        format!("all are refused | {0} | {0} | 0 |", count("desync-severe")),
+        format!(
+            "(`tools/conformance/websocket`) | {} | {} | {} |",
+            count("autobahn-cases"),
+            passed("autobahn-cases", "autobahn-informational"),
+            count("autobahn-informational")
+        ),
+        format!(
+            "counted once | {hyper} inputs, of which both take {} | all |",
+            count("differential-hyper-taken-by-both")
+        ),
+        format!("(`tests/differential_h11.rs`) | {} inputs | all |", count("differential-h11-inputs")),
+        format!("(`tools/loom`) | {} models | all |", count("loom-models")),
+        format!("{} requests were the same for h11", count("differential-h11-same")),
+        format!("{} inputs both refused", count("differential-h11-refused-by-both")),
+    ];
+    // A sentence may be broken into lines anywhere.
+    let text = conformance.split_whitespace().collect::<Vec<_>>().join(" ");
+    let missing: Vec<String> =
+        expected.into_iter().filter(|text_of| !text.contains(text_of.as_str())).collect();
+    assert!(missing.is_empty(), "conformance.md lacks what the runs counted:\n{}", missing.join("\n"));
+    let models = fs::read_to_string(root().join("tests/models/tests/interleavings.rs")).expect("the models");
+    assert_eq!(Some(models.matches("#[test]").count()), counts::of("loom-models"), "models of tools/loom");
+}
+
+#[test]
+fn the_table_of_fuzzing_is_what_the_targets_came_to() {
+    let conformance = page("conformance.md");
+    let results =
+        fs::read_to_string(root().join("fuzz/results.txt")).expect("written by tools/fuzz --record");
+    let mut targets = 0;
+    for line in results.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(' ');
+        let target = words.next().expect("a name");
+        let figures: Vec<String> = words.map(with_commas).collect();
+        let row = format!("| `{target}` | {} |", figures.join(" | "));
+        assert!(conformance.contains(&row), "conformance.md lacks {row}");
+        targets += 1;
+    }
+    assert_eq!(targets, fs::read_dir(root().join("fuzz/fuzz_targets")).expect("a folder").count());
 }

@@ -332,8 +332,7 @@ fn tail_ends_with_its_webhook() {
 /// Runs a worker of `tools/examples` in front of a webhook; packages as `tools/clients/ws-install` puts them.
 fn example(interpreter: &str, name: &str) {
     let Some(tools) = std::env::var_os("TIDEGATE_TEST_TOOLS").map(PathBuf::from) else {
-        assert!(std::env::var_os("CI").is_none(), "TIDEGATE_TEST_TOOLS must name a folder for packages");
-        eprintln!("SKIPPED: TIDEGATE_TEST_TOOLS names no folder for packages");
+        common::skip::skip("the example workers", "TIDEGATE_TEST_TOOLS names no folder for packages");
         return;
     };
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -344,8 +343,7 @@ fn example(interpreter: &str, name: &str) {
         Command::new(root.join("tools/clients/ws-install")).arg(&tools).status().expect("a shell");
     drop(lock);
     if !installed.success() {
-        assert!(std::env::var_os("CI").is_none(), "the clients cannot be installed");
-        eprintln!("SKIPPED: the clients cannot be installed");
+        common::skip::skip("the example workers", "their packages cannot be installed");
         return;
     }
     let (server, hook, flow) = served(json!({"waitForReply": true}));

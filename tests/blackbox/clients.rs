@@ -12,9 +12,8 @@ use crate::common::Server;
 fn run(interpreter: &[&str], script: &str, driver: &str) {
     let (program, arguments) = interpreter.split_first().expect("a program");
     let there = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if there.is_err() && std::env::var_os("CI").is_none() {
-        eprintln!("SKIPPED: {program} is not installed, so {script} did not run");
-        return;
+    if there.is_err() {
+        return crate::common::skip::skip(script, &format!("{program} is not installed"));
     }
     let server = Server::start(|settings| {
         settings.driver(driver).cores(2).set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);

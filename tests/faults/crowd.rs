@@ -101,7 +101,8 @@ fn raise_open_files() -> bool {
     let wanted = (SLOW_HEADS + SLOW_BODIES + SLOW_READERS) as u64 + DESCRIPTORS_BESIDE;
     let is_enough = limit.maximum.is_none_or(|maximum| maximum >= wanted);
     if !is_enough {
-        eprintln!("SKIPPED: a process may open {:?} descriptors, and {wanted} are wanted", limit.maximum);
+        let why = format!("a process may open {:?} descriptors, and {wanted} are needed", limit.maximum);
+        crate::common::skip::skip("ten thousand slow callers", &why);
     }
     is_enough
 }

@@ -29,7 +29,7 @@ impl SmallDisk {
         match mount_small_disk(folder.path(), bytes) {
             Ok(()) => Some(SmallDisk { folder }),
             Err(error) => {
-                println!("SKIPPED {test}: nothing can be mounted: {error}");
+                crate::common::skip::skip(test, &format!("nothing can be mounted: {error}"));
                 None
             }
         }

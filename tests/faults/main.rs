@@ -1,7 +1,8 @@
 //! Faults: the program as a child process where the system refuses it something, the disk lies, the clock jumps, and
 //! callers do their worst. Each test says what is held to, and prints its figures (held, refused, lost, recovered in).
 //!
-//! What needs root, a mount or Debian's `faketime` is skipped with a printed line where it is not to be had.
+//! Tests that need root, a mount, many descriptors or Debian's `faketime` are skipped where those are missing, which
+//! `tools/test` counts and CI refuses.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -176,7 +176,7 @@ pub fn processor_seconds(id: u32) -> f64 {
 pub fn is_root_or_skipped(test: &str) -> bool {
     let is_root = rustix::process::getuid().is_root();
     if !is_root {
-        println!("SKIPPED {test}: it takes root");
+        crate::common::skip::skip(test, "it takes root");
     }
     is_root
 }

@@ -14,4 +14,4 @@ if [ ! -d "$modules/node_modules/axe-core" ]; then
 fi
 cd "$(dirname "$0")/../.."
 CONSOLE_MODULES=$modules CONSOLE_SCREENS=$screens \
-  cargo test --locked --test console -- --nocapture
+  cargo test --locked --test console -- --nocapture --include-ignored
