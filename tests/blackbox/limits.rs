@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::common::{Hook, Server, Wire, eventually};
+use crate::sockets::Socket;
 
 const SUCCESS: &str = r#"{"success":true}"#;
 const OVER_RATE: &str = r#"{"error":"Over rate limit, request throttled"}"#;
@@ -67,6 +68,31 @@ fn what_was_spent_stays_spent_although_the_limit_is_switched_off_and_on() {
     for expected in [200, 429] {
         assert_eq!(wire.ask(hook.get()).status, expected);
     }
+}
+
+#[test]
+fn what_the_engine_sends_is_not_counted_by_the_rate() {
+    const REPLIES: usize = 20;
+    let server = Server::start(|_| {});
+    let limits = json!({"limits": {"requestsPerWindow": 3, "windowSeconds": 3600}});
+    let mut fields = limits;
+    fields["isWebsocket"] = json!(true);
+    let hook = server.webhook(fields);
+    let node = json!({"type": "WebhookReplyNode", "config": {
+        "isWebsocketMessage": true, "bodyTemplate": "{{data.type}}", "replyIdPath": "data.replyId",
+    }});
+    // Each event is answered by as many messages as there are nodes: far more than the rate.
+    let nodes: Vec<serde_json::Value> = (0..REPLIES).map(|_| node.clone()).collect();
+    server.flow(&hook, json!(nodes));
+    let mut socket = Socket::open(&server, &hook);
+    for kind in ["connect", "message", "message"] {
+        for reply in 0..REPLIES {
+            assert_eq!(socket.frame().payload, kind.as_bytes(), "reply {reply} to {kind}");
+        }
+        socket.say("next");
+    }
+    // The upgrade and two messages were the three calls; the third message is the fourth.
+    assert_eq!(socket.closed().0, 1008);
 }
 
 #[test]
@@ -151,6 +177,8 @@ fn as_many_wait_as_may_and_the_next_is_refused(driver: &str, cores: usize) {
         for _ in 0..10 {
             let response = server.wire().ask(hook.post(b"a body"));
             response.is(429, OVER_CONCURRENCY);
+            let after: u32 = response.header("retry-after").expect("Retry-After").parse().expect("seconds");
+            assert!(after >= 1, "nobody knows when a place is free: a moment later, not at once");
             assert_eq!(response.header("content-type"), Some("application/json"));
         }
         // The slots are free again when the clients went away; the next round takes them all.

@@ -166,6 +166,54 @@ fn a_quiet_connection_gives_up_the_window_of_what_was_sent() {
     eventually("the window is there again", || (size() * 4 < whole).then_some(()));
 }
 
+/// Deflates a message as RFC 7692, 7.2.1 says, with what the compressor has seen before.
+fn deflate(compressor: &mut flate2::Compress, text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 64);
+    compressor.compress_vec(text, &mut out, flate2::FlushCompress::Sync).expect("room for it");
+    assert_eq!(out.split_off(out.len() - 4), b"\x00\x00\xff\xff", "RFC 7692, 7.2.1");
+    out
+}
+
+/// With `websocket.context_takeover` a message refers to those before it, both ways, and without it to none.
+#[test]
+fn context_is_taken_over_where_the_setting_says_so() {
+    // Twice the same, and nothing else repeats: alone it shrinks to half, behind itself to almost nothing.
+    let half: Vec<u8> =
+        (0..1000u32).map(|at| b'!' + (at.wrapping_mul(2_654_435_761) >> 24) as u8 % 90).collect();
+    let text = half.repeat(2);
+    for takes_over in [true, false] {
+        let server = Server::start(|settings| {
+            settings.set("TIDEGATE_WEBSOCKET_CONTEXT_TAKEOVER", takes_over);
+        });
+        let hook = server.webhook(json!({"isWebsocket": true}));
+        server.flow(&hook, json!([echo()]));
+        let offer = [("Sec-WebSocket-Extensions", "permessage-deflate")];
+        let mut client = Socket::open_with(server.ingress, &hook.target(""), &offer);
+        let mut compressor = flate2::Compress::new(flate2::Compression::best(), false);
+        let mut inflater = flate2::Decompress::new(false);
+        // Several: after a second of silence, which a busy machine may make, the window is gone.
+        let mut sizes = [0; 6];
+        for size in &mut sizes {
+            if !takes_over {
+                compressor.reset();
+                inflater.reset(false);
+            }
+            client.send(FIN | 0x40 | TEXT, &deflate(&mut compressor, &text));
+            let frame = client.frame();
+            assert_eq!(frame.first, FIN | 0x40 | TEXT, "it is worth deflating");
+            *size = frame.payload.len();
+            let deflated = [&frame.payload[..], b"\x00\x00\xff\xff"].concat();
+            let mut inflated = Vec::with_capacity(2 * text.len());
+            inflater
+                .decompress_vec(&deflated, &mut inflated, flate2::FlushDecompress::Sync)
+                .expect("deflate");
+            assert_eq!(inflated, text);
+        }
+        let is_shorter = sizes[1..].iter().any(|size| size * 10 < sizes[0]);
+        assert_eq!(is_shorter, takes_over, "{sizes:?} bytes");
+    }
+}
+
 fn a_message_over_the_rate_closes(driver: &str) {
     let (server, hook, _, mut worker) =
         staffed(driver, json!({"limits": {"requestsPerWindow": 5, "windowSeconds": 3600}}));
