@@ -74,6 +74,26 @@ impl<'a> Choices<'a> {
     }
 }
 
+/// JSON with white space where it may stand: around the structural characters outside of texts, as the choices say.
+/// Whatever reads the one reads the other, and finds the same in it.
+pub fn spaced(json: &str, choices: &mut Choices<'_>) -> String {
+    let (mut out, mut in_text, mut is_escaped) = (String::new(), false, false);
+    for sign in json.chars() {
+        let is_structural = !in_text && matches!(sign, '{' | '}' | '[' | ']' | ',' | ':');
+        let mut space = |out: &mut String| {
+            if is_structural {
+                out.push_str(["", "", " ", "\n", "\t", "\r\n  "][choices.below(6)]);
+            }
+        };
+        space(&mut out);
+        out.push(sign);
+        space(&mut out);
+        in_text ^= sign == '"' && !is_escaped;
+        is_escaped = in_text && sign == '\\' && !is_escaped;
+    }
+    out
+}
+
 /// Whether serde_json takes it, at any depth. Values are passed over, so that numbers of any size and escapes of half
 /// a surrogate count as the grammar (RFC 8259) has them.
 pub fn is_json(text: &[u8]) -> bool {

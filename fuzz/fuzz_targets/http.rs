@@ -9,6 +9,7 @@
 #[allow(dead_code, reason = "what other tests that include this file use")]
 #[path = "../../src/http/tests/driver.rs"]
 mod driver;
+#[allow(dead_code, reason = "what the tests that include this file use")]
 #[path = "../../tests/http_oracle/grammar.rs"]
 mod grammar;
 

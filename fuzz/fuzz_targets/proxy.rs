@@ -1,8 +1,14 @@
 //! A PROXY header: never a byte of what follows it, the same whole and byte by byte, and as a plain reading finds it.
+//! Each input also makes a header whose four fields differ: each must be found where it was written.
 
 #![no_main]
 
-use std::net::SocketAddr;
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use common::Choices;
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::proxy::{Addresses, Parsed, V1_BYTES_MAX, V2_BYTES_MAX, Version, parse};
@@ -36,7 +42,32 @@ fn written(version: Version, addresses: Addresses) -> Vec<u8> {
     }
 }
 
+/// Two addresses of one family whose parts all differ.
+fn addresses(choices: &mut Choices<'_>) -> Addresses {
+    let is_four = choices.truth();
+    let mut ip = |last: u8| -> IpAddr {
+        let bytes = [choices.byte(), choices.byte(), choices.byte()];
+        if is_four {
+            Ipv4Addr::new(bytes[0], bytes[1], bytes[2], last).into()
+        } else {
+            let [a, b, c] = bytes.map(u16::from);
+            Ipv6Addr::new(0x2001, a, b, 0, 0, c, 7, u16::from(last)).into()
+        }
+    };
+    let (source, destination) = (ip(1), ip(2));
+    let port = 1 + u16::from(choices.byte());
+    Addresses { source: (source, port).into(), destination: (destination, port + 1000).into() }
+}
+
 fuzz_target!(|data: &[u8]| {
+    let mut choices = Choices::new(data);
+    let expected = addresses(&mut choices);
+    let version = if choices.truth() { Version::One } else { Version::Two };
+    let header = written(version, expected);
+    let Ok(Parsed::Complete(length, read)) = parse(&header) else {
+        panic!("{} is not taken", header.escape_ascii());
+    };
+    assert_eq!((length, read.version, read.addresses), (header.len(), version, Some(expected)));
     let whole = parse(data);
     // The first piece of it that is more than a beginning says what the whole says, and so does each longer one.
     let first = (0..=data.len()).find(|end| parse(&data[..*end]) != Ok(Parsed::Partial));

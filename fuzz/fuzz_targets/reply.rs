@@ -1,7 +1,8 @@
 //! A reply from outside on its way to a caller: the head that goes out has the fields that we meant and no other, and
 //! the body stands whole behind it.
 //!
-//! The first byte chooses the frame, and whether the rest is the reply's JSON or choices of its parts.
+//! The first byte chooses the frame, and whether the rest is the reply's JSON or choices of its parts. Each input also
+//! makes a reply of parts that are right: that one must go out.
 
 #![no_main]
 
@@ -44,17 +45,44 @@ fuzz_target!(|data: &[u8]| {
         head_only: false,
         cors: how & 8 != 0,
     };
+    let good = write_good(&mut Choices::new(data));
+    assert!(send(good.as_bytes(), &frame), "{good} is not sent");
     let text = if how & 1 == 0 { choices.all().to_vec() } else { write(choices).into_bytes() };
-    let Ok(reply) = parse_body(&text) else { return };
-    assert!(common::is_json(&text));
+    send(&text, &frame);
+});
+
+/// Sends a reply and checks what goes out; whether it was one that could be sent.
+fn send(text: &[u8], frame: &Frame<'_>) -> bool {
+    let Ok(reply) = parse_body(text) else { return false };
+    assert!(common::is_json(text));
     let Ok(http) = to_http(&reply, 202, BODY_BYTES_MAX) else {
         assert!(reply.body.is_some_and(|body| body.len() > BODY_BYTES_MAX));
-        return;
+        return false;
     };
     let mut out = Vec::new();
-    respond::reply(&mut out, &http, &frame);
-    check(&out, &http, &frame);
-});
+    respond::reply(&mut out, &http, frame);
+    check(&out, &http, frame);
+    true
+}
+
+/// A reply of chosen parts that are right, as JSON with white space.
+fn write_good(choices: &mut Choices<'_>) -> String {
+    let mut reply = Map::new();
+    if choices.truth() {
+        let code = [200u64, 201, 204, 205, 304, 400, 599][choices.below(7)];
+        reply.insert("responseCode".into(), Value::from(code));
+    }
+    let mut headers = Map::new();
+    for at in 0..choices.below(4) {
+        headers.insert(format!("x-{at}"), Value::from(["", "a", "a, b; c=\"d\""][choices.below(3)]));
+    }
+    reply.insert("headers".into(), Value::Object(headers));
+    let (encoding, body) =
+        [("utf8", "a: {b}, [c]"), ("base64", "aGk="), ("hex", "00ff"), ("utf8", "")][choices.below(4)];
+    reply.insert("encoding".into(), Value::from(encoding));
+    reply.insert("body".into(), Value::from(body));
+    common::spaced(&Value::Object(reply).to_string(), choices)
+}
 
 /// A reply of chosen parts, as JSON.
 fn write(mut choices: Choices<'_>) -> String {

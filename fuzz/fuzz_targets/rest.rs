@@ -1,7 +1,8 @@
 //! Bodies of the REST API: refused with a field, or taken; what was taken is stored, shown, sent back and compiled
 //! without a change.
 //!
-//! The first byte chooses the resource.
+//! The first byte chooses the resource. Each input also chooses a body that is right, with white space where it may
+//! stand: that one must be taken.
 
 #![no_main]
 
@@ -10,7 +11,7 @@ mod common;
 #[path = "../common/source.rs"]
 mod source;
 
-use common::{NOW, id};
+use common::{Choices, NOW, id};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use source::Model;
@@ -19,18 +20,49 @@ use tidegate::registry::{Registry, check_application, check_flow, check_webhook}
 
 const LATER: u64 = NOW.unix_millis + 1;
 
+/// Bodies that are right, with the resource that they are of.
+const GOOD: [(u8, &str); 8] = [
+    (0, r#"{"name":"a"}"#),
+    (
+        0,
+        r#"{"name":"a","waitForReply":true,"responseCode":201,"limits":{"requestsPerWindow":5,"concurrency":0}}"#,
+    ),
+    (0, r#"{"name":"a","description":"b","isWebsocket":true,"limits":{"payloadBytes":100}}"#),
+    (1, r#"{"name":"f"}"#),
+    (
+        1,
+        r#"{"name":"f","enabled":false,"nodes":[{"id":"n","type":"WorkerNode","config":{"maxInFlight":3}}]}"#,
+    ),
+    (
+        1,
+        r#"{"name":"f","nodes":[{"type":"WebhookReplyNode","config":{"bodyTemplate":"{{data.a}}","headerInfo":[]}}]}"#,
+    ),
+    (2, r#"{"name":"app"}"#),
+    (2, r#"{"name":"app","description":"b"}"#),
+];
+
 fuzz_target!(|data: &[u8]| {
+    let mut choices = Choices::new(data);
+    let (which, good) = choices.one_of(&GOOD);
+    let spaced = common::spaced(good, &mut choices);
+    let body = serde_json::from_str(&spaced).expect("JSON with white space");
+    if let Err(error) = take(which, &body) {
+        panic!("{}: {spaced}", error.message());
+    }
     let Some((&which, text)) = data.split_first() else { return };
     let Ok(body) = serde_json::from_slice::<Value>(text) else { return };
-    let refused = match which % 3 {
-        0 => webhook(&body),
-        1 => flow(&body),
-        _ => application(&body),
-    };
-    if let Err(error) = refused {
+    if let Err(error) = take(which, &body) {
         assert!(!error.message().is_empty());
     }
 });
+
+fn take(which: u8, body: &Value) -> Result<(), ModelError> {
+    match which % 3 {
+        0 => webhook(body),
+        1 => flow(body),
+        _ => application(body),
+    }
+}
 
 fn webhook(body: &Value) -> Result<(), ModelError> {
     let webhook = Webhook::create(body, id(1), NOW.unix_millis)?;

@@ -1,15 +1,58 @@
 //! Settings: any file, environment and flags make settings or an error that says where, and no secret is shown.
 //!
-//! The input is the file; behind a line `---` come lines `NAME=value` of the environment, and lines `--flag=value`.
+//! The input is the file; behind a line `---` come lines `NAME=value` of the environment, and lines `--flag=value`. Each
+//! input also chooses lines that are right, with comments between them: those must make settings.
 
 #![no_main]
 
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::Choices;
 use libfuzzer_sys::fuzz_target;
 use tidegate::settings::{ENTRIES, Settings};
 
 const NAME: &str = "tidegate.toml";
 
+/// Lines that are right, each by itself and together with any of the others.
+const GOOD: [&str; 10] = [
+    "cores = 1",
+    "data = \"somewhere\"",
+    "ingress.listen = \"127.0.0.1:8080\"",
+    "admin.listen = \"127.0.0.1:0\"",
+    "workers.listen = \"[::1]:8082\"",
+    "access_token = \"0123456789abcdef\"",
+    "limits.concurrency = 0",
+    "limits.requests_per_window = 100",
+    "limits.window_seconds = 10",
+    "websocket.context_takeover = true",
+];
+
+/// Lines that are right, each once at most, with comments and blank lines.
+fn good(data: &[u8]) -> (String, usize) {
+    let mut choices = Choices::new(data);
+    let (mut file, mut count) = (String::new(), 0);
+    for line in GOOD {
+        if choices.truth() {
+            count += 1;
+            file.push_str(["", "\n", "# x = y\n", "  "][choices.below(4)]);
+            file.push_str(line);
+            file.push_str(["\n", " # \"\n", "\r\n"][choices.below(3)]);
+        }
+    }
+    (file, count)
+}
+
 fuzz_target!(|data: &[u8]| {
+    let (file, count) = good(data);
+    let taken = Settings::resolve_given(2, Some((NAME, &file)), &[], &[]);
+    match taken {
+        Ok((_, given)) => {
+            let of_file = given.iter().filter(|given| file.contains(given.entry.key)).count();
+            assert!(of_file >= count, "{of_file} of {count} lines are settings: {file}");
+        }
+        Err(error) => panic!("{}: {}: {file}", error.place, error.message),
+    }
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (file, rest) = text.split_once("---\n").unwrap_or((text, ""));
     let (mut environment, mut flags) = (Vec::new(), Vec::new());

@@ -1,13 +1,15 @@
 //! Templates and payload paths: no source breaks the compiler, what compiled renders within its bound, the same text
 //! each time, and leaves what was there before alone.
 //!
-//! The input is a source, and behind a NUL the document that it is rendered over, or nothing for one of ours.
+//! The input is a source, and behind a NUL the document that it is rendered over, or nothing for one of ours. Each input
+//! also chooses parts whose text is known: the template of them renders that text, no other.
 
 #![no_main]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+use common::Choices;
 use libfuzzer_sys::fuzz_target;
 use tidegate::base::json::Raw;
 use tidegate::template::{Escape, GlobalsRoot, Path, Root, Template};
@@ -18,7 +20,42 @@ const DOCUMENT: &[u8] = br#"{"time":"2026-02-19T17:26:00.123Z","data":{"body":{"
     {"b":[[],{}]}],"o":{"k":"v","k":"w","":0},"t":true,"u":"\ud83d\ude00\ud800","a b":"c","deep":[[[[[[1]]]]]]},"replyId":"r"},
     "globals":{"key":{"x":"y"},"globals":3}}"#;
 
+/// Parts, and what each renders over [`DOCUMENT`], as handlebars.js does, escaped for HTML.
+const PARTS: [(&str, &str); 14] = [
+    ("plain text", "plain text"),
+    (" {\"a\": 1} ", " {\"a\": 1} "),
+    ("{{data.replyId}}", "r"),
+    ("{{data.body.n}}", "1.50"),
+    ("{{data.body.t}}", "true"),
+    ("{{data.body.missing}}", ""),
+    ("{{{data.body.o.k}}}", "w"),
+    ("{{data.body.list.1}}", "x"),
+    ("{{data.body.[a b]}}", "c"),
+    ("{{#if data.body.t}}yes{{else}}no{{/if}}", "yes"),
+    ("{{#if data.body.missing}}yes{{else}}no{{/if}}", "no"),
+    ("{{#unless data.body.missing}}none{{/unless}}", "none"),
+    ("{{#each data.body.o}}{{@key}};{{/each}}", "k;;"),
+    ("{{! a comment }}", ""),
+];
+
+/// A template of known parts renders the text of them.
+fn second_opinion(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let (mut source, mut expected) = (String::new(), String::new());
+    for _ in 0..choices.below(8) {
+        let (part, text) = choices.one_of(&PARTS);
+        source.push_str(part);
+        expected.push_str(text);
+    }
+    let template = Template::compile(&source).unwrap_or_else(|error| panic!("{error}: {source}"));
+    let mut out = Vec::new();
+    let document = Raw::trusted(DOCUMENT);
+    template.render_within(&document, Escape::Html, OUTPUT_BYTES_MAX, &mut out).expect("a short text");
+    assert_eq!(String::from_utf8_lossy(&out), expected, "{source}");
+}
+
 fuzz_target!(|data: &[u8]| {
+    second_opinion(data);
     let (source, document) = match data.iter().position(|&byte| byte == 0) {
         Some(at) => (&data[..at], &data[at + 1..]),
         None => (data, &b""[..]),

@@ -1,27 +1,49 @@
-//! Frames of a worker: refused in words, or what an independent reader finds in them.
+//! Frames of a worker: refused in words, or what an independent reader finds in them. Each input also chooses a frame
+//! that is right, with white space where it may stand: that one must be taken.
 
 #![no_main]
 
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::{is_json, members};
+use common::{Choices, is_json, members};
 use libfuzzer_sys::fuzz_target;
 use tidegate::deliver::protocol::{SEQS_MAX, WorkerFrame, parse};
 
+/// Frames that are right.
+const GOOD: [&str; 8] = [
+    r#"{"type":"ready","credit":1}"#,
+    r#"{"type":"ready","credit":4294967295}"#,
+    r#"{"type":"ack","seqs":[1]}"#,
+    r#"{"type":"ack","seqs":[1,2,18446744073709551615]}"#,
+    r#"{"type":"nack","seq":7}"#,
+    r#"{"type":"reply","replyId":"a.b"}"#,
+    r#"{"type":"reply","replyId":"a.b","responseCode":201,"headers":{"x-a":"b, {c}"},"body":"text: [1]"}"#,
+    r#"{"type":"reply","replyId":"a.b","encoding":"base64","body":"aGk="}"#,
+];
+
 fuzz_target!(|data: &[u8]| {
+    let mut choices = Choices::new(data);
+    let good = choices.one_of(&GOOD);
+    let spaced = common::spaced(good, &mut choices);
+    assert!(check(spaced.as_bytes()), "{spaced} is not taken");
+    check(data);
+});
+
+/// Checks what is read from a frame; whether it was taken.
+fn check(data: &[u8]) -> bool {
     let frame = match parse(data) {
         Ok(frame) => frame,
         Err(error) => {
             assert!(!error.to_string().is_empty());
-            return;
+            return false;
         }
     };
     assert!(is_json(data));
     let text = std::str::from_utf8(data).expect("JSON is UTF-8");
     if text.contains("\\u") {
         // Half a surrogate in a key is JSON, and not text to the other reader.
-        return;
+        return true;
     }
     let members = members(text);
     // Of a repeated key the last counts.
@@ -54,4 +76,5 @@ fuzz_target!(|data: &[u8]| {
             assert!(reply.body.is_none_or(|body| body.len() <= data.len()));
         }
     }
-});
+    true
+}
