@@ -212,6 +212,7 @@ fn a_request_that_waits_is_suspended_with_what_came_behind_it() {
         let request = connection.request(&buffer);
         assert_eq!((request.method_bytes(), request.path()), (&b"POST"[..], &b"/next"[..]));
         assert_eq!((request.query(), request.fields().count()), (Some(&b"q"[..]), 0));
+        assert_eq!(connection.body(&buffer), b"", "the body has been read, and is not kept");
         connection.finish(&mut buffer);
         assert_eq!(buffer.unread(), behind);
         let next = connection.poll(&mut buffer);
