@@ -14,8 +14,9 @@
 //! 5. Where flows listen, what they look at of the payload is written once, as text ([`trigger`]): all of it for a worker
 //!    or somebody who watches. Where a reply may come later, a place for it is taken on this core, and its sealed name is
 //!    the payload's `replyId`.
-//! 6. Each flow becomes effects ([`deliver`]): a template is rendered and replies at once ([`template`], [`reply`]), or
-//!    the trigger goes to the core that keeps the flow's queue of workers.
+//! 6. Each flow becomes effects ([`deliver`]): conditions decide which of its nodes run ([`expression`]); a template is
+//!    rendered and replies at once ([`template`], [`reply`]), or the trigger goes to the core that keeps the flow's queue of
+//!    workers.
 //! 7. The answer is written into the connection's output ([`ingress::respond`]), after those of the requests before it, and
 //!    all that is ready leaves in one write. A request that waits holds back the ones behind it; one that waits for longer
 //!    than a second does so without a task and without buffers, too.
@@ -37,7 +38,7 @@
 //! | 1 | [`websocket`] | RFC 6455 and RFC 7692 as a machine | the same |
 //! | 1 | [`io`] | the kernel: operations in, completions out | any word of HTTP, decisions, a clock |
 //! | 1 | [`proxy`] | the PROXY protocol's header, versions 1 and 2 | whom to believe |
-//! | 2 | [`model`], [`settings`], [`template`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; counters of each core | storage, requests |
+//! | 2 | [`model`], [`settings`], [`template`], [`expression`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; conditions; counters of each core | storage, requests |
 //! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model | calling one another |
 //! | 4 | [`registry`] | compiles the model into hooks and finds one by its token | changing the model |
 //! | 5 | [`deliver`] | a flow and a trigger become effects; which worker gets which trigger | doing them |
@@ -92,6 +93,7 @@ pub mod cli;
 pub mod control;
 pub mod deliver;
 pub mod engine;
+pub mod expression;
 pub mod guide;
 pub mod http;
 pub mod ingress;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["base", "guide"],
     &["http", "io", "proxy", "websocket"],
-    &["model", "settings", "template", "metrics"],
+    &["model", "settings", "template", "expression", "metrics"],
     &["verify", "trigger", "reply", "limit", "store", "journal"],
     &["registry"],
     &["deliver"],
@@ -50,8 +50,8 @@ const UNBOUNDED_LOGS: &[(&str, usize)] = &[
     ("engine/mod.rs", 5),
     // The start.
     ("engine/runtime.rs", 2),
-    // A webhook's secret, when an operator changes it.
-    ("registry/compile.rs", 1),
+    // A webhook's secret and a flow's node, when an operator changes them.
+    ("registry/compile.rs", 2),
 ];
 
 /// The files that write to standard output and standard error, with what callers send escaped.

@@ -480,3 +480,28 @@ fn a_connection_stays_with_one_worker(driver: &str) {
     let used: BTreeSet<usize> = heard.keys().map(|(_, worker)| *worker).collect();
     assert_eq!(used.len(), workers.len(), "and each worker some connections");
 }
+
+#[test]
+fn a_worker_behind_a_condition_gets_what_it_lets_through() {
+    let (server, hook, flow) = served("auto", json!({}), json!({}));
+    let path = format!("/applications/{}/flows/{flow}", hook.application);
+    let wired = json!({
+        "triggers": [{"type": "webhook", "key": hook.id, "outputIds": [["even"]]}],
+        "nodes": [
+            {"id": "even", "type": "ConditionalNode", "config": {"expression": "{{data.body}} % 2 === 0"},
+                "outputIds": [["odd"], ["worker"]]},
+            {"id": "worker", "type": "WorkerNode"},
+            {"id": "odd", "type": "AnnotationNode"},
+        ],
+    });
+    server.done("PATCH", &path, &wired);
+    let mut worker = Worker::attach(&server, &flow, 100);
+    trigger(&server, &hook, 0..10);
+    for expected in [0, 2, 4, 6, 8] {
+        let (seq, _, payload) = worker.trigger();
+        assert_eq!(number(&payload), expected);
+        worker.ack(&[seq]);
+    }
+    worker.socket.send(FIN | PING, b"").expect(FIN | PONG, b"");
+    assert!(!worker.socket.is_readable(), "the odd ones stay away");
+}

@@ -6,6 +6,7 @@ pub mod doze;
 pub mod id;
 pub mod json;
 pub mod log;
+pub mod number;
 pub mod slots;
 pub mod sync;
 pub mod text;

@@ -1,6 +1,7 @@
 //! Where the log goes and how it looks: standard error; for people on a terminal, one JSON object a line otherwise.
 //!
-//! What is logged says which webhook or core and what happened, and never a credential, a token or a body.
+//! What is logged says which webhook or core and what happened, and never a credential, a token or a body,
+//! except for what a `DebugNode`'s message asks for.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};

@@ -8,16 +8,19 @@
 //! Not here: rendering (`reply`), sockets, timers and places (`engine`).
 
 pub mod protocol;
+mod walk;
 pub mod workers;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::base::id::Id;
+use crate::expression::TooMuchWork;
 use crate::registry::{Action, FlowPlan, Step};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyNode, ReplyTo, Sheet, Unsent};
-use crate::template::Root;
+use crate::template::{Escape, Root, Template};
 use crate::trigger::Payload;
+use walk::Walk;
 
 /// Something that a node of a flow wants done.
 #[derive(Debug)]
@@ -29,6 +32,11 @@ pub enum Effect {
     /// A node could not do its part: counted and logged.
     Failed { flow: Id, node: Arc<str>, error: NodeError },
 }
+
+/// Bytes that the message of a `DebugNode` may render to: more is not a message.
+const DEBUG_RENDER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of it that the log shows: as much of an answer as a dead letter keeps.
+const DEBUG_SHOWN_BYTES_MAX: usize = 4 * 1024;
 
 /// Who sent a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +54,8 @@ pub enum NodeError {
     Caller(CallerKind),
     /// A template of a reply did not render.
     Reply(Unsent),
+    /// A condition was not decided: no node behind it runs.
+    Condition(TooMuchWork),
 }
 
 impl fmt::Display for NodeError {
@@ -58,13 +68,14 @@ impl fmt::Display for NodeError {
                 f.write_str("isWebsocketMessage is false, but the replyId is a WebSocket's")
             }
             NodeError::Reply(unsent) => unsent.fmt(f),
+            NodeError::Condition(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for NodeError {}
 
-/// Runs every node that the trigger reaches, in the order of the wires.
+/// Runs every node that the trigger reaches, as [`walk`] tells.
 pub fn run(
     plan: &Arc<FlowPlan>,
     payload: &Payload,
@@ -72,31 +83,34 @@ pub fn run(
     sheet: &mut Sheet,
     effects: &mut Vec<Effect>,
 ) {
-    for (index, step) in plan.steps.iter().enumerate() {
-        match &step.action {
+    let mut walk = Walk::new(plan);
+    while let Some((place, step)) = walk.next() {
+        let effect = match &step.action {
             Action::Reply(node) => match rendered(node, payload, origin, sheet) {
-                Ok(None) => {}
+                Ok(None) => continue,
                 Ok(Some(rendered)) => {
                     let reply_id = match rendered.to() {
                         ReplyTo::Trigger => None,
                         ReplyTo::Named(id) => Some(id.to_string()),
                     };
-                    effects.push(Effect::Reply { reply_id, reply: Box::new(rendered.into_reply()) });
+                    Effect::Reply { reply_id, reply: Box::new(rendered.into_reply()) }
                 }
-                Err(error) => {
-                    let (flow, node) = (plan.flow_id, Arc::clone(&step.node_id));
-                    effects.push(Effect::Failed { flow, node, error });
-                }
+                Err(error) => failed(plan, step, error),
             },
             Action::Worker(_) => {
-                effects.push(Effect::Worker {
-                    plan: Arc::clone(plan),
-                    step: index,
-                    payload: payload.clone(),
-                });
+                Effect::Worker { plan: Arc::clone(plan), step: place, payload: payload.clone() }
             }
-        }
+            _ => match pass(&mut walk, place, step, payload, sheet) {
+                Ok(()) => continue,
+                Err(error) => failed(plan, step, error),
+            },
+        };
+        effects.push(effect);
     }
+}
+
+fn failed(plan: &FlowPlan, step: &Step, error: NodeError) -> Effect {
+    Effect::Failed { flow: plan.flow_id, node: Arc::clone(&step.node_id), error }
 }
 
 /// Runs every node of a flow that has no worker. `send` gets each reply when it is made.
@@ -107,11 +121,52 @@ pub fn reply_at_once(
     sheet: &mut Sheet,
     send: &mut dyn FnMut(&Step, Result<Rendered<'_>, NodeError>),
 ) {
-    for step in &plan.steps {
-        let Action::Reply(node) = &step.action else { continue };
-        if let Some(reply) = rendered(node, payload, origin, sheet).transpose() {
-            send(step, reply);
+    let mut walk = Walk::new(plan);
+    while let Some((place, step)) = walk.next() {
+        if let Action::Reply(node) = &step.action {
+            if let Some(reply) = rendered(node, payload, origin, sheet).transpose() {
+                send(step, reply);
+            }
+        } else if let Err(error) = pass(&mut walk, place, step, payload, sheet) {
+            send(step, Err(error));
         }
+    }
+}
+
+/// Runs a node that sends nothing.
+fn pass(
+    walk: &mut Walk<'_>,
+    place: usize,
+    step: &Step,
+    payload: &dyn Root,
+    sheet: &mut Sheet,
+) -> Result<(), NodeError> {
+    match &step.action {
+        Action::Condition(condition) => {
+            let is_true = condition.is_true(payload, &mut walk.work, sheet.scratch());
+            walk.decide(place, is_true.map_err(NodeError::Condition)?);
+        }
+        Action::Debug(template) => log_message(walk.plan(), step, template, payload, sheet.scratch()),
+        Action::Reply(_) | Action::Worker(_) | Action::Pass => {}
+    }
+    Ok(())
+}
+
+/// Logs the message of a `DebugNode`: what its author asks for of a payload, with everything in it escaped that could be
+/// taken for the log's own.
+fn log_message(plan: &FlowPlan, step: &Step, template: &Template, payload: &dyn Root, scratch: &mut Vec<u8>) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    scratch.clear();
+    let (flow, node) = (plan.flow_id, &step.node_id);
+    match template.render_within(payload, Escape::None, DEBUG_RENDER_BYTES_MAX, scratch) {
+        Ok(()) => {
+            let text = std::str::from_utf8(scratch).unwrap_or_default();
+            let shown = text.get(..text.floor_char_boundary(DEBUG_SHOWN_BYTES_MAX)).unwrap_or(text);
+            tracing::debug!(%flow, ?node, message_bytes = text.len(), text = ?shown, "DebugNode");
+        }
+        Err(error) => tracing::debug!(%flow, ?node, %error, "the message of a DebugNode does not render"),
     }
 }
 

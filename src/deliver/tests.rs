@@ -5,7 +5,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::base::clock::Now;
-use crate::model::{BodyTemplateType, CastBuffersAs, HeaderTemplate, WebhookReplyConfig};
+use crate::expression::Work;
+use crate::model::{BodyTemplateType, CastBuffersAs, ConditionalConfig, HeaderTemplate, WebhookReplyConfig};
+use crate::registry::Condition;
 use crate::reply::{Reply, ReplyNode, ReplyTo, Sheet, Unsent};
 use crate::template::Root;
 use crate::trigger::{
@@ -181,6 +183,43 @@ proptest! {
         let mut scratch = b"what an event before left".to_vec();
         let draft = websocket_draft(&mut scratch, NOW, &upgrade, event, "r1", parts_of(&node));
         prop_assert_eq!(replied(&node, &draft.payload(&tail)), replied(&node, &whole));
+    }
+}
+
+/// Conditions over every path, and over values that they may be compared with.
+fn any_condition() -> impl Strategy<Value = Condition> {
+    let path = || prop::sample::select(PATHS[1..].to_vec()).prop_map(|path| format!("{{{{{path}}}}}"));
+    let operator = prop::sample::select(vec!["==", "===", "<", "+", "&&", "||"]);
+    let right = prop_oneof![path(), Just("'a'".to_owned()), Just("2".to_owned()), Just("null".to_owned())];
+    (path(), operator, right).prop_map(|(left, operator, right)| {
+        let expression = format!("{left} {operator} {right}");
+        Condition::compile(&ConditionalConfig { expression }).expect("every piece is good")
+    })
+}
+
+/// Enough for any of these conditions.
+const WORK: Work = Work::new(1 << 22);
+
+proptest! {
+    #[test]
+    fn a_condition_is_the_same_over_the_parts_that_it_looks_at(
+        condition in any_condition(),
+        message in any_message(),
+        text: bool,
+    ) {
+        let mut parts = Parts::NONE;
+        condition.reads(&mut |read| parts = parts.union(Parts::of(read)));
+        let fields = [(&b"Host"[..], &b"h"[..])];
+        let upgrade = UpgradeData::new(b"/p", Some(b"a=1"), fields.into_iter(), Peer::Local, false, false);
+        let event = WsEvent::Message { text, data: &message };
+        let tail = tail();
+        let whole = websocket_event(&mut Vec::new(), NOW, &upgrade, event, "r1");
+        let whole = Payload { event: whole, tail: Arc::new(tail.clone()) };
+        let mut buffer = b"what an event before left".to_vec();
+        let draft = websocket_draft(&mut buffer, NOW, &upgrade, event, "r1", parts);
+        let draft = draft.payload(&tail);
+        let is_true = |root: &dyn Root| condition.is_true(root, &mut WORK.clone(), &mut Vec::new());
+        prop_assert_eq!(is_true(&draft), is_true(&whole));
     }
 }
 

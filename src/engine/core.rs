@@ -390,8 +390,9 @@ impl Core {
         self.metrics.event(match error {
             NodeError::Caller(_) => Event::ReplyNodeWrongCaller,
             NodeError::Reply(_) => Event::ReplyNodeError,
+            NodeError::Condition(_) => Event::ConditionError,
         });
-        tracing::debug!(%flow, ?node, %error, "a node's reply was not sent");
+        tracing::debug!(%flow, ?node, %error, "a node did not do its part");
     }
 
     pub(super) fn cancel_timer(&self, id: TimerId) {

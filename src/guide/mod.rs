@@ -21,6 +21,7 @@ pages! {
     rest_api = "rest-api.md";
     http_requests = "http-requests.md";
     trigger_payload = "trigger-payload.md";
+    flows = "flows.md";
     replies_and_templates = "replies-and-templates.md";
     websockets = "websockets.md";
     workers = "workers.md";

@@ -91,6 +91,8 @@ named! {
         ReplyNodeWrongCaller = "reply_node_wrong_caller",
         /// A reply node whose reply could not be sent: too large, or its receiver too slow.
         ReplyNodeRefused = "reply_node_refused",
+        /// A condition that took too much work to be decided.
+        ConditionError = "condition_error",
         /// A delivering node was done with a trigger.
         DeliveryDone = "delivery_done",
         /// A delivery failed and is tried again.

@@ -40,6 +40,11 @@ const EVENT_FAMILIES: &[Family] = &[
             ("refused", Event::ReplyNodeRefused),
         ],
     },
+    one(
+        "tidegate_condition_errors_total",
+        "Conditions that took too much work to be decided.",
+        &[("", Event::ConditionError)],
+    ),
     Family {
         name: "tidegate_deliveries_total",
         help: "Attempts of delivering nodes, by result.",

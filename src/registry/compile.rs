@@ -7,14 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Registry;
-use super::hook::{Action, FlowPlan, Hook, Reads, Step, WorkerPlan};
+use super::condition::Condition;
+use super::hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
-use crate::model::{
-    Application, Flow, FlowNode, ModelError, NodeKind, SignatureConfig, Webhook, WebhookReplyConfig,
-};
+use crate::model::{Application, Flow, FlowNode, ModelError, NodeKind, SignatureConfig, Webhook, Wires};
 use crate::reply::{CallerKind, ReplyNode};
 use crate::settings::Limits;
 use crate::template::{Escape, GlobalsRoot, Template};
@@ -79,21 +78,52 @@ pub(super) struct Wiring<'r> {
     /// Knows the flows' backlogs.
     pub(super) registry: &'r Registry,
     pub(super) now: Now,
-    /// Reply nodes that were compiled, by flow and id. A template can be a megabyte long, and a thousand webhooks may
-    /// trigger its flow: they share it.
-    pub(super) nodes: RefCell<HashMap<(Id, String), Arc<ReplyNode>>>,
+    /// Nodes that were compiled, by flow and id. A template can be a megabyte long, and a thousand webhooks may trigger
+    /// its flow: they share it.
+    pub(super) actions: RefCell<HashMap<(Id, String), Action>>,
 }
 
 impl Wiring<'_> {
-    fn reply_node(&self, flow: Id, node: &FlowNode, config: &WebhookReplyConfig) -> Option<Arc<ReplyNode>> {
+    /// What a node does, compiled once. One that no longer compiles (it was checked when the flow was saved) does
+    /// nothing.
+    fn action(&self, flow: Id, node: &FlowNode) -> Action {
         let key = (flow, node.id.clone());
-        if let Some(known) = self.nodes.borrow().get(&key) {
-            return Some(Arc::clone(known));
+        if let Some(known) = self.actions.borrow().get(&key) {
+            return known.clone();
         }
-        let compiled = Arc::new(ReplyNode::compile(config).ok()?);
-        self.nodes.borrow_mut().insert(key, Arc::clone(&compiled));
-        Some(compiled)
+        let action = action(&node.kind).unwrap_or_else(|error| {
+            tracing::error!(%flow, node = ?node.id, %error, "a node does not compile and does nothing");
+            Action::Pass
+        });
+        self.actions.borrow_mut().insert(key, action.clone());
+        action
     }
+}
+
+/// Compiles a node.
+///
+/// # Errors
+/// The field below the node's that is not what it must be.
+fn action(kind: &NodeKind) -> Result<Action, ModelError> {
+    Ok(match kind {
+        NodeKind::WebhookReply(config) => {
+            let node = ReplyNode::compile(config);
+            Action::Reply(Arc::new(node.map_err(|error| ModelError::new(error.field, error.message))?))
+        }
+        NodeKind::Conditional(config) => Action::Condition(Arc::new(Condition::compile(config)?)),
+        NodeKind::Debug(config) => {
+            let template = Template::compile(&config.message);
+            let template = template
+                .map_err(|error| ModelError::new("config.message", format!("must be a template: {error}")))?;
+            if config.message.is_empty() { Action::Pass } else { Action::Debug(Arc::new(template)) }
+        }
+        NodeKind::Worker(config) => Action::Worker(WorkerPlan {
+            ack_timeout_seconds: config.ack_timeout_seconds,
+            max_in_flight: config.max_in_flight,
+        }),
+        // The last two are refused when a flow is saved; a data folder of a later version may hold them.
+        NodeKind::Annotation | NodeKind::HttpForward(_) | NodeKind::Nats(_) => Action::Pass,
+    })
 }
 
 /// Compiles one webhook. `before` is the hook it replaces, whose counts go on.
@@ -151,7 +181,11 @@ fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
             {
                 node.reads(&mut |read| parts = parts.union(Parts::of(read)));
             }
-            Action::Reply(_) => {}
+            Action::Condition(condition) => {
+                condition.reads(&mut |read| parts = parts.union(Parts::of(read)));
+            }
+            Action::Debug(template) => template.reads(&mut |read| parts = parts.union(Parts::of(read))),
+            Action::Reply(_) | Action::Pass => {}
         }
     }
     Reads::Templates(parts)
@@ -230,8 +264,19 @@ fn plan(
     if !flow.triggers.iter().any(|trigger| trigger.key == webhook.id) {
         return None;
     }
-    let nodes = flow.nodes_after(webhook.id).into_iter().map(|place| &flow.nodes[place]);
-    let steps = nodes.filter_map(|node| step(wiring, flow.id, node)).collect();
+    let wires = flow.wires(webhook.id);
+    let step = |position: &usize| {
+        let node = &flow.nodes[*position];
+        Step { node_id: node.id.as_str().into(), action: wiring.action(flow.id, node) }
+    };
+    let mut steps: Box<[Step]> = wires.order.iter().map(step).collect();
+    let branches = branches(&wires, &steps).map(Box::new);
+    if branches.is_none() {
+        // Conditions that nothing stands behind decide nothing.
+        for step in steps.iter_mut().filter(|step| matches!(step.action, Action::Condition(_))) {
+            step.action = Action::Pass;
+        }
+    }
     let tail = Tail::new(
         application.id,
         &application.name,
@@ -241,22 +286,21 @@ fn plan(
         Arc::clone(&application.globals),
     );
     let backlog = wiring.registry.backlog(flow.id);
-    Some(FlowPlan { flow_id: flow.id, backlog, tail: Arc::new(tail), steps })
+    Some(FlowPlan { flow_id: flow.id, backlog, tail: Arc::new(tail), steps, branches })
 }
 
-fn step(wiring: &Wiring<'_>, flow: Id, node: &FlowNode) -> Option<Step> {
-    let action = match &node.kind {
-        // Checked when the flow was saved; one that no longer compiles is left out rather than half run.
-        NodeKind::WebhookReply(config) => Action::Reply(wiring.reply_node(flow, node, config)?),
-        NodeKind::Worker(config) => Action::Worker(WorkerPlan {
-            ack_timeout_seconds: config.ack_timeout_seconds,
-            max_in_flight: config.max_in_flight,
-        }),
-        NodeKind::Conditional(_) | NodeKind::Debug(_) | NodeKind::Annotation => return None,
-        // Refused when a flow is saved; a data folder of a later version may hold them.
-        NodeKind::HttpForward(_) | NodeKind::Nats(_) => return None,
+/// The wires as a walk needs them; `None` where no condition decides anything.
+fn branches(wires: &Wires, steps: &[Step]) -> Option<Branches> {
+    let decides = |(step, behind): (&Step, &[Vec<usize>; 2])| {
+        matches!(step.action, Action::Condition(_)) && behind.iter().any(|places| !places.is_empty())
     };
-    Some(Step { node_id: node.id.as_str().into(), action })
+    if !steps.iter().zip(&wires.behind).any(decides) {
+        return None;
+    }
+    // A flow has at most a thousand nodes.
+    let places = |places: &Vec<usize>| places.iter().filter_map(|place| u16::try_from(*place).ok()).collect();
+    let behind = wires.behind.iter().map(|behind| [places(&behind[0]), places(&behind[1])]);
+    Some(Branches { first: places(&wires.first), behind: behind.collect() })
 }
 
 /// Whether the webhook's templates compile.
@@ -301,18 +345,8 @@ fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), Mo
 /// The first that does not, with its field.
 pub fn check_flow(flow: &Flow) -> Result<(), ModelError> {
     for (index, node) in flow.nodes.iter().enumerate() {
-        match &node.kind {
-            NodeKind::WebhookReply(config) => {
-                ReplyNode::compile(config).map_err(|error| {
-                    ModelError::new(format!("nodes[{index}].{}", error.field), error.message)
-                })?;
-            }
-            NodeKind::Conditional(_) => {
-                let must = "`ConditionalNode` is not supported yet: this version does not evaluate it";
-                return Err(ModelError::new(format!("nodes[{index}].type"), must));
-            }
-            _ => {}
-        }
+        action(&node.kind)
+            .map_err(|error| ModelError::new(format!("nodes[{index}].{}", error.field()), error.message()))?;
     }
     Ok(())
 }

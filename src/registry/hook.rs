@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::Backlog;
+use super::{Backlog, Condition};
 use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;
 use crate::reply::ReplyNode;
+use crate::template::Template;
 use crate::trigger::{Parts, Tail};
 use crate::verify::basic::Basic;
 use crate::verify::provider::Provider;
@@ -82,8 +83,20 @@ pub struct FlowPlan {
     pub backlog: Arc<Backlog>,
     /// The part of the payload that is the same for each of its triggers.
     pub tail: Arc<Tail>,
-    /// What the trigger's wires lead to, in the order of the wires.
+    /// The nodes that the trigger's wires lead to, nearest first.
     pub steps: Box<[Step]>,
+    /// The wires, where conditions decide which of the steps run. `None`: all of them, in their order.
+    pub branches: Option<Box<Branches>>,
+}
+
+/// How the steps of a flow with conditions are wired; steps are named by their places in [`FlowPlan::steps`].
+#[derive(Debug)]
+pub struct Branches {
+    /// The steps that the trigger leads to itself.
+    pub first: Box<[u16]>,
+    /// The steps behind each step: behind a condition those of false and those of true, behind any other all in the
+    /// first list.
+    pub behind: Box<[[Box<[u16]>; 2]]>,
 }
 
 /// A node that a trigger reaches.
@@ -93,12 +106,17 @@ pub struct Step {
     pub action: Action,
 }
 
-/// What a node does.
-#[derive(Debug)]
+/// What a node does. What was compiled for it is shared by all webhooks that trigger the flow.
+#[derive(Clone, Debug)]
 pub enum Action {
-    /// One for all webhooks that trigger the flow.
     Reply(Arc<ReplyNode>),
+    /// Decides which steps run behind it.
+    Condition(Arc<Condition>),
+    /// Logs what the template renders.
+    Debug(Arc<Template>),
     Worker(WorkerPlan),
+    /// Nothing: an annotation, or a node that decides or shows nothing.
+    Pass,
 }
 
 /// A `WorkerNode` with its settings resolved.

@@ -9,6 +9,7 @@ mod aside;
 mod backlog;
 mod behind;
 mod compile;
+mod condition;
 mod hook;
 
 use std::borrow::Borrow;
@@ -33,7 +34,8 @@ type SharedMap<K, V> = papaya::HashMap<K, V, ahash::RandomState>;
 
 pub use backlog::{Backlog, FLOW_BYTES_MAX, FLOW_TRIGGERS_MAX, PROCESS_BYTES_MAX};
 pub use compile::{Defaults, check_application, check_flow, check_webhook};
-pub use hook::{Action, FlowPlan, Hook, Reads, Step, WorkerPlan};
+pub use condition::Condition;
+pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
 /// its token is compared where the rest of what a request needs lies.
@@ -288,7 +290,7 @@ impl Registry {
     }
 
     fn wiring(&self, now: Now) -> Wiring<'_> {
-        Wiring { defaults: &self.defaults, registry: self, now, nodes: RefCell::default() }
+        Wiring { defaults: &self.defaults, registry: self, now, actions: RefCell::default() }
     }
 
     /// The backlog of a flow, made where there is none yet.

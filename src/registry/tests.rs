@@ -13,7 +13,7 @@ fn node(registry: &Registry, webhook: Id) -> Arc<crate::reply::ReplyNode> {
     let hook = registry.by_id(webhook).expect("published");
     match &hook.flows[0].steps[0].action {
         Action::Reply(node) => Arc::clone(node),
-        Action::Worker(_) => panic!("it is another node"),
+        _ => panic!("it is another node"),
     }
 }
 

@@ -17,9 +17,15 @@ pub struct Sheet {
     pub(super) text: Vec<u8>,
     /// Where each header's name begins and ends, and where its value ends.
     pub(super) headers: Vec<[usize; 3]>,
+    scratch: Vec<u8>,
 }
 
 impl Sheet {
+    /// A buffer for what nodes without a reply write.
+    pub fn scratch(&mut self) -> &mut Vec<u8> {
+        &mut self.scratch
+    }
+
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.headers.clear();
@@ -29,6 +35,9 @@ impl Sheet {
     pub fn trim(&mut self) {
         if self.text.capacity() > KEEP_BYTES {
             self.text = Vec::new();
+        }
+        if self.scratch.capacity() > KEEP_BYTES {
+            self.scratch = Vec::new();
         }
     }
 

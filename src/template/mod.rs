@@ -14,7 +14,6 @@ mod encode;
 mod error;
 mod format;
 mod helper;
-mod number;
 mod path;
 mod pattern;
 mod prepare;
@@ -27,8 +26,10 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+use crate::base::number;
+
 pub use error::{Fault, RenderError, TemplateError};
-pub use path::Path;
+pub use path::{Found, Path};
 pub use reads::Read;
 pub use root::{GlobalsRoot, Root};
 

@@ -90,6 +90,31 @@ impl Path {
         })
     }
 
+    /// Looks the value up. Each step is paid for with the bytes that it may read, before it is taken.
+    ///
+    /// # Errors
+    /// What `pay` answers where it refuses.
+    pub fn look<'r, E>(
+        &self,
+        root: &'r dyn Root,
+        pay: &mut dyn FnMut(usize) -> Result<(), E>,
+    ) -> Result<Option<Found<'r>>, E> {
+        let (mut value, segments) = Value::first_steps(root, &self.segments);
+        for segment in segments {
+            pay(value.cost())?;
+            value = value.property(segment);
+        }
+        Ok(Some(match value {
+            Value::Undefined => return Ok(None),
+            Value::Raw(raw) => Found::Json(raw),
+            Value::Root(_) => Found::Document,
+            Value::Number(value) => Found::Number(value),
+            Value::Text(text) => Found::Text(text),
+            Value::Bool(true) => Found::Json(Raw::trusted(b"true")),
+            Value::Bool(false) => Found::Json(Raw::trusted(b"false")),
+        }))
+    }
+
     fn value<'r>(&self, root: &'r dyn Root) -> Option<Value<'r>> {
         let (mut value, segments) = Value::first_steps(root, &self.segments);
         for segment in segments {
@@ -97,6 +122,19 @@ impl Path {
         }
         (!matches!(value, Value::Undefined)).then_some(value)
     }
+}
+
+/// A value that a path leads to.
+#[derive(Clone, Debug)]
+pub enum Found<'r> {
+    /// A value as it stands in the document.
+    Json(Raw<'r>),
+    /// The whole document.
+    Document,
+    /// The length of an array or a text.
+    Number(f64),
+    /// A text that does not stand there as JSON, or a character of one.
+    Text(Cow<'r, str>),
 }
 
 struct Reader<'t> {

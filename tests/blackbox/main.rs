@@ -22,6 +22,7 @@ macro_rules! on_each_driver {
 mod admission;
 mod body_limit;
 mod clients;
+mod conditions;
 mod crash;
 mod drain;
 mod limits;

@@ -102,9 +102,31 @@ impl<'a> Raw<'a> {
     /// The text of a string, its escapes undone (borrowed where it has none).
     #[must_use]
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
+        Some(self.string_text()?.text())
+    }
+
+    /// The text of a string that has no escapes.
+    #[must_use]
+    pub fn plain_str(&self) -> Option<&'a str> {
+        match self.string_text()? {
+            StringText { escapes: true, .. } => None,
+            text => simdutf8::basic::from_utf8(text.inside).ok(),
+        }
+    }
+
+    /// Appends the text of a string, its escapes undone: no more bytes than the string has. What is no UTF-8, as no
+    /// document has it, is left out.
+    pub fn write_text(&self, out: &mut Vec<u8>) {
+        let Some(text) = self.string_text() else { return };
+        if simdutf8::basic::from_utf8(text.inside).is_ok() {
+            unescape_into(text.inside, out);
+        }
+    }
+
+    fn string_text(&self) -> Option<StringText<'a>> {
         let rest = self.0.strip_prefix(b"\"")?;
         let (end, escapes) = string_end(rest, 0);
-        Some(StringText { inside: rest[..end].strip_suffix(b"\"").unwrap_or(rest), escapes }.text())
+        Some(StringText { inside: rest[..end].strip_suffix(b"\"").unwrap_or(rest), escapes })
     }
 
     /// A boolean's value.
@@ -171,6 +193,15 @@ impl<'a> StringText<'a> {
 /// Undoes the escapes of a string. What cannot be undone becomes U+FFFD.
 fn unescape(inside: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(inside.len());
+    unescape_into(inside, &mut bytes);
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    }
+}
+
+/// Appends what [`unescape`] makes of an inside that is UTF-8.
+fn unescape_into(inside: &[u8], bytes: &mut Vec<u8>) {
     let mut rest = inside;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         bytes.extend_from_slice(&rest[..at]);
@@ -180,10 +211,6 @@ fn unescape(inside: &[u8]) -> String {
         rest = &rest[(at + taken).min(rest.len())..];
     }
     bytes.extend_from_slice(rest);
-    match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    }
 }
 
 /// The character of the escape that `text` begins with, and how many bytes it takes (at least 1).

@@ -1,12 +1,14 @@
 //! Numbers as JavaScript reads and writes them.
 
-/// JavaScript's white space: Unicode's, the byte order mark, and the line separators; not U+0085.
-pub(super) fn is_space(character: char) -> bool {
+use std::fmt::{self, Write};
+
+/// Whether it is JavaScript's white space: Unicode's, the byte order mark, and the line separators; not U+0085.
+pub fn is_space(character: char) -> bool {
     character == '\u{feff}' || (character.is_whitespace() && character != '\u{85}')
 }
 
 /// `Number(text)`: decimal, hexadecimal, octal and binary, white space around, nothing is 0; else NaN.
-pub(super) fn parse(text: &str) -> f64 {
+pub fn parse(text: &str) -> f64 {
     let text = text.trim_matches(is_space);
     let radix = match text.get(..2) {
         Some("0x" | "0X") => 16,
@@ -18,10 +20,29 @@ pub(super) fn parse(text: &str) -> f64 {
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return f64::NAN;
     }
-    digits
-        .chars()
-        .filter_map(|c| c.to_digit(radix))
-        .fold(0.0, |sum, digit| sum * f64::from(radix) + f64::from(digit))
+    parse_binary(digits, radix)
+}
+
+/// The value of digits to a base that is a power of two, rounded once.
+fn parse_binary(digits: &str, radix: u32) -> f64 {
+    /// The exponent of the largest power of two that is a double.
+    const EXPONENT_MAX: u64 = 1023;
+    let bits = radix.trailing_zeros();
+    let (mut mantissa, mut exponent, mut is_inexact) = (0_u64, 0_u64, false);
+    for digit in digits.chars().filter_map(|c| c.to_digit(radix)) {
+        if mantissa >> (u64::BITS - bits) == 0 {
+            mantissa = mantissa << bits | u64::from(digit);
+        } else {
+            exponent += u64::from(bits);
+            is_inexact |= digit != 0;
+        }
+    }
+    // The last of its 61 bits or more is far behind the 53 of a double: it only tells a tie from what is over one.
+    mantissa |= u64::from(is_inexact);
+    if exponent > EXPONENT_MAX {
+        return f64::INFINITY;
+    }
+    mantissa as f64 * f64::from_bits((EXPONENT_MAX + exponent) << 52)
 }
 
 fn parse_decimal(text: &str) -> f64 {
@@ -40,7 +61,7 @@ fn parse_decimal(text: &str) -> f64 {
 
 /// The decimal digits of a positive, finite number, without the point, and the power of ten of the first one: the
 /// fewest that are read back as the same number, or as many as are asked for.
-pub(super) fn digits(value: f64, count: Option<usize>) -> (String, i32) {
+pub fn digits(value: f64, count: Option<usize>) -> (String, i32) {
     let text = match count {
         Some(count) => to_exponential(value, count - 1),
         None => format!("{value:e}"),
@@ -66,7 +87,7 @@ fn to_exponential(value: f64, places: usize) -> String {
 }
 
 /// `value.toFixed(places)` of a number that is not negative.
-pub(super) fn to_fixed(value: f64, places: usize) -> String {
+pub fn to_fixed(value: f64, places: usize) -> String {
     /// Numbers from here on are written as `String` writes them.
     const FIXED_MAX: f64 = 1e21;
     if value >= FIXED_MAX {
@@ -85,14 +106,15 @@ pub(super) fn to_fixed(value: f64, places: usize) -> String {
 }
 
 /// `String(value)`.
-pub(super) fn text(value: f64) -> String {
+#[must_use]
+pub fn text(value: f64) -> String {
     let mut out = Vec::new();
     write(&mut out, value);
-    super::value::into_text(out)
+    String::from_utf8(out).unwrap_or_default()
 }
 
-/// Writes `String(value)`: the fewest digits that are read back as the same number.
-pub(super) fn write(out: &mut Vec<u8>, value: f64) {
+/// Writes `String(value)`: the fewest digits that are read back as the same number. Nothing is allocated but room in `out`.
+pub fn write(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         return out.extend_from_slice(b"NaN");
     }
@@ -105,8 +127,82 @@ pub(super) fn write(out: &mut Vec<u8>, value: f64) {
     if value == 0.0 {
         return out.push(b'0');
     }
-    let (digits, exponent) = digits(value.abs(), None);
-    write_digits(out, &digits, exponent);
+    let value = value.abs();
+    let (mut digits, exponent) = ShortText::scientific(value, None);
+    settle_tie(value, &mut digits, exponent);
+    write_digits(out, digits.as_str(), exponent);
+}
+
+/// Of two shortest texts that are equally near to the value JavaScript takes the even one, Rust the larger.
+fn settle_tie(value: f64, digits: &mut ShortText, exponent: i32) {
+    /// With fewer digits the value itself is one of the two.
+    const TIE_DIGITS_MIN: usize = 15;
+    /// Digits behind the one that tells a tie: a double that has only zeros there has them to its end.
+    const ZEROS: usize = 40;
+    let count = digits.length;
+    let is_odd = digits.as_str().ends_with(['1', '3', '5', '7', '9']);
+    if count < TIE_DIGITS_MIN || !is_odd {
+        return;
+    }
+    let (exact, exact_exponent) = ShortText::scientific(value, Some(count + ZEROS));
+    let (front, behind) = exact.as_str().split_at_checked(count).unwrap_or_default();
+    let is_tie = behind.strip_prefix('5').is_some_and(|zeros| zeros.bytes().all(|digit| digit == b'0'));
+    if !is_tie || exact_exponent != exponent {
+        return;
+    }
+    let mut even = ShortText::default();
+    let _ = even.write_str(front);
+    if !front.ends_with(['0', '2', '4', '6', '8']) {
+        // It is odd and below 9: with a 9 there would be a shorter text.
+        even.bytes[count - 1] = (even.bytes[count - 1] + 1).min(b'9');
+    }
+    let mut text = ShortText::default();
+    let _ = write!(text, "{}e{}", even.as_str(), exponent - i32::try_from(count - 1).unwrap_or(0));
+    if text.as_str().parse() == Ok(value) {
+        *digits = even;
+    }
+}
+
+/// A text of at most 80 bytes, kept on the stack.
+struct ShortText {
+    bytes: [u8; 80],
+    length: usize,
+}
+
+impl Default for ShortText {
+    fn default() -> ShortText {
+        ShortText { bytes: [0; 80], length: 0 }
+    }
+}
+
+impl ShortText {
+    /// The digits of a positive, finite number, without the point, and the power of ten of the first one: the fewest that
+    /// are read back as the same number, or so many behind the first.
+    fn scientific(value: f64, places: Option<usize>) -> (ShortText, i32) {
+        let mut text = ShortText::default();
+        // 17 digits, or as many as are asked for, a point and an exponent fit.
+        let _ = match places {
+            None => write!(text, "{value:e}"),
+            Some(places) => write!(text, "{value:.places$e}"),
+        };
+        let (mantissa, exponent) = text.as_str().split_once('e').unwrap_or(("0", "0"));
+        let mut digits = ShortText::default();
+        let _ = mantissa.split('.').try_for_each(|part| digits.write_str(part));
+        (digits, exponent.parse().unwrap_or(0))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
 }
 
 /// `Number::toString` of ECMA-262: plain between 1e-7 and 1e21, with an exponent outside.
@@ -140,7 +236,7 @@ fn write_digits(out: &mut Vec<u8>, digits: &str, exponent: i32) {
             }
             out.push(b'e');
             out.push(if exponent < 0 { b'-' } else { b'+' });
-            out.extend_from_slice(exponent.unsigned_abs().to_string().as_bytes());
+            out.extend_from_slice(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
         }
     }
 }
@@ -166,6 +262,10 @@ mod tests {
             (1.5e-10, "1.5e-10"),
             (5e-324, "5e-324"),
             (f64::MAX, "1.7976931348623157e+308"),
+            // Halfway between two texts: the even one.
+            (3_602_879_701_896_397.0 / 4.0, "900719925474099.2"),
+            (3_602_879_701_896_399.0 / 4.0, "900719925474099.8"),
+            (562_949_953_421_311.25, "562949953421311.25"),
             (f64::NAN, "NaN"),
             (f64::NEG_INFINITY, "-Infinity"),
         ] {
@@ -183,6 +283,10 @@ mod tests {
             ("5.", 5.0),
             ("0x1F", 31.0),
             ("0b11", 3.0),
+            // Rounded once: digit by digit the ties came out wrong.
+            ("0x20000000000001", 9_007_199_254_740_992.0),
+            ("0x20000000000003", 9_007_199_254_740_996.0),
+            ("0x2000000000000100000000000000000001", 1.088_903_574_147_003_3e40),
             ("-Infinity", f64::NEG_INFINITY),
         ] {
             assert_eq!(parse(input), expected, "{input}");

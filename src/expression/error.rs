@@ -1,0 +1,80 @@
+//! What is wrong with an expression, and where.
+
+use std::fmt;
+
+/// Why an expression does not compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpressionError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The character of the line, counted from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What is wrong with an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Something else than what the syntax wants here.
+    Expected(&'static str),
+    /// A string or a path that does not end.
+    Unclosed(&'static str),
+    /// An operator of JavaScript that there is not here, or one that stands nowhere.
+    Operator(String),
+    /// A name that is not a literal.
+    Name(String),
+    /// A name with an opening parenthesis behind it.
+    Call(String),
+    /// Digits that are not a number.
+    Number,
+    /// An escape sequence that is not one.
+    Escape(&'static str),
+    /// What stands between `{{` and `}}` is not a payload path.
+    Path(String),
+    /// Nested deeper, or longer, than is taken.
+    TooLarge(&'static str),
+}
+
+impl ExpressionError {
+    /// A fault at a byte position of a source.
+    pub(super) fn at(source: &str, position: usize, fault: Fault) -> ExpressionError {
+        let before = source.get(..position).unwrap_or(source);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        ExpressionError {
+            line: 1 + before.matches('\n').count(),
+            column: 1 + before[line_start..].chars().count(),
+            fault,
+        }
+    }
+}
+
+impl fmt::Display for ExpressionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.fault)
+    }
+}
+
+impl std::error::Error for ExpressionError {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Expected(what) => write!(f, "expected {what}"),
+            Fault::Unclosed(what) => write!(f, "{what} is never closed"),
+            Fault::Operator(operator) => write!(
+                f,
+                "`{operator}` is not supported: the operators are == === != !== < <= > >= && || ! + - * / %"
+            ),
+            Fault::Name(name) => {
+                write!(f, "`{name}` is not a literal: payload paths stand in {{{{ }}}}, strings in quotes")
+            }
+            Fault::Call(name) => write!(f, "`{name}(` is a call, and calls are not supported"),
+            Fault::Number => f.write_str("not a number"),
+            Fault::Escape(must) => write!(f, "not an escape sequence: {must}"),
+            Fault::Path(why) => write!(f, "not a payload path: {why}"),
+            Fault::TooLarge(what) => write!(f, "too large: {what}"),
+        }
+    }
+}
