@@ -71,7 +71,8 @@
 //! - A panic costs one connection; one outside of any connection, that core's connections. The others go on.
 //! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio and only [`io`] names io_uring. `unsafe` is allowed in
 //!   `engine/fd.rs`, `engine/heap.rs`, `io/buffers.rs` and `io/queues.rs` alone.
-//! - No log, metric or error holds a credential, a token or a body.
+//! - No log, metric or error holds a credential, a token or a body, except that a `DebugNode`'s message, at `debug`, holds
+//!   what the flow's author asks for.
 //! - What callers send is escaped by [`base::visible`] wherever a terminal or a log shows it, and a line of the log that they
 //!   can cause is bounded by [`base::log`].
 //!

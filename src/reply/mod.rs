@@ -52,7 +52,8 @@ pub struct Reply {
     pub response_code: Option<i64>,
     /// Names and values as they were given: [`to_http`] keeps those that may go out.
     pub headers: Vec<(String, String)>,
-    /// The body or message. `None` where there is none, which sends no message; an empty one does.
+    /// The body or message. `None` where there is none, as in a reply from outside that closes a WebSocket and sends no
+    /// message; an empty one is sent.
     pub body: Option<Bytes>,
     /// Whether the body is bytes rather than text, and a WebSocket's message binary. Text is valid UTF-8.
     pub is_binary: bool,

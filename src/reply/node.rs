@@ -158,8 +158,8 @@ impl ReplyNode {
         }
     }
 
-    /// Renders the reply to a payload, and to whom it goes. `None` if the node's path leads to no `replyId`, or to no
-    /// body and it is a WebSocket's message.
+    /// Renders the reply to a payload, and to whom it goes. `None` if the node's path leads to no `replyId`. A
+    /// WebSocket's message whose path leads to nothing is empty.
     ///
     /// # Errors
     /// If a reply was to be made and could not.
@@ -177,9 +177,9 @@ impl ReplyNode {
             },
         };
         let encoding = self.encoding.choose(payload, &mut sheet.text)?;
-        let body = self.body(payload, encoding, &mut sheet.text)?;
+        let mut body = self.body(payload, encoding, &mut sheet.text)?;
         if self.only_for == CallerKind::WebSocket && body.is_none() {
-            return Ok(None);
+            body = Some(Body::Found(&[]));
         }
         let response_code = match &self.response_code {
             Code::Fixed(code) => *code,
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_becomes_the_body_as_it_stands() {
+    fn a_path_becomes_the_body_as_it_stands_and_an_empty_message_where_it_leads_nowhere() {
         for (path, expected) in [
             ("data.body.obj", Some(&br#"{"b" : 1.0}"#[..])),
             ("data.body.list", Some(b"[1, 2]")),
@@ -354,9 +354,12 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(body(&path_config(path, false)).as_deref(), expected, "{path}");
-            assert_eq!(body(&path_config(path, true)).as_deref(), expected, "{path}");
-            assert!(render(&path_config(path, false)).is_some(), "a request is always answered: {path}");
-            assert_eq!(render(&path_config(path, true)).is_some(), expected.is_some(), "{path}");
+            let message = body(&path_config(path, true));
+            assert_eq!(message.as_deref(), Some(expected.unwrap_or_default()), "{path}");
+            for is_websocket_message in [false, true] {
+                let (_, reply) = render(&path_config(path, is_websocket_message)).expect(path);
+                assert_eq!(reply.only_for, Some(CallerKind::of(is_websocket_message)));
+            }
         }
     }
 

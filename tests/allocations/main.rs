@@ -304,6 +304,7 @@ fn a_message_and_its_reply_allocate_the_same_each_time(driver: Driver) {
         "bodyTemplateType": "path", "isWebsocketMessage": true, "encodingTemplate": "utf8"}});
     let served = Served::start(driver, json!({"isWebsocket": true}), Some(node));
     let mut socket = Socket::open_with(tcp(served.engine.ingress()), &served.target(), &[]);
+    assert_eq!(socket.text(), "", "its `connect` has no message");
     allocates_the_same(MESSAGE_ALLOCATIONS_MAX, || {
         assert_eq!(socket.say("forty-two bytes of a message as they come.").text().len(), 42);
         socket.send(FIN | PING, b"").expect(FIN | PONG, b"");

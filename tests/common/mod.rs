@@ -9,7 +9,7 @@ mod server;
 pub mod skip;
 mod wire;
 
-pub use rest::{Hook, reply_node};
+pub use rest::{Hook, echo_fields, reply_node};
 pub use server::{ACCESS_TOKEN, Server};
 pub use wire::{Response, Wire, request};
 

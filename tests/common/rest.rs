@@ -40,6 +40,30 @@ pub fn reply_node(text: &str) -> Value {
     json!({"type": "WebhookReplyNode", "config": {"bodyTemplate": text}})
 }
 
+/// The triggers and nodes of a flow that sends a WebSocket's every message back as it came. `beside` run for every
+/// trigger.
+pub fn echo_fields(hook: &Hook, beside: &[Value]) -> Value {
+    let mut first = vec![json!("is-message")];
+    let mut nodes = vec![
+        json!({"id": "is-message", "type": "ConditionalNode", "outputIds": [[], ["echo"]],
+            "config": {"expression": "{{data.type}} === 'message'"}}),
+        json!({"id": "echo", "type": "WebhookReplyNode", "config": {
+            "isWebsocketMessage": true,
+            "bodyTemplateType": "path",
+            "bodyTemplate": "data.message.data",
+            "encodingTemplate": "{{data.message.encoding}}",
+        }}),
+    ];
+    for (index, node) in beside.iter().enumerate() {
+        let id = json!(format!("beside-{index}"));
+        let mut node = node.clone();
+        node["id"] = id.clone();
+        first.push(id);
+        nodes.push(node);
+    }
+    json!({"triggers": [{"type": "webhook", "key": hook.id, "outputIds": [first]}], "nodes": nodes})
+}
+
 impl Server {
     /// One call of the REST API, as it was answered.
     pub fn call_raw(&self, method: &str, path: &str, body: &str) -> Response {
@@ -89,6 +113,14 @@ impl Server {
     pub fn flow(&self, hook: &Hook, nodes: Value) -> String {
         let fields =
             json!({"name": "A flow", "triggers": [{"type": "webhook", "key": hook.id}], "nodes": nodes});
+        text(&self.done("POST", &format!("/applications/{}/flows", hook.application), &fields)["id"])
+    }
+
+    /// A flow as [`echo_fields`] has it; answers its id.
+    #[track_caller]
+    pub fn echo_flow(&self, hook: &Hook, beside: &[Value]) -> String {
+        let mut fields = echo_fields(hook, beside);
+        fields["name"] = json!("An echo");
         text(&self.done("POST", &format!("/applications/{}/flows", hook.application), &fields)["id"])
     }
 

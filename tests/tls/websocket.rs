@@ -15,13 +15,6 @@ on_each_driver!(
     many_messages_at_once_are_answered_in_order,
 );
 
-/// A node that sends each message back.
-fn echo() -> serde_json::Value {
-    json!([{"type": "WebhookReplyNode", "config": {
-        "isWebsocketMessage": true, "bodyTemplateType": "path", "bodyTemplate": "data.message.data"
-    }}])
-}
-
 /// Opens a WebSocket of a webhook.
 pub fn open(server: &Server, authority: &Authority, hook: &Hook) -> WebSocket<Client> {
     let client = Client::connect(server.ingress, "localhost", &Arc::new(config(authority)));
@@ -41,7 +34,7 @@ fn messages_go_both_ways(driver: &str) {
     let authority = Authority::new();
     let server = authority.server(driver);
     let hook = server.webhook(json!({"isWebsocket": true}));
-    server.flow(&hook, echo());
+    server.echo_flow(&hook, &[]);
     let mut socket = open(&server, &authority, &hook);
     for text in ["one", "two", ""] {
         socket.send(Message::text(text)).expect("it is open");
@@ -66,7 +59,7 @@ fn a_large_message_comes_back_whole(driver: &str) {
     let authority = Authority::new();
     let server = authority.server(driver);
     let hook = server.webhook(json!({"isWebsocket": true}));
-    server.flow(&hook, echo());
+    server.echo_flow(&hook, &[]);
     let mut socket = open(&server, &authority, &hook);
     let text: String = (0..200_000u32).map(|index| char::from(b'a' + (index % 23) as u8)).collect();
     for _ in 0..3 {
@@ -79,7 +72,7 @@ fn many_messages_at_once_are_answered_in_order(driver: &str) {
     let authority = Authority::new();
     let server = authority.server(driver);
     let hook = server.webhook(json!({"isWebsocket": true, "limits": {"requestsPerWindow": 0}}));
-    server.flow(&hook, echo());
+    server.echo_flow(&hook, &[]);
     let mut socket = open(&server, &authority, &hook);
     for index in 0..500 {
         socket.write(Message::text(format!("{index} {}", "x".repeat(index)))).expect("it is open");

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::common::{Hook, Server, eventually, request};
-use crate::frames::echo;
 use crate::sockets::{BINARY, CONTINUATION, FIN, PING, Socket, TEXT, Worker, frame, header, upgrade};
 
 on_each_driver! {
@@ -96,7 +95,7 @@ fn nothing_is_left_of_what_comes_and_goes_at_random(driver: &str) {
     let hook = server.webhook(json!({"isWebsocket": true, "limits": {"concurrency": 100}}));
     let waiting = server
         .webhook(json!({"waitForReply": true, "limits": {"concurrency": 20, "replyTimeoutSeconds": 1}}));
-    let flow = server.flow(&hook, json!([echo(), {"type": "WorkerNode"}]));
+    let flow = server.echo_flow(&hook, &[json!({"type": "WorkerNode"})]);
     assert_eq!(server.wire().ask(request("GET", "/healthz", &[], b"")).status, 200);
     let before = descriptors(&server);
     let lives = AtomicUsize::new(0);

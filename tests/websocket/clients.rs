@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::common::skip::skip;
 use crate::common::{ACCESS_TOKEN, Server};
@@ -46,16 +46,6 @@ fn server(driver: &str) -> Server {
     })
 }
 
-/// A node that sends every message back as it came.
-fn echo() -> Value {
-    json!({"type": "WebhookReplyNode", "config": {
-        "isWebsocketMessage": true,
-        "bodyTemplateType": "path",
-        "bodyTemplate": "data.message.data",
-        "encodingTemplate": "{{data.message.encoding}}",
-    }})
-}
-
 /// Runs a client's program; it says by its exit code whether all was as it should be.
 fn run(tools: &Path, interpreter: &str, name: &str, arguments: &[String]) {
     let output = Command::new(interpreter)
@@ -78,7 +68,7 @@ fn run_against_echo(driver: &str, interpreter: &str, name: &str) {
     let Some(tools) = tools() else { return };
     let server = server(driver);
     let hook = server.webhook(json!({"isWebsocket": true}));
-    server.flow(&hook, json!([echo()]));
+    server.echo_flow(&hook, &[]);
     run(&tools, interpreter, name, &[format!("ws://{}{}", server.ingress, hook.target(""))]);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{Hook, Server, eventually, reply_node};
+use crate::common::{Hook, Server, echo_fields, eventually, reply_node};
 use crate::payload::staffed;
 use crate::sockets::{BINARY, CLOSE, CONTINUATION, FIN, PING, Socket, TEXT, frame, header};
 
@@ -186,7 +186,7 @@ fn context_is_taken_over_where_the_setting_says_so() {
             settings.set("TIDEGATE_WEBSOCKET_CONTEXT_TAKEOVER", takes_over);
         });
         let hook = server.webhook(json!({"isWebsocket": true}));
-        server.flow(&hook, json!([echo()]));
+        server.echo_flow(&hook, &[]);
         let offer = [("Sec-WebSocket-Extensions", "permessage-deflate")];
         let mut client = Socket::open_with(server.ingress, &hook.target(""), &offer);
         let mut compressor = flate2::Compress::new(flate2::Compression::best(), false);
@@ -230,22 +230,12 @@ fn a_message_over_the_rate_closes(driver: &str) {
     assert_eq!(worker.take_event("disconnect"), json!({"statusCode": 1008, "reason": reason}));
 }
 
-/// A node that sends every message back as it came.
-pub fn echo() -> Value {
-    json!({"type": "WebhookReplyNode", "config": {
-        "isWebsocketMessage": true,
-        "bodyTemplateType": "path",
-        "bodyTemplate": "data.message.data",
-        "encodingTemplate": "{{data.message.encoding}}",
-    }})
-}
-
 fn a_reader_too_slow_is_closed(driver: &str) {
     // Far more than the buffers on the way hold.
     const MESSAGES: usize = 100;
     let (server, hook, flow, mut worker) = staffed(driver, json!({}));
     let path = format!("/applications/{}/flows/{flow}", hook.application);
-    server.done("PATCH", &path, &json!({"nodes": [echo(), {"type": "WorkerNode"}]}));
+    server.done("PATCH", &path, &echo_fields(&hook, &[json!({"type": "WorkerNode"})]));
     let mut client = Socket::open(&server, &hook);
     worker.take_event("connect");
     let message = frame(FIN | TEXT, &[b'x'; LIMIT]);
@@ -290,7 +280,9 @@ fn replies_of_templates_are_messages_of_their_kind() {
     );
     let mut client = Socket::open(&server, &hook);
     let kinds = |client: &mut Socket, text: &str| {
-        client.expect(FIN | TEXT, text.as_bytes()).expect(FIN | BINARY, b"\x00\xff").expect(FIN | TEXT, b"");
+        client.expect(FIN | TEXT, text.as_bytes()).expect(FIN | BINARY, b"\x00\xff");
+        // A path that leads to nothing, and an empty template.
+        client.expect(FIN | TEXT, b"").expect(FIN | TEXT, b"");
     };
     kinds(&mut client, "connect: ");
     client.say("<b>");

@@ -114,8 +114,15 @@ fn open(address: SocketAddr, path: &str, index: usize, before: Before) -> anyhow
         let mut frame = Vec::new();
         frames::write(&mut frame, 0x81, &body[..MESSAGE_BYTES], Some([1, 2, 3, 4]));
         stream.write_all(&frame)?;
-        let mut answer = [0; MESSAGE_BYTES + 2];
-        stream.read_exact(&mut answer).context("a message was not answered")?;
+        let (mut reader, mut is_answered) = (frames::Reader::default(), false);
+        let mut part = [0; 1024];
+        while !is_answered {
+            let read = stream.read(&mut part).context("a message was not answered")?;
+            ensure!(read > 0, "the server closed instead of answering a message");
+            // What comes empty is no answer: it is what an echo has to say of the connection's begin.
+            let taken = reader.take(&part[..read], |length| is_answered |= length == MESSAGE_BYTES as u64, |_| {});
+            taken.map_err(|broken| anyhow::anyhow!("{broken}"))?;
+        }
         return Ok(stream);
     }
     ask(&mut stream, address, path, before)?;

@@ -368,7 +368,12 @@ impl Run<'_> {
             Reader::WebSocket(reader) => reader
                 .take(
                     bytes,
-                    |length| sink.answer(Answer { status: 0, body_bytes: length }),
+                    // An empty message is no answer to ours: it is what an echo has to say of the connection's begin.
+                    |length| {
+                        if length > 0 {
+                            sink.answer(Answer { status: 0, body_bytes: length });
+                        }
+                    },
                     |ping| frames::write(&mut pongs, 0x8A, ping, Some([0; 4])),
                 )
                 .map_err(|broken| broken.to_string()),
