@@ -7,7 +7,7 @@
 //!
 //! Misuse that the real kernels would let pass (two sends at a time, a socket that was never reported) panics.
 
-#![allow(dead_code, reason = "each test program uses its own part of the simulation")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of the simulation")]
 
 mod core;
 mod network;
@@ -19,8 +19,8 @@ use std::rc::Rc;
 
 pub use self::core::{SimKernel, SimListener, SimStream};
 pub use self::network::{Heard, SimClient};
-pub use self::state::Config;
 use self::state::State;
+pub use self::state::{Config, Random};
 
 /// A network and the cores on it. Clones share it.
 #[derive(Clone)]
