@@ -15,7 +15,7 @@ use common::{Choices, NOW, id};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use source::Model;
-use tidegate::model::{Application, Flow, ModelError, Webhook};
+use tidegate::model::{Application, Flow, ModelError, TriggerKind, Webhook};
 use tidegate::registry::{Registry, check_application, check_flow, check_webhook};
 
 const LATER: u64 = NOW.unix_millis + 1;
@@ -87,7 +87,7 @@ fn flow(body: &Value) -> Result<(), ModelError> {
     assert_eq!(again, flow);
     check_flow(&flow)?;
     if let Some(trigger) = flow.triggers.first_mut() {
-        trigger.key = webhook.id;
+        trigger.kind = TriggerKind::Webhook(webhook.id);
     }
     let ours = flow.nodes_after(webhook.id).len();
     let (is_wired, is_triggered) = (flow.enabled, !flow.triggers.is_empty());

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Application, Flow, HookLimits, HttpForwardConfig, NAME_CHARS_MAX, NODE_TYPES, Retry, TEXT_CHARS_MAX,
-    Webhook, WorkerConfig, known,
+    FLOW_CLASSES, Flow, GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, HookLimits, HttpForwardConfig, NAME_CHARS_MAX,
+    NODE_TYPES, Retry, TEXT_CHARS_MAX, Webhook, WorkerConfig, known,
 };
 
 /// What a body is.
@@ -88,13 +88,14 @@ pub(super) fn all() -> Value {
         "Success": object(json!({"success": {"const": true}}), &["success"]),
         "Accepted": object(json!({"success": {"const": true}, "accepted": {"type": "boolean"}}), &["success", "accepted"]),
         "Signature": signature(),
+        "Global": global(global_json(), &["key", "json"]),
         "Trigger": object(json!({
-            "type": {"const": "webhook"},
-            "key": id(),
+            "type": {"type": "string", "description": "`webhook` starts the flow; any other type is kept and inert"},
+            "key": {"type": "string", "description": "The id of a webhook, where the type is `webhook`"},
             "config": {"type": "object"},
             "meta": {"type": "object"},
             "outputIds": output_ids(),
-        }), &["type", "key"]),
+        }), &["type"]),
         "Node": node(),
         "Reply": reply(),
         "TestRequest": object(json!({
@@ -170,14 +171,29 @@ fn application() -> Value {
     json!({
         "name": name(),
         "description": text(),
-        "globals": {"type": "array", "maxItems": Application::GLOBALS_MAX, "items": object(json!({
-            "key": name(),
-            "json": {"type": "string", "minLength": 1, "maxLength": Application::GLOBAL_JSON_CHARS_MAX,
-                "description": "A text of valid JSON"},
+        "globals": globals(),
+    })
+}
+
+fn globals() -> Value {
+    json!({"type": "array", "maxItems": GLOBALS_MAX, "items": {"$ref": "#/components/schemas/Global"}})
+}
+
+/// A global, or with `null` allowed the change of one.
+fn global(json: Value, required: &[&str]) -> Value {
+    object(
+        json!({
+            "key": {"type": "string", "pattern": "^[0-9a-zA-Z_-]{1,255}$"},
+            "json": json,
             "cloudOnly": {"description": "Kept and given back"},
             "description": {"description": "Kept and given back"},
-        }), &["key", "json"])},
-    })
+        }),
+        required,
+    )
+}
+
+fn global_json() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": GLOBAL_JSON_CHARS_MAX, "description": "A text of valid JSON"})
 }
 
 fn webhook() -> Value {
@@ -222,7 +238,16 @@ fn flow() -> Value {
         "enabled": {"type": "boolean", "default": true},
         "triggers": {"type": "array", "maxItems": Flow::TRIGGERS_MAX, "items": {"$ref": "#/components/schemas/Trigger"}},
         "nodes": {"type": "array", "maxItems": Flow::NODES_MAX, "items": {"$ref": "#/components/schemas/Node"}},
+        "globals": globals(),
+        "flowClass": flow_class(),
+        "defaultVersionId": {"oneOf": [id(), {"type": "null"}],
+            "description": "The version that runs; null or absent: the flow itself. Without effect on a POST"},
     })
+}
+
+fn flow_class() -> Value {
+    let words: Vec<&str> = FLOW_CLASSES.iter().map(|(word, _)| *word).collect();
+    json!({"type": "string", "enum": words, "default": "cloud", "description": "Fixed at creation"})
 }
 
 fn node() -> Value {

@@ -1,15 +1,13 @@
 //! An application: the owner of webhooks, flows and globals (section 3).
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::error::{ModelError, StoredError};
 use super::fields::Fields;
+use super::global::{GLOBALS_MAX, Global};
 use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
 use crate::base::id::Id;
-use crate::base::json as strict;
 
 /// An application, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,27 +28,7 @@ pub struct Application {
     pub extra: Extra,
 }
 
-/// One value of an application.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Global {
-    /// 1 to 255 characters.
-    pub key: String,
-    /// A text of valid JSON.
-    pub json: String,
-    /// Fields kept for the platform's clients.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub extra: Extra,
-}
-
 impl Application {
-    /// Most globals: each goes into every payload.
-    pub const GLOBALS_MAX: usize = 1_000;
-    /// Longest JSON text of a global, the platform's number.
-    pub const GLOBAL_JSON_CHARS_MAX: usize = 32_767;
-
-    /// Deepest nesting of a global, as of a body (section 5).
-    pub const GLOBAL_DEPTH_MAX: usize = 128;
-
     /// A new application from the body of a POST.
     pub fn create(body: &Value, unix_millis: u64) -> Result<Application, ModelError> {
         let mut application = Application {
@@ -84,8 +62,8 @@ impl Application {
         if let Some(description) = fields.string("description", 0..=TEXT_CHARS_MAX)? {
             self.description = description;
         }
-        if let Some(list) = fields.list("globals", Self::GLOBALS_MAX)? {
-            self.globals = read_globals(list)?;
+        if let Some(list) = fields.list("globals", GLOBALS_MAX)? {
+            self.globals = Global::read_list(list, "globals")?;
         }
         fields.finish("an application", known::APPLICATION_IGNORED, known::APPLICATION_KEPT, &mut self.extra)
     }
@@ -137,36 +115,6 @@ impl Application {
             extra: stored.extra,
         })
     }
-}
-
-impl Global {
-    fn to_api(&self) -> Value {
-        let mut shown = json!({"key": self.key, "json": self.json});
-        if let Some(object) = shown.as_object_mut() {
-            object.extend(self.extra.clone());
-        }
-        shown
-    }
-}
-
-fn read_globals(list: &[Value]) -> Result<Vec<Global>, ModelError> {
-    let mut globals = Vec::with_capacity(list.len());
-    let mut keys = HashSet::new();
-    for (index, value) in list.iter().enumerate() {
-        let mut fields = Fields::of(value, format!("globals[{index}]"))?;
-        let key = fields.required_string("key", 1..=NAME_CHARS_MAX)?;
-        if !keys.insert(key.clone()) {
-            return Err(fields.error("key", "must be unique among the globals"));
-        }
-        let json = fields.required_string("json", 1..=Application::GLOBAL_JSON_CHARS_MAX)?;
-        if !strict::validate(json.as_bytes(), Application::GLOBAL_DEPTH_MAX) {
-            return Err(fields.error("json", "must be a string that holds valid JSON"));
-        }
-        let mut extra = Map::new();
-        fields.finish("a global", &[], known::GLOBAL_KEPT, &mut extra)?;
-        globals.push(Global { key, json, extra });
-    }
-    Ok(globals)
 }
 
 /// An application's record.

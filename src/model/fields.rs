@@ -80,14 +80,22 @@ impl<'v> Fields<'v> {
         )
     }
 
+    /// Whether the field is there and `null`. It counts as read then.
+    pub fn is_null(&mut self, name: &'static str) -> bool {
+        let is_null = self.object.get(name).is_some_and(Value::is_null);
+        if is_null {
+            self.read.push(name);
+        }
+        is_null
+    }
+
     /// As [`Fields::integer`]; `null` is as good as absent.
     pub fn nullable_integer(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u32>,
     ) -> Result<Option<u32>, ModelError> {
-        if self.object.get(name).is_some_and(Value::is_null) {
-            self.read.push(name);
+        if self.is_null(name) {
             return Ok(None);
         }
         self.integer(name, range)

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::error::{ModelError, StoredError};
-use super::fields::{Fields, text};
-use super::node::{FlowNode, NODE_ID_CHARS_MAX, NOT_YET};
+use super::fields::{Fields, word_of};
+use super::flow_trigger::{FlowTrigger, OutputIds};
+use super::global::{GLOBALS_MAX, Global};
+use super::node::{FlowNode, NOT_YET};
 use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
 use crate::base::id::Id;
 
@@ -33,62 +35,46 @@ pub struct Flow {
     pub triggers: Vec<FlowTrigger>,
     /// What happens.
     pub nodes: Vec<FlowNode>,
+    /// Values merged over the application's in its payloads and templates.
+    pub globals: Vec<Global>,
+    /// Fixed when the flow is made.
+    pub class: FlowClass,
+    /// The version that runs; `None` for the flow itself.
+    pub default_version_id: Option<Id>,
     /// Fields kept for the platform's clients.
     pub extra: Extra,
 }
 
-/// A webhook that triggers a flow.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FlowTrigger {
-    /// The webhook.
-    pub key: Id,
-    /// Kept as it was written: a webhook's trigger has no configuration.
-    pub config: Option<Value>,
-    /// What an editor keeps about it.
-    pub meta: Option<Value>,
-    /// The nodes it leads to; `None` where the body does not say.
-    pub output_ids: Option<OutputIds>,
-    /// Fields kept for the platform's clients.
-    pub extra: Extra,
+/// The classes of flows, the platform's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FlowClass {
+    /// Runs on the server: the class of every flow here unless it says otherwise.
+    #[default]
+    Cloud,
+    /// Runs on a gateway.
+    Edge,
+    /// Runs on a microcontroller.
+    Embedded,
+    /// Belongs to an experience.
+    Experience,
+    /// Defines a node.
+    CustomNode,
 }
 
-/// Ids of nodes, one list for each output. A flat list in a body is the list of the one output.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OutputIds(pub Vec<Vec<String>>);
+/// The words of [`FlowClass`].
+pub const FLOW_CLASSES: [(&str, FlowClass); 5] = [
+    ("cloud", FlowClass::Cloud),
+    ("edge", FlowClass::Edge),
+    ("embedded", FlowClass::Embedded),
+    ("experience", FlowClass::Experience),
+    ("customNode", FlowClass::CustomNode),
+];
 
-impl OutputIds {
-    /// Most outputs, and most ids of one output: the platform's numbers.
-    pub const COUNT_MAX: usize = 100;
-
-    /// The ids of all outputs, in order.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flatten().map(String::as_str)
-    }
-
-    pub(super) fn read(fields: &mut Fields<'_>) -> Result<Option<OutputIds>, ModelError> {
-        const MUST: &str = "must be a list of lists of node ids, one for each output, or a list of node ids";
-        let Some(list) = fields.list("outputIds", Self::COUNT_MAX)? else { return Ok(None) };
-        let ids = |list: &[Value]| {
-            if list.len() > Self::COUNT_MAX {
-                return Err(fields.error("outputIds", format!("must have at most {} ids", Self::COUNT_MAX)));
-            }
-            list.iter()
-                .map(|id| text(id, &(1..=NODE_ID_CHARS_MAX)).map(str::to_owned))
-                .collect::<Result<Vec<String>, String>>()
-                .map_err(|_| fields.error("outputIds", MUST))
-        };
-        if list.iter().any(Value::is_string) {
-            return Ok(Some(OutputIds(vec![ids(list)?])));
-        }
-        let outputs: Result<Vec<_>, ModelError> = list
-            .iter()
-            .map(|output| ids(output.as_array().ok_or_else(|| fields.error("outputIds", MUST))?))
-            .collect();
-        outputs.map(|outputs| Some(OutputIds(outputs)))
-    }
-
-    pub(super) fn to_value(&self) -> Value {
-        json!(self.0)
+impl FlowClass {
+    /// The API's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        word_of(&FLOW_CLASSES, self)
     }
 }
 
@@ -110,10 +96,16 @@ impl Flow {
             last_updated: unix_millis,
             triggers: Vec::new(),
             nodes: Vec::new(),
+            globals: Vec::new(),
+            class: FlowClass::Cloud,
+            default_version_id: None,
             extra: Map::new(),
         };
         let mut fields = Fields::of(body, "")?;
         flow.name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        flow.class = fields.one_of("flowClass", &FLOW_CLASSES)?.unwrap_or_default();
+        // A new flow has no versions yet: what another one ran says nothing about it.
+        fields.value("defaultVersionId");
         flow.read(fields)?;
         flow.refuse_not_yet()?;
         Ok(flow)
@@ -122,7 +114,14 @@ impl Flow {
     /// Replaces the fields that the body of a PATCH names, triggers and nodes whole. On an error nothing is changed.
     pub fn patch(&mut self, body: &Value, unix_millis: u64) -> Result<(), ModelError> {
         let mut patched = self.clone();
-        patched.read(Fields::of(body, "")?)?;
+        let mut fields = Fields::of(body, "")?;
+        if fields.is_null("defaultVersionId") {
+            patched.default_version_id = None;
+        } else if let Some(id) = fields.string("defaultVersionId", 0..=NAME_CHARS_MAX)? {
+            let must = "must be the id of a version of this flow, or null";
+            patched.default_version_id = Some(id.parse().map_err(|_| fields.error("defaultVersionId", must))?);
+        }
+        patched.read(fields)?;
         patched.refuse_not_yet()?;
         patched.last_updated = unix_millis;
         *self = patched;
@@ -132,7 +131,7 @@ impl Flow {
     /// The webhooks that trigger it, each once.
     #[must_use]
     pub fn webhook_ids(&self) -> Vec<Id> {
-        let mut ids: Vec<Id> = self.triggers.iter().map(|trigger| trigger.key).collect();
+        let mut ids: Vec<Id> = self.triggers.iter().filter_map(FlowTrigger::webhook).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -145,24 +144,40 @@ impl Flow {
         if let Some(description) = fields.string("description", 0..=TEXT_CHARS_MAX)? {
             self.description = description;
         }
+        if let Some(class) = fields.one_of("flowClass", &FLOW_CLASSES)?
+            && class != self.class
+        {
+            return Err(fields.error("flowClass", "is fixed when the flow is created"));
+        }
+        self.read_content(&mut fields)?;
+        fields.finish("a flow", known::FLOW_IGNORED, known::FLOW_KEPT, &mut self.extra)
+    }
+
+    /// Reads what a flow and a version of it both have.
+    pub(super) fn read_content(&mut self, fields: &mut Fields<'_>) -> Result<(), ModelError> {
         if let Some(enabled) = fields.boolean("enabled")? {
             self.enabled = enabled;
         }
-        if let Some(list) = fields.list("triggers", Self::TRIGGERS_MAX)? {
+        let triggers = fields.list("triggers", Self::TRIGGERS_MAX)?;
+        if let Some(list) = triggers {
             self.triggers = list
                 .iter()
                 .enumerate()
                 .map(|(index, value)| FlowTrigger::read(value, &format!("triggers[{index}]")))
                 .collect::<Result<_, _>>()?;
         }
-        if let Some(list) = fields.list("nodes", Self::NODES_MAX)? {
+        let nodes = fields.list("nodes", Self::NODES_MAX)?;
+        if let Some(list) = nodes {
             self.nodes = read_nodes(list, &self.nodes)?;
         }
-        self.check_wiring()?;
-        fields.finish("a flow", known::FLOW_IGNORED, known::FLOW_KEPT, &mut self.extra)
+        if let Some(list) = fields.list("globals", GLOBALS_MAX)? {
+            self.globals = Global::read_list(list, "globals")?;
+        }
+        // What an earlier version kept is not refused because of another field.
+        if triggers.is_some() || nodes.is_some() { self.check_wiring() } else { Ok(()) }
     }
 
-    fn refuse_not_yet(&self) -> Result<(), ModelError> {
+    pub(super) fn refuse_not_yet(&self) -> Result<(), ModelError> {
         for (index, node) in self.nodes.iter().enumerate() {
             let name = node.kind.type_name();
             if NOT_YET.contains(&name) {
@@ -187,19 +202,36 @@ impl Flow {
             "name": self.name,
             "description": self.description,
             "enabled": self.enabled,
-            "triggers": self.triggers.iter().map(FlowTrigger::to_value).collect::<Vec<_>>(),
-            "nodes": self.nodes.iter().map(|node| node.to_value(true)).collect::<Vec<_>>(),
+            "flowClass": self.class.as_str(),
         });
         if let Some(object) = shown.as_object_mut() {
+            if let Some(id) = self.default_version_id {
+                object.insert("defaultVersionId".to_owned(), Value::from(id.to_string()));
+            }
+            object.extend(self.content_to_api());
             object.extend(self.extra.clone());
         }
         shown
     }
 
+    /// The members that a flow and a version of it both show, the secrets of nodes masked.
+    pub(super) fn content_to_api(&self) -> Map<String, Value> {
+        let members = [
+            ("triggers", self.triggers.iter().map(FlowTrigger::to_value).collect::<Vec<_>>()),
+            ("nodes", self.nodes.iter().map(|node| node.to_value(true)).collect()),
+            ("globals", self.globals.iter().map(Global::to_api).collect()),
+        ];
+        members.into_iter().map(|(name, list)| (name.to_owned(), Value::Array(list))).collect()
+    }
+
     /// As the store keeps it.
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
-        let stored = StoredFlow {
+        serde_json::to_vec(&self.stored()).expect("strings, numbers and JSON values always serialize")
+    }
+
+    pub(super) fn stored(&self) -> StoredFlow {
+        StoredFlow {
             id: self.id,
             application_id: self.application_id,
             name: self.name.clone(),
@@ -209,17 +241,28 @@ impl Flow {
             last_updated: self.last_updated,
             triggers: self.triggers.iter().map(FlowTrigger::to_value).collect(),
             nodes: self.nodes.iter().map(|node| node.to_value(false)).collect(),
+            globals: self.globals.clone(),
+            class: (self.class != FlowClass::Cloud).then(|| self.class.as_str().to_owned()),
+            default_version_id: self.default_version_id,
             extra: self.extra.clone(),
-        };
-        serde_json::to_vec(&stored).expect("strings, numbers and JSON values always serialize")
+        }
     }
 
-    /// What [`Flow::to_stored`] wrote.
+    /// Reads what [`Flow::to_stored`] wrote.
     pub fn from_stored(bytes: &[u8]) -> Result<Flow, StoredError> {
+        let stored = serde_json::from_slice(bytes).map_err(|e| StoredError(format!("flow: {e}")))?;
+        Flow::of_stored(stored)
+    }
+
+    pub(super) fn of_stored(mut stored: StoredFlow) -> Result<Flow, StoredError> {
         let bad = |what: &str| StoredError(format!("flow: {what}"));
-        let stored: StoredFlow = serde_json::from_slice(bytes).map_err(|e| bad(&e.to_string()))?;
+        stored.take_from_extra();
         let triggers: Result<Vec<_>, _> =
             stored.triggers.iter().map(|value| FlowTrigger::read(value, "triggers")).collect();
+        let class = stored.class.as_deref().map_or(Ok(FlowClass::Cloud), |word| {
+            let class = FLOW_CLASSES.iter().find(|(known, _)| *known == word);
+            class.map(|(_, class)| *class).ok_or_else(|| bad("flowClass"))
+        });
         Ok(Flow {
             id: stored.id,
             application_id: stored.application_id,
@@ -230,46 +273,11 @@ impl Flow {
             last_updated: stored.last_updated,
             triggers: triggers.map_err(|e| bad(&e.to_string()))?,
             nodes: read_nodes(&stored.nodes, &[]).map_err(|e| bad(&e.to_string()))?,
+            globals: stored.globals,
+            class: class?,
+            default_version_id: stored.default_version_id,
             extra: stored.extra,
         })
-    }
-}
-
-impl FlowTrigger {
-    fn read(value: &Value, path: &str) -> Result<FlowTrigger, ModelError> {
-        let mut fields = Fields::of(value, path)?;
-        match fields.value("type") {
-            Some(Value::String(kind)) if kind == "webhook" => {}
-            Some(Value::String(kind)) => {
-                let shown: String = kind.chars().take(NAME_CHARS_MAX).collect();
-                return Err(
-                    fields.error("type", format!("`{shown}` does not trigger here: it must be webhook"))
-                );
-            }
-            _ => return Err(fields.error("type", "must be webhook")),
-        }
-        let key = fields.value("key").and_then(Value::as_str).and_then(|key| key.parse().ok());
-        let key = key.ok_or_else(|| fields.error("key", "must be the id of a webhook: 24 hex digits"))?;
-        let config = fields.object("config")?.cloned().map(Value::Object);
-        let meta = fields.object("meta")?.cloned().map(Value::Object);
-        let output_ids = OutputIds::read(&mut fields)?;
-        fields.finish_strict("a trigger")?;
-        Ok(FlowTrigger { key, config, meta, output_ids, extra: Map::new() })
-    }
-
-    fn to_value(&self) -> Value {
-        let mut shown = Map::new();
-        shown.insert("type".to_owned(), Value::from("webhook"));
-        shown.insert("key".to_owned(), Value::from(self.key.to_string()));
-        let kept = [("config", self.config.clone()), ("meta", self.meta.clone())];
-        let output_ids = self.output_ids.as_ref().map(OutputIds::to_value);
-        for (name, value) in kept.into_iter().chain([("outputIds", output_ids)]) {
-            if let Some(value) = value {
-                shown.insert(name.to_owned(), value);
-            }
-        }
-        shown.extend(self.extra.clone());
-        Value::Object(shown)
     }
 }
 
@@ -299,7 +307,7 @@ fn read_nodes(list: &[Value], before: &[FlowNode]) -> Result<Vec<FlowNode>, Mode
 /// A flow's record, secrets in clear.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct StoredFlow {
+pub(super) struct StoredFlow {
     id: Id,
     application_id: Id,
     name: String,
@@ -311,6 +319,29 @@ struct StoredFlow {
     last_updated: u64,
     triggers: Vec<Value>,
     nodes: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    globals: Vec<Global>,
+    /// Left out for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    default_version_id: Option<Id>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     extra: Extra,
+}
+
+impl StoredFlow {
+    /// Moves the fields that format 1 kept unread to where they are read now. A value that means nothing is dropped; a
+    /// `defaultVersionId` is, since format 1 had no versions.
+    fn take_from_extra(&mut self) {
+        if let Some(globals) = self.extra.remove("globals") {
+            self.globals = Global::from_unchecked(&globals);
+        }
+        self.extra.remove("defaultVersionId");
+        if let Some(Value::String(word)) = self.extra.remove("flowClass")
+            && FLOW_CLASSES.iter().any(|(known, class)| *known == word && *class != FlowClass::Cloud)
+        {
+            self.class = Some(word);
+        }
+    }
 }

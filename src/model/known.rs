@@ -4,8 +4,19 @@
 //! `flowPatch` and their kin. Kept fields are stored and given back as they came; ignored ones are the server's own
 //! (read-only on the platform too), passed over so that a resource that was read can be sent back.
 
-/// What the platform may add to any answer: ignored in the body of any resource.
-pub const IGNORED_ANYWHERE: [&str; 5] = ["_type", "_etag", "_links", "_actions", "_embedded"];
+/// What the platform or Tidegate adds to any answer: ignored in the body of any resource.
+pub const IGNORED_ANYWHERE: [&str; 10] = [
+    "_type",
+    "_etag",
+    "_links",
+    "_actions",
+    "_embedded",
+    "createdById",
+    "createdByType",
+    "lastUpdatedById",
+    "lastUpdatedByType",
+    "warnings",
+];
 
 /// Read-only fields of an application.
 pub const APPLICATION_IGNORED: &[&str] = &[
@@ -62,15 +73,30 @@ pub const FLOW_IGNORED: &[&str] = &[
 /// Kept fields of a flow.
 pub const FLOW_KEPT: &[&str] = &[
     "iconData",
-    "flowClass",
     "minimumAgentVersion",
-    "globals",
     "customNodeConfig",
     "customNodeSupports",
-    "defaultVersionId",
     "shortDescription",
     "docsUrl",
     "category",
     "version",
     "notes",
 ];
+
+/// Read-only fields of a flow's version. `flowClass` is the flow's.
+pub const FLOW_VERSION_IGNORED: &[&str] = &[
+    "id",
+    "flowVersionId",
+    "flowId",
+    "applicationId",
+    "creationDate",
+    "lastUpdated",
+    "stats",
+    "flowClass",
+    "name",
+    "description",
+    "versions",
+];
+
+/// Kept fields of a flow's version.
+pub const FLOW_VERSION_KEPT: &[&str] = &["minimumAgentVersion", "customNodeConfig"];

@@ -19,7 +19,10 @@ mod cast;
 mod error;
 mod fields;
 mod flow;
+mod flow_trigger;
+mod flow_version;
 mod forward;
+mod global;
 pub mod known;
 mod logic;
 mod node;
@@ -28,12 +31,18 @@ mod signature;
 mod webhook;
 mod wiring;
 
-pub use application::{Application, Global};
+pub use application::Application;
 pub use cast::CastBuffersAs;
 pub use error::{ModelError, StoredError};
-pub use flow::{Flow, FlowTrigger, OutputIds};
+pub use flow::{FLOW_CLASSES, Flow, FlowClass};
+pub use flow_trigger::{FlowTrigger, OutputIds, TriggerKind, WEBHOOK_TRIGGER};
+pub use flow_version::{DEVELOP, FlowVersion};
 pub use forward::{HttpForwardConfig, NatsConfig, Retry, WorkerConfig};
 pub use logic::{ConditionalConfig, DebugConfig};
+pub use global::{
+    GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, Global, GlobalChange, apply_changes, merged_json, read_change_of,
+    read_changes,
+};
 pub use node::{FlowNode, NODE_TYPES, NOT_YET, NodeKind};
 pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
 pub use signature::{

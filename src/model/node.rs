@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::error::ModelError;
 use super::fields::Fields;
-use super::flow::OutputIds;
+use super::flow_trigger::OutputIds;
 use super::forward::{HttpForwardConfig, NatsConfig, WorkerConfig};
 use super::logic::{ConditionalConfig, DebugConfig};
 use super::reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};

@@ -1,5 +1,6 @@
 //! What each resource takes, refuses and shows.
 
+mod platform;
 mod signatures;
 
 use serde_json::{Value, json};
@@ -276,8 +277,8 @@ fn each_bad_field_of_a_flow_is_named_with_what_it_must_be() {
         ("enabled", json!("yes"), "enabled", "true or false"),
         ("triggers", json!({}), "triggers", "a list"),
         ("triggers", json!(["x"]), "triggers[0]", "an object"),
-        ("triggers", json!([{"key": key()}]), "triggers[0].type", "webhook"),
-        ("triggers", trigger(json!({"type": "timer"})), "triggers[0].type", "`timer`"),
+        ("triggers", json!([{"key": key()}]), "triggers[0].type", "is required"),
+        ("triggers", trigger(json!({"type": ""})), "triggers[0].type", "1 to 255"),
         ("triggers", json!([{"type": "webhook"}]), "triggers[0].key", "24 hex digits"),
         ("triggers", trigger(json!({"key": "x"})), "triggers[0].key", "24 hex digits"),
         ("triggers", trigger(json!({"config": []})), "triggers[0].config", "an object"),
@@ -447,7 +448,7 @@ fn numbers_of_any_length_are_the_same_after_they_were_stored() {
     for number in
         ["66000000000001046423631", "6.6000000000001044e+22", "0.1", "5e-324", "1.7976931348623157e308"]
     {
-        let body = serde_json::from_str(&format!(r#"{{"name":"a","globals":[{number}]}}"#)).expect("JSON");
+        let body = serde_json::from_str(&format!(r#"{{"name":"a","iconData":[{number}]}}"#)).expect("JSON");
         let kept = flow(&body).expect("valid");
         assert_eq!(Flow::from_stored(&kept.to_stored()).as_ref(), Ok(&kept), "{number}");
     }

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::ModelError;
-use super::flow::{Flow, OutputIds};
+use super::flow::Flow;
+use super::flow_trigger::OutputIds;
 use super::node::{FlowNode, NodeKind};
 use crate::base::id::Id;
 
@@ -37,7 +38,7 @@ impl Flow {
     /// The nodes that may run for a trigger of a webhook, and their wires. A circle ends where it closes.
     #[must_use]
     pub fn wires(&self, webhook: Id) -> Wires {
-        let mut triggers = self.triggers.iter().filter(|trigger| trigger.key == webhook).peekable();
+        let mut triggers = self.triggers.iter().filter(|trigger| trigger.webhook() == Some(webhook)).peekable();
         if triggers.peek().is_none() {
             return Wires::default();
         }

@@ -13,7 +13,9 @@ use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
-use crate::model::{Application, Flow, FlowNode, ModelError, NodeKind, SignatureConfig, Webhook, Wires};
+use crate::model::{
+    Application, Flow, FlowNode, Global, ModelError, NodeKind, SignatureConfig, Webhook, Wires, merged_json,
+};
 use crate::reply::{CallerKind, ReplyNode};
 use crate::settings::Limits;
 use crate::template::{Escape, GlobalsRoot, Template};
@@ -52,23 +54,27 @@ impl Defaults {
 pub(super) struct ApplicationPart {
     id: Id,
     name: String,
+    own_globals: Vec<Global>,
     /// `{"key":<its JSON>,…}`
     globals: Arc<[u8]>,
 }
 
 impl ApplicationPart {
     pub(super) fn new(application: &Application) -> ApplicationPart {
-        let mut globals = vec![b'{'];
-        for (index, global) in application.globals.iter().enumerate() {
-            if index > 0 {
-                globals.push(b',');
-            }
-            crate::base::json::escape_into(&mut globals, &global.key);
-            globals.push(b':');
-            globals.extend_from_slice(global.json.as_bytes());
+        ApplicationPart {
+            id: application.id,
+            name: application.name.clone(),
+            own_globals: application.globals.clone(),
+            globals: merged_json(&application.globals, &[]).into(),
         }
-        globals.push(b'}');
-        ApplicationPart { id: application.id, name: application.name.clone(), globals: globals.into() }
+    }
+
+    /// The globals that a flow's payloads and templates have: the application's with the flow's over them.
+    fn globals_of(&self, flow: &Flow) -> Arc<[u8]> {
+        if flow.globals.is_empty() {
+            return Arc::clone(&self.globals);
+        }
+        merged_json(&self.own_globals, &flow.globals).into()
     }
 }
 
@@ -261,7 +267,7 @@ fn plan(
     webhook: &Webhook,
     flow: &Flow,
 ) -> Option<FlowPlan> {
-    if !flow.triggers.iter().any(|trigger| trigger.key == webhook.id) {
+    if !flow.triggers.iter().any(|trigger| trigger.webhook() == Some(webhook.id)) {
         return None;
     }
     let wires = flow.wires(webhook.id);
@@ -283,7 +289,7 @@ fn plan(
         webhook.id,
         flow.id,
         &flow.name,
-        Arc::clone(&application.globals),
+        application.globals_of(flow),
     );
     let backlog = wiring.registry.backlog(flow.id);
     Some(FlowPlan { flow_id: flow.id, backlog, tail: Arc::new(tail), steps, branches })

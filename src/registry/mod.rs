@@ -177,10 +177,7 @@ impl Registry {
         source.for_each_flow(&mut |flow| {
             let flow = Arc::new(flow);
             self.backlog(flow.id);
-            let mut keys: Vec<Id> = flow.triggers.iter().map(|trigger| trigger.key).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            for key in keys {
+            for key in flow.webhook_ids() {
                 flows.entry(key).or_default().push(Arc::clone(&flow));
             }
         })?;

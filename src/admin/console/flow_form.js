@@ -252,7 +252,7 @@ function previewer(values) {
       wrong(status, "Response code"), wrong(body, "Body"), rest.map((item) => wrong(item, "Header")),
       values.isSocket ? null : h("p", {}, h("span", { class: "quiet" }, "Status "), digits === "" ? "the webhook's own" : digits),
       body.error ? null : body.text === null
-        ? h("p", { class: "quiet" }, values.isSocket ? "The path leads to nothing: no message is sent." : "The path leads to nothing: an empty body.")
+        ? h("p", { class: "quiet" }, values.isSocket ? "The path leads to nothing: an empty message." : "The path leads to nothing: an empty body.")
         : code(values.isSocket ? "Message" : "Body", body.text),
       !values.isSocket && lines.length > 0 ? code("Headers", lines.join("\n")) : null);
   };

@@ -152,7 +152,7 @@ fn what_is_taken_can_be_read_back_however_deep_it_is() {
             "}]}",
             3,
         ),
-        (format!("{app}/flows"), r#"{"name":"f","globals":"#, "}", 1),
+        (format!("{app}/flows"), r#"{"name":"f","iconData":"#, "}", 1),
         (format!("{app}/flows"), r#"{"name":"f","nodes":[{"type":"WorkerNode","meta":{"a":"#, "}}]}", 4),
     ];
     for (path, before, after, around) in bodies {
