@@ -16,25 +16,35 @@ use axum::response::{IntoResponse, Response};
 use super::AdminState;
 use super::error::{ApiError, Kind};
 use super::listener::Peer;
+use super::platform::is_not_offered;
 use super::routes::{Access, access_of};
+use super::unread::UnreadBody;
 use crate::base::log::bounded_log;
 
 /// Lets a request through to its handler, or answers it.
 pub(super) async fn enter(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
-    match check(&state, &request) {
-        Ok(()) => {}
-        Err(Refused::At(error)) => return finish(error.into_response()),
+    let (unread, request) = UnreadBody::lend(request);
+    let mut response = match check(&state, &request) {
+        Ok(()) if is_not_offered(request.uri().path()) => {
+            ApiError::new(Kind::NotFound, NOT_OFFERED).into_response()
+        }
+        Ok(()) => next.run(request).await,
+        Err(Refused::At(error)) => error.into_response(),
         Err(Refused::WrongToken(error)) => {
             let peer = request.extensions().get().and_then(|Peer(address)| *address);
             let peer = peer.map(tracing::field::display);
             bounded_log!(warn, listener = "admin", peer, "an access token was refused");
             // Only this request waits; others are answered meanwhile.
             tokio::time::sleep(state.guess_delay).await;
-            return finish(error.into_response());
+            error.into_response()
         }
-    }
-    finish(next.run(request).await)
+    };
+    unread.settle(&mut response);
+    finish(response)
 }
+
+/// The message of a path that the platform has and Tidegate has not.
+const NOT_OFFERED: &str = "not offered here";
 
 enum Refused {
     At(ApiError),

@@ -9,7 +9,8 @@
 //!
 //! - 405 (with `Allow`) and 421 carry the type `Validation`; a foreign `Origin` is a 403 of the type `Unauthorized`.
 //! - An id that is not 24 hex digits names nothing: 404.
-//! - Query parameters that a list does not know are ignored, since the platform's clients send some of their own.
+//! - Query parameters that a list does not know are a 400, but for those that the platform's clients send with any list.
+//! - Blank parameters are as good as absent. Warnings of a resource stand in every answer that shows it alone.
 //! - Without a token every path but the open ones is a 401, known or not.
 //!
 //! Not here: what happens on cores. That is reached through [`Engine`].
@@ -17,8 +18,12 @@
 mod console;
 mod door;
 mod error;
+mod flows_import;
+mod globals;
+mod kinds;
 mod listener;
 mod openapi;
+mod platform;
 mod preview;
 mod query;
 mod requests;
@@ -29,6 +34,8 @@ mod schemas_watch;
 mod stats;
 mod system;
 mod testing;
+mod unread;
+mod warnings;
 mod write_timeout;
 
 use std::future::Future;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::query::{PER_PAGE_DEFAULT, PER_PAGE_MAX, SORT_FIELDS};
+use super::query::{ListKind, PER_PAGE_DEFAULT, PER_PAGE_MAX};
 use super::routes::{Access, ROUTES, Reads, Route, Verb};
 use super::schemas::{self, Shape};
 use crate::metrics::SAMPLES_MAX;
@@ -120,52 +120,53 @@ fn path_parameters(path: &str) -> Vec<Value> {
 
 fn query_parameters(reads: Reads) -> Vec<Value> {
     let parameter = |name: &str, schema: Value, description: &str| json!({"name": name, "in": "query", "required": false, "schema": schema, "description": description});
-    let list = || {
-        let fields: Vec<&str> = SORT_FIELDS.iter().map(|(word, _)| *word).collect();
-        vec![
+    let list = |kind: &ListKind| {
+        let fields: Vec<&str> = kind.sort_fields.iter().map(|(word, _)| *word).collect();
+        let mut parameters = vec![
             parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counted from 0"),
             parameter(
                 "perPage",
                 json!({"type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX, "default": PER_PAGE_DEFAULT}),
                 "Items on a page",
             ),
-            parameter("sortField", json!({"type": "string", "enum": fields, "default": "name"}), "The order"),
+            parameter(
+                "sortField",
+                json!({"type": "string", "enum": fields, "default": fields[0]}),
+                "The order",
+            ),
             parameter(
                 "sortDirection",
                 json!({"type": "string", "enum": ["asc", "desc"], "default": "asc"}),
                 "Its direction",
             ),
-            parameter("filterField", json!({"type": "string", "enum": ["name"]}), "What the filter looks at"),
+            parameter(
+                "filterField",
+                json!({"type": "string", "enum": [kind.filter_field]}),
+                "What the filter looks at; without it nothing is filtered",
+            ),
             parameter(
                 "filter",
                 json!({"type": "string"}),
                 "A glob over the whole name, case ignored: `*` any run, `?` any character, `\\` quotes",
             ),
-        ]
+        ];
+        parameters.extend(kind.more.iter().map(|name| narrowing(name, &parameter)));
+        parameters
     };
     match reads {
         Reads::Nothing | Reads::Stream => Vec::new(),
         Reads::Ids => vec![parameter("ids", json!({"type": "string"}), "Ids of webhooks, with commas")],
-        Reads::List => list(),
-        Reads::FlowList => {
-            let entry = json!({
-                "type": "object",
-                "properties": {"type": {"type": "string"}, "key": {"type": "string"}},
-                "additionalProperties": false,
-            });
-            let mut parameters = list();
-            let mut filter = parameter(
-                "triggerFilter",
-                json!({"type": "array", "items": entry}),
-                "Flows with a trigger that fits any entry: `triggerFilter[0][type]=webhook&triggerFilter[0][key]=…`",
-            );
-            if let Some(object) = filter.as_object_mut() {
-                object.insert("style".to_owned(), json!("deepObject"));
-                object.insert("explode".to_owned(), json!(true));
-            }
-            parameters.push(filter);
-            parameters
-        }
+        Reads::List(kind) => list(kind),
+        Reads::Keys => vec![parameter(
+            "key",
+            json!({"type": "array", "items": {"type": "string"}}),
+            "Only the globals with these keys",
+        )],
+        Reads::AllowReplacement => vec![parameter(
+            "allowReplacement",
+            json!({"type": "boolean", "default": false}),
+            "Replaces the version with the same name",
+        )],
         Reads::IncludeWorkflows => vec![parameter(
             "includeWorkflows",
             json!({"type": "boolean", "default": false}),
@@ -178,5 +179,37 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
                 "How far back",
             )]
         }
+    }
+}
+
+/// A parameter that narrows the list of flows or of versions.
+fn narrowing(name: &str, parameter: &dyn Fn(&str, Value, &str) -> Value) -> Value {
+    match name {
+        "triggerFilter" => {
+            let entry = json!({
+                "type": "object",
+                "properties": {"type": {"type": "string"}, "key": {"type": "string"}},
+                "additionalProperties": false,
+            });
+            let mut filter = parameter(
+                name,
+                json!({"type": "array", "items": entry}),
+                "Flows that run with a trigger that fits any entry: \
+                `triggerFilter[0][type]=webhook&triggerFilter[0][key]=…`",
+            );
+            if let Some(object) = filter.as_object_mut() {
+                object.insert("style".to_owned(), json!("deepObject"));
+                object.insert("explode".to_owned(), json!(true));
+            }
+            filter
+        }
+        "flowClass" => parameter(name, schemas::flow_class(), "The class of the flows"),
+        "query" => parameter(
+            name,
+            json!({"type": "string", "contentMediaType": "application/json"}),
+            "Conditions over fields ($eq, $in, $contains, $and, $or …) in place of the other filters, as JSON",
+        ),
+        "allVersions" => parameter(name, json!({"enum": [false]}), "Not offered"),
+        _ => parameter(name, json!({"type": "string"}), "The name of the versions"),
     }
 }

@@ -1,197 +1,159 @@
-//! Applications, webhooks and flows: the handlers of their paths.
+//! The four kinds of resource (applications, webhooks, flows, versions of flows) behind one set of handlers: what differs
+//! between them is a [`RestResource`] each, in [`super::kinds`].
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
 
-use super::AdminState;
 use super::error::ApiError;
-use super::query::{self, ListParameters};
+use super::query::{self, ListKind, ListParameters, Parameters};
 use super::routes::{Call, Outcome};
+use super::{AdminState, Engine};
 use crate::base::id::Id;
-use crate::model::{Application, Flow, Webhook};
-use crate::store::{ChangeError, Changes, Listed, Resource, Source, Store, StoreError};
+use crate::model::Webhook;
+use crate::store::{ChangeError, Changes, ListQuery, Listed, Resource, Source, Store, StoreError};
 
-pub(super) async fn list_applications(call: Call) -> Outcome {
-    let parameters = query::list(&query::parameters(&call.uri)?, false)?;
+/// A kind of resource as the handlers need it.
+pub(super) trait RestResource: Sized + Send + 'static {
+    /// Its name in errors.
+    const KIND: Resource;
+    /// The parameters of its list.
+    const LIST: &'static ListKind;
+    /// What a path names before the resource itself.
+    type Owner: Clone + Send + Sync + 'static;
+    /// What a path names with the resource.
+    type Key: Clone + Send + 'static;
+
+    /// Reads the owner of a path.
+    fn owner(call: &Call) -> Result<Self::Owner, ApiError>;
+    /// Reads the whole path.
+    fn key(call: &Call) -> Result<Self::Key, ApiError>;
+    /// The members of a list's answer that name its owner.
+    fn owner_members(owner: &Self::Owner) -> Map<String, Value>;
+
+    /// A page; the missing owner, if there is none.
+    fn list(
+        store: &Store,
+        owner: &Self::Owner,
+        query: &ListQuery,
+    ) -> Result<Result<Listed<Self>, Resource>, StoreError>;
+    /// The resource, if there is one.
+    fn find(store: &Store, key: &Self::Key) -> Result<Option<Self>, StoreError>;
+    /// Reads a body, checks it and keeps it.
+    fn create(changes: &mut Changes<'_>, owner: &Self::Owner, save: &Save) -> Result<Self, ChangeError>;
+    /// Replaces the fields that a body names.
+    fn patch(changes: &mut Changes<'_>, key: &Self::Key, save: &Save) -> Result<Self, ChangeError>;
+    /// Deletes it.
+    fn delete(changes: &mut Changes<'_>, key: &Self::Key, options: &Options) -> Result<(), ChangeError>;
+
+    /// As the API shows it, without warnings.
+    fn shown(&self) -> Value;
+    /// What of it will not act as it reads; `None` for a kind that has no warnings.
+    fn warnings(&self, _store: &Store) -> Result<Option<Vec<String>>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// A body that is to be saved.
+pub(super) struct Save {
+    pub body: Value,
+    pub options: Options,
+    pub engine: Arc<dyn Engine>,
+    /// Milliseconds since 1970.
+    pub now: u64,
+}
+
+/// The query parameters of a save or a deletion.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// `includeWorkflows` of a webhook's deletion.
+    pub include_workflows: bool,
+    /// `allowReplacement` of a version.
+    pub allow_replacement: bool,
+}
+
+impl Options {
+    fn read(call: &Call) -> Result<Options, ApiError> {
+        let parameters = Parameters::of(&call.uri)?;
+        Ok(Options {
+            include_workflows: parameters.flag("includeWorkflows")?,
+            allow_replacement: parameters.flag("allowReplacement")?,
+        })
+    }
+}
+
+impl Save {
+    /// Reads the body of a request.
+    pub async fn read(call: &mut Call) -> Result<Save, ApiError> {
+        let options = Options::read(call)?;
+        let body = call.json().await?;
+        let now = call.state.clock.now().unix_millis;
+        Ok(Save { body, options, engine: Arc::clone(&call.state.engine), now })
+    }
+}
+
+pub(super) async fn list<R: RestResource>(call: Call) -> Outcome {
+    let owner = R::owner(&call)?;
+    let parameters = Parameters::of(&call.uri)?.list(R::LIST)?;
     let query = parameters.query.clone();
-    let listed = call.state.look(move |store| store.applications(&query)).await?;
-    Ok(Json(list_answer(&parameters, &listed, Application::to_api, None)).into_response())
+    let of = owner.clone();
+    let listed = call.state.look(move |store| R::list(store, &of, &query)).await?;
+    let listed = listed.map_err(ApiError::missing)?;
+    Ok(list_answer(&parameters, &listed, R::owner_members(&owner)))
 }
 
-pub(super) async fn create_application(mut call: Call) -> Outcome {
-    let body = call.json().await?;
-    let engine = Arc::clone(&call.state.engine);
-    let now = call.state.clock.now().unix_millis;
-    let created = call
+pub(super) async fn create<R: RestResource>(mut call: Call) -> Outcome {
+    let owner = R::owner(&call)?;
+    let save = Save::read(&mut call).await?;
+    let shown = call
         .state
         .change(move |store| {
-            let application = Application::create(&body, now)?;
-            engine.check_application(&application)?;
-            store.insert_application(application)
+            let created = store.change(move |changes| R::create(changes, &owner, &save))?;
+            Ok(with_warnings(store, &created.value)?)
         })
         .await?;
-    Ok((StatusCode::CREATED, Json(created.value.to_api())).into_response())
+    Ok((StatusCode::CREATED, Json(shown)).into_response())
 }
 
-pub(super) async fn show_application(call: Call) -> Outcome {
-    let id = call.id(Resource::Application)?;
-    let application = call.state.look(move |store| store.application(&id)).await?;
-    let application = application.ok_or_else(|| ApiError::missing(Resource::Application))?;
-    Ok(Json(application.to_api()).into_response())
+pub(super) async fn show<R: RestResource>(call: Call) -> Outcome {
+    let key = R::key(&call)?;
+    let found = call.state.look(move |store| {
+        let found = R::find(store, &key)?;
+        found.map(|found| with_warnings(store, &found)).transpose()
+    });
+    Ok(Json(found.await?.ok_or_else(|| ApiError::missing(R::KIND))?).into_response())
 }
 
-pub(super) async fn patch_application(mut call: Call) -> Outcome {
-    let id = call.id(Resource::Application)?;
-    let body = call.json().await?;
-    let engine = Arc::clone(&call.state.engine);
-    let now = call.state.clock.now().unix_millis;
-    let changed = call
+pub(super) async fn patch<R: RestResource>(mut call: Call) -> Outcome {
+    let key = R::key(&call)?;
+    let save = Save::read(&mut call).await?;
+    let shown = call
         .state
         .change(move |store| {
-            store.update_application(id, move |application| {
-                application.patch(&body, now)?;
-                engine.check_application(application)
-            })
+            let changed = store.change(move |changes| R::patch(changes, &key, &save))?;
+            Ok(with_warnings(store, &changed.value)?)
         })
         .await?;
-    Ok(Json(changed.value.to_api()).into_response())
+    Ok(Json(shown).into_response())
 }
 
-pub(super) async fn delete_application(call: Call) -> Outcome {
-    let id = call.id(Resource::Application)?;
-    call.state.change(move |store| store.delete_application(id)).await?;
-    Ok(success())
+pub(super) async fn delete<R: RestResource>(call: Call) -> Outcome {
+    let key = R::key(&call)?;
+    let options = Options::read(&call)?;
+    call.state.change(move |store| store.change(move |changes| R::delete(changes, &key, &options))).await?;
+    Ok(Json(json!({"success": true})).into_response())
 }
 
-pub(super) async fn list_webhooks(call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let parameters = query::list(&query::parameters(&call.uri)?, false)?;
-    let query = parameters.query.clone();
-    let listed = call
-        .state
-        .look(move |store| in_application(store, &application, || store.webhooks(&application, &query)))
-        .await?
-        .ok_or_else(|| ApiError::missing(Resource::Application))?;
-    Ok(Json(list_answer(&parameters, &listed, Webhook::to_api, Some(application))).into_response())
-}
-
-pub(super) async fn create_webhook(mut call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let body = call.json().await?;
-    let engine = Arc::clone(&call.state.engine);
-    let now = call.state.clock.now().unix_millis;
-    let created = call
-        .state
-        .change(move |store| {
-            store.change(move |changes| {
-                must_be_there(changes, &application)?;
-                let webhook = Webhook::create(&body, application, now)?;
-                engine.check_webhook(&webhook)?;
-                changes.insert_webhook(webhook)
-            })
-        })
-        .await?;
-    Ok((StatusCode::CREATED, Json(created.value.to_api())).into_response())
-}
-
-pub(super) async fn show_webhook(call: Call) -> Outcome {
-    let (application, id) = (call.id(Resource::Application)?, call.id(Resource::Webhook)?);
-    let webhook = webhook_of(&call.state, application, id).await?;
-    Ok(Json(webhook.to_api()).into_response())
-}
-
-pub(super) async fn patch_webhook(mut call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let id = call.id(Resource::Webhook)?;
-    let body = call.json().await?;
-    let engine = Arc::clone(&call.state.engine);
-    let now = call.state.clock.now().unix_millis;
-    let changed = call
-        .state
-        .change(move |store| {
-            store.update_webhook(application, id, move |webhook| {
-                webhook.patch(&body, now)?;
-                engine.check_webhook(webhook)
-            })
-        })
-        .await?;
-    Ok(Json(changed.value.to_api()).into_response())
-}
-
-pub(super) async fn delete_webhook(call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let id = call.id(Resource::Webhook)?;
-    let with_flows = query::flag(&query::parameters(&call.uri)?, "includeWorkflows")?;
-    call.state.change(move |store| store.delete_webhook(application, id, with_flows)).await?;
-    Ok(success())
-}
-
-pub(super) async fn list_flows(call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let parameters = query::list(&query::parameters(&call.uri)?, true)?;
-    let query = parameters.query.clone();
-    let listed = call
-        .state
-        .look(move |store| in_application(store, &application, || store.flows(&application, &query)))
-        .await?
-        .ok_or_else(|| ApiError::missing(Resource::Application))?;
-    Ok(Json(list_answer(&parameters, &listed, Flow::to_api, Some(application))).into_response())
-}
-
-pub(super) async fn create_flow(mut call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let body = call.json().await?;
-    let engine = Arc::clone(&call.state.engine);
-    let now = call.state.clock.now().unix_millis;
-    let created = call
-        .state
-        .change(move |store| {
-            store.change(move |changes| {
-                must_be_there(changes, &application)?;
-                let flow = Flow::create(&body, application, now)?;
-                engine.check_flow(&flow)?;
-                changes.insert_flow(flow)
-            })
-        })
-        .await?;
-    Ok((StatusCode::CREATED, Json(created.value.to_api())).into_response())
-}
-
-pub(super) async fn show_flow(call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let id = call.id(Resource::Flow)?;
-    let flow = call.state.look(move |store| store.flow(&id)).await?;
-    let flow = flow.filter(|flow| flow.application_id == application);
-    Ok(Json(flow.ok_or_else(|| ApiError::missing(Resource::Flow))?.to_api()).into_response())
-}
-
-pub(super) async fn patch_flow(mut call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let id = call.id(Resource::Flow)?;
-    let body = call.json().await?;
-    let engine = Arc::clone(&call.state.engine);
-    let now = call.state.clock.now().unix_millis;
-    let changed = call
-        .state
-        .change(move |store| {
-            store.update_flow(application, id, move |flow| {
-                flow.patch(&body, now)?;
-                engine.check_flow(flow)
-            })
-        })
-        .await?;
-    Ok(Json(changed.value.to_api()).into_response())
-}
-
-pub(super) async fn delete_flow(call: Call) -> Outcome {
-    let application = call.id(Resource::Application)?;
-    let id = call.id(Resource::Flow)?;
-    call.state.change(move |store| store.delete_flow(application, id)).await?;
-    Ok(success())
+/// A resource as one that was asked for is shown: with its warnings, if its kind has any.
+pub(super) fn with_warnings<R: RestResource>(store: &Store, resource: &R) -> Result<Value, StoreError> {
+    let mut shown = resource.shown();
+    if let (Some(warnings), Some(object)) = (resource.warnings(store)?, shown.as_object_mut()) {
+        object.insert("warnings".to_owned(), json!(warnings));
+    }
+    Ok(shown)
 }
 
 /// A webhook of an application.
@@ -201,48 +163,37 @@ pub(super) async fn webhook_of(state: &AdminState, application: Id, id: Id) -> R
     webhook.ok_or_else(|| ApiError::missing(Resource::Webhook))
 }
 
-fn success() -> axum::response::Response {
-    Json(json!({"success": true})).into_response()
-}
-
-fn must_be_there(changes: &Changes<'_>, application: &Id) -> Result<(), ChangeError> {
-    match changes.application(application)? {
-        Some(_) => Ok(()),
-        None => Err(ChangeError::Missing(Resource::Application)),
-    }
-}
-
-/// What `look` finds, or `None` where there is no such application.
-fn in_application<T>(
+/// Lists what `look` finds, or tells that there is no such application.
+pub(super) fn in_application<T>(
     store: &Store,
     application: &Id,
     look: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<Option<T>, StoreError> {
+) -> Result<Result<T, Resource>, StoreError> {
     match store.application(application)? {
-        Some(_) => look().map(Some),
-        None => Ok(None),
+        Some(_) => look().map(Ok),
+        None => Ok(Err(Resource::Application)),
     }
 }
 
-fn list_answer<T>(
+/// The answer of a list, with members that name whose it is.
+pub(super) fn list_answer<R: RestResource>(
     parameters: &ListParameters,
-    listed: &Listed<T>,
-    show: impl Fn(&T) -> Value,
-    application: Option<Id>,
-) -> Value {
+    listed: &Listed<R>,
+    owner: Map<String, Value>,
+) -> Response {
     let mut answer = json!({
-        "items": listed.items.iter().map(show).collect::<Vec<_>>(),
+        "items": listed.items.iter().map(R::shown).collect::<Vec<_>>(),
         "count": listed.items.len(),
         "totalCount": listed.total,
         "perPage": parameters.query.per_page,
         "page": parameters.query.page,
-        "sortField": parameters.sort_field(),
-        "sortDirection": parameters.sort_direction(),
-        "filterField": if parameters.filter.is_empty() { "" } else { "name" },
+        "sortField": parameters.sort_field,
+        "sortDirection": query::direction(parameters.query.descending),
+        "filterField": parameters.filter_field,
         "filter": parameters.filter,
     });
-    if let (Some(application), Some(object)) = (application, answer.as_object_mut()) {
-        object.insert("applicationId".to_owned(), Value::from(application.to_string()));
+    if let Some(object) = answer.as_object_mut() {
+        object.extend(owner);
     }
-    answer
+    Json(answer).into_response()
 }

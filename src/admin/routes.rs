@@ -15,13 +15,13 @@ use axum::routing::{MethodFilter, MethodRouter};
 use serde_json::Value;
 
 use super::error::{ApiError, Kind};
+use super::flows_import::import_flows;
+use super::globals::{list_globals, patch_global, patch_globals, show_global};
+use super::kinds::list_flows_by_version;
 use super::preview::preview;
+use super::query::{self, ListKind};
 use super::requests::requests;
-use super::resources::{
-    create_application, create_flow, create_webhook, delete_application, delete_flow, delete_webhook,
-    list_applications, list_flows, list_webhooks, patch_application, patch_flow, patch_webhook,
-    show_application, show_flow, show_webhook,
-};
+use super::resources::{create, delete, list, patch, show};
 use super::schemas::Shape;
 use super::stats::{settings, stats, usage};
 use super::system::{absent, document, healthz, metrics, readyz, reply};
@@ -29,6 +29,7 @@ use super::testing::test;
 use super::{AdminState, BODY_BYTES_MAX, console, door};
 use crate::base::id::Id;
 use crate::base::json as strict;
+use crate::model::{Application, Flow, FlowVersion, Webhook};
 use crate::store::{ChangeError, Resource, Store, StoreError};
 
 /// Deepest nesting of a body. The parser takes 127 levels, and what is kept of a body is read back from records and
@@ -36,11 +37,6 @@ use crate::store::{ChangeError, Resource, Store, StoreError};
 const BODY_DEPTH_MAX: usize = 100;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a body over its limit that are read and dropped, and how long that may take, so that a client that sends
-/// all of it before it reads sees the refusal.
-const DROP_BYTES_MAX: usize = 16 * 1024 * 1024;
-const DROP_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// One method of one path.
 pub(super) struct Route {
     pub method: Verb,
@@ -104,12 +100,14 @@ impl Verb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reads {
     Nothing,
-    /// Page, order and filter.
-    List,
-    /// The same, and `triggerFilter`.
-    FlowList,
+    /// Page, order and filter, and what else the list knows.
+    List(&'static ListKind),
+    /// `key`, any number of times.
+    Keys,
     /// `includeWorkflows`.
     IncludeWorkflows,
+    /// `allowReplacement`.
+    AllowReplacement,
     /// `seconds`.
     Seconds,
     /// `ids`.
@@ -132,7 +130,7 @@ type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Rows of [`ROUTES`]: method, path, access, name, reads, takes, gives, handler, summary.
 macro_rules! routes {
-    ($($method:ident $path:literal $access:ident $name:literal $reads:ident
+    ($($method:ident $path:literal $access:ident $name:literal $reads:ident $(: $kind:path,)?
         $takes:expr => $gives:expr, $handler:expr, $summary:literal;)*) => {
         &[$(Route {
             method: Verb::$method,
@@ -140,7 +138,7 @@ macro_rules! routes {
             access: Access::$access,
             name: $name,
             summary: $summary,
-            reads: Reads::$reads,
+            reads: Reads::$reads$((&$kind))?,
             takes: $takes,
             gives: $gives,
             handler: |call| Box::pin($handler(call)),
@@ -164,27 +162,36 @@ pub(super) static ROUTES: &[Route] = routes! {
     Get "/settings" Token "settings" Nothing None => Some((200, Shape::Settings)), settings,
         "What the console shows of the server's settings";
 
-    Get "/applications" Token "listApplications" List None => Some((200, Shape::Applications)), list_applications,
+    Get "/applications" Token "listApplications" List: query::APPLICATIONS, None => Some((200, Shape::Applications)), list::<Application>,
         "The applications";
     Post "/applications" Token "createApplication" Nothing Some(Shape::ApplicationPost) => Some((201, Shape::Application)),
-        create_application, "Creates an application";
+        create::<Application>, "Creates an application";
     Get "/applications/{applicationId}" Token "getApplication" Nothing None => Some((200, Shape::Application)),
-        show_application, "One application";
+        show::<Application>, "One application";
     Patch "/applications/{applicationId}" Token "patchApplication" Nothing Some(Shape::ApplicationPatch) => Some((200, Shape::Application)),
-        patch_application, "Replaces the fields that the body names";
+        patch::<Application>, "Replaces the fields that the body names";
     Delete "/applications/{applicationId}" Token "deleteApplication" Nothing None => Some((200, Shape::Success)),
-        delete_application, "Deletes an application with its webhooks and flows";
+        delete::<Application>, "Deletes an application with its webhooks and flows";
 
-    Get "/applications/{applicationId}/webhooks" Token "listWebhooks" List None => Some((200, Shape::Webhooks)),
-        list_webhooks, "The webhooks of an application";
+    Get "/applications/{applicationId}/globals" Token "listGlobals" Keys None => Some((200, Shape::Globals)), list_globals,
+        "The globals of an application: all, or those that `key` names";
+    Patch "/applications/{applicationId}/globals" Token "patchGlobals" Nothing Some(Shape::GlobalsPatch) => Some((200, Shape::Application)),
+        patch_globals, "Sets the globals that a list names, and removes those whose json is null; the others stay";
+    Get "/applications/{applicationId}/globals/{key}" Token "getGlobal" Nothing None => Some((200, Shape::Global)),
+        show_global, "One global";
+    Patch "/applications/{applicationId}/globals/{key}" Token "patchGlobal" Nothing Some(Shape::GlobalPatch) => Some((200, Shape::Application)),
+        patch_global, "Sets one global, or removes it where json is null";
+
+    Get "/applications/{applicationId}/webhooks" Token "listWebhooks" List: query::WEBHOOKS, None => Some((200, Shape::Webhooks)),
+        list::<Webhook>, "The webhooks of an application";
     Post "/applications/{applicationId}/webhooks" Token "createWebhook" Nothing Some(Shape::WebhookPost) => Some((201, Shape::Webhook)),
-        create_webhook, "Creates a webhook";
+        create::<Webhook>, "Creates a webhook";
     Get "/applications/{applicationId}/webhooks/{webhookId}" Token "getWebhook" Nothing None => Some((200, Shape::Webhook)),
-        show_webhook, "One webhook";
+        show::<Webhook>, "One webhook";
     Patch "/applications/{applicationId}/webhooks/{webhookId}" Token "patchWebhook" Nothing Some(Shape::WebhookPatch) => Some((200, Shape::Webhook)),
-        patch_webhook, "Replaces the fields that the body names";
+        patch::<Webhook>, "Replaces the fields that the body names";
     Delete "/applications/{applicationId}/webhooks/{webhookId}" Token "deleteWebhook" IncludeWorkflows None => Some((200, Shape::Success)),
-        delete_webhook, "Deletes a webhook, and with includeWorkflows every flow that has a trigger on it";
+        delete::<Webhook>, "Deletes a webhook, and with includeWorkflows every flow that has a trigger on it";
     Post "/applications/{applicationId}/webhooks/{webhookId}/test" Token "testWebhook" Nothing Some(Shape::TestRequest) => Some((200, Shape::TestResponse)),
         test, "Sends a request through the ingress and shows what came of it";
     Get "/applications/{applicationId}/webhooks/{webhookId}/requests" Token "listRequests" Stream None => Some((200, Shape::Requests)),
@@ -192,16 +199,30 @@ pub(super) static ROUTES: &[Route] = routes! {
     Get "/applications/{applicationId}/webhooks/usage" Token "listUsage" Ids None => Some((200, Shape::Usages)),
         usage, "What webhooks have used of their limits. No webhook has this id: ids are 24 hex digits";
 
-    Get "/applications/{applicationId}/flows" Token "listFlows" FlowList None => Some((200, Shape::Flows)),
-        list_flows, "The flows of an application";
+    Get "/applications/{applicationId}/flows" Token "listFlows" List: query::FLOWS, None => Some((200, Shape::Flows)),
+        list::<Flow>, "The flows of an application";
     Post "/applications/{applicationId}/flows" Token "createFlow" Nothing Some(Shape::FlowPost) => Some((201, Shape::Flow)),
-        create_flow, "Creates a flow";
+        create::<Flow>, "Creates a flow";
+    Post "/applications/{applicationId}/flows/import" Token "importFlows" Nothing Some(Shape::FlowsImport) => Some((201, Shape::FlowsImported)),
+        import_flows, "Creates flows and versions of flows, all or none. No flow has this id: ids are 24 hex digits";
+    Get "/applications/{applicationId}/flows/version" Token "listFlowsByVersion" List: query::FLOWS_BY_VERSION, None => Some((200, Shape::FlowVersions)),
+        list_flows_by_version, "The versions of an application's flows that have one name";
     Get "/applications/{applicationId}/flows/{flowId}" Token "getFlow" Nothing None => Some((200, Shape::Flow)),
-        show_flow, "One flow";
+        show::<Flow>, "One flow";
     Patch "/applications/{applicationId}/flows/{flowId}" Token "patchFlow" Nothing Some(Shape::FlowPatch) => Some((200, Shape::Flow)),
-        patch_flow, "Replaces the fields that the body names";
+        patch::<Flow>, "Replaces the fields that the body names";
     Delete "/applications/{applicationId}/flows/{flowId}" Token "deleteFlow" Nothing None => Some((200, Shape::Success)),
-        delete_flow, "Deletes a flow";
+        delete::<Flow>, "Deletes a flow";
+    Get "/applications/{applicationId}/flows/{flowId}/versions" Token "listFlowVersions" List: query::FLOW_VERSIONS, None => Some((200, Shape::FlowVersions)),
+        list::<FlowVersion>, "The versions of a flow";
+    Post "/applications/{applicationId}/flows/{flowId}/versions" Token "createFlowVersion" AllowReplacement Some(Shape::FlowVersionPost) => Some((201, Shape::FlowVersion)),
+        create::<FlowVersion>, "Makes a version of a flow: of what the flow is, but for the fields that the body names";
+    Get "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Token "getFlowVersion" Nothing None => Some((200, Shape::FlowVersion)),
+        show::<FlowVersion>, "One version, by its id or its name";
+    Patch "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Token "patchFlowVersion" Nothing Some(Shape::FlowVersionPatch) => Some((200, Shape::FlowVersion)),
+        patch::<FlowVersion>, "Replaces notes and enabled";
+    Delete "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Token "deleteFlowVersion" Nothing None => Some((200, Shape::Success)),
+        delete::<FlowVersion>, "Deletes a version that is not the one that runs";
     Get "/applications/{applicationId}/flows/{flowId}/deadLetters" Token "listDeadLetters" Nothing None => None,
         absent, "The triggers that a flow's nodes could not deliver";
     Delete "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Token "dropDeadLetter" Nothing None => None,
@@ -299,6 +320,7 @@ impl Call {
             Resource::Application => "applicationId",
             Resource::Webhook => "webhookId",
             Resource::Flow => "flowId",
+            Resource::FlowVersion => "flowVersionId",
         };
         self.parameter(name).parse().map_err(|_| ApiError::missing(resource))
     }
@@ -313,10 +335,6 @@ impl Call {
             .and_then(|value| value.parse().ok())
             .is_some_and(|length: u64| length > BODY_BYTES_MAX as u64)
         {
-            // A client that asks before it sends is not asked for its body.
-            if !self.headers.contains_key(header::EXPECT) {
-                self.drop_body();
-            }
             return Err(too_large());
         }
         let body = http_body_util::Limited::new(&mut self.body, BODY_BYTES_MAX);
@@ -324,26 +342,9 @@ impl Call {
         let late = || ApiError::validation("the body took too long").with_status(StatusCode::REQUEST_TIMEOUT);
         match collected.map_err(|_| late())? {
             Ok(collected) => Ok(collected.to_bytes().into()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                self.drop_body();
-                Err(too_large())
-            }
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
             Err(error) => Err(ApiError::validation(format!("the body could not be read: {error}"))),
         }
-    }
-
-    /// Has what is left of the body read, within bounds, while the answer leaves. What has not come by then ends with
-    /// the connection.
-    fn drop_body(&mut self) {
-        let mut body = std::mem::take(&mut self.body);
-        let dropping = async move {
-            let mut dropped = 0;
-            while dropped < DROP_BYTES_MAX {
-                let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await else { return };
-                dropped += frame.data_ref().map_or(0, |data| data.len());
-            }
-        };
-        tokio::spawn(tokio::time::timeout(DROP_TIMEOUT, dropping));
     }
 
     /// The body as JSON, whatever its `Content-Type` says.

@@ -31,6 +31,16 @@ pub(super) enum Shape {
     FlowPost,
     FlowPatch,
     Flows,
+    FlowVersion,
+    FlowVersionPost,
+    FlowVersionPatch,
+    FlowVersions,
+    FlowsImport,
+    FlowsImported,
+    Global,
+    GlobalPatch,
+    Globals,
+    GlobalsPatch,
     Reply,
     TestRequest,
     TestResponse,
@@ -62,6 +72,16 @@ impl Shape {
             Shape::FlowPost => "FlowPost",
             Shape::FlowPatch => "FlowPatch",
             Shape::Flows => "Flows",
+            Shape::FlowVersion => "FlowVersion",
+            Shape::FlowVersionPost => "FlowVersionPost",
+            Shape::FlowVersionPatch => "FlowVersionPatch",
+            Shape::FlowVersions => "FlowVersions",
+            Shape::FlowsImport => "FlowsImport",
+            Shape::FlowsImported => "FlowsImported",
+            Shape::Global => "Global",
+            Shape::GlobalPatch => "GlobalPatch",
+            Shape::Globals => "Globals",
+            Shape::GlobalsPatch => "GlobalsPatch",
             Shape::Reply => "Reply",
             Shape::TestRequest => "TestRequest",
             Shape::TestResponse => "TestResponse",
@@ -116,19 +136,24 @@ pub(super) fn all() -> Value {
         ("Application", "applicationId", application(), known::APPLICATION_KEPT),
         ("Webhook", "webhookId", webhook(), known::WEBHOOK_KEPT),
         ("Flow", "flowId", flow(), known::FLOW_KEPT),
+        ("FlowVersion", "flowVersionId", flow_version(), known::FLOW_VERSION_KEPT),
     ];
     let Some(named) = schemas.as_object_mut() else { return schemas };
     named.extend(super::schemas_watch::all());
+    named.extend(parts_of_flows());
     for (name, own_id, fields, kept) in resources {
         let mut writable = fields.as_object().cloned().unwrap_or_default();
         for kept in kept {
             writable.insert((*kept).to_owned(), json!({"description": "Kept and given back"}));
         }
-        named.insert(format!("{name}Post"), object(Value::Object(writable.clone()), &["name"]));
+        let named_by = if name == "FlowVersion" { "version" } else { "name" };
+        named.insert(format!("{name}Post"), object(Value::Object(writable.clone()), &[named_by]));
         let mut patch = writable.clone();
-        if name == "Webhook" {
+        match name {
             // Fixed at creation.
-            patch.remove("isWebsocket");
+            "Webhook" => drop(patch.remove("isWebsocket")),
+            "FlowVersion" => patch.retain(|field, _| ["notes", "enabled"].contains(&field.as_str())),
+            _ => {}
         }
         named.insert(format!("{name}Patch"), object(Value::Object(patch), &[]));
         let mut shown = Map::new();
@@ -141,8 +166,19 @@ pub(super) fn all() -> Value {
         if name == "Webhook" {
             shown.insert("token".to_owned(), json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{40}$"}));
         }
+        if name == "FlowVersion" {
+            shown.insert("flowId".to_owned(), id());
+            shown.insert("flowClass".to_owned(), flow_class());
+        }
+        if name != "Application" {
+            shown.insert(
+                "warnings".to_owned(),
+                json!({"type": "array", "items": {"type": "string"},
+                "description": "What of it will not act as it reads; not in lists"}),
+            );
+        }
         shown.extend(writable);
-        let mut required = vec!["id", "applicationId", own_id, "creationDate", "lastUpdated", "name"];
+        let mut required = vec!["id", "applicationId", own_id, "creationDate", "lastUpdated", named_by];
         // An application's own is the same.
         required.dedup();
         named.insert(name.to_owned(), object(Value::Object(shown), &required));
@@ -245,9 +281,56 @@ fn flow() -> Value {
     })
 }
 
-fn flow_class() -> Value {
+pub(super) fn flow_class() -> Value {
     let words: Vec<&str> = FLOW_CLASSES.iter().map(|(word, _)| *word).collect();
     json!({"type": "string", "enum": words, "default": "cloud", "description": "Fixed at creation"})
+}
+
+fn flow_version() -> Value {
+    let mut version = flow();
+    if let Some(object) = version.as_object_mut() {
+        object.retain(|field, _| ["enabled", "triggers", "nodes", "globals"].contains(&field.as_str()));
+        object.insert("version".to_owned(), name());
+        object.insert("notes".to_owned(), text());
+    }
+    version
+}
+
+/// What belongs to flows and globals beside the resources themselves.
+fn parts_of_flows() -> Map<String, Value> {
+    let change =
+        || json!({"oneOf": [global_json(), {"type": "null"}], "description": "null removes the global"});
+    let list_of =
+        |item: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{item}")}});
+    let ids =
+        || json!({"type": "object", "additionalProperties": id(), "description": "New ids by the old ones"});
+    let imported = |item: &str| {
+        json!({"type": "array", "maxItems": 1_000, "items": {"allOf": [
+            {"$ref": format!("#/components/schemas/{item}")},
+            {"type": "object", "properties": {"id": id(), "flowId": id()}},
+        ]}})
+    };
+    let schemas = json!({
+        "GlobalPatch": global(change(), &["json"]),
+        "GlobalsPatch": {"type": "array", "maxItems": GLOBALS_MAX, "items": global(change(), &["key", "json"])},
+        "Globals": object(json!({
+            "applicationId": id(),
+            "items": list_of("Global"),
+            "count": {"type": "integer"},
+            "totalCount": {"type": "integer"},
+        }), &["applicationId", "items", "count", "totalCount"]),
+        "FlowsImport": object(json!({
+            "flows": imported("FlowPost"),
+            "flowVersions": imported("FlowVersionPost"),
+        }), &[]),
+        "FlowsImported": object(json!({
+            "flows": list_of("Flow"),
+            "flowVersions": list_of("FlowVersion"),
+            "importedFlowIdMap": ids(),
+            "importedVersionIdMap": ids(),
+        }), &["flows", "flowVersions", "importedFlowIdMap", "importedVersionIdMap"]),
+    });
+    schemas.as_object().cloned().unwrap_or_default()
 }
 
 fn node() -> Value {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use super::error::ApiError;
-use super::query;
+use super::query::{self, Parameters};
 use super::routes::{Call, Outcome};
 use super::{AdminState, Usage};
 use crate::base::id::Id;
@@ -38,9 +38,9 @@ pub async fn sample(state: Arc<AdminState>) {
 }
 
 pub(super) async fn stats(call: Call) -> Outcome {
-    let parameters = query::parameters(&call.uri)?;
+    let parameters = Parameters::of(&call.uri)?;
     let most = SAMPLES_MAX as u64;
-    let seconds = query::number(query::given(&parameters, "seconds"), "seconds", 1, most)?.unwrap_or(most);
+    let seconds = query::number(parameters.given("seconds"), "seconds", 1, most)?.unwrap_or(most);
     let points = call.state.series().points(u32::try_from(seconds).unwrap_or(u32::MAX));
     Ok(Json(points).into_response())
 }
@@ -80,10 +80,10 @@ pub(super) fn ingress_url(state: &AdminState, headers: &HeaderMap) -> Option<Str
 
 pub(super) async fn usage(call: Call) -> Outcome {
     let application = call.id(Resource::Application)?;
-    let parameters = query::parameters(&call.uri)?;
+    let parameters = Parameters::of(&call.uri)?;
     let must =
         || ApiError::validation(format!("`ids` must be at most {USAGE_MAX} webhooks' ids with commas"));
-    let text = query::given(&parameters, "ids").unwrap_or_default();
+    let text = parameters.given("ids").unwrap_or_default();
     let ids: Vec<Id> = text
         .split(',')
         .filter(|id| !id.is_empty())

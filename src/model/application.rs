@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ModelError, StoredError};
 use super::fields::Fields;
-use super::global::{GLOBALS_MAX, Global};
+use super::global::{GLOBALS_MAX, Global, GlobalChange, apply_changes};
 use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
 use crate::base::id::Id;
 
@@ -52,6 +52,13 @@ impl Application {
         patched.read(Fields::of(body, "")?)?;
         patched.last_updated = unix_millis;
         *self = patched;
+        Ok(())
+    }
+
+    /// Changes single globals by their keys. On an error nothing is changed.
+    pub fn change_globals(&mut self, changes: Vec<GlobalChange>, unix_millis: u64) -> Result<(), ModelError> {
+        apply_changes(&mut self.globals, changes)?;
+        self.last_updated = unix_millis;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ModelError, StoredError};
 use super::fields::{Fields, word_of};
-use super::flow_trigger::{FlowTrigger, OutputIds};
+use super::flow_trigger::FlowTrigger;
 use super::global::{GLOBALS_MAX, Global};
 use super::node::{FlowNode, NOT_YET};
 use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
@@ -119,7 +119,8 @@ impl Flow {
             patched.default_version_id = None;
         } else if let Some(id) = fields.string("defaultVersionId", 0..=NAME_CHARS_MAX)? {
             let must = "must be the id of a version of this flow, or null";
-            patched.default_version_id = Some(id.parse().map_err(|_| fields.error("defaultVersionId", must))?);
+            patched.default_version_id =
+                Some(id.parse().map_err(|_| fields.error("defaultVersionId", must))?);
         }
         patched.read(fields)?;
         patched.refuse_not_yet()?;

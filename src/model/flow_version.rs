@@ -59,7 +59,12 @@ impl FlowVersion {
         if let Some(notes) = fields.string("notes", 0..=TEXT_CHARS_MAX)? {
             made.notes = notes;
         }
-        fields.finish("a flow version", known::FLOW_VERSION_IGNORED, known::FLOW_VERSION_KEPT, &mut made.extra)?;
+        fields.finish(
+            "a flow version",
+            known::FLOW_VERSION_IGNORED,
+            known::FLOW_VERSION_KEPT,
+            &mut made.extra,
+        )?;
         Ok(made)
     }
 

@@ -43,7 +43,9 @@ pub enum GlobalChange {
 }
 
 impl Global {
-    pub(super) fn to_api(&self) -> Value {
+    /// As the API shows it.
+    #[must_use]
+    pub fn to_api(&self) -> Value {
         let mut shown = json!({"key": self.key, "json": self.json});
         if let Some(object) = shown.as_object_mut() {
             object.extend(self.extra.clone());
@@ -69,7 +71,8 @@ impl Global {
     /// Reads globals that an earlier version stored unchecked; entries that cannot be used are dropped.
     pub(super) fn from_unchecked(value: &Value) -> Vec<Global> {
         let entries = value.as_array().map(Vec::as_slice).unwrap_or_default();
-        let valid = entries.iter().filter_map(|entry| Global::read_list(std::slice::from_ref(entry), "").ok());
+        let valid =
+            entries.iter().filter_map(|entry| Global::read_list(std::slice::from_ref(entry), "").ok());
         let mut keys = HashSet::new();
         valid.flatten().filter(|global| keys.insert(global.key.clone())).take(GLOBALS_MAX).collect()
     }
@@ -134,7 +137,7 @@ fn is_key(key: &str) -> bool {
 ///
 /// # Errors
 /// If more globals than [`GLOBALS_MAX`] are left.
-pub fn apply_changes(globals: &mut Vec<Global>, changes: Vec<GlobalChange>) -> Result<(), ModelError> {
+pub(super) fn apply_changes(globals: &mut Vec<Global>, changes: Vec<GlobalChange>) -> Result<(), ModelError> {
     let mut changed = globals.clone();
     for change in changes {
         match change {
@@ -190,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_change_sets_replaces_or_removes_one_global() {
-        let mut kept = globals(&json!([{"key": "a", "json": "1"}, {"key": "b", "json": "2", "cloudOnly": true}]));
+        let mut kept =
+            globals(&json!([{"key": "a", "json": "1"}, {"key": "b", "json": "2", "cloudOnly": true}]));
         let body = json!([{"key": "a", "json": null}, {"key": "b", "json": "3"}, {"key": "c", "json": "4"}]);
         let changes = read_changes(body.as_array().expect("a list"), "").expect("valid");
         apply_changes(&mut kept, changes).expect("few");
@@ -200,8 +204,14 @@ mod tests {
     #[test]
     fn a_key_that_a_template_could_not_name_is_refused() {
         for (key, is_valid) in [
-            ("a", true), ("A-b_9", true), ("a.b", false), ("a b", false), ("", false), ("ü", false),
-            (&"k".repeat(255), true), (&"k".repeat(256), false),
+            ("a", true),
+            ("A-b_9", true),
+            ("a.b", false),
+            ("a b", false),
+            ("", false),
+            ("ü", false),
+            (&"k".repeat(255), true),
+            (&"k".repeat(256), false),
         ] {
             let read = read_changes(&[json!({"key": key, "json": "1"})], "");
             assert_eq!(read.is_ok(), is_valid, "{key}");

@@ -38,11 +38,10 @@ pub use flow::{FLOW_CLASSES, Flow, FlowClass};
 pub use flow_trigger::{FlowTrigger, OutputIds, TriggerKind, WEBHOOK_TRIGGER};
 pub use flow_version::{DEVELOP, FlowVersion};
 pub use forward::{HttpForwardConfig, NatsConfig, Retry, WorkerConfig};
-pub use logic::{ConditionalConfig, DebugConfig};
 pub use global::{
-    GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, Global, GlobalChange, apply_changes, merged_json, read_change_of,
-    read_changes,
+    GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, Global, GlobalChange, merged_json, read_change_of, read_changes,
 };
+pub use logic::{ConditionalConfig, DebugConfig};
 pub use node::{FlowNode, NODE_TYPES, NOT_YET, NodeKind};
 pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
 pub use signature::{

@@ -38,7 +38,8 @@ impl Flow {
     /// The nodes that may run for a trigger of a webhook, and their wires. A circle ends where it closes.
     #[must_use]
     pub fn wires(&self, webhook: Id) -> Wires {
-        let mut triggers = self.triggers.iter().filter(|trigger| trigger.webhook() == Some(webhook)).peekable();
+        let mut triggers =
+            self.triggers.iter().filter(|trigger| trigger.webhook() == Some(webhook)).peekable();
         if triggers.peek().is_none() {
             return Wires::default();
         }

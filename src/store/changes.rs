@@ -4,16 +4,16 @@ use std::path::Path;
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::database::{flow_ids_of_webhook, read_record};
+use super::database::{class_key, flow_ids_of_webhook, id_named, read_record};
 use super::error::{ChangeError, Resource, StoreError};
 use super::tables::{
-    APPLICATIONS, COUNTS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES, IdKey, ListKey, ORDER, SortField, Sortable,
-    TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix, flow_of_webhook_key, id_of, list_key, order_key,
-    order_prefix,
+    APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES, IdKey, ListKey,
+    ORDER, SortField, Sortable, TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix, flow_of_webhook_key, id_of,
+    list_key, order_key, order_prefix,
 };
 use super::{Affected, ModelRecord};
 use crate::base::id::Id;
-use crate::model::{Application, Flow, ModelError, Webhook};
+use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};
 
 type Records<'t> = Table<'t, &'static IdKey, &'static [u8]>;
 
@@ -24,6 +24,8 @@ pub struct Changes<'t> {
     applications: Records<'t>,
     webhooks: Records<'t>,
     flows: Records<'t>,
+    flow_versions: Records<'t>,
+    flow_classes: Table<'t, &'static IdKey, u8>,
     tokens: Table<'t, &'static [u8; TOKEN_BYTES], &'static IdKey>,
     order: Table<'t, &'static [u8], ()>,
     counts: Table<'t, &'static ListKey, u64>,
@@ -51,6 +53,8 @@ impl<'t> Changes<'t> {
             applications: open(transaction, path, APPLICATIONS)?,
             webhooks: open(transaction, path, WEBHOOKS)?,
             flows: open(transaction, path, FLOWS)?,
+            flow_versions: open(transaction, path, FLOW_VERSIONS)?,
+            flow_classes: open(transaction, path, FLOW_CLASSES)?,
             tokens: open(transaction, path, TOKENS)?,
             order: open(transaction, path, ORDER)?,
             counts: open(transaction, path, COUNTS)?,
@@ -203,6 +207,12 @@ impl<'t> Changes<'t> {
         let mut new = old.clone();
         alter(&mut new)?;
         (new.id, new.application_id) = (old.id, old.application_id);
+        if let Some(version) = new.default_version_id
+            && self.flow_version(&version)?.is_none_or(|version| version.flow.id != *id)
+        {
+            let must = "must be the id of a version of this flow, or null";
+            return Err(ModelError::new("defaultVersionId", must).into());
+        }
         self.put_flow(Some(&old), &new)?;
         Ok(new)
     }
@@ -215,9 +225,82 @@ impl<'t> Changes<'t> {
     pub fn delete_flow(&mut self, application: &Id, id: &Id) -> Result<(), ChangeError> {
         let flow = self.flow_of(application, id)?;
         let list = list_key(Resource::Flow, Some(application));
+        let webhooks = self.webhooks_of(&flow)?;
         self.relist(&list, Some(&sortable_flow(&flow)), None)?;
-        self.rewire(Some(&flow), None)?;
+        self.rewire(*id, &webhooks, &[])?;
+        let versions = list_key(Resource::FlowVersion, Some(id));
+        for version in self.ids_of_list(&versions)? {
+            self.remove_version(&versions, &version)?;
+        }
+        self.flow_classes.remove(id.raw()).map_err(|error| failed(self.path, error))?;
         self.flows.remove(id.raw()).map_err(|error| failed(self.path, error))?;
+        Ok(())
+    }
+
+    /// Keeps a new version of a flow. With `may_replace` it takes the place, and the id, of the one with its name.
+    ///
+    /// # Errors
+    ///
+    /// If the flow is missing, the name is taken, or the database failed.
+    pub fn insert_flow_version(
+        &mut self,
+        mut version: FlowVersion,
+        may_replace: bool,
+    ) -> Result<FlowVersion, ChangeError> {
+        let flow = self.flow_of(&version.flow.application_id.clone(), &version.flow.id.clone())?;
+        let named = id_named(&self.order, Resource::FlowVersion, &flow.id, &version.version);
+        let old = match named.map_err(|error| failed(self.path, error))? {
+            Some(_) if !may_replace => return Err(ChangeError::Conflict(Resource::FlowVersion)),
+            Some(id) => self.flow_version(&id)?,
+            None => None,
+        };
+        if let Some(old) = &old {
+            // Whatever names the version goes on naming it.
+            (version.id, version.creation_date) = (old.id, old.creation_date);
+        }
+        self.put_version(&flow, old.as_ref(), &version)?;
+        Ok(version)
+    }
+
+    /// Alters the version of a flow that an id or a name names. If it is the one that runs, the flow's webhooks are
+    /// affected.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, `alter` refused, or the database failed.
+    pub fn update_flow_version(
+        &mut self,
+        application: &Id,
+        flow: &Id,
+        word: &str,
+        alter: impl FnOnce(&mut FlowVersion) -> Result<(), ModelError>,
+    ) -> Result<FlowVersion, ChangeError> {
+        let flow = self.flow_of(application, flow)?;
+        let old = self.flow_version_of(&flow, word)?;
+        let mut new = old.clone();
+        alter(&mut new)?;
+        self.put_version(&flow, Some(&old), &new)?;
+        Ok(new)
+    }
+
+    /// Deletes the version of a flow that an id or a name names.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, it is the one that runs, or the database failed.
+    pub fn delete_flow_version(
+        &mut self,
+        application: &Id,
+        flow: &Id,
+        word: &str,
+    ) -> Result<(), ChangeError> {
+        let flow = self.flow_of(application, flow)?;
+        let id = &self.flow_version_of(&flow, word)?.id;
+        if flow.default_version_id == Some(*id) {
+            let must = "must name another version, or null, before the version that runs can be deleted";
+            return Err(ModelError::new("defaultVersionId", must).into());
+        }
+        self.remove_version(&list_key(Resource::FlowVersion, Some(&flow.id)), id)?;
         Ok(())
     }
 
@@ -230,6 +313,26 @@ impl<'t> Changes<'t> {
         read_record(&self.applications, self.path, id)
     }
 
+    fn flow_version(&self, id: &Id) -> Result<Option<FlowVersion>, StoreError> {
+        read_record(&self.flow_versions, self.path, id)
+    }
+
+    /// The version of a flow with an id, or else with a name.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the database failed.
+    pub fn flow_version_of(&self, flow: &Flow, word: &str) -> Result<FlowVersion, ChangeError> {
+        let id = match word.parse() {
+            Ok(id) => Some(id),
+            Err(_) => id_named(&self.order, Resource::FlowVersion, &flow.id, word)
+                .map_err(|error| failed(self.path, error))?,
+        };
+        let version = id.map_or(Ok(None), |id| self.flow_version(&id))?;
+        let version = version.filter(|version| version.flow.id == flow.id);
+        version.ok_or(ChangeError::Missing(Resource::FlowVersion))
+    }
+
     fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
         read_record(&self.webhooks, self.path, id)
     }
@@ -238,12 +341,22 @@ impl<'t> Changes<'t> {
         read_record(&self.flows, self.path, id)
     }
 
-    fn webhook_of(&self, application: &Id, id: &Id) -> Result<Webhook, ChangeError> {
+    /// A webhook of an application.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the database failed.
+    pub fn webhook_of(&self, application: &Id, id: &Id) -> Result<Webhook, ChangeError> {
         let webhook = self.webhook(id)?.filter(|webhook| webhook.application_id == *application);
         webhook.ok_or(ChangeError::Missing(Resource::Webhook))
     }
 
-    fn flow_of(&self, application: &Id, id: &Id) -> Result<Flow, ChangeError> {
+    /// A flow of an application.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the database failed.
+    pub fn flow_of(&self, application: &Id, id: &Id) -> Result<Flow, ChangeError> {
         let flow = self.flow(id)?.filter(|flow| flow.application_id == *application);
         flow.ok_or(ChangeError::Missing(Resource::Flow))
     }
@@ -264,8 +377,50 @@ impl<'t> Changes<'t> {
     fn put_flow(&mut self, old: Option<&Flow>, new: &Flow) -> Result<(), StoreError> {
         let list = list_key(Resource::Flow, Some(&new.application_id));
         self.relist(&list, old.map(sortable_flow).as_ref(), Some(&sortable_flow(new)))?;
-        self.rewire(old, Some(new))?;
+        let before = old.map_or_else(|| Ok(Vec::new()), |old| self.webhooks_of(old))?;
+        let after = self.webhooks_of(new)?;
+        self.rewire(new.id, &before, &after)?;
+        if let Some(class) = class_key(new.class) {
+            self.flow_classes.insert(new.id.raw(), class).map_err(|error| failed(self.path, error))?;
+        }
         put(&mut self.flows, self.path, new.id, &new.to_stored())
+    }
+
+    fn put_version(
+        &mut self,
+        flow: &Flow,
+        old: Option<&FlowVersion>,
+        new: &FlowVersion,
+    ) -> Result<(), StoreError> {
+        let list = list_key(Resource::FlowVersion, Some(&flow.id));
+        let before = self.webhooks_of(flow)?;
+        self.relist(&list, old.map(sortable_version).as_ref(), Some(&sortable_version(new)))?;
+        put(&mut self.flow_versions, self.path, new.id, &new.to_stored())?;
+        if flow.default_version_id == Some(new.id) {
+            let after = self.webhooks_of(flow)?;
+            self.rewire(flow.id, &before, &after)?;
+        }
+        Ok(())
+    }
+
+    fn remove_version(&mut self, list: &ListKey, id: &Id) -> Result<(), StoreError> {
+        if let Some(version) = self.flow_version(id)? {
+            self.relist(list, Some(&sortable_version(&version)), None)?;
+        }
+        self.flow_versions.remove(id.raw()).map(drop).map_err(|error| failed(self.path, error))
+    }
+
+    /// The webhooks that a flow names, each once: the flow itself, and the version that runs in its place.
+    fn webhooks_of(&self, flow: &Flow) -> Result<Vec<Id>, StoreError> {
+        let mut webhooks = flow.webhook_ids();
+        if let Some(id) = flow.default_version_id
+            && let Some(version) = self.flow_version(&id)?
+        {
+            webhooks.extend(version.flow.webhook_ids());
+            webhooks.sort_unstable();
+            webhooks.dedup();
+        }
+        Ok(webhooks)
     }
 
     /// Moves a resource within its list's orders, and counts it.
@@ -301,20 +456,17 @@ impl<'t> Changes<'t> {
         Ok(())
     }
 
-    /// Moves a flow from the webhooks of its old triggers to those of its new ones; all of them are affected.
-    fn rewire(&mut self, old: Option<&Flow>, new: Option<&Flow>) -> Result<(), StoreError> {
-        for (flow, insert) in old.map(|flow| (flow, false)).into_iter().chain(new.map(|flow| (flow, true))) {
-            self.affected.flows.push(flow.id);
-            for webhook in flow.webhook_ids() {
-                let key = flow_of_webhook_key(&webhook, &flow.id);
-                let done = if insert {
-                    self.flows_of_webhook.insert(&key, ()).map(drop)
-                } else {
-                    self.flows_of_webhook.remove(&key).map(drop)
-                };
-                done.map_err(|error| failed(self.path, error))?;
-                self.affected.webhooks.push(webhook);
-            }
+    /// Moves a flow from the webhooks that it named to those that it names; all of them are affected.
+    fn rewire(&mut self, flow: Id, old: &[Id], new: &[Id]) -> Result<(), StoreError> {
+        self.affected.flows.push(flow);
+        self.affected.webhooks.extend(old.iter().chain(new));
+        for webhook in old.iter().filter(|webhook| !new.contains(webhook)) {
+            let key = flow_of_webhook_key(webhook, &flow);
+            self.flows_of_webhook.remove(&key).map_err(|error| failed(self.path, error))?;
+        }
+        for webhook in new {
+            let key = flow_of_webhook_key(webhook, &flow);
+            self.flows_of_webhook.insert(&key, ()).map_err(|error| failed(self.path, error))?;
         }
         Ok(())
     }
@@ -364,6 +516,21 @@ fn sortable_flow(flow: &Flow) -> Sortable<'_> {
         name: &flow.name,
         creation_date: flow.creation_date,
         last_updated: flow.last_updated,
+    }
+}
+
+fn sortable_version(version: &FlowVersion) -> Sortable<'_> {
+    Sortable {
+        id: version.id,
+        name: &version.version,
+        creation_date: version.creation_date,
+        last_updated: version.last_updated,
+    }
+}
+
+impl ModelRecord for FlowVersion {
+    fn read(bytes: &[u8]) -> Result<FlowVersion, crate::model::StoredError> {
+        FlowVersion::from_stored(bytes)
     }
 }
 

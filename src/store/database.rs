@@ -1,6 +1,5 @@
 //! The database file: made whole or not at all, read in snapshots, opened again after a failed write.
 
-use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,16 +11,16 @@ use redb::{
 };
 
 use super::changes::Changes;
-use super::error::StoreError;
+use super::error::{Resource, StoreError};
 use super::folder::{self, FILE_MODE};
 use super::tables::{
-    APPLICATIONS, COUNTS, FLOWS, FLOWS_OF_WEBHOOK, FORMAT, FORMAT_KEY, ID_BYTES, IdKey, META, ORDER, TOKENS,
-    WEBHOOKS,
+    APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, FORMAT, FORMAT_KEY, ID_BYTES,
+    IdKey, META, ORDER, TOKENS, WEBHOOKS, id_of, list_key, name_prefix,
 };
 use super::{MODEL_FILE, ModelRecord};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
-use crate::model::{Application, Flow, Webhook};
+use crate::model::{self, Application, Flow, FlowClass, FlowVersion, Webhook};
 
 /// Bytes of pages kept in memory: the inner pages of the trees of a million webhooks (six trees of 2,500), and some.
 const CACHE_BYTES: usize = 24 * 1024 * 1024;
@@ -42,7 +41,10 @@ impl Database {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(folder, &path)?,
             Err(error) => return Err(StoreError::io(&path, &error)),
         }
-        let open = open_existing(&path, true)?;
+        let (open, format) = open_existing(&path, true)?;
+        if format < FORMAT {
+            upgrade(&open, &path)?;
+        }
         Ok(Database { path, open: RwLock::new(Some(open)) })
     }
 
@@ -106,7 +108,8 @@ impl Database {
         // The old one holds the file's lock.
         drop(open.take());
         // The check at the start found it whole, and redb repairs what a failed write left.
-        *open = Some(open_existing(&self.path, false)?);
+        let (reopened, _) = open_existing(&self.path, false)?;
+        *open = Some(reopened);
         Ok(())
     }
 }
@@ -132,6 +135,8 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
         transaction.open_table(APPLICATIONS).map_err(|error| failed(error.into()))?;
         transaction.open_table(WEBHOOKS).map_err(|error| failed(error.into()))?;
         transaction.open_table(FLOWS).map_err(|error| failed(error.into()))?;
+        transaction.open_table(FLOW_VERSIONS).map_err(|error| failed(error.into()))?;
+        transaction.open_table(FLOW_CLASSES).map_err(|error| failed(error.into()))?;
         transaction.open_table(TOKENS).map_err(|error| failed(error.into()))?;
         transaction.open_table(ORDER).map_err(|error| failed(error.into()))?;
         transaction.open_table(COUNTS).map_err(|error| failed(error.into()))?;
@@ -142,9 +147,38 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     folder::publish(folder, &temporary, path).map_err(|error| StoreError::io(path, &error))
 }
 
+/// Makes the tables that format 1 did not have, in one transaction: a crash leaves the database as it was.
+fn upgrade(database: &redb::Database, path: &Path) -> Result<(), StoreError> {
+    let failed = |error: redb::Error| StoreError::database(path, error);
+    let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
+    {
+        transaction.open_table(FLOW_VERSIONS).map_err(|error| failed(error.into()))?;
+        let mut classes = transaction.open_table(FLOW_CLASSES).map_err(|error| failed(error.into()))?;
+        let flows = transaction.open_table(FLOWS).map_err(|error| failed(error.into()))?;
+        for entry in flows.iter().map_err(|error| failed(error.into()))? {
+            let (key, bytes) = entry.map_err(|error| failed(error.into()))?;
+            let flow = Flow::read(bytes.value()).map_err(|error| StoreError::record(path, &error))?;
+            if let Some(class) = class_key(flow.class) {
+                classes.insert(key.value(), class).map_err(|error| failed(error.into()))?;
+            }
+        }
+        let mut meta = transaction.open_table(META).map_err(|error| failed(error.into()))?;
+        meta.insert(FORMAT_KEY, FORMAT).map_err(|error| failed(error.into()))?;
+    }
+    transaction.commit().map_err(|error| failed(error.into()))?;
+    tracing::info!(path = %path.display(), format = FORMAT, "upgraded the database");
+    Ok(())
+}
+
+/// The entry of a class in [`FLOW_CLASSES`]; none for the default.
+pub(super) fn class_key(class: FlowClass) -> Option<u8> {
+    let place = model::FLOW_CLASSES.iter().position(|(_, known)| *known == class)?;
+    u8::try_from(place).ok().filter(|_| class != FlowClass::default())
+}
+
 /// Opens a database that must be there and whole. With `check` every page that is in use is read and held against its
 /// checksum: without it redb trusts a file that was closed in order, and would serve what was altered behind its back.
-fn open_existing(path: &Path, check: bool) -> Result<redb::Database, StoreError> {
+fn open_existing(path: &Path, check: bool) -> Result<(redb::Database, u64), StoreError> {
     let damaged = |why: &str| StoreError::Damaged { path: path.to_owned(), why: why.to_owned() };
     let length = fs::metadata(path).map_err(|error| StoreError::io(path, &error))?.len();
     if length == 0 {
@@ -169,7 +203,7 @@ fn open_existing(path: &Path, check: bool) -> Result<redb::Database, StoreError>
         Ok(Ok((_, Some(found)))) if found > FORMAT => {
             Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT })
         }
-        Ok(Ok((database, Some(_)))) => Ok(database),
+        Ok(Ok((database, Some(format)))) => Ok((database, format)),
     }
 }
 
@@ -205,28 +239,50 @@ impl Reads<'_> {
         self.record(FLOWS, id)
     }
 
+    pub fn flow_version(&self, id: &Id) -> Result<Option<FlowVersion>, StoreError> {
+        self.record(FLOW_VERSIONS, id)
+    }
+
+    /// The version of a flow with a name.
+    pub fn flow_version_named(&self, flow: &Id, name: &str) -> Result<Option<FlowVersion>, StoreError> {
+        let id = id_named(&self.table(ORDER)?, Resource::FlowVersion, flow, name);
+        id.map_err(|error| self.failed(error))?.map_or(Ok(None), |id| self.flow_version(&id))
+    }
+
+    /// The flow as it runs: its default version, or itself if it has none.
+    pub fn running(&self, flow: Flow) -> Result<Flow, StoreError> {
+        let Some(id) = flow.default_version_id else { return Ok(flow) };
+        let version = self.flow_version(&id)?.filter(|version| version.flow.id == flow.id);
+        Ok(match version {
+            Some(version) => version.running(&flow),
+            None => flow,
+        })
+    }
+
+    /// The flows whose class is not the default.
+    pub fn classes(&self) -> Result<Vec<(Id, u8)>, StoreError> {
+        let mut classes = Vec::new();
+        for entry in self.table(FLOW_CLASSES)?.iter().map_err(|error| self.failed(error))? {
+            let (key, class) = entry.map_err(|error| self.failed(error))?;
+            classes.extend(id_of(key.value()).map(|id| (id, class.value())));
+        }
+        Ok(classes)
+    }
+
+    /// The flows of a webhook's own application that name it, as they run.
     pub fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError> {
         let Some(webhook) = self.webhook(id)? else { return Ok(Vec::new()) };
         let mut flows = Vec::new();
         for flow in self.flow_ids_of_webhook(id)? {
             let flow = self.flow(&flow)?;
-            flows.extend(flow.filter(|flow| flow.application_id == webhook.application_id));
+            let flow = flow.filter(|flow| flow.application_id == webhook.application_id);
+            flows.extend(flow.map(|flow| self.running(flow)).transpose()?);
         }
         Ok(flows)
     }
 
     pub fn flow_ids_of_webhook(&self, id: &Id) -> Result<Vec<Id>, StoreError> {
         flow_ids_of_webhook(&self.table(FLOWS_OF_WEBHOOK)?, id).map_err(|error| self.failed(error))
-    }
-
-    /// The flows that have any trigger, of all applications.
-    pub fn flow_ids_with_triggers(&self) -> Result<HashSet<Id>, StoreError> {
-        let mut flows = HashSet::new();
-        for entry in self.table(FLOWS_OF_WEBHOOK)?.iter().map_err(|error| self.failed(error))? {
-            let (key, _) = entry.map_err(|error| self.failed(error))?;
-            flows.extend(super::tables::id_of(key.value()));
-        }
-        Ok(flows)
     }
 
     pub fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError> {
@@ -237,8 +293,14 @@ impl Reads<'_> {
         self.for_each(WEBHOOKS, each)
     }
 
+    /// Every flow, as it runs.
     pub fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
-        self.for_each(FLOWS, each)
+        let mut failure = Ok(());
+        self.for_each(FLOWS, &mut |flow: Flow| match self.running(flow) {
+            Ok(flow) => each(flow),
+            Err(error) => failure = Err(error),
+        })?;
+        failure
     }
 
     fn for_each<R: ModelRecord>(
@@ -288,4 +350,19 @@ pub(super) fn flow_ids_of_webhook(
         ids.extend(super::tables::id_of(key.value()));
     }
     Ok(ids)
+}
+
+/// The resource of a list that has a name; the first one by id, if there are several.
+pub(super) fn id_named(
+    order: &impl ReadableTable<&'static [u8], ()>,
+    resource: Resource,
+    owner: &Id,
+    name: &str,
+) -> Result<Option<Id>, redb::StorageError> {
+    let prefix = name_prefix(&list_key(resource, Some(owner)), name);
+    let mut range = order.range::<&[u8]>(prefix.as_slice()..)?;
+    let Some(entry) = range.next() else { return Ok(None) };
+    let (key, ()) = entry.map(|(key, value)| (key, value.value()))?;
+    let is_named = key.value().starts_with(&prefix) && key.value().len() == prefix.len() + ID_BYTES;
+    Ok(if is_named { id_of(key.value()) } else { None })
 }

@@ -136,6 +136,8 @@ pub enum Resource {
     Webhook,
     /// A flow.
     Flow,
+    /// A version of a flow.
+    FlowVersion,
 }
 
 impl fmt::Display for Resource {
@@ -144,6 +146,7 @@ impl fmt::Display for Resource {
             Resource::Application => "Application",
             Resource::Webhook => "Webhook",
             Resource::Flow => "Flow",
+            Resource::FlowVersion => "Flow version",
         })
     }
 }
@@ -153,7 +156,7 @@ impl fmt::Display for Resource {
 pub enum ChangeError {
     /// There is no such resource (in that application).
     Missing(Resource),
-    /// Its id or its token is taken.
+    /// Its id, its token or a name that has to be unique is taken.
     Conflict(Resource),
     /// The change itself is not valid.
     Refused(ModelError),
@@ -177,6 +180,9 @@ impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ChangeError::Missing(resource) => write!(f, "{resource} was not found"),
+            ChangeError::Conflict(Resource::FlowVersion) => {
+                f.write_str("Flow version with this name exists already; allowReplacement=true replaces it")
+            }
             ChangeError::Conflict(resource) => write!(f, "{resource} with this id or token exists already"),
             ChangeError::Refused(error) => error.fmt(f),
             ChangeError::Store(error) => error.fmt(f),

@@ -17,6 +17,7 @@
 //!
 //! Not here: what is valid (the model), and compiling it for requests (the registry, through [`Source`]).
 
+mod advanced;
 mod changes;
 mod database;
 mod error;
@@ -30,15 +31,16 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+pub use advanced::AdvancedQuery;
 pub use changes::Changes;
 pub use error::{ChangeError, Resource, StoreError};
 pub use folder::{ACCESS_TOKEN_FILE, AccessToken, DataFolder, access_token};
 pub use glob::Glob;
-pub use list::{ListQuery, Listed, Triggered};
+pub use list::{FlowFilter, ListQuery, Listed, TriggerMatch};
 pub use tables::SortField;
 
 use crate::base::id::Id;
-use crate::model::{Application, Flow, ModelError, StoredError, Webhook};
+use crate::model::{Application, Flow, FlowVersion, ModelError, StoredError, Webhook};
 use database::Database;
 
 /// Name of the database in the data folder.
@@ -55,13 +57,14 @@ pub trait Source {
     fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError>;
     /// The flow, if there is one.
     fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError>;
-    /// The flows of the webhook's own application that it triggers, enabled or not, in the order of their ids.
+    /// The flows of the webhook's own application that name it, enabled or not, in the order of their ids, each as it
+    /// runs: a default version takes the place of the flow.
     fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError>;
     /// Every application.
     fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError>;
     /// Every webhook.
     fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), StoreError>;
-    /// Every flow.
+    /// Every flow, as it runs.
     fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError>;
 }
 
@@ -328,6 +331,41 @@ impl Store {
     /// Where there is none, or the database failed.
     pub fn delete_flow(&self, application: Id, id: Id) -> Result<Changed<()>, ChangeError> {
         self.change(move |changes| changes.delete_flow(&application, &id))
+    }
+
+    /// The version of a flow with an id, or else with a name.
+    ///
+    /// # Errors
+    ///
+    /// If the database failed.
+    pub fn flow_version(&self, flow: &Id, word: &str) -> Result<Option<FlowVersion>, StoreError> {
+        self.database.read(|reads| match word.parse::<Id>() {
+            Ok(id) => Ok(reads.flow_version(&id)?.filter(|version| version.flow.id == *flow)),
+            Err(_) => reads.flow_version_named(flow, word),
+        })
+    }
+
+    /// A page of a flow's versions.
+    ///
+    /// # Errors
+    ///
+    /// If the database failed.
+    pub fn flow_versions(&self, flow: &Id, query: &ListQuery) -> Result<Listed<FlowVersion>, StoreError> {
+        self.database.read(|reads| list::flow_versions(reads, flow, query))
+    }
+
+    /// A page of the versions of an application's flows that have a name, or of all.
+    ///
+    /// # Errors
+    ///
+    /// If the database failed.
+    pub fn flows_by_version(
+        &self,
+        application: &Id,
+        version: Option<&str>,
+        query: &ListQuery,
+    ) -> Result<Listed<FlowVersion>, StoreError> {
+        self.database.read(|reads| list::flows_by_version(reads, application, version, query))
     }
 
     /// The flow, if there is one.

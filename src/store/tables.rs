@@ -20,6 +20,9 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 pub(super) const APPLICATIONS: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("applications");
 pub(super) const WEBHOOKS: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("webhooks");
 pub(super) const FLOWS: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("flows");
+pub(super) const FLOW_VERSIONS: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("flow-versions");
+/// The flows whose class is not the default, each with its class as a place in `model::FLOW_CLASSES`.
+pub(super) const FLOW_CLASSES: TableDefinition<'_, &IdKey, u8> = TableDefinition::new("flow-classes");
 /// Token of a webhook to its id.
 pub(super) const TOKENS: TableDefinition<'_, &[u8; TOKEN_BYTES], &IdKey> = TableDefinition::new("tokens");
 /// See [`order_key`].
@@ -32,10 +35,10 @@ pub(super) const FLOWS_OF_WEBHOOK: TableDefinition<'_, &[u8; 2 * ID_BYTES], ()> 
 
 /// `META`'s key of the version of the tables.
 pub(super) const FORMAT_KEY: &str = "format";
-/// The version that this file writes.
-pub(super) const FORMAT: u64 = 1;
+/// The version that this file writes. 1: without [`FLOW_VERSIONS`] and [`FLOW_CLASSES`].
+pub(super) const FORMAT: u64 = 2;
 
-/// The kind of resource and the application: names a list.
+/// The kind of resource and its owner (an application, or a flow): names a list.
 pub(super) type ListKey = [u8; 1 + ID_BYTES];
 
 /// The orders in which a list can be read.
@@ -66,17 +69,26 @@ impl SortField {
     }
 }
 
-/// The list of a kind: of an application, or of all applications.
-pub(super) fn list_key(resource: Resource, application: Option<&Id>) -> ListKey {
+/// The list of a kind: of an application or a flow, or of all applications.
+pub(super) fn list_key(resource: Resource, owner: Option<&Id>) -> ListKey {
     let mut key = [0; 1 + ID_BYTES];
     key[0] = match resource {
         Resource::Application => b'a',
         Resource::Webhook => b'w',
         Resource::Flow => b'f',
+        Resource::FlowVersion => b'v',
     };
-    if let Some(application) = application {
-        key[1..].copy_from_slice(application.raw());
+    if let Some(owner) = owner {
+        key[1..].copy_from_slice(owner.raw());
     }
+    key
+}
+
+/// What all keys of the resources with one name begin with, in the order by name.
+pub(super) fn name_prefix(list: &ListKey, name: &str) -> Vec<u8> {
+    let mut key = order_prefix(list, SortField::Name);
+    key.extend_from_slice(name.as_bytes());
+    key.push(0);
     key
 }
 

@@ -1,5 +1,7 @@
 //! Reopening, sharing, lists, damage.
 
+mod versions;
+
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -310,7 +312,7 @@ fn a_filtered_list_counts_what_passes() {
         sort_field: SortField::Name,
         descending: true,
         name: Some(Glob::parse("order*")),
-        triggered: None,
+        ..ListQuery::default()
     };
     let listed = store.webhooks(&app.id, &query).expect("lists");
     assert_eq!((names(&listed), listed.total), (vec!["Orders out"], 2));
@@ -327,13 +329,20 @@ fn flows_are_found_by_the_webhook_that_triggers_them() {
     flow(&store, app.id, "of both", &[a, b]);
     flow(&store, app.id, "of none", &[]);
     let fitting = |triggered| {
-        let query = ListQuery { per_page: 9, triggered: Some(triggered), ..ListQuery::default() };
+        let flows = FlowFilter { triggered: Some(triggered), ..FlowFilter::default() };
+        let query = ListQuery { per_page: 9, flows, ..ListQuery::default() };
         let listed = store.flows(&app.id, &query).expect("lists");
         assert_eq!(listed.items.len() as u64, listed.total);
         listed.items.into_iter().map(|flow| flow.name).collect::<Vec<_>>()
     };
-    let of = |webhooks| fitting(Triggered::By(webhooks));
-    assert_eq!(fitting(Triggered::ByAny), ["of a", "of both"]);
+    let webhook = || Some("webhook".to_owned());
+    let of = |webhooks: Vec<Id>| {
+        let matches =
+            webhooks.iter().map(|id| TriggerMatch { type_name: webhook(), key: Some(id.to_string()) });
+        fitting(matches.collect())
+    };
+    assert_eq!(fitting(vec![TriggerMatch { type_name: webhook(), key: None }]), ["of a", "of both"]);
+    assert_eq!(fitting(vec![TriggerMatch { type_name: None, key: Some(b.to_string()) }]), ["of both"]);
     assert_eq!(of(vec![a]), ["of a", "of both"]);
     assert_eq!(of(vec![b]), ["of both"]);
     assert_eq!(of(vec![a, b]), ["of a", "of both"]);

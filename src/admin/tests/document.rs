@@ -91,9 +91,14 @@ fn the_schemas_name_every_field_that_is_shown() {
     let hook = server.webhook(&app, &json!({"name": "h"}));
     let flow = server.send("POST", &format!("{app}/flows"), &json!({"name": "f"})).json;
     let schemas = openapi::document()["components"]["schemas"].clone();
-    for (name, shown) in
-        [("Application", server.get(&app).json), ("Webhook", server.get(&hook).json), ("Flow", flow)]
-    {
+    let versions = format!("{app}/flows/{}/versions", flow["id"].as_str().expect("an id"));
+    let version = server.send("POST", &versions, &json!({"version": "v"})).json;
+    for (name, shown) in [
+        ("Application", server.get(&app).json),
+        ("Webhook", server.get(&hook).json),
+        ("Flow", flow),
+        ("FlowVersion", version),
+    ] {
         for field in shown.as_object().expect("an object").keys() {
             assert!(schemas[name]["properties"].get(field).is_some(), "{name}.{field}");
         }

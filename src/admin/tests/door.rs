@@ -13,7 +13,8 @@ fn every_path_but_the_open_ones_needs_the_token() {
     let server = Server::new();
     for route in ROUTES {
         let path = route.path.replace("{applicationId}", NOBODY).replace("{webhookId}", NOBODY);
-        let path = path.replace("{flowId}", NOBODY).replace("{id}", "all").replace("{replyId}", "x");
+        let path = path.replace("{flowId}", NOBODY).replace("{flowVersionId}", NOBODY).replace("{key}", "k");
+        let path = path.replace("{id}", "all").replace("{replyId}", "x");
         for token in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic the-access-token"), Some("")] {
             let mut request = Request::builder()
                 .method(route.method.as_str())

@@ -3,6 +3,8 @@
 mod console;
 mod document;
 mod door;
+mod flows;
+mod unread;
 mod watching;
 
 use std::sync::Mutex;
@@ -277,7 +279,7 @@ fn a_webhook_is_made_with_the_defaults_and_shown_whole() {
         "verificationType": "none", "verificationCode": "", "waitForReply": false,
         "basicAuthUsername": "", "basicAuthPassword": "", "isWebsocket": false,
         "castBuffersAs": "array", "annotateMultipart": false, "enabled": true,
-        "limits": {}, "signature": null,
+        "limits": {}, "signature": null, "warnings": [],
     });
     assert_eq!(shown, expected);
 }
@@ -401,7 +403,9 @@ fn a_list_is_paged_sorted_and_filtered() {
     assert_eq!(names("?perPage=3&page=1&sortField=&filter="), ("c".to_owned(), 4));
     assert_eq!(names("?page=9"), (String::new(), 4));
     assert_eq!(names("?filterField=name&filter=A*"), ("a ab".to_owned(), 2));
-    assert_eq!(names("?filter=%3Fb&_actions=false&unknown=1"), ("ab".to_owned(), 1));
+    assert_eq!(names("?filterField=name&filter=%3Fb&_actions=false&_links=true"), ("ab".to_owned(), 1));
+    // A filter of no field filters nothing.
+    assert_eq!(names("?filter=%3Fb&includeCustomNodes=1&unknown="), ("a ab b c".to_owned(), 4));
 
     let mut whole = server.get(&format!("{list}?page=0&perPage=2&filterField=name&filter=a*")).json;
     whole.as_object_mut().expect("an object").remove("items");
@@ -423,6 +427,9 @@ fn a_list_is_paged_sorted_and_filtered() {
         "sortField=token",
         "sortDirection=up",
         "filterField=token",
+        "unknown=1",
+        "flowClass=cloud",
+        "query=%7B%7D",
     ] {
         let field = query.split('=').next().expect("a name");
         check_error(&server.get(&format!("{list}?{query}")), 400, "Validation", field);

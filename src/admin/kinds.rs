@@ -1,0 +1,304 @@
+//! What differs between applications, webhooks, flows and versions of flows for the handlers of
+//! [`resources`](super::resources).
+
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+use super::query::{self, ListKind, Parameters};
+use super::resources::{Options, RestResource, Save, in_application, list_answer};
+use super::routes::{Call, Outcome};
+use super::warnings;
+use crate::base::id::Id;
+use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};
+use crate::store::{ChangeError, Changes, ListQuery, Listed, Resource, Source, Store, StoreError};
+
+fn member(name: &str, id: &Id) -> Map<String, Value> {
+    Map::from_iter([(name.to_owned(), Value::from(id.to_string()))])
+}
+
+impl RestResource for Application {
+    const KIND: Resource = Resource::Application;
+    const LIST: &'static ListKind = &query::APPLICATIONS;
+    type Owner = ();
+    type Key = Id;
+
+    fn owner(_call: &Call) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn key(call: &Call) -> Result<Id, ApiError> {
+        call.id(Resource::Application)
+    }
+
+    fn owner_members((): &()) -> Map<String, Value> {
+        Map::new()
+    }
+
+    fn list(
+        store: &Store,
+        (): &(),
+        query: &ListQuery,
+    ) -> Result<Result<Listed<Application>, Resource>, StoreError> {
+        store.applications(query).map(Ok)
+    }
+
+    fn find(store: &Store, id: &Id) -> Result<Option<Application>, StoreError> {
+        store.application(id)
+    }
+
+    fn create(changes: &mut Changes<'_>, (): &(), save: &Save) -> Result<Application, ChangeError> {
+        let application = Application::create(&save.body, save.now)?;
+        save.engine.check_application(&application)?;
+        changes.insert_application(application)
+    }
+
+    fn patch(changes: &mut Changes<'_>, id: &Id, save: &Save) -> Result<Application, ChangeError> {
+        changes.update_application(id, |application| {
+            application.patch(&save.body, save.now)?;
+            save.engine.check_application(application)
+        })
+    }
+
+    fn delete(changes: &mut Changes<'_>, id: &Id, _options: &Options) -> Result<(), ChangeError> {
+        changes.delete_application(id)
+    }
+
+    fn shown(&self) -> Value {
+        self.to_api()
+    }
+}
+
+impl RestResource for Webhook {
+    const KIND: Resource = Resource::Webhook;
+    const LIST: &'static ListKind = &query::WEBHOOKS;
+    type Owner = Id;
+    type Key = (Id, Id);
+
+    fn owner(call: &Call) -> Result<Id, ApiError> {
+        call.id(Resource::Application)
+    }
+
+    fn key(call: &Call) -> Result<(Id, Id), ApiError> {
+        Ok((call.id(Resource::Application)?, call.id(Resource::Webhook)?))
+    }
+
+    fn owner_members(application: &Id) -> Map<String, Value> {
+        member("applicationId", application)
+    }
+
+    fn list(
+        store: &Store,
+        application: &Id,
+        query: &ListQuery,
+    ) -> Result<Result<Listed<Webhook>, Resource>, StoreError> {
+        in_application(store, application, || store.webhooks(application, query))
+    }
+
+    fn find(store: &Store, (application, id): &(Id, Id)) -> Result<Option<Webhook>, StoreError> {
+        Ok(store.webhook(id)?.filter(|webhook| webhook.application_id == *application))
+    }
+
+    fn create(changes: &mut Changes<'_>, application: &Id, save: &Save) -> Result<Webhook, ChangeError> {
+        must_be_there(changes, application)?;
+        let webhook = Webhook::create(&save.body, *application, save.now)?;
+        save.engine.check_webhook(&webhook)?;
+        changes.insert_webhook(webhook)
+    }
+
+    fn patch(
+        changes: &mut Changes<'_>,
+        (application, id): &(Id, Id),
+        save: &Save,
+    ) -> Result<Webhook, ChangeError> {
+        changes.update_webhook(application, id, |webhook| {
+            webhook.patch(&save.body, save.now)?;
+            save.engine.check_webhook(webhook)
+        })
+    }
+
+    fn delete(
+        changes: &mut Changes<'_>,
+        (application, id): &(Id, Id),
+        options: &Options,
+    ) -> Result<(), ChangeError> {
+        changes.delete_webhook(application, id, options.include_workflows)
+    }
+
+    fn shown(&self) -> Value {
+        self.to_api()
+    }
+
+    fn warnings(&self, store: &Store) -> Result<Option<Vec<String>>, StoreError> {
+        warnings::of_webhook(store, self).map(Some)
+    }
+}
+
+impl RestResource for Flow {
+    const KIND: Resource = Resource::Flow;
+    const LIST: &'static ListKind = &query::FLOWS;
+    type Owner = Id;
+    type Key = (Id, Id);
+
+    fn owner(call: &Call) -> Result<Id, ApiError> {
+        call.id(Resource::Application)
+    }
+
+    fn key(call: &Call) -> Result<(Id, Id), ApiError> {
+        Ok((call.id(Resource::Application)?, call.id(Resource::Flow)?))
+    }
+
+    fn owner_members(application: &Id) -> Map<String, Value> {
+        member("applicationId", application)
+    }
+
+    fn list(
+        store: &Store,
+        application: &Id,
+        query: &ListQuery,
+    ) -> Result<Result<Listed<Flow>, Resource>, StoreError> {
+        in_application(store, application, || store.flows(application, query))
+    }
+
+    fn find(store: &Store, (application, id): &(Id, Id)) -> Result<Option<Flow>, StoreError> {
+        Ok(store.flow(id)?.filter(|flow| flow.application_id == *application))
+    }
+
+    fn create(changes: &mut Changes<'_>, application: &Id, save: &Save) -> Result<Flow, ChangeError> {
+        must_be_there(changes, application)?;
+        let flow = Flow::create(&save.body, *application, save.now)?;
+        save.engine.check_flow(&flow)?;
+        changes.insert_flow(flow)
+    }
+
+    fn patch(
+        changes: &mut Changes<'_>,
+        (application, id): &(Id, Id),
+        save: &Save,
+    ) -> Result<Flow, ChangeError> {
+        changes.update_flow(application, id, |flow| {
+            flow.patch(&save.body, save.now)?;
+            save.engine.check_flow(flow)
+        })
+    }
+
+    fn delete(
+        changes: &mut Changes<'_>,
+        (application, id): &(Id, Id),
+        _options: &Options,
+    ) -> Result<(), ChangeError> {
+        changes.delete_flow(application, id)
+    }
+
+    fn shown(&self) -> Value {
+        self.to_api()
+    }
+
+    fn warnings(&self, store: &Store) -> Result<Option<Vec<String>>, StoreError> {
+        warnings::of_flow(store, self).map(Some)
+    }
+}
+
+impl RestResource for FlowVersion {
+    const KIND: Resource = Resource::FlowVersion;
+    const LIST: &'static ListKind = &query::FLOW_VERSIONS;
+    type Owner = (Id, Id);
+    /// The flow, and an id or a name.
+    type Key = ((Id, Id), String);
+
+    fn owner(call: &Call) -> Result<(Id, Id), ApiError> {
+        Flow::key(call)
+    }
+
+    fn key(call: &Call) -> Result<((Id, Id), String), ApiError> {
+        Ok((Flow::key(call)?, call.parameter("flowVersionId").to_owned()))
+    }
+
+    fn owner_members((application, flow): &(Id, Id)) -> Map<String, Value> {
+        let mut members = member("applicationId", application);
+        members.extend(member("flowId", flow));
+        members
+    }
+
+    fn list(
+        store: &Store,
+        owner: &(Id, Id),
+        query: &ListQuery,
+    ) -> Result<Result<Listed<FlowVersion>, Resource>, StoreError> {
+        match Flow::find(store, owner)? {
+            Some(flow) => store.flow_versions(&flow.id, query).map(Ok),
+            None => Ok(Err(Resource::Flow)),
+        }
+    }
+
+    fn find(
+        store: &Store,
+        ((application, flow), word): &((Id, Id), String),
+    ) -> Result<Option<FlowVersion>, StoreError> {
+        let version = store.flow_version(flow, word)?;
+        Ok(version.filter(|version| version.flow.application_id == *application))
+    }
+
+    fn create(
+        changes: &mut Changes<'_>,
+        (application, flow): &(Id, Id),
+        save: &Save,
+    ) -> Result<FlowVersion, ChangeError> {
+        let flow = changes.flow_of(application, flow)?;
+        let version = FlowVersion::create(&save.body, &flow, save.now)?;
+        save.engine.check_flow(&version.flow)?;
+        changes.insert_flow_version(version, save.options.allow_replacement)
+    }
+
+    fn patch(
+        changes: &mut Changes<'_>,
+        ((application, flow), word): &((Id, Id), String),
+        save: &Save,
+    ) -> Result<FlowVersion, ChangeError> {
+        changes.update_flow_version(application, flow, word, |version| version.patch(&save.body, save.now))
+    }
+
+    fn delete(
+        changes: &mut Changes<'_>,
+        ((application, flow), word): &((Id, Id), String),
+        _options: &Options,
+    ) -> Result<(), ChangeError> {
+        changes.delete_flow_version(application, flow, word)
+    }
+
+    fn shown(&self) -> Value {
+        self.to_api()
+    }
+
+    fn warnings(&self, store: &Store) -> Result<Option<Vec<String>>, StoreError> {
+        warnings::of_flow(store, &self.flow).map(Some)
+    }
+}
+
+/// The versions of an application's flows that have one name.
+pub(super) async fn list_flows_by_version(call: Call) -> Outcome {
+    let application = call.id(Resource::Application)?;
+    let parameters = Parameters::of(&call.uri)?.list(&query::FLOWS_BY_VERSION)?;
+    let (query, version) = (parameters.query.clone(), parameters.version.clone());
+    let listed = call.state.look(move |store| {
+        in_application(store, &application, || {
+            store.flows_by_version(&application, version.as_deref(), &query)
+        })
+    });
+    let listed = listed.await?.map_err(ApiError::missing)?;
+    let answer: Response = list_answer(&parameters, &listed, member("applicationId", &application));
+    Ok(answer)
+}
+
+/// Whether there is such an application.
+pub(super) fn must_be_there(changes: &Changes<'_>, application: &Id) -> Result<(), ChangeError> {
+    match changes.application(application)? {
+        Some(_) => Ok(()),
+        None => Err(ChangeError::Missing(Resource::Application)),
+    }
+}
+
+/// An error about a member of a body that stands in a list.
+pub(super) fn within(error: ModelError, list: &str, index: usize) -> ChangeError {
+    ChangeError::Refused(error.within(&format!("{list}[{index}]")))
+}
