@@ -57,6 +57,7 @@ static FILES: &[File] = files! {
     "stream.js" MODULE,
     "test.js" MODULE,
     "ui.js" MODULE,
+    "warnings.js" MODULE,
     "webhook.js" MODULE,
     "webhook_delete.js" MODULE,
     "webhook_fields.js" MODULE,

@@ -85,7 +85,7 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
         "create" => {
             let mut body = fields(matches)?;
             body.insert("name".to_owned(), Value::from(text(matches, "name").unwrap_or_default()));
-            print_json(&client.send("POST", &folder, &Value::Object(body))?)
+            print_saved(&client.send("POST", &folder, &Value::Object(body))?)
         }
         "set" => {
             let mut body = file_fields(matches)?;
@@ -96,7 +96,7 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
             let path = one()?;
             keep_members(&client, &path, &assignments, &mut body)?;
             assign_all(&mut body, &assignments)?;
-            print_json(&client.send("PATCH", &path, &Value::Object(body))?)
+            print_saved(&client.send("PATCH", &path, &Value::Object(body))?)
         }
         "delete" => {
             let with_flows = kind == Kind::Webhook && matches.get_flag("include-workflows");
@@ -117,6 +117,16 @@ fn text<'m>(matches: &'m ArgMatches, name: &str) -> Option<&'m str> {
 
 fn print_json(text: &str) -> Result<(), Failure> {
     Ok(output::print_json(text)?)
+}
+
+/// Prints what was saved, and on standard error each warning that came with it.
+fn print_saved(text: &str) -> Result<(), Failure> {
+    print_json(text)?;
+    let saved: Value = serde_json::from_str(text).context("the server's answer is not JSON")?;
+    for warning in saved.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        output::complain(&format!("warning: {}", warning.as_str().unwrap_or_default()));
+    }
+    Ok(())
 }
 
 /// The application that is meant: the one that is named, or the only one.

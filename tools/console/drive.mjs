@@ -149,6 +149,15 @@ await step("a webhook is edited, and what is wrong is said at its field", async 
   await press("Save");
   await see("It must be a whole number from 200 to 599.");
   await fill("Response code", "202");
+  for (const [sender, code] of [["twilio", "200"], ["fitbit", "204"]]) {
+    await page.getByLabel("Sender").selectOption(sender);
+    const fixed = page.getByLabel("Response code");
+    check(await fixed.isDisabled(), `${sender} prescribes the status`);
+    check((await fixed.inputValue()) === code, `${sender} prescribes ${code}`);
+    await see(`Always ${code} for`);
+  }
+  await page.getByLabel("Sender").selectOption("none");
+  check((await page.getByLabel("Response code").inputValue()) === "202", "what was typed is still there");
   await page.getByText("Limits", { exact: true }).first().waitFor();
   await fill("Password", "{{#if");
   await expectingErrors(async () => {
@@ -158,7 +167,7 @@ await step("a webhook is edited, and what is wrong is said at its field", async 
   });
   await judge("webhook-settings");
   await fill("Password", "");
-  await page.getByLabel("Wait for a workflow's reply").check();
+  await page.getByLabel("Wait for reply from workflow").check();
   await fill("Description", "of the shop");
   await press("Save");
   await see("Saved");
@@ -173,7 +182,7 @@ await step("the Test tab sends a real request and shows the reply and what the f
   await press("Add a header");
   await fill("Name of header 1", "X-Shop");
   await fill("Value of header 1", "yes");
-  await press("Send");
+  await press("Send Test Request");
   await page.locator("#test-status").waitFor();
   const result = await page.locator("#main").textContent();
   check(/20[02]/.test(await page.locator("#test-status").textContent()), "it was answered");
@@ -274,14 +283,14 @@ await step("a webhook is deleted without its flows, and with them", async () => 
   await until("the dialog goes", async () => (await dialog.count()) === 0);
   await page.getByRole("button", { name: "Delete zz second" }).click();
   await see("It triggers one workflow:", dialog);
-  await press("Delete", dialog);
+  await press("Delete Webhook", dialog);
   await see("“zz second” is deleted.");
   check((await api("GET", `/applications/${application}/flows`)).totalCount === 1, "the flow is still there");
   await page.getByRole("searchbox").fill("orders");
   await page.getByRole("button", { name: "Delete orders" }).click();
   await see("It triggers one workflow:", dialog);
   await dialog.getByLabel("Also delete its workflows").check();
-  await press("Delete", dialog);
+  await press("Delete Webhook", dialog);
   await see("and its workflows with it");
   check((await api("GET", `/applications/${application}/flows`)).totalCount === 0, "the flow is gone");
   check((await fetch(called)).status === 404, "the URL is gone");

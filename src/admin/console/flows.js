@@ -7,12 +7,13 @@ import { jsonField, pretty } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
 import { announce, badge, button, code, dialog, empty, failure, heading, moment, notice, pager, table, tabs } from "./ui.js";
+import { waitButtons, warningList } from "./warnings.js";
 
 const PER_PAGE = 50;
 const SEARCH_MS = 250;
 
 /** What of a flow may be changed; the rest is the server's. */
-const READ_ONLY = ["id", "flowId", "applicationId", "creationDate", "lastUpdated"];
+const READ_ONLY = ["id", "flowId", "applicationId", "creationDate", "lastUpdated", "warnings"];
 
 export async function flowsPage(view) {
   const { app, main, signal } = view;
@@ -63,7 +64,7 @@ export async function flowsPage(view) {
     h("th", { scope: "row" }, h("a", { href: link(app, "flows", flow.id) }, flow.name),
       flow.description ? h("div", { class: "quiet clip" }, flow.description) : null),
     h("td", {}, flow.enabled ? badge("enabled", "good") : badge("disabled", "off")),
-    h("td", {}, flow.triggers.length === 0 ? h("span", { class: "quiet" }, "none") : flow.triggers.length === 1 ? "1 webhook" : `${flow.triggers.length} webhooks`),
+    h("td", {}, flow.triggers.length === 0 ? h("span", { class: "quiet" }, "none") : flow.triggers.length === 1 ? "1 trigger" : `${flow.triggers.length} triggers`),
     h("td", {}, kinds(flow)),
     h("td", { class: "nowrap" }, moment(flow.lastUpdated)),
     h("td", { class: "right nowrap" }, button("Delete", async () => {
@@ -122,6 +123,7 @@ export async function flowPage(view) {
   }, { class: "danger" });
   put(main, crumbs,
     heading(flow.name, flow.enabled ? badge("enabled", "good") : badge("disabled", "off"), toggle, remove),
+    warningList(flow, await waitButtons(app, flow, view.signal, () => flowPage(view))),
     tabs("Flow", [["edit", "Edit", link(app, "flows", id, "edit")], ["dead", "Dead letters", link(app, "flows", id, "dead")]], tab),
     panel);
   if (tab === "dead") return deadLetters(view, flow, panel);

@@ -54,7 +54,7 @@ export async function testPanel({ app, webhook, panel, signal }) {
   isJson.control.addEventListener("change", () => { values.isJson = isJson.control.checked; keep(); check(); });
   check();
 
-  const send = h("button", { type: "submit", class: "primary" }, "Send");
+  const send = h("button", { type: "submit", class: "primary" }, "Send Test Request");
   const result = h("section", { class: "card" }, h("h2", {}, "Response"),
     h("p", { class: "quiet" }, webhook.waitForReply ? "Nothing sent yet. This webhook waits for a flow's reply." : "Nothing sent yet."));
   const submit = async (event) => {
@@ -70,7 +70,7 @@ export async function testPanel({ app, webhook, panel, signal }) {
       if (!signal.aborted) put(result, h("h2", {}, "Response"), failure(error));
     } finally {
       send.disabled = false;
-      send.textContent = "Send";
+      send.textContent = "Send Test Request";
     }
   };
   put(panel, h("div", { class: "columns" },

@@ -8,7 +8,9 @@ import { every, go, link } from "./router.js";
 import { socketPanel } from "./socket.js";
 import { testPanel } from "./test.js";
 import { badge, bytes, button, code, copyButton, failure, heading, moment, notice, number, tabs } from "./ui.js";
+import { waitButton, warningList } from "./warnings.js";
 import { confirmDelete } from "./webhook_delete.js";
+import { codeOf } from "./webhook_fields.js";
 import { webhookForm } from "./webhook_form.js";
 
 const USAGE_MS = 2_000;
@@ -30,7 +32,7 @@ export async function webhookPage(view) {
       toggle.disabled = false;
     }
   });
-  const remove = button("Delete", async () => {
+  const remove = button("Delete Webhook", async () => {
     if (await confirmDelete(app, webhook)) go(link(app, "webhooks"));
   }, { class: "danger" });
   const tabLink = (name) => link(app, "webhooks", id, name);
@@ -41,6 +43,8 @@ export async function webhookPage(view) {
     url === null
       ? h("p", { class: "address" }, `The ingress listens on ${about.ingressListen}, which has no URL. The setting ingress.public_url says how callers reach it.`)
       : h("div", { class: "address" }, h("code", { id: "url" }, url), copyButton(() => url, "URL")),
+    warningList(webhook, webhook.warnings.some((warning) => warning.includes("`waitForReply`"))
+      ? waitButton(app, webhook, () => webhookPage(view)) : []),
     tabs("Webhook", [
       ["call", "Call it", tabLink("call")], ["test", "Test", tabLink("test")], ["live", "Live", tabLink("live")],
       ["settings", "Settings", tabLink("settings")]], tab),
@@ -103,7 +107,7 @@ function flowList(app, webhook, list) {
   if (list.totalCount === 0) {
     const answer = webhook.isWebsocket ? "Messages are taken and nothing happens." : webhook.waitForReply
       ? "Callers wait for a reply that nobody sends, and get a 504."
-      : `Callers get a ${webhook.responseCode}, and nothing happens.`;
+      : `Callers get a ${codeOf(webhook)}, and nothing happens.`;
     return [h("p", { class: "quiet" }, `No flow has a trigger on it. ${answer}`), add];
   }
   return [
@@ -120,7 +124,7 @@ function facts(webhook) {
   return h("dl", { class: "facts" },
     fact("Id", h("code", {}, webhook.id)),
     webhook.description ? fact("Description", webhook.description) : null,
-    webhook.isWebsocket ? null : fact("Response", webhook.waitForReply ? `a flow's reply, else ${webhook.responseCode}` : String(webhook.responseCode)),
+    webhook.isWebsocket ? null : fact("Response", webhook.waitForReply ? `a flow's reply, else ${codeOf(webhook)}` : String(codeOf(webhook))),
     fact("Basic authentication", webhook.basicAuthUsername || webhook.basicAuthPassword ? "required" : "none"),
     fact("Verification", webhook.verificationType),
     fact("Signature", webhook.signature?.scheme ?? "none"),

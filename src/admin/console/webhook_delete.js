@@ -10,7 +10,7 @@ export function confirmDelete(app, webhook) {
     const withFlows = h("input", { type: "checkbox", id: "with-flows" });
     const list = h("div", {}, h("p", { class: "quiet" }, "Looking for its workflows…"));
     const said = h("p", { class: "error", role: "alert" });
-    const confirm = button("Delete", async () => {
+    const confirm = button("Delete Webhook", async () => {
       confirm.disabled = true;
       try {
         const query = { includeWorkflows: withFlows.checked ? "true" : "" };

@@ -11,6 +11,19 @@ export const DEFAULTS = {
 
 const http = (values) => !values.isWebsocket;
 
+/** The status that a sender's kind prescribes, whatever the webhook says, and why; null for none. */
+export function fixedCode(values) {
+  if (values.isWebsocket) return null;
+  switch (values.verificationType) {
+    case "fitbit": return { value: 204, why: "Always 204 for Fitbit, which takes nothing else for a success." };
+    case "twilio": return { value: 200, why: "Always 200 for Twilio, with the TwiML that it expects. A workflow's reply can bring another." };
+    default: return null;
+  }
+}
+
+/** The status that callers get where no reply says otherwise. */
+export const codeOf = (webhook) => fixedCode(webhook)?.value ?? webhook.responseCode;
+
 /** Sections of fields. `when` hides a field that has no effect; `limit` names what an empty one falls back to. */
 export const SECTIONS = [
   { title: "General", open: true, fields: [
@@ -20,8 +33,8 @@ export const SECTIONS = [
     { name: "enabled", label: "Enabled", kind: "check", help: "A disabled webhook answers 200 and triggers nothing (a WebSocket webhook: 404). On unless you say otherwise." },
   ] },
   { title: "Response", fields: [
-    { name: "waitForReply", label: "Wait for a workflow's reply", kind: "check", when: http, help: "The caller waits until a flow or a worker replies, and gets a 504 if none does in time. Off: the response leaves at once." },
-    { name: "responseCode", label: "Response code", kind: "number", least: 200, most: 599, when: http, help: "The status where no reply says otherwise. 200 to 599; 200 by default." },
+    { name: "waitForReply", label: "Wait for reply from workflow", kind: "check", when: http, help: "The caller waits until a flow or a worker replies, and gets a 504 if none does in time. Off: the response leaves at once." },
+    { name: "responseCode", label: "Response code", kind: "number", least: 200, most: 599, when: http, fixed: fixedCode, help: "The status where no reply says otherwise. 200 to 599; 200 by default." },
   ] },
   { title: "Verification", fields: [
     { name: "verificationType", label: "Sender", kind: "select", when: http, help: "Whose handshake it answers. None by default.", options: [

@@ -21,7 +21,13 @@ export async function webhookForm({ app, webhook, target, saved, cancel }) {
 
   const changed = () => {
     drafts.keep(draftName, writable(values, webhook));
-    for (const { spec, made } of fields.values()) made.element.hidden = spec.when ? !spec.when(values) : false;
+    settle();
+  };
+  const settle = () => {
+    for (const { spec, made } of fields.values()) {
+      made.element.hidden = spec.when ? !spec.when(values) : false;
+      if (spec.fixed) fix(spec, made, values);
+    }
   };
   const sections = SECTIONS.map((section) => {
     const made = section.fields.filter((spec) => !(spec.creationOnly && webhook)).map((spec) => {
@@ -80,7 +86,7 @@ export async function webhookForm({ app, webhook, target, saved, cancel }) {
       drafts.forget(draftName);
       cancel();
     }) : null, save)));
-  for (const { spec, made } of fields.values()) made.element.hidden = spec.when ? !spec.when(values) : false;
+  settle();
   if (!webhook) fields.get("name").made.control.focus();
 }
 
@@ -131,6 +137,15 @@ function control(spec, values, about, changed) {
   }
 }
 
+/** Shows the value that another field prescribes, which cannot be typed then, and why. What is stored stays. */
+function fix(spec, made, values) {
+  const fixed = spec.fixed(values);
+  if (!fixed && !made.control.disabled) return;
+  made.control.disabled = Boolean(fixed);
+  made.control.value = fixed ? fixed.value : values[spec.name];
+  made.element.querySelector(".help").textContent = fixed ? fixed.why : spec.help;
+}
+
 /** The scheme, and what it needs: a secret or several, and for one's own HMAC where it stands and how it is written. */
 function signature(spec, values, set) {
   const now = () => values.signature;
@@ -176,7 +191,7 @@ function signature(spec, values, set) {
 function check(fields) {
   for (const { spec, made } of fields.values()) {
     const text = made.control.value;
-    if (made.element.hidden) continue;
+    if (made.element.hidden || made.control.disabled) continue;
     if (spec.required && text.trim() === "") return { made, message: "It needs a name; that is all it needs." };
     const isNumber = spec.kind === "number" || (spec.kind === "limit" && text.trim() !== "");
     if (!isNumber) continue;
