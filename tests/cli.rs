@@ -508,6 +508,13 @@ fn the_client_commands_create_list_show_set_test_and_delete() {
     assert_eq!((&changed["enabled"], &changed["description"]), (&json!(false), &json!("off for now")));
     assert_eq!(json_of(&run(&["webhook", "show", &id])), changed);
 
+    // What of it will not act as it reads is told beside it.
+    let warned = run(&["webhook", "set", "second", "verificationType=fitbit"]);
+    assert_eq!(json_of(&warned)["warnings"].as_array().map(Vec::len), Some(1));
+    let said = String::from_utf8_lossy(&warned.stderr);
+    assert!(said.starts_with("tidegate: warning: ") && said.contains("verificationCode"), "{said}");
+    json_of(&run(&["webhook", "set", "second", "verificationType=none"]));
+
     // What a dot reaches into stays but for what is named.
     let limits = |assignments: &[&str]| {
         json_of(&run(&[&["webhook", "set", "second"], assignments].concat()))["limits"].clone()

@@ -38,7 +38,7 @@ fn tool(name: &str) -> PathBuf {
 }
 
 #[track_caller]
-fn run(program: &str, script: &str) {
+fn run(program: &str, script: &str, more: &[&str]) {
     let Some(folder) = clients() else { return };
     let server = Server::start(&[]);
     let output = Command::new(program)
@@ -46,6 +46,7 @@ fn run(program: &str, script: &str) {
         .arg(folder)
         .arg(format!("http://{}", server.admin))
         .arg(ACCESS_TOKEN)
+        .args(more)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .expect("the interpreter is there");
@@ -56,10 +57,15 @@ fn run(program: &str, script: &str) {
 
 #[test]
 fn the_client_on_npm_works_unchanged() {
-    run("node", "losant.mjs");
+    run("node", "losant.mjs", &[]);
+}
+
+#[test]
+fn the_newest_client_on_npm_works_unchanged() {
+    run("node", "losant.mjs", &["newest"]);
 }
 
 #[test]
 fn the_client_on_pypi_works_unchanged() {
-    run("python3", "losant.py");
+    run("python3", "losant.py", &[]);
 }

@@ -1,13 +1,16 @@
 // What the npm package losant-rest can do against a running server:
-//   node losant.mjs <folder of install> <url of the admin listener> <access token>
+//   node losant.mjs <folder of install> <url of the admin listener> <access token> [<folder of the package>]
 // Exits with an error at the first thing that is not as that client's users expect it.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
-const [folder, url, accessToken] = process.argv.slice(2);
-const losant = createRequire(join(folder, 'node', 'package.json'))('losant-rest');
+const [folder, url, accessToken, generation = 'node'] = process.argv.slice(2);
+const entry = createRequire(join(folder, generation, 'package.json')).resolve('losant-rest');
+// An ES module from 3.0 on, and before that what a CommonJS module exports.
+const losant = await import(pathToFileURL(entry)).then((module) => module.default ?? module);
 const client = losant.createClient({ accessToken, url });
 
 /** Asserts that a call fails as the client's errors do. */
@@ -84,12 +87,76 @@ const off = await client.flow.patch({ applicationId, flowId: flow.id, flow: { en
 assert.deepEqual([off.enabled, off.name], [false, 'Exported']);
 assert.deepEqual(await client.flow.get({ applicationId, flowId: flow.id }), off);
 
+// Globals, one by its key.
+const globals = await client.application.globals({ applicationId, globals: [{ key: 'one', json: '1' }, { key: 'n', json: null }] });
+assert.deepEqual(globals.globals, [{ key: 'code', json: '"other"' }, { key: 'one', json: '1' }]);
+
+// Lists that are narrowed.
+const queried = async (query) => (await client.flows.get({ applicationId, query })).items.map((item) => item.name);
+assert.deepEqual(await queried({ name: { $startsWith: 'Exp' } }), ['Exported']);
+assert.deepEqual(await queried({ $nor: [{ name: 'Exported' }] }), []);
+await fails(client.flows.get({ applicationId, query: { colour: 'red' } }), 400, 'Validation', /colour/);
+assert.deepEqual((await client.flows.get({ applicationId, flowClass: 'edge' })).items, []);
+assert.equal((await client.webhooks.get({ applicationId, filter: 'nothing' })).totalCount, 3);
+assert.ok((await client.applications.get({ sortField: 'ownerId', summaryInclude: 'webhookCount' })).totalCount >= 1);
+
+// Versions of a flow.
+const ofFlow = { applicationId, flowId: flow.id };
+const version = await client.flowVersions.post({ ...ofFlow, flowVersion: { version: 'v1', notes: 'first', globals: [{ key: 'g', json: '1' }] } });
+assert.deepEqual([version.version, version.notes, version.flowId, version.nodes], ['v1', 'first', flow.id, flow.nodes]);
+const ofVersion = { ...ofFlow, flowVersionId: version.id };
+assert.deepEqual(await client.flowVersion.get(ofVersion), version);
+assert.deepEqual(await client.flowVersion.get({ ...ofFlow, flowVersionId: 'v1' }), version);
+assert.equal((await client.flowVersion.patch({ ...ofVersion, flowVersion: { notes: 'changed' } })).notes, 'changed');
+assert.deepEqual((await client.flowVersions.get(ofFlow)).items.map((item) => item.id), [version.id]);
+assert.deepEqual((await client.flows.getByVersion({ applicationId, version: 'v1' })).items.map((item) => item.id), [version.id]);
+await fails(client.flowVersions.post({ ...ofFlow, flowVersion: { version: 'v1' } }), 409, 'Conflict', /allowReplacement/);
+const replaced = await client.flowVersions.post({ ...ofFlow, allowReplacement: true, flowVersion: { version: 'v1', nodes: [], triggers: [] } });
+assert.deepEqual([replaced.id, replaced.nodes], [version.id, []]);
+assert.equal((await client.flow.patch({ ...ofFlow, flow: { defaultVersionId: version.id } })).defaultVersionId, version.id);
+await fails(client.flowVersion.delete(ofVersion), 400, 'Validation', /defaultVersionId/);
+await client.flow.patch({ ...ofFlow, flow: { defaultVersionId: null } });
+
+// What was read is imported.
+const read = await client.flow.get(ofFlow);
+const imported = await client.flows.import({ applicationId, importData: { flows: [read], flowVersions: [await client.flowVersion.get(ofVersion)] } });
+const [copy] = imported.flows;
+assert.deepEqual(imported.importedFlowIdMap, { [flow.id]: copy.id });
+assert.deepEqual(imported.importedVersionIdMap, { [version.id]: imported.flowVersions[0].id });
+assert.equal(imported.flowVersions[0].flowId, copy.id);
+for (const field of ['name', 'triggers', 'nodes', 'globals', 'iconData', 'minimumAgentVersion', 'enabled', 'flowClass']) {
+  assert.deepEqual(copy[field], read[field], field);
+}
+assert.deepEqual(await client.flow.delete({ applicationId, flowId: copy.id }), { success: true });
+assert.deepEqual(await client.flowVersion.delete(ofVersion), { success: true });
+await fails(client.flowVersion.get(ofVersion), 404, 'NotFound', /version/);
+
+// Every method of the client for these resources is offered, and called above or below, or says that it is not.
+const OFFERED = {
+  applications: ['get', 'post'], application: ['get', 'patch', 'delete', 'globals'],
+  webhooks: ['get', 'post'], webhook: ['get', 'patch', 'delete'],
+  flows: ['get', 'getByVersion', 'import', 'post'], flow: ['get', 'patch', 'delete'],
+  flowVersions: ['get', 'post'], flowVersion: ['get', 'patch', 'delete'],
+};
+let notOffered = 0;
+for (const [resource, offered] of Object.entries(OFFERED)) {
+  for (const method of Object.keys(client[resource]).filter((name) => !offered.includes(name))) {
+    const call = client[resource][method]({
+      ...ofVersion, webhookId: webhook.id, importBundle: Buffer.from('x'), start: '0', end: '1', topic: 't', filter: 'f',
+    });
+    if (method.endsWith('Stream')) await assert.rejects(call, `${resource}.${method}`);
+    else await fails(call, 404, 'NotFound', /^not offered here$/);
+    notOffered += 1;
+  }
+}
+assert.ok(notOffered >= 20, `${notOffered}`);
+
 await fails(client.webhooks.post({ applicationId, webhook: {} }), 400, 'Validation', /name/);
 await fails(client.webhooks.post({ applicationId, webhook: { name: 'x', colour: 1 } }), 400, 'Validation', /colour/);
 await fails(client.webhook.get({ applicationId, webhookId: '0'.repeat(24) }), 404, 'NotFound', /./);
 await fails(client.application.get({ applicationId }, { accessToken: 'wrong' }), 401, 'Unauthorized', /./);
-const foreign = { ...exported, nodes: [{ id: 'a', type: 'DebugNode', config: {} }] };
-await fails(client.flows.post({ applicationId, flow: foreign }), 400, 'Validation', /DebugNode/);
+const foreign = { ...exported, nodes: [{ id: 'a', type: 'LatchNode', config: {} }] };
+await fails(client.flows.post({ applicationId, flow: foreign }), 400, 'Validation', /LatchNode/);
 
 assert.deepEqual(await client.flow.delete({ applicationId, flowId: flow.id }), { success: true });
 assert.deepEqual(await client.webhook.delete({ applicationId, webhookId: webhook.id }), { success: true });

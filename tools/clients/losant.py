@@ -74,12 +74,53 @@ off = client.flow.patch(flowId=flow["id"], flow={"enabled": False}, **app)
 same((off["enabled"], off["name"]), (False, "Exported"))
 same(client.flow.get(flowId=flow["id"], **app), off)
 
+changed = client.application.globals(globals=[{"key": "one", "json": "1"}], **app)
+same(changed["globals"], [{"key": "one", "json": "1"}])
+same([item["name"] for item in client.flows.get(query={"name": {"$contains": "port"}}, **app)["items"]], ["Exported"])
+same(client.flows.get(query={"enabled": True}, **app)["items"], [])
+fails(lambda: client.flows.get(query={"colour": 1}, **app), 400, "Validation", "colour")
+same(client.webhooks.get(filter="nothing", **app)["totalCount"], 3)
+assert client.applications.get(sortField="ownerId")["totalCount"] >= 1
+
+of_flow = dict(app, flowId=flow["id"])
+version = client.flow_versions.post(flowVersion={"version": "v1"}, **of_flow)
+same((version["version"], version["nodes"]), ("v1", flow["nodes"]))
+of_version = dict(of_flow, flowVersionId=version["id"])
+same(client.flow_version.get(**of_version), version)
+same(client.flow_version.patch(flowVersion={"notes": "n"}, **of_version)["notes"], "n")
+same([item["id"] for item in client.flow_versions.get(**of_flow)["items"]], [version["id"]])
+same([item["id"] for item in client.flows.get_by_version(version="v1", **app)["items"]], [version["id"]])
+read = client.flow.get(**of_flow)
+imported = client.flows.api_import(importData={
+    "flows": [read], "flowVersions": [client.flow_version.get(**of_version)]}, **app)
+copy = imported["flows"][0]
+same(imported["importedFlowIdMap"], {flow["id"]: copy["id"]})
+same([copy[field] for field in ("triggers", "nodes", "globals")], [read[field] for field in ("triggers", "nodes", "globals")])
+same(client.flow.delete(flowId=copy["id"], **app), {"success": True})
+same(client.flow_version.delete(**of_version), {"success": True})
+
+OFFERED = {
+    "applications": ["get", "post"], "application": ["get", "patch", "delete", "globals"],
+    "webhooks": ["get", "post"], "webhook": ["get", "patch", "delete"],
+    "flows": ["get", "get_by_version", "api_import", "post"], "flow": ["get", "patch", "delete"],
+    "flow_versions": ["get", "post"], "flow_version": ["get", "patch", "delete"],
+}
+not_offered = 0
+for resource, offered in OFFERED.items():
+    methods = [name for name in dir(getattr(client, resource)) if not name.startswith("_") and name != "client"]
+    for method in methods:
+        if method not in offered:
+            call = getattr(getattr(client, resource), method)
+            fails(lambda: call(webhookId=webhook["id"], **of_version), 404, "NotFound", "not offered here")
+            not_offered += 1
+assert not_offered >= 20, not_offered
+
 fails(lambda: client.webhooks.post(webhook={}, **app), 400, "Validation", "name")
 fails(lambda: client.webhooks.post(webhook={"name": "x", "colour": 1}, **app), 400, "Validation", "colour")
 fails(lambda: client.webhook.get(webhookId="0" * 24, **app), 404, "NotFound", "")
 fails(lambda: Client(auth_token="wrong", url=url).application.get(**app), 401, "Unauthorized", "")
-foreign = dict(exported, nodes=[{"id": "a", "type": "DebugNode", "config": {}}])
-fails(lambda: client.flows.post(flow=foreign, **app), 400, "Validation", "DebugNode")
+foreign = dict(exported, nodes=[{"id": "a", "type": "LatchNode", "config": {}}])
+fails(lambda: client.flows.post(flow=foreign, **app), 400, "Validation", "LatchNode")
 
 same(client.webhook.delete(webhookId=webhook["id"], includeWorkflows=True, **app), {"success": True})
 fails(lambda: client.flow.get(flowId=flow["id"], **app), 404, "NotFound", "")
