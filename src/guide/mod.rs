@@ -29,6 +29,7 @@ pages! {
     limits_and_refusals = "limits-and-refusals.md";
     operations = "operations.md";
     security = "security.md";
+    troubleshooting = "troubleshooting.md";
     capacity = "capacity.md";
     performance = "performance.md";
     conformance = "conformance.md";
