@@ -14,8 +14,21 @@
 //!
 //! # Order
 //!
-//! For one socket, `Received` completions arrive in the order of the bytes, then at most one `Ended`. One send is in
-//! flight at a time: the next is started after `Sent` or `SendFailed` has returned the bytes of the last.
+//! - For one socket, `Received` completions arrive in the order of the bytes, then at most one `Ended`. Both directions are
+//!   independent: `Sent` may come before or after a `Received` of the same wait.
+//! - One send is in flight at a time: the next is started after `Sent` or `SendFailed` has returned the bytes of the last.
+//! - After `StopReceiving`, pieces that the kernel has received already still arrive, and the end may; on io_uring up to 32
+//!   pieces. A peer that resets a socket that does not receive is noticed by the next send or receive.
+//! - After `Close` was started, later waits name the socket for a send in flight and for `Closed` only. Completions of the
+//!   wait before, which its owner has not looked at yet, may still name it.
+//! - An index is used again only behind its `Closed`, also within one wait.
+//! - A reset is `Ended` with [`End::Broken`] and fails the send in flight, in either order.
+//!
+//! # Leases
+//!
+//! A core has [`BUFFERS`] receive buffers. One is free again at the first wait after its lease was dropped; while all are
+//! lent nothing is received, and the sockets that had bytes go on in their order when some come back. Bytes that are
+//! kept for longer than a turn are copied, or taken out of the lease. A lease may outlive its socket and its backend.
 
 mod buffers;
 mod epoll;
