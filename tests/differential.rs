@@ -325,6 +325,8 @@ const OF_SEVERAL_PARTS: &[&str] = &[
     "length_and_chunked",
     "coding_in_http10",
     "coding_repeated",
+    "coding_unsupported",
+    "coding_not_final",
 ];
 
 const OF_LINE_ENDS: &[&str] = &["bare_cr", "bare_lf"];

@@ -267,9 +267,13 @@ fn asks_to_be_kept_alive(request: &Plain) -> bool {
     request.2.iter().any(|(name, value)| name == "connection" && value.eq_ignore_ascii_case("keep-alive"))
 }
 
-/// Whether two requests are one. h11 writes the two fields that frame a body in its own way.
+/// Whether two requests are one. h11 writes the two fields that frame a body in its own way, and leaves it to its caller
+/// that the authority of an absolute target stands in the place of the Host (RFC 9112, 3.2.2).
 fn is_same(ours: &Plain, theirs: &Plain) -> bool {
-    let framing = |name: &str| name == "content-length" || name == "transfer-encoding";
+    let is_absolute = ours.1.contains("://");
+    let framing = |name: &str| {
+        name == "content-length" || name == "transfer-encoding" || (is_absolute && name == "host")
+    };
     let rest = |fields: &[(String, String)]| -> Vec<(String, String)> {
         fields.iter().filter(|(name, _)| !framing(name)).cloned().collect()
     };

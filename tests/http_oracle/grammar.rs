@@ -168,12 +168,12 @@ pub fn flaw(part: &str) -> Option<&'static str> {
         | "Content-Length: 0x5"
         | "Content-Length: 99999999999999999999" => "length_invalid",
         "Transfer-Encoding: chunked, chunked" | "Transfer-Encoding: " => "coding_repeated",
-        "Transfer-Encoding: gzip, chunked"
-        | "Transfer-Encoding: identity"
+        "Transfer-Encoding: gzip, chunked" => "coding_unsupported",
+        "Transfer-Encoding: identity"
         | "Transfer-Encoding: chunked, identity"
         | "Transfer-Encoding: xchunked"
         | "Transfer-Encoding: \"chunked\""
-        | "Transfer-Encoding: chunked;a=b" => "coding_unsupported",
+        | "Transfer-Encoding: chunked;a=b" => "coding_not_final",
         "Transfer-Encoding:\r\n chunked" | " x: y" | "x: y\r\n z" => "obs_fold",
         "Content-Length : 5"
         | "Transfer-Encoding : chunked"
