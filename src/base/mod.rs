@@ -8,6 +8,7 @@ pub mod json;
 pub mod log;
 pub mod number;
 pub mod slots;
+pub mod steps;
 pub mod sync;
 pub mod text;
 pub mod turn;

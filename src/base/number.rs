@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use super::steps;
+
 /// Whether it is JavaScript's white space: Unicode's, the byte order mark, and the line separators; not U+0085.
 pub fn is_space(character: char) -> bool {
     character == '\u{feff}' || (character.is_whitespace() && character != '\u{85}')
@@ -9,6 +11,7 @@ pub fn is_space(character: char) -> bool {
 
 /// `Number(text)`: decimal, hexadecimal, octal and binary, white space around, nothing is 0; else NaN.
 pub fn parse(text: &str) -> f64 {
+    steps::count(text.len());
     let text = text.trim_matches(is_space);
     let radix = match text.get(..2) {
         Some("0x" | "0X") => 16,
@@ -62,6 +65,7 @@ fn parse_decimal(text: &str) -> f64 {
 /// The decimal digits of a positive, finite number, without the point, and the power of ten of the first one: the
 /// fewest that are read back as the same number, or as many as are asked for.
 pub fn digits(value: f64, count: Option<usize>) -> (String, i32) {
+    steps::count(20 + count.unwrap_or_default());
     let text = match count {
         Some(count) => to_exponential(value, count - 1),
         None => format!("{value:e}"),
@@ -70,39 +74,56 @@ pub fn digits(value: f64, count: Option<usize>) -> (String, i32) {
     (mantissa.replace('.', ""), exponent.parse().unwrap_or(0))
 }
 
+/// Whether a positive, finite number times 10 to the power of `places` ends in exactly one half.
+///
+/// With the number as an odd m times 2 to the power of e, that is m · 5^places · 2^(e + places): an odd number of halves
+/// where e + places is -1. Of negative places the powers of five have to divide m.
+fn is_tie(value: f64, places: i32) -> bool {
+    const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+    /// 5 to a larger power is over 53 bits.
+    const FIVES_MAX: u32 = 22;
+    let bits = value.to_bits();
+    let (fraction, biased) = (bits & ((1 << FRACTION_BITS) - 1), (bits >> FRACTION_BITS) as i32);
+    let (whole, exponent) =
+        if biased == 0 { (fraction, -1074) } else { (fraction | 1 << FRACTION_BITS, biased - 1075) };
+    let zeros = whole.trailing_zeros();
+    let exponent = exponent + zeros as i32;
+    if places >= 0 {
+        return exponent + places == -1;
+    }
+    let fives = places.unsigned_abs();
+    exponent == fives as i32 - 1 && fives <= FIVES_MAX && (whole >> zeros).is_multiple_of(5_u64.pow(fives))
+}
+
+/// The larger of two texts of one number: of a tie, which was rounded to the even digit, and of the number behind it.
+fn larger(rounded: String, up: String) -> String {
+    let read = |text: &str| text.parse::<f64>().unwrap_or(0.0);
+    if read(&up) > read(&rounded) { up } else { rounded }
+}
+
 /// `{:.*e}` with ties rounded away from zero, as JavaScript does it.
 fn to_exponential(value: f64, places: usize) -> String {
     let text = format!("{value:.places$e}");
-    let exact = format!("{value:.1100e}");
-    let (mantissa, _) = exact.split_once('e').unwrap_or((&exact, "0"));
-    let tail = mantissa.as_bytes().get(2 + places..).unwrap_or_default();
-    let is_tie = tail.first() == Some(&b'5') && tail[1..].iter().all(|&b| b == b'0');
-    if !is_tie {
+    let exponent: i32 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
+    if !is_tie(value, i32::try_from(places).unwrap_or(i32::MAX).saturating_sub(exponent)) {
         return text;
     }
-    // A tie has been rounded to the even digit: of the two neighbours the larger one is wanted.
-    let up = format!("{:.places$e}", f64::from_bits(value.to_bits() + 1));
-    let read = |text: &str| text.parse::<f64>().unwrap_or(0.0);
-    if read(&up) > read(&text) { up } else { text }
+    larger(text, format!("{:.places$e}", value.next_up()))
 }
 
 /// `value.toFixed(places)` of a number that is not negative.
 pub fn to_fixed(value: f64, places: usize) -> String {
     /// Numbers from here on are written as `String` writes them.
     const FIXED_MAX: f64 = 1e21;
-    if value >= FIXED_MAX {
+    if value >= FIXED_MAX || !value.is_finite() {
         return text(value);
     }
     let rounded = format!("{value:.places$}");
-    let exact = format!("{value:.1100}");
-    let tail = exact.split_once('.').map_or(&b""[..], |(_, fraction)| &fraction.as_bytes()[places..]);
-    let is_tie = tail.first() == Some(&b'5') && tail[1..].iter().all(|&b| b == b'0');
-    if !is_tie {
+    steps::count(rounded.len());
+    if value == 0.0 || !is_tie(value, i32::try_from(places).unwrap_or(i32::MAX)) {
         return rounded;
     }
-    let up = format!("{:.places$}", f64::from_bits(value.to_bits() + 1));
-    let read = |text: &str| text.parse::<f64>().unwrap_or(0.0);
-    if read(&up) > read(&rounded) { up } else { rounded }
+    larger(rounded, format!("{:.places$}", value.next_up()))
 }
 
 /// `String(value)`.
@@ -305,5 +326,24 @@ mod tests {
         assert_eq!(digits(2.5, Some(1)), ("3".to_owned(), 0));
         assert_eq!(digits(0.25, Some(1)), ("3".to_owned(), -1));
         assert_eq!(digits(9.5, Some(1)), ("1".to_owned(), 1));
+        assert_eq!(digits(25.0, Some(1)), ("3".to_owned(), 1));
+        assert_eq!(digits(2_500_000.0, Some(1)), ("3".to_owned(), 6));
+    }
+
+    /// Ties as all digits of a number tell them.
+    fn exact_fixed(value: f64, places: usize) -> bool {
+        let exact = format!("{value:.1100}");
+        let tail = exact.split_once('.').map_or(&b""[..], |(_, fraction)| &fraction.as_bytes()[places..]);
+        tail.first() == Some(&b'5') && tail[1..].iter().all(|&b| b == b'0')
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_tie_is_told_without_all_digits(whole in 0_u64..1 << 40, halves in 0_i32..40, places in 0_usize..20) {
+            let value = whole as f64 / 2_f64.powi(halves);
+            if value > 0.0 {
+                proptest::prop_assert_eq!(is_tie(value, places as i32), exact_fixed(value, places));
+            }
+        }
     }
 }

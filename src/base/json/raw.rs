@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use super::DOCUMENT_DEPTH_MAX;
 use super::scan::{string_end, white};
 use super::validate::{hex4, validate};
+use crate::base::steps;
 
 /// One value inside a document that was validated: the bytes it stands in, without white space around it.
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +180,7 @@ impl<'a> StringText<'a> {
     }
 
     fn text(&self) -> Cow<'a, str> {
+        steps::count(self.inside.len());
         if self.escapes {
             return Cow::Owned(unescape(self.inside));
         }
@@ -204,6 +206,7 @@ fn unescape(inside: &[u8]) -> String {
 fn unescape_into(inside: &[u8], bytes: &mut Vec<u8>) {
     let mut rest = inside;
     while let Some(at) = memchr::memchr(b'\\', rest) {
+        steps::count(6);
         bytes.extend_from_slice(&rest[..at]);
         let (character, taken) = unescape_one(&rest[at..]);
         let mut utf8 = [0; 4];
@@ -293,6 +296,7 @@ impl<'a> Members<'a> {
             return None;
         }
         let comma = white(text, end);
+        steps::count(comma);
         if text.get(comma) == Some(&b',') {
             self.rest = &text[comma + 1..];
         }
