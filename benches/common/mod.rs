@@ -2,6 +2,7 @@
 //! request without sockets ([`path`]).
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
+pub mod hostile;
 pub mod path;
 
 use serde_json::{Value, json};

@@ -12,7 +12,7 @@ mod common;
 use common::Choices;
 use libfuzzer_sys::fuzz_target;
 use tidegate::base::json::Raw;
-use tidegate::template::{Escape, GlobalsRoot, Path, Root, Template};
+use tidegate::template::{Escape, GlobalsRoot, Path, Root, Template, Work};
 
 const OUTPUT_BYTES_MAX: usize = 20_000;
 const BEFORE: &[u8] = b"before";
@@ -87,7 +87,7 @@ fuzz_target!(|data: &[u8]| {
 fn render(template: &Template, again: &Template, root: &dyn Root) {
     for escape in [Escape::Html, Escape::None] {
         let mut out = BEFORE.to_vec();
-        let rendered = template.render_within(root, escape, OUTPUT_BYTES_MAX, &mut out);
+        let rendered = template.render_within(root, escape, OUTPUT_BYTES_MAX, &mut Work::default(), &mut out);
         assert!(out.starts_with(BEFORE));
         let text = &out[BEFORE.len()..];
         assert!(text.len() <= OUTPUT_BYTES_MAX);
@@ -97,7 +97,7 @@ fn render(template: &Template, again: &Template, root: &dyn Root) {
             assert_eq!(constant.as_bytes(), text);
         }
         let mut other = Vec::new();
-        assert_eq!(again.render_within(root, escape, OUTPUT_BYTES_MAX, &mut other), rendered);
+        assert_eq!(again.render_within(root, escape, OUTPUT_BYTES_MAX, &mut Work::default(), &mut other), rendered);
         assert_eq!(other, text);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::routes::{Call, Outcome};
 use crate::base::json::{Kind, Raw};
-use crate::template::{Escape, Path, Template};
+use crate::template::{Escape, Path, Template, Work};
 
 /// Templates of one preview: the code, the body, the encoding, and names and values of headers.
 const TEMPLATES_MAX: usize = 256;
@@ -71,7 +71,9 @@ fn render_all(body: &[u8], is_late: &mut dyn FnMut() -> bool) -> Result<Vec<Valu
 fn render(source: &str, payload: Raw<'_>) -> Result<Option<String>, String> {
     let template = Template::compile(source).map_err(said)?;
     let mut text = Vec::new();
-    template.render_within(&payload, Escape::Html, SHOWN_BYTES_MAX, &mut text).map_err(said)?;
+    template
+        .render_within(&payload, Escape::Html, SHOWN_BYTES_MAX, &mut Work::default(), &mut text)
+        .map_err(said)?;
     Ok(Some(String::from_utf8_lossy(&text).into_owned()))
 }
 

@@ -18,7 +18,7 @@ use crate::base::id::Id;
 use crate::expression::TooMuchWork;
 use crate::registry::{Action, FlowPlan, Step};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyNode, ReplyTo, Sheet, Unsent};
-use crate::template::{Escape, Root, Template};
+use crate::template::{Escape, Root, Template, Work};
 use crate::trigger::Payload;
 use walk::Walk;
 
@@ -160,7 +160,8 @@ fn log_message(plan: &FlowPlan, step: &Step, template: &Template, payload: &dyn 
     }
     scratch.clear();
     let (flow, node) = (plan.flow_id, &step.node_id);
-    match template.render_within(payload, Escape::None, DEBUG_RENDER_BYTES_MAX, scratch) {
+    match template.render_within(payload, Escape::None, DEBUG_RENDER_BYTES_MAX, &mut Work::default(), scratch)
+    {
         Ok(()) => {
             let text = std::str::from_utf8(scratch).unwrap_or_default();
             let shown = text.get(..text.floor_char_boundary(DEBUG_SHOWN_BYTES_MAX)).unwrap_or(text);

@@ -10,7 +10,9 @@ use super::headers::HEADER_BYTES_MAX;
 use super::rendered::{Body, Rendered, ReplyTo, Sheet};
 use super::{CallerKind, ReplyError, STATUS_FALLBACK};
 use crate::model::{BodyTemplateType, WebhookReplyConfig};
-use crate::template::{Escape, Path, Read, RenderError, Root, Template, TemplateError};
+use crate::template::{
+    Escape, OUTPUT_BYTES_MAX, Path, Read, RenderError, Root, Template, TemplateError, Work,
+};
 
 /// Where the `replyId` lies unless the node says otherwise.
 const REPLY_ID_PATH: [&str; 2] = ["data", "replyId"];
@@ -176,20 +178,22 @@ impl ReplyNode {
                 None => return Ok(None),
             },
         };
-        let encoding = self.encoding.choose(payload, &mut sheet.text)?;
-        let mut body = self.body(payload, encoding, &mut sheet.text)?;
+        // One budget for all of the node's templates: a reply takes no longer than a rendering may.
+        let work = &mut Work::default();
+        let encoding = self.encoding.choose(payload, work, &mut sheet.text)?;
+        let mut body = self.body(payload, encoding, work, &mut sheet.text)?;
         if self.only_for == CallerKind::WebSocket && body.is_none() {
             body = Some(Body::Found(&[]));
         }
         let response_code = match &self.response_code {
             Code::Fixed(code) => *code,
-            Code::Template(template) => code_of(word(template, payload, &mut sheet.text)?),
+            Code::Template(template) => code_of(word(template, payload, work, &mut sheet.text)?),
         };
         for (name, value) in &self.headers {
             let start = sheet.text.len();
-            header_text(name, payload, &mut sheet.text)?;
+            header_text(name, payload, work, &mut sheet.text)?;
             let middle = sheet.text.len();
-            header_text(value, payload, &mut sheet.text)?;
+            header_text(value, payload, work, &mut sheet.text)?;
             sheet.headers.push([start, middle, sheet.text.len()]);
         }
         let is_binary = encoding != Encoding::Utf8;
@@ -200,6 +204,7 @@ impl ReplyNode {
         &'a self,
         payload: &'a dyn Root,
         encoding: Encoding,
+        work: &mut Work,
         text: &mut Vec<u8>,
     ) -> Result<Option<Body<'a>>, Unsent> {
         let decoded = |text: Vec<u8>| Some(Body::Decoded(encoding.decode_lenient(text)));
@@ -209,7 +214,7 @@ impl ReplyNode {
             Source::Constant(text) => decoded(text.to_vec()),
             Source::Template(template) => {
                 let start = text.len();
-                template.render(payload, Escape::Html, text)?;
+                template.render_within(payload, Escape::Html, OUTPUT_BYTES_MAX, work, text)?;
                 match encoding {
                     Encoding::Utf8 => Some(Body::Written(start..text.len())),
                     _ => decoded(text.split_off(start)),
@@ -234,11 +239,11 @@ impl EncodingChoice {
         })
     }
 
-    fn choose(&self, payload: &dyn Root, text: &mut Vec<u8>) -> Result<Encoding, Unsent> {
+    fn choose(&self, payload: &dyn Root, work: &mut Work, text: &mut Vec<u8>) -> Result<Encoding, Unsent> {
         match self {
             EncodingChoice::Fixed(encoding) => Ok(*encoding),
             EncodingChoice::Template(template) => {
-                encoding_of(word(template, payload, text)?).ok_or(Unsent::Encoding)
+                encoding_of(word(template, payload, work, text)?).ok_or(Unsent::Encoding)
             }
         }
     }
@@ -268,18 +273,28 @@ fn encoding_of(text: &str) -> Option<Encoding> {
 }
 
 /// What a template of a status or an encoding renders, which stays behind what is on the sheet.
-fn word<'t>(template: &Template, payload: &dyn Root, text: &'t mut Vec<u8>) -> Result<&'t str, RenderError> {
+fn word<'t>(
+    template: &Template,
+    payload: &dyn Root,
+    work: &mut Work,
+    text: &'t mut Vec<u8>,
+) -> Result<&'t str, RenderError> {
     let start = text.len();
-    template.render_within(payload, Escape::Html, WORD_BYTES_MAX, text)?;
+    template.render_within(payload, Escape::Html, WORD_BYTES_MAX, work, text)?;
     Ok(std::str::from_utf8(&text[start..]).unwrap_or_default())
 }
 
-fn header_text(template: &Template, payload: &dyn Root, text: &mut Vec<u8>) -> Result<(), RenderError> {
+fn header_text(
+    template: &Template,
+    payload: &dyn Root,
+    work: &mut Work,
+    text: &mut Vec<u8>,
+) -> Result<(), RenderError> {
     if let Some(constant) = template.constant() {
         text.extend_from_slice(constant.as_bytes());
         return Ok(());
     }
-    template.render_within(payload, Escape::Html, HEADER_BYTES_MAX, text)
+    template.render_within(payload, Escape::Html, HEADER_BYTES_MAX, work, text)
 }
 
 fn template(field: &str, source: &str) -> Result<Template, ReplyError> {

@@ -3,23 +3,30 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use regex::Regex;
+use smallvec::SmallVec;
 
+use super::collections;
+use super::date;
 use super::encode::{decode_uri, encode_uri};
 use super::error::{Fault, RenderError};
 use super::format::NumberFormat;
 use super::helper::Helper;
 use super::number;
-use super::pattern;
+use super::pattern::Pattern;
+use super::platform;
+use super::tools::{Tools, Values, json};
 use super::tree::Expression;
-use super::value::{Segment, Type, Value, into_text};
+use super::value::{Type, Value, into_text};
+use super::work::{CONVERT, SCAN, STEP};
 use crate::base::text::{base64_decode_lenient, base64_into};
+use jiff::tz::TimeZone;
 
 /// A helper with its arguments.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) helper: Helper,
     pub(super) arguments: Box<[Expression]>,
+    pub(super) named: Box<[(Box<str>, Expression)]>,
     /// What was built of an argument that stands in the template.
     built: Built,
 }
@@ -27,161 +34,266 @@ pub(super) struct Call {
 #[derive(Debug)]
 enum Built {
     Nothing,
-    Pattern(Regex),
+    Pattern(Box<Pattern>),
     Format(NumberFormat),
+    Zone(TimeZone),
 }
 
 impl Call {
     /// # Errors
-    /// A pattern that does not stand in the template or is none; a number format that is none.
-    pub(super) fn new(helper: Helper, arguments: Vec<Expression>) -> Result<Call, Fault> {
+    /// A pattern that does not stand in the template or cannot be built; a format that is not one of numbers, of what
+    /// cannot be a date; a time zone or language that is not known.
+    pub(super) fn new(
+        helper: Helper,
+        arguments: Vec<Expression>,
+        named: Vec<(Box<str>, Expression)>,
+    ) -> Result<Call, Fault> {
         let built = match (helper, arguments.get(1)) {
             (Helper::Match, Some(Expression::Text(text))) => {
-                Built::Pattern(pattern::compile(text).map_err(Fault::Pattern)?)
+                Built::Pattern(Box::new(Pattern::compile(text).map_err(Fault::Pattern)?))
             }
             (Helper::Match, _) => {
                 return Err(Fault::Pattern("it has to stand in the template, in quotes".to_owned()));
             }
-            (Helper::Format, Some(Expression::Text(text))) => {
-                Built::Format(NumberFormat::parse(text).ok_or_else(|| Fault::Format(text.to_string()))?)
-            }
+            (Helper::Format, Some(Expression::Text(text))) => match NumberFormat::parse(text) {
+                Some(format) => Built::Format(format),
+                None if may_be_date(&arguments[0]) => Built::Nothing,
+                None => return Err(Fault::Format(text.to_string())),
+            },
+            (Helper::FormatDate | Helper::CurrentDateTime, _) => match text_named(&named, "tz") {
+                Some(name) => Built::Zone(date::zone(name).ok_or_else(|| Fault::TimeZone(name.to_owned()))?),
+                None => Built::Nothing,
+            },
             _ => Built::Nothing,
         };
-        Ok(Call { helper, arguments: arguments.into(), built })
+        if helper != Helper::Object
+            && let Some(locale) = text_named(&named, "locale").filter(|locale| !locale.starts_with("en"))
+        {
+            return Err(Fault::Locale(locale.to_owned()));
+        }
+        Ok(Call { helper, arguments: arguments.into(), named: named.into(), built })
     }
 
-    /// The value, given those of the arguments ([`Value::Undefined`] for one that is not there).
+    /// The value, given those of the arguments.
     ///
     /// # Errors
-    /// A text of more than `bytes_max` bytes.
+    /// A text that is too long, or too much work.
     pub(super) fn value<'a>(
         &'a self,
-        first: &Value<'a>,
-        second: &Value<'a>,
-        bytes_max: usize,
+        values: &Values<'a>,
+        named: &Values<'a>,
+        tools: &mut Tools<'_, 'a>,
     ) -> Result<Value<'a>, RenderError> {
-        let ordered = |wanted: fn(Ordering) -> bool| Value::Bool(first.compare(second).is_some_and(wanted));
-        let value = match self.helper {
-            Helper::Equal => Value::Bool(first.equals(second)),
-            Helper::NotEqual => Value::Bool(!first.equals(second)),
-            Helper::Greater => ordered(Ordering::is_gt),
-            Helper::GreaterOrEqual => ordered(Ordering::is_ge),
-            Helper::Less => ordered(Ordering::is_lt),
-            Helper::LessOrEqual => ordered(Ordering::is_le),
-            Helper::Match => Value::Bool(match &self.built {
-                Built::Pattern(pattern) => pattern.is_match(&first.text()),
-                _ => false,
-            }),
-            Helper::Add => Value::Number(first.number() + second.number()),
-            Helper::Subtract => Value::Number(first.number() - second.number()),
-            Helper::Multiply => Value::Number(first.number() * second.number()),
-            Helper::Divide => Value::Number(first.number() / second.number()),
+        let argument = |place: usize| values.get(place).copied().unwrap_or(Value::Undefined);
+        let (first, second) = (&argument(0), &argument(1));
+        tools.work.spend(STEP)?;
+        Ok(match self.helper {
+            Helper::Equal => Value::Bool(first.equals(second, tools.work)?),
+            Helper::NotEqual => Value::Bool(!first.equals(second, tools.work)?),
+            Helper::Greater => ordered(first, second, Ordering::is_gt, tools)?,
+            Helper::GreaterOrEqual => ordered(first, second, Ordering::is_ge, tools)?,
+            Helper::Less => ordered(first, second, Ordering::is_lt, tools)?,
+            Helper::LessOrEqual => ordered(first, second, Ordering::is_le, tools)?,
+            Helper::Match => {
+                let text = first.text(tools.work)?;
+                Value::Bool(match &self.built {
+                    Built::Pattern(pattern) => pattern.is_match(&text, tools.work)?,
+                    _ => false,
+                })
+            }
+            Helper::Add => Value::Number(first.number(tools.work)? + second.number(tools.work)?),
+            Helper::Subtract => Value::Number(first.number(tools.work)? - second.number(tools.work)?),
+            Helper::Multiply => Value::Number(first.number(tools.work)? * second.number(tools.work)?),
+            Helper::Divide => Value::Number(first.number(tools.work)? / second.number(tools.work)?),
             Helper::EncodeBase64 => {
                 let mut out = Vec::new();
-                base64_into(&mut out, first.text().as_bytes());
-                owned(into_text(out))
+                base64_into(&mut out, tools.input(first, CONVERT)?.as_bytes());
+                tools.text(into_text(out))?
             }
             Helper::DecodeBase64 => {
-                let bytes = base64_decode_lenient(first.text().as_bytes());
-                owned(String::from_utf8_lossy(&bytes).into_owned())
+                let bytes = base64_decode_lenient(tools.input(first, CONVERT)?.as_bytes());
+                tools.text(String::from_utf8_lossy(&bytes).into_owned())?
             }
-            Helper::EncodeUri => owned(encode_uri(&first.text(), true)),
-            Helper::EncodeUriComponent => owned(encode_uri(&first.text(), false)),
-            Helper::DecodeUri => decoded(first, true),
-            Helper::DecodeUriComponent => decoded(first, false),
-            Helper::Join => join(first, second, bytes_max)?,
-            Helper::JsonEncode => json(first),
-            Helper::Length => length(first),
-            Helper::Lower => owned(first.text().to_lowercase()),
-            Helper::Upper => owned(first.text().to_uppercase()),
-            Helper::Trim => match first.text() {
-                Cow::Borrowed(text) => Value::Text(Cow::Borrowed(text.trim_matches(number::is_space))),
-                Cow::Owned(text) => owned(text.trim_matches(number::is_space).to_owned()),
-            },
-            Helper::TypeOf => Value::Text(Cow::Borrowed(type_name(first))),
-            Helper::ValueByKey => value_by_key(first, second),
-            Helper::Format => self.format(first, second),
-            Helper::Lookup => property(first, second),
-        };
-        if let Value::Text(text) = &value
-            && text.len() > bytes_max
-        {
-            return Err(RenderError::TooLong);
-        }
-        Ok(value)
+            Helper::EncodeUri => {
+                let text = tools.input(first, CONVERT)?;
+                tools.text(encode_uri(&text, true))?
+            }
+            Helper::EncodeUriComponent => {
+                let text = tools.input(first, CONVERT)?;
+                tools.text(encode_uri(&text, false))?
+            }
+            Helper::DecodeUri => decoded(first, true, tools)?,
+            Helper::DecodeUriComponent => decoded(first, false, tools)?,
+            Helper::Join => collections::join(first, second, tools)?,
+            Helper::JsonEncode => platform::json_indented(first, second, tools)?,
+            Helper::Length => collections::length(first, tools)?,
+            Helper::Lower => {
+                let text = cased(first, tools)?;
+                tools.text(text.to_lowercase())?
+            }
+            Helper::Upper => {
+                let text = cased(first, tools)?;
+                tools.text(text.to_uppercase())?
+            }
+            Helper::Trim => {
+                let text = first.kept_text(tools.arena, tools.work)?;
+                tools.work.spend_bytes(text.len(), SCAN)?;
+                Value::Text(text.trim_matches(number::is_space))
+            }
+            Helper::TypeOf => {
+                Value::Text(if platform::is_date(first, tools)? { "date" } else { type_name(first) })
+            }
+            Helper::ValueByKey => platform::value_by_key(values, tools)?,
+            Helper::Format => self.format(first, second, tools)?,
+            Helper::Lookup => collections::lookup(first, second, tools)?,
+            Helper::FormatDate => {
+                let zone = self.zone(named, tools)?;
+                platform::format_date(first, second, &zone, tools)?
+            }
+            Helper::FormatDateRelative => platform::format_date_relative(first, second, tools)?,
+            Helper::CurrentDateTime => {
+                let zone = self.zone(named, tools)?;
+                match platform::now(tools)? {
+                    Some(now) => platform::write_date(Some(now), first, &zone, tools)?,
+                    None => Value::Undefined,
+                }
+            }
+            Helper::GpsDistance => platform::gps_distance(first, second, tools)?,
+            Helper::ScaleLinear => platform::scale_linear(values, tools)?,
+            Helper::ToHtml => platform::to_html(first, tools)?,
+            Helper::Object => {
+                let names = self.named.iter().map(|(name, _)| &**name);
+                let members: SmallVec<[_; 4]> = names.zip(named.iter().copied()).collect();
+                platform::object(&members, tools)?
+            }
+            Helper::Array => platform::array(values, tools)?,
+            Helper::Merge => platform::merge(values, tools)?,
+            Helper::JsonDecode => platform::json_decode(first, tools)?,
+            Helper::Includes => Value::Bool(platform::includes(first, second, tools)?),
+            Helper::IndexByKey => platform::index_by_key(values, tools)?,
+            Helper::Template => platform::template(first, second, tools)?,
+            Helper::Ceil => Value::Number(first.number(tools.work)?.ceil()),
+            Helper::Floor => Value::Number(first.number(tools.work)?.floor()),
+            Helper::Max => extreme(first, second, f64::gt, tools)?,
+            Helper::Min => extreme(first, second, f64::lt, tools)?,
+            Helper::DefaultTo => {
+                let is_text = first.type_of() == Type::String;
+                let is_nothing = first.is_nullish() || is_text && !first.is_truthy(true, tools.work)?;
+                if is_nothing { *second } else { *first }
+            }
+            Helper::Last => collections::last(first, tools)?,
+        })
     }
 
-    /// Numbers, and texts that are one, by the format; arrays and objects as JSON; all else as it is.
-    fn format<'a>(&self, value: &Value<'a>, format: &Value<'a>) -> Value<'a> {
-        match value.type_of() {
-            Type::Array | Type::Object => return json(value),
-            Type::Number => {}
-            Type::String
-                if !value.text().trim_matches(number::is_space).is_empty() && !value.number().is_nan() => {}
-            _ => return value.clone(),
+    /// The time zone that dates are written in.
+    fn zone<'a>(&self, named: &Values<'a>, tools: &mut Tools<'_, 'a>) -> Result<TimeZone, RenderError> {
+        if let Built::Zone(zone) = &self.built {
+            return Ok(zone.clone());
         }
+        match self.named.iter().position(|(name, _)| &**name == "tz").and_then(|place| named.get(place)) {
+            Some(zone) => platform::zone_of(zone, tools),
+            None => Ok(TimeZone::UTC),
+        }
+    }
+
+    /// Numbers, and texts that are one, by the format; arrays and objects as JSON; dates by a format of dates; all else as
+    /// it is.
+    fn format<'a>(
+        &self,
+        value: &Value<'a>,
+        format: &Value<'a>,
+        tools: &mut Tools<'_, 'a>,
+    ) -> Result<Value<'a>, RenderError> {
+        if platform::is_date(value, tools)? {
+            return platform::format_date(value, format, &TimeZone::UTC, tools);
+        }
+        let number = match value.type_of() {
+            Type::Array | Type::Object => return json(value, tools),
+            Type::Number => value.number(tools.work)?,
+            Type::String => {
+                let number = value.number(tools.work)?;
+                let mut is_blank = || Ok(tools.input(value, SCAN)?.trim_matches(number::is_space).is_empty());
+                if number.is_nan() || number == 0.0 && is_blank()? {
+                    return Ok(*value);
+                }
+                number
+            }
+            _ => return Ok(*value),
+        };
+        let written = |format: &NumberFormat, tools: &mut Tools<'_, 'a>| {
+            tools.work.spend(format.price(number))?;
+            tools.text(format.write(number))
+        };
         match &self.built {
-            Built::Format(format) => owned(format.write(value.number())),
-            _ => match NumberFormat::parse(&format.text()) {
-                Some(format_found) if !format.is_nullish() => owned(format_found.write(value.number())),
-                _ => value.clone(),
+            Built::Format(format) => written(format, tools),
+            _ if format.is_nullish() => match NumberFormat::parse(DEFAULT_FORMAT) {
+                Some(format) => written(&format, tools),
+                None => Ok(*value),
+            },
+            _ => match NumberFormat::parse(&tools.input(format, SCAN)?) {
+                Some(format) => written(&format, tools),
+                None => Ok(*value),
             },
         }
     }
 }
 
-fn owned(text: String) -> Value<'static> {
-    Value::Text(Cow::Owned(text))
+/// How a number is written where no format says so.
+const DEFAULT_FORMAT: &str = ",.6";
+
+/// A text of the template that is a named argument.
+fn text_named<'n>(named: &'n [(Box<str>, Expression)], wanted: &str) -> Option<&'n str> {
+    named.iter().find(|(name, _)| &**name == wanted).and_then(|(_, value)| match value {
+        Expression::Text(text) => Some(&**text),
+        _ => None,
+    })
+}
+
+/// Whether a value may be the payload's `time`: it has to be called so.
+fn may_be_date(value: &Expression) -> bool {
+    matches!(value, Expression::Lookup(lookup) if lookup.segments.last().is_some_and(|last| last.name() == "time"))
+}
+
+fn extreme<'a>(
+    first: &Value<'a>,
+    second: &Value<'a>,
+    is_wanted: fn(&f64, &f64) -> bool,
+    tools: &mut Tools<'_, 'a>,
+) -> Result<Value<'a>, RenderError> {
+    let (first, second) = (first.number(tools.work)?, second.number(tools.work)?);
+    let is_nan = first.is_nan() || second.is_nan();
+    Ok(Value::Number(match () {
+        () if is_nan => f64::NAN,
+        () if is_wanted(&second, &first) => second,
+        () => first,
+    }))
+}
+
+fn ordered<'a>(
+    first: &Value<'a>,
+    second: &Value<'a>,
+    wanted: fn(Ordering) -> bool,
+    tools: &mut Tools<'_, 'a>,
+) -> Result<Value<'a>, RenderError> {
+    Ok(Value::Bool(first.compare(second, tools.work)?.is_some_and(wanted)))
 }
 
 /// What cannot be decoded stays as it is: there is nobody to throw an error at.
-fn decoded<'a>(value: &Value<'a>, whole: bool) -> Value<'a> {
-    let text = value.text();
+fn decoded<'a>(value: &Value<'a>, whole: bool, tools: &mut Tools<'_, 'a>) -> Result<Value<'a>, RenderError> {
+    let text = tools.input(value, CONVERT)?;
     match decode_uri(&text, whole) {
-        Some(decoded) => owned(decoded),
-        None => Value::Text(text),
+        Some(decoded) => tools.text(decoded),
+        None => tools.text(text.into_owned()),
     }
 }
 
-/// `array.join(separator)`; what is no array is its text.
-fn join<'a>(value: &Value<'a>, separator: &Value<'a>, bytes_max: usize) -> Result<Value<'a>, RenderError> {
-    if value.type_of() != Type::Array {
-        return Ok(Value::Text(value.text()));
+/// The text of a value whose letters are converted, each on its own where it is not of ASCII.
+fn cased<'a>(value: &Value<'a>, tools: &mut Tools<'_, 'a>) -> Result<Cow<'a, str>, RenderError> {
+    let text = tools.input(value, SCAN)?;
+    if !text.is_ascii() {
+        tools.work.spend_bytes(text.len(), 2 * CONVERT)?;
     }
-    let separator = if matches!(separator, Value::Undefined) { Cow::Borrowed(",") } else { separator.text() };
-    let mut out = Vec::new();
-    for (place, item) in value.items().enumerate() {
-        if place > 0 {
-            out.extend_from_slice(separator.as_bytes());
-        }
-        Value::Raw(item).write(&mut out, false);
-        if out.len() > bytes_max {
-            return Err(RenderError::TooLong);
-        }
-    }
-    Ok(owned(into_text(out)))
-}
-
-fn json<'a>(value: &Value<'a>) -> Value<'a> {
-    match value.json() {
-        None => Value::Undefined,
-        Some(Cow::Borrowed(bytes)) => Value::Text(String::from_utf8_lossy(bytes)),
-        Some(Cow::Owned(bytes)) => owned(into_text(bytes)),
-    }
-}
-
-/// Values of an array, UTF-16 units of a text, members of an object.
-fn length<'a>(value: &Value<'a>) -> Value<'a> {
-    let count = match value.type_of() {
-        Type::Array => value.items().count(),
-        Type::String => value.text().encode_utf16().count(),
-        Type::Object => match value {
-            Value::Raw(raw) => raw.entries().count(),
-            _ => value.json().map_or(0, |json| crate::base::json::Raw::trusted(&json).entries().count()),
-        },
-        _ => return Value::Undefined,
-    };
-    Value::Number(count as f64)
+    Ok(text)
 }
 
 fn type_name(value: &Value<'_>) -> &'static str {
@@ -193,23 +305,5 @@ fn type_name(value: &Value<'_>) -> &'static str {
         Type::String => "string",
         Type::Array => "array",
         Type::Object => "object",
-    }
-}
-
-/// The `value` of the first `{"key": …, "value": …}` of an array that has the key; of an object, its member.
-fn value_by_key<'a>(list: &Value<'a>, key: &Value<'a>) -> Value<'a> {
-    if list.type_of() != Type::Array {
-        return property(list, key);
-    }
-    let found = list.items().find(|item| item.get("key").is_some_and(|has| Value::Raw(has).equals(key)));
-    found.and_then(|item| item.get("value")).map_or(Value::Undefined, Value::Raw)
-}
-
-/// `object[key]`.
-fn property<'a>(object: &Value<'a>, key: &Value<'a>) -> Value<'a> {
-    match key.type_of() {
-        Type::Undefined => Value::Undefined,
-        Type::Number => object.property(&Segment::new(number::text(key.number()))),
-        _ => object.property(&Segment::new(key.text())),
     }
 }

@@ -1,226 +1,240 @@
-//! Makes the tree that is rendered of the tree that the `handlebars` crate parses.
-
-use handlebars::TemplateErrorReason;
-use handlebars::template::{
-    BlockParam, HelperTemplate, Parameter, Subexpression, Template as Parsed, TemplateElement,
-};
-use serde_json::Value as Json;
+//! Resolves the names of a template that was read: helpers, blocks, paths and the parameters of blocks.
 
 use super::call::Call;
 use super::error::{Fault, TemplateError};
 use super::helper::Helper;
-use super::prepare::{Prepared, prepare};
+use super::parse::{original, parse};
+use super::syntax::{BlockStatement, Mustache, Parameter, PathExpression, Program, Sexpr, Statement};
 use super::tree::{Base, Block, BlockKind, Expression, Lookup, LoopVariable, Node};
 use super::value::Segment;
+use super::white;
 
-/// Segments of one path: a payload cannot be deeper either.
-const SEGMENTS_MAX: usize = crate::base::json::DOCUMENT_DEPTH_MAX;
-/// The blocks that are no helpers with a value.
+/// The blocks that are not helpers with a value.
 const BLOCKS: [&str; 4] = ["if", "unless", "each", "with"];
+/// Patterns of one template: each may take some hundred kilobytes.
+const PATTERNS_MAX: usize = 64;
 
 /// Compiles a source.
-pub(super) fn compile(source: &str) -> Result<Box<[Node]>, TemplateError> {
-    let prepared = prepare(source)?;
-    let parsed = Parsed::compile(&prepared.text).map_err(|error| {
-        let (line, column) = error.pos().unwrap_or((1, 1));
-        let fault = match error.reason() {
-            TemplateErrorReason::InvalidSyntax(why) => Fault::Parse(in_words(why)),
-            other => Fault::Parse(other.to_string()),
-        };
-        prepared.fault(line, column, fault)
-    })?;
-    let mut compiler = Compiler { prepared: &prepared, place: (1, 1), scopes: Vec::new() };
-    compiler.nodes(&parsed)
+///
+/// One that is nested (what the helper `template` renders) has neither patterns nor templates of its own.
+pub(super) fn compile(source: &str, is_nested: bool) -> Result<Box<[Node]>, TemplateError> {
+    let mut program = parse(source)?;
+    white::control(&mut program, true);
+    Compiler { source, scopes: Vec::new(), patterns: 0, is_nested }.program(&program)
 }
 
-/// What the parser expected, in other words than the names of its grammar.
-fn in_words(why: &str) -> String {
-    let Some(expected) = why.strip_prefix("expected ") else { return why.to_owned() };
-    let mut words: Vec<&str> = Vec::new();
-    for rule in expected.split([',', ' ']).filter(|rule| !rule.is_empty() && *rule != "or") {
-        let word = match rule {
-            "identifier" | "path_id" | "path_inline" => "a name",
-            "helper_parameter" => "a value",
-            "subexpression" => "a call in parentheses",
-            "leading_tilde_to_omit_whitespace" => continue,
-            "trailing_tilde_to_omit_whitespace" => "the end of the tag",
-            other => other,
-        };
-        if !words.contains(&word) {
-            words.push(word);
-        }
-    }
-    format!("expected {}", words.join(" or "))
-}
-
-struct Compiler<'p> {
-    prepared: &'p Prepared<'p>,
-    /// Line and column of the tag that is being compiled.
-    place: (usize, usize),
+struct Compiler<'s> {
+    source: &'s str,
     /// The names that the blocks around bind (`as |value key|`), one entry for each that has a context of its own.
-    scopes: Vec<[Option<String>; 2]>,
+    scopes: Vec<[Option<&'s str>; 2]>,
+    patterns: usize,
+    is_nested: bool,
 }
 
-impl Compiler<'_> {
-    fn error(&self, fault: Fault) -> TemplateError {
-        self.prepared.fault(self.place.0, self.place.1, fault)
+impl<'s> Compiler<'s> {
+    fn error(&self, at: usize, fault: Fault) -> TemplateError {
+        TemplateError::at(self.source, at, fault)
     }
 
-    fn nodes(&mut self, parsed: &Parsed) -> Result<Box<[Node]>, TemplateError> {
-        let mut nodes: Vec<Node> = Vec::with_capacity(parsed.elements.len());
-        for (index, element) in parsed.elements.iter().enumerate() {
-            if let Some(mapping) = parsed.mapping.get(index) {
-                self.place = (mapping.0, mapping.1);
-            }
-            let node = match element {
-                TemplateElement::RawString(text) => {
-                    push_text(&mut nodes, text);
+    fn program(&mut self, program: &Program<'s>) -> Result<Box<[Node]>, TemplateError> {
+        let mut nodes: Vec<Node> = Vec::with_capacity(program.body.len());
+        let mut text = String::new();
+        for statement in &program.body {
+            let node = match statement {
+                Statement::Content(content) => {
+                    text.push_str(content.value);
                     continue;
                 }
-                TemplateElement::Comment(_) => continue,
-                TemplateElement::Expression(call) => self.write(call, true)?,
-                TemplateElement::HtmlExpression(call) => self.write(call, false)?,
-                TemplateElement::HelperBlock(block) => self.block(block)?,
-                TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
-                    let name = partial.name.as_name().unwrap_or_default().to_owned();
-                    return Err(self.error(Fault::Partial(name)));
-                }
-                // Decorators; there is no other kind today.
-                _ => {
-                    return Err(self.error(Fault::Decorator));
-                }
+                Statement::Comment(_) => continue,
+                Statement::Mustache(mustache) => match self.mustache(mustache)? {
+                    Node::Text(constant) => {
+                        text.push_str(&constant);
+                        continue;
+                    }
+                    node => node,
+                },
+                Statement::Block(block) => self.block(block)?,
             };
+            if !text.is_empty() {
+                nodes.push(Node::Text(std::mem::take(&mut text).into()));
+            }
             nodes.push(node);
+        }
+        if !text.is_empty() {
+            nodes.push(Node::Text(text.into()));
         }
         Ok(nodes.into())
     }
 
-    fn write(&mut self, call: &HelperTemplate, escaped: bool) -> Result<Node, TemplateError> {
-        let value = self.call(call)?;
+    fn mustache(&mut self, mustache: &Mustache<'s>) -> Result<Node, TemplateError> {
+        let value = self.call(&mustache.call)?;
         let encoded = matches!(&value, Expression::Call(call) if call.helper.is_encoded());
-        if let Expression::Text(text) = &value
-            && !escaped
-        {
-            return Ok(Node::Text(text.clone()));
-        }
-        Ok(Node::Write { value, escaped: escaped && !encoded })
+        Ok(Node::Write { value, escaped: mustache.is_escaped && !encoded })
     }
 
-    /// A tag or what stands in parentheses: a value's path, or a helper with arguments.
-    fn call(&mut self, call: &HelperTemplate) -> Result<Expression, TemplateError> {
-        if let Parameter::Subexpression(inner) = &call.name {
-            return self.subexpression(inner);
+    /// A tag, or what stands in parentheses: a value's path, or a helper with arguments.
+    fn call(&mut self, call: &Sexpr<'s>) -> Result<Expression, TemplateError> {
+        if let Some((name, helper)) = self.helper_of(call) {
+            return self.helper(helper, &name, call);
         }
-        let name = call.name.as_name().unwrap_or_default();
-        if let Some(helper) = Helper::named(name) {
-            return self.helper(helper, name, call);
-        }
-        if BLOCKS.contains(&name) {
+        let name = original(&call.name);
+        if BLOCKS.contains(&name.as_str()) && self.is_helper_name(&call.name) {
             return Err(
-                self.error(Fault::Usage { helper: name.to_owned(), form: "a value, but it is a block" })
+                self.error(call.at, Fault::Usage { helper: name, form: "a value, but it is a block" })
             );
         }
-        if !call.params.is_empty() || !call.hash.is_empty() {
-            return Err(self.error(Fault::UnknownHelper(name.to_owned())));
+        if !call.parameters.is_empty() || !call.hash.is_empty() {
+            return Err(self.unknown(call.at, name));
         }
-        self.path(name)
+        if Helper::is_not_offered(&name) && self.is_helper_name(&call.name) {
+            return Err(self.error(call.at, Fault::NotOffered(name)));
+        }
+        self.context_value(&call.name)
     }
 
-    fn subexpression(&mut self, inner: &Subexpression) -> Result<Expression, TemplateError> {
-        match inner.as_element() {
-            TemplateElement::Expression(call) => self.call(call),
-            _ => Err(self.error(Fault::Syntax { expected: "a helper in the parentheses" })),
+    /// A call of something that is not a helper here.
+    fn unknown(&self, at: usize, name: String) -> TemplateError {
+        let is_known = Helper::is_not_offered(&name);
+        self.error(at, if is_known { Fault::NotOffered(name) } else { Fault::UnknownHelper(name) })
+    }
+
+    /// The helper that a call names.
+    fn helper_of(&self, call: &Sexpr<'s>) -> Option<(String, Helper)> {
+        if !self.is_helper_name(&call.name) {
+            return None;
+        }
+        let name = original(&call.name);
+        Helper::named(&name).map(|helper| (name, helper))
+    }
+
+    /// Whether a name may be that of a helper: one word, which no block around binds.
+    fn is_helper_name(&self, name: &Parameter<'s>) -> bool {
+        match name {
+            Parameter::Path(path) => path.is_simple() && self.bound(&path.parts[0]).is_none(),
+            Parameter::Text(_) => true,
+            _ => false,
         }
     }
 
-    fn helper(
-        &mut self,
-        helper: Helper,
-        name: &str,
-        call: &HelperTemplate,
-    ) -> Result<Expression, TemplateError> {
-        if let Some(key) = call.hash.keys().next() {
-            return Err(self.no_option(name, key));
+    /// A name in front, which is looked up in the context even where it is written as a literal.
+    fn context_value(&mut self, name: &Parameter<'s>) -> Result<Expression, TemplateError> {
+        match name {
+            Parameter::Path(path) => self.path(path),
+            Parameter::Call(call) => self.call(call),
+            literal => {
+                let segments = Box::new([Segment::new(original(literal))]);
+                Ok(Expression::Lookup(Lookup { base: Base::Context { up: 0 }, segments }))
+            }
         }
-        if let Err(takes) = helper.check_count(call.params.len()) {
-            return Err(self.error(Fault::Arguments { helper: name.to_owned(), takes }));
+    }
+
+    fn helper(&mut self, helper: Helper, name: &str, call: &Sexpr<'s>) -> Result<Expression, TemplateError> {
+        if let Some((key, _)) = call.hash.iter().find(|(key, _)| !helper.takes_named(key)) {
+            return Err(self.no_option(call.at, name, key));
+        }
+        if self.is_nested && matches!(helper, Helper::Match | Helper::Template) {
+            return Err(self.error(call.at, Fault::NotOffered(name.to_owned())));
+        }
+        if let Err(takes) = helper.check_count(call.parameters.len()) {
+            return Err(self.error(call.at, Fault::Arguments { helper: name.to_owned(), takes }));
+        }
+        self.patterns += usize::from(helper == Helper::Match);
+        if self.patterns > PATTERNS_MAX {
+            return Err(self.error(call.at, Fault::TooLarge { what: "a template has at most 64 patterns" }));
         }
         let arguments =
-            call.params.iter().map(|param| self.argument(param)).collect::<Result<Vec<_>, _>>()?;
-        let call = Call::new(helper, arguments).map_err(|fault| self.error(fault))?;
-        Ok(Expression::Call(Box::new(call)))
-    }
-
-    fn no_option(&self, name: &str, key: &str) -> TemplateError {
-        self.error(Fault::Usage { helper: format!("{name} … {key}=…"), form: "one with named arguments" })
-    }
-
-    fn argument(&mut self, parameter: &Parameter) -> Result<Expression, TemplateError> {
-        match parameter {
-            Parameter::Name(name) => self.path(name),
-            Parameter::Path(_) => self.path(parameter.as_name().unwrap_or_default()),
-            Parameter::Subexpression(inner) => self.subexpression(inner),
-            Parameter::Literal(Json::String(text)) => Ok(Expression::Text(text.as_str().into())),
-            Parameter::Literal(Json::Number(number)) => {
-                Ok(Expression::Number(number.as_f64().unwrap_or(f64::NAN)))
-            }
-            Parameter::Literal(Json::Bool(value)) => Ok(Expression::Bool(*value)),
-            Parameter::Literal(Json::Null) => Ok(Expression::Null),
-            // Lists and objects written out are the crate's own addition; any other kind is none that it has today.
-            _ => Err(self.error(Fault::Syntax { expected: "a path, a text, a number or parentheses" })),
+            call.parameters.iter().map(|value| self.argument(value)).collect::<Result<Vec<_>, _>>()?;
+        let mut named = Vec::with_capacity(call.hash.len());
+        for (key, value) in &call.hash {
+            named.push((key.as_ref().into(), self.argument(value)?));
         }
+        let built = Call::new(helper, arguments, named).map_err(|fault| self.error(call.at, fault))?;
+        Ok(Expression::Call(Box::new(built)))
     }
 
-    fn block(&mut self, block: &HelperTemplate) -> Result<Node, TemplateError> {
-        let name = block.name.as_name().unwrap_or_default().to_owned();
-        let place = self.place;
-        let kind = self.block_kind(&name, block)?;
-        let scope = match &kind {
-            BlockKind::If { .. } => {
-                if block.block_param.is_some() {
-                    return Err(self.error(Fault::Usage { helper: name, form: "one that binds names" }));
+    fn no_option(&self, at: usize, name: &str, key: &str) -> TemplateError {
+        self.error(at, Fault::Usage { helper: format!("{name} … {key}=…"), form: "one with named arguments" })
+    }
+
+    fn argument(&mut self, parameter: &Parameter<'s>) -> Result<Expression, TemplateError> {
+        Ok(match parameter {
+            Parameter::Path(path) => {
+                let name = &path.original;
+                let is_helper = Helper::named(name).is_some()
+                    || BLOCKS.contains(&name.as_str())
+                    || Helper::is_not_offered(name);
+                if is_helper && self.is_helper_name(parameter) {
+                    return Err(self.error(path.at, Fault::HelperAsPath(name.clone())));
                 }
-                None
+                self.path(path)?
             }
-            _ => Some(bound_names(block.block_param.as_ref())),
+            Parameter::Call(call) => {
+                if self.helper_of(call).is_none() {
+                    let name = original(&call.name);
+                    if !BLOCKS.contains(&name.as_str()) {
+                        return Err(self.unknown(call.at, name));
+                    }
+                }
+                self.call(call)?
+            }
+            Parameter::Text(text) => Expression::Text(text.as_ref().into()),
+            Parameter::Number(number, _) => Expression::Number(*number),
+            Parameter::Bool(value) => Expression::Bool(*value),
+            Parameter::Null => Expression::Null,
+            Parameter::Undefined => Expression::Undefined,
+        })
+    }
+
+    fn block(&mut self, block: &BlockStatement<'s>) -> Result<Node, TemplateError> {
+        let call = &block.call;
+        let kind = self.block_kind(call)?;
+        let names = &block.parameters;
+        let scope = match &kind {
+            BlockKind::If { .. } if !names.is_empty() => {
+                let helper = original(&call.name);
+                return Err(self.error(call.at, Fault::Usage { helper, form: "one that binds names" }));
+            }
+            BlockKind::If { .. } => None,
+            _ => Some([names.first().copied(), names.get(1).copied()]),
         };
-        let scoped = scope.is_some();
+        let is_scope = scope.is_some();
         self.scopes.extend(scope);
-        let body = block.template.as_ref().map_or(Ok(Box::default()), |body| self.nodes(body));
-        if scoped {
+        let body = block.program.as_ref().map_or(Ok(Box::default()), |body| self.program(body));
+        if is_scope {
             self.scopes.pop();
         }
         let body = body?;
-        self.place = place;
-        let otherwise = block.inverse.as_ref().map_or(Ok(Box::default()), |inverse| self.nodes(inverse))?;
-        self.place = place;
+        let otherwise = block.inverse.as_ref().map_or(Ok(Box::default()), |inverse| self.program(inverse))?;
         Ok(Node::Block(Box::new(Block { kind, body, otherwise })))
     }
 
-    fn block_kind(&mut self, name: &str, block: &HelperTemplate) -> Result<BlockKind, TemplateError> {
-        if BLOCKS.contains(&name) {
-            return self.built_in(name, block);
+    fn block_kind(&mut self, call: &Sexpr<'s>) -> Result<BlockKind, TemplateError> {
+        let name = original(&call.name);
+        if BLOCKS.contains(&name.as_str()) && self.is_helper_name(&call.name) {
+            return self.built_in(&name, call);
         }
-        if let Some(helper) = Helper::named(name) {
+        if let Some((name, helper)) = self.helper_of(call) {
             if !helper.is_comparison() {
-                return Err(self.error(Fault::Usage { helper: name.to_owned(), form: "a block" }));
+                return Err(self.error(call.at, Fault::Usage { helper: name, form: "a block" }));
             }
-            let condition = self.helper(helper, name, block)?;
+            let condition = self.helper(helper, &name, call)?;
             return Ok(BlockKind::If { condition, include_zero: None, wanted: true });
         }
-        if !block.params.is_empty() || !block.hash.is_empty() {
-            return Err(self.error(Fault::UnknownHelper(name.to_owned())));
+        if !call.parameters.is_empty() || !call.hash.is_empty() {
+            return Err(self.unknown(call.at, name));
         }
-        Ok(BlockKind::Section(self.path(name)?))
+        self.context_value(&call.name).map(BlockKind::Section)
     }
 
-    fn built_in(&mut self, name: &str, block: &HelperTemplate) -> Result<BlockKind, TemplateError> {
-        let conditional = matches!(name, "if" | "unless");
-        if let Some(key) = block.hash.keys().find(|key| !conditional || *key != "includeZero") {
-            return Err(self.no_option(name, key));
+    fn built_in(&mut self, name: &str, call: &Sexpr<'s>) -> Result<BlockKind, TemplateError> {
+        let is_conditional = matches!(name, "if" | "unless");
+        if let Some((key, _)) = call.hash.iter().find(|(key, _)| !is_conditional || key != "includeZero") {
+            return Err(self.no_option(call.at, name, key));
         }
-        let [argument] = &block.params[..] else {
-            return Err(self.error(Fault::Arguments { helper: name.to_owned(), takes: "one argument" }));
+        let [argument] = &call.parameters[..] else {
+            return Err(
+                self.error(call.at, Fault::Arguments { helper: name.to_owned(), takes: "one argument" })
+            );
         };
         let value = self.argument(argument)?;
         Ok(match name {
@@ -228,103 +242,37 @@ impl Compiler<'_> {
             "with" => BlockKind::With(value),
             _ => BlockKind::If {
                 condition: value,
-                include_zero: block.hash.get("includeZero").map(|zero| self.argument(zero)).transpose()?,
+                include_zero: call.hash.last().map(|(_, zero)| self.argument(zero)).transpose()?,
                 wanted: name == "if",
             },
         })
     }
 
     /// A path: `a.b.[c d]`, `a/b`, `../a`, `this`, `./a`, `@root.a`, `@index`, `@../index`.
-    fn path(&self, text: &str) -> Result<Expression, TemplateError> {
-        if text == "undefined" {
-            return Ok(Expression::Undefined);
-        }
-        let mut rest = text;
-        let variable = take(&mut rest, "@");
-        let mut up = 0;
-        while take(&mut rest, "../") {
-            up += 1;
-        }
-        let bare =
-            up == 0 && !(take(&mut rest, "./") || take(&mut rest, "this/") || take(&mut rest, "this."));
-        let relative = rest.len() < text.len();
-        let mut names = self.split(text, rest)?;
-        let base = if variable {
-            let name = if names.is_empty() { String::new() } else { names.remove(0) };
-            match name.as_str() {
-                "root" => Base::Root,
-                name => Base::Loop { variable: loop_variable(name), up },
-            }
-        } else {
-            match names.first().and_then(|first| self.bound(first)).filter(|_| !relative && bare) {
-                Some(bound) => {
-                    names.remove(0);
-                    bound
-                }
-                None => Base::Context { up },
-            }
+    fn path(&self, path: &PathExpression<'s>) -> Result<Expression, TemplateError> {
+        let bound = match path.parts.first() {
+            Some(first) if path.depth == 0 && !path.is_scoped => self.bound(first),
+            _ => None,
         };
-        let segments = names.into_iter().map(Segment::new).collect();
+        let (base, used) = match (bound, path.is_data) {
+            (Some(bound), _) => (bound, 1),
+            (None, false) => (Base::Context { up: path.depth }, 0),
+            (None, true) => match path.parts.first().map(AsRef::as_ref) {
+                Some("root") => (Base::Root { up: path.depth }, 1),
+                Some(name) => (Base::Loop { variable: loop_variable(name), up: path.depth }, 1),
+                None => (Base::Loop { variable: LoopVariable::Unknown, up: path.depth }, 0),
+            },
+        };
+        let segments = path.parts[used..].iter().map(|name| Segment::new(name.as_ref())).collect();
         Ok(Expression::Lookup(Lookup { base, segments }))
-    }
-
-    /// The names of a path. `this` is one only in brackets.
-    fn split(&self, text: &str, path: &str) -> Result<Vec<String>, TemplateError> {
-        let mut names = Vec::new();
-        let mut rest = path;
-        while !rest.is_empty() {
-            if names.len() == SEGMENTS_MAX {
-                return Err(self.error(Fault::TooLarge { what: "a path has at most 160 segments" }));
-            }
-            if let Some(inside) = rest.strip_prefix('[') {
-                let (name, behind) = inside.split_once(']').unwrap_or((inside, ""));
-                names.push(name.to_owned());
-                rest = behind;
-            } else {
-                let end = rest.find(['.', '/']).unwrap_or(rest.len());
-                let (name, behind) = rest.split_at(end);
-                if name == "this" && (!names.is_empty() || !behind.is_empty()) || name.is_empty() {
-                    return Err(self.error(Fault::InvalidPath(text.to_owned())));
-                }
-                if name != "this" {
-                    names.push(name.to_owned());
-                }
-                rest = behind;
-            }
-            rest = rest.strip_prefix(['.', '/']).unwrap_or(rest);
-        }
-        Ok(names)
     }
 
     /// The innermost block that binds a name.
     fn bound(&self, name: &str) -> Option<Base> {
         self.scopes.iter().rev().enumerate().find_map(|(scope, names)| {
-            let place = names.iter().position(|bound| bound.as_deref() == Some(name))?;
+            let place = names.iter().position(|bound| *bound == Some(name))?;
             Some(Base::Parameter { scope, second: place == 1 })
         })
-    }
-}
-
-/// Adds a text, to the last one if there is one.
-fn push_text(nodes: &mut Vec<Node>, text: &str) {
-    match nodes.last_mut() {
-        _ if text.is_empty() => {}
-        Some(Node::Text(last)) => {
-            let mut joined = String::from(std::mem::take(last));
-            joined.push_str(text);
-            *last = joined.into();
-        }
-        _ => nodes.push(Node::Text(text.into())),
-    }
-}
-
-fn take(rest: &mut &str, prefix: &str) -> bool {
-    match rest.strip_prefix(prefix) {
-        Some(behind) => {
-            *rest = behind;
-            true
-        }
-        None => false,
     }
 }
 
@@ -335,14 +283,5 @@ fn loop_variable(name: &str) -> LoopVariable {
         "first" => LoopVariable::First,
         "last" => LoopVariable::Last,
         _ => LoopVariable::Unknown,
-    }
-}
-
-fn bound_names(names: Option<&BlockParam>) -> [Option<String>; 2] {
-    let name = |parameter: &Parameter| parameter.as_name().map(str::to_owned);
-    match names {
-        Some(BlockParam::Single(first)) => [name(first), None],
-        Some(BlockParam::Pair((first, second))) => [name(first), name(second)],
-        _ => [None, None],
     }
 }

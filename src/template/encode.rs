@@ -1,5 +1,6 @@
 //! `encodeURI` and its three relatives, as ECMA-262 (section 19.2.6) has them, on texts.
 
+use crate::base::steps;
 use crate::base::text::{hex_decode_slice, percent_decode_strict_into};
 
 /// What both encoders leave as it is, beside letters and digits.
@@ -11,6 +12,7 @@ const RESERVED: &[u8] = b";/?:@&=+$,#";
 pub(super) fn encode_uri(text: &str, whole: bool) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len());
+    steps::count(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || UNRESERVED.contains(&byte) || whole && RESERVED.contains(&byte) {
             out.push(char::from(byte));
@@ -27,6 +29,7 @@ pub(super) fn encode_uri(text: &str, whole: bool) -> String {
 /// none, or bytes that are not UTF-8.
 pub(super) fn decode_uri(text: &str, whole: bool) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
+    steps::count(text.len());
     if !whole {
         return percent_decode_strict_into(&mut out, text.as_bytes(), false)
             .then(|| String::from_utf8(out).ok())

@@ -22,8 +22,8 @@ pub enum Fault {
         /// What could have stood here.
         expected: &'static str,
     },
-    /// What the parser says, where it stopped.
-    Parse(String),
+    /// The name of a helper where a value is meant.
+    HelperAsPath(String),
     /// A block, tag or comment that is still open where the source ends.
     Unclosed(String),
     /// A closing tag with another name than its opening tag.
@@ -37,6 +37,12 @@ pub enum Fault {
     Stray(String),
     /// A call of something that is no helper.
     UnknownHelper(String),
+    /// A helper of the platform that has no meaning here.
+    NotOffered(String),
+    /// A time zone that is not in the database of the IANA.
+    TimeZone(String),
+    /// A language other than English.
+    Locale(String),
     /// Partials: there is nothing to include here.
     Partial(String),
     /// Decorators (`{{* x}}`), inline partials among them.
@@ -57,7 +63,7 @@ pub enum Fault {
     },
     /// A pattern of `match` that is no regular expression, or one that is not supported.
     Pattern(String),
-    /// A format of `format` that is no number format.
+    /// A format of `format` that is not a number format.
     Format(String),
     /// `this` or `..` behind another segment.
     InvalidPath(String),
@@ -93,11 +99,16 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Syntax { expected } => write!(f, "expected {expected}"),
-            Fault::Parse(why) => write!(f, "not a template: {why}"),
+            Fault::HelperAsPath(name) => {
+                write!(f, "`{name}` is a helper: `(…)` calls it, `this.{name}` is a value of that name")
+            }
             Fault::Unclosed(what) => write!(f, "`{what}` is never closed"),
             Fault::Mismatch { open, close } => write!(f, "`{open}` is closed by `{close}`"),
             Fault::Stray(what) => write!(f, "`{what}` outside of a block"),
             Fault::UnknownHelper(name) => write!(f, "there is no helper `{name}`"),
+            Fault::NotOffered(name) => write!(f, "the helper `{name}` is not offered here"),
+            Fault::TimeZone(name) => write!(f, "there is no time zone `{name}`"),
+            Fault::Locale(name) => write!(f, "dates are written in English (`en`), not in `{name}`"),
             Fault::Partial(name) => write!(f, "there is no partial `{name}`: partials are not supported"),
             Fault::Decorator => f.write_str("decorators are not supported"),
             Fault::Arguments { helper, takes } => write!(f, "the helper `{helper}` takes {takes}"),

@@ -90,8 +90,8 @@ impl NumberFormat {
             body = trim(&body);
         }
         // A number that is rounded to zero has no sign, unless every number has one.
-        let is_zero =
-            body.bytes().filter(u8::is_ascii_digit).all(|digit| digit == b'0') && magnitude.is_finite();
+        let mut digits = body.bytes().filter(u8::is_ascii_digit).peekable();
+        let is_zero = digits.peek().is_some() && digits.all(|digit| digit == b'0');
         let is_negative = value.is_sign_negative() && !value.is_nan() && !(is_zero && self.sign != '+');
         let mut prefix = String::new();
         match (is_negative, self.sign) {
@@ -115,18 +115,40 @@ impl NumberFormat {
         self.pad(&prefix, &body, &suffix)
     }
 
+    /// Units of work that [`NumberFormat::write`] takes.
+    pub(super) fn price(&self, value: f64) -> usize {
+        /// What the sign, the unit and the padding take.
+        const BASE: usize = 2_000;
+        /// A digit that is worked out from all bits of a number.
+        const DIGIT: usize = 250;
+        /// A byte of padding or grouping.
+        const WIDTH: usize = 8;
+        // 1,000 times the bits are no fewer than 3,010 times the digits.
+        let exponent = (value.abs().to_bits() >> (f64::MANTISSA_DIGITS - 1)) as usize;
+        let whole = exponent.saturating_sub(1023) * 302 / 1000 + 2;
+        let digits = self.precision.unwrap_or(6) + 18;
+        let digits = match self.kind {
+            'f' | '%' | 'd' => digits + whole,
+            'b' | 'o' | 'x' | 'X' => digits + whole,
+            _ => 2 * digits,
+        };
+        BASE + DIGIT * digits + WIDTH * self.width
+    }
+
     /// The digits of a number without its sign, and the letter of its unit.
     fn magnitude(&self, value: f64) -> (String, &'static str) {
         let precision = self.precision.unwrap_or(6);
+        let value = if matches!(self.kind, '%' | 'p') { value * 100.0 } else { value };
+        if value.is_infinite() && self.kind == 'd' {
+            return ("∞".to_owned(), "");
+        }
         if !value.is_finite() {
             return (number::text(value), "");
         }
         let body = match self.kind {
-            'f' => number::to_fixed(value, precision),
-            '%' => number::to_fixed(value * 100.0, precision),
+            'f' | '%' => number::to_fixed(value, precision),
             'e' => exponential(value, precision),
-            'r' => rounded(value, precision.max(1)),
-            'p' => rounded(value * 100.0, precision.max(1)),
+            'r' | 'p' => rounded(value, precision.max(1)),
             's' => return with_unit(value, precision.max(1)),
             'd' if value.round() >= 1e21 => whole(value.round()),
             'd' => number::text(value.round()),
@@ -142,12 +164,16 @@ impl NumberFormat {
 
     fn pad(&self, prefix: &str, body: &str, suffix: &str) -> String {
         let zero_filled = self.fill == '0' && self.align == '=';
-        let body = if self.grouped && !zero_filled { group(body, 0) } else { body.to_owned() };
+        let body = if self.grouped && !zero_filled { group(body) } else { body.to_owned() };
         let length = prefix.chars().count() + body.chars().count() + suffix.chars().count();
         let missing = self.width.saturating_sub(length);
         if self.grouped && zero_filled {
-            let room = self.width.saturating_sub(prefix.chars().count() + suffix.chars().count());
-            return [prefix, &group(&body, room), suffix].concat();
+            let (whole, others) =
+                body.split_at(body.find(|c: char| !c.is_ascii_digit()).unwrap_or(body.len()));
+            let behind = others.chars().count() + suffix.chars().count();
+            // As in d3-format, what stands in front does not count once there are zeros.
+            let room = if missing > 0 { self.width.saturating_sub(behind) } else { usize::MAX };
+            return [prefix, &group_within(&("0".repeat(missing) + whole), room), others, suffix].concat();
         }
         let padding = |count: usize| String::from(self.fill).repeat(count);
         match self.align {
@@ -232,9 +258,9 @@ fn with_unit(value: f64, count: usize) -> (String, &'static str) {
     let unit = exponent.div_euclid(3).clamp(-8, 8);
     let exponent = exponent - unit * 3;
     let text = if exponent < 0 {
-        // Below the smallest unit: as many places as digits were asked for.
+        // Below the smallest unit: as many places as digits were asked for, or else all digits.
         let places = count.saturating_sub(exponent.unsigned_abs() as usize);
-        let (digits, _) = number::digits(value, Some(places.max(1)));
+        let (digits, _) = number::digits(value, (places > 0).then_some(places));
         plain(&digits, exponent)
     } else {
         plain(&digits, exponent)
@@ -242,11 +268,21 @@ fn with_unit(value: f64, count: usize) -> (String, &'static str) {
     (text, UNITS[usize::try_from(unit + 8).unwrap_or(8)])
 }
 
-/// A rounded number in another base.
+/// A rounded number in a base of 2, 8 or 16.
 fn radix(value: f64, base: u32, upper: bool) -> String {
-    // Beyond 2^127 no one reads digits any more.
-    let mut left = value.round() as u128;
-    let mut digits = Vec::new();
+    let value = value.round();
+    let bits = value.to_bits();
+    let exponent = (bits >> (f64::MANTISSA_DIGITS - 1)) as usize;
+    let whole = (bits & ((1 << (f64::MANTISSA_DIGITS - 1)) - 1)) | 1 << (f64::MANTISSA_DIGITS - 1);
+    // The number is `whole` with zeros behind it, so many that they are digits, and some bits that are not.
+    let (mut left, zeros) = match exponent.checked_sub(1075) {
+        Some(shift) => {
+            let digit_bits = base.ilog2() as usize;
+            (u128::from(whole) << (shift % digit_bits), shift / digit_bits)
+        }
+        None => (value as u128, 0),
+    };
+    let mut digits = vec!['0'; zeros];
     loop {
         let digit = char::from_digit((left % u128::from(base)) as u32, base).unwrap_or('0');
         digits.push(if upper { digit.to_ascii_uppercase() } else { digit });
@@ -266,24 +302,25 @@ fn trim(text: &str) -> String {
     format!("{}{exponent}", mantissa.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// Puts a comma before every third digit of the whole part, which is filled up with zeros to a width in all.
-fn group(text: &str, width: usize) -> String {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (whole, others) = text.split_at(end);
-    let mut digits = whole.to_owned();
-    let commas = |count: usize| count.saturating_sub(1) / 3;
-    while !whole.is_empty() && digits.len() + 1 + commas(digits.len() + 1) + others.len() <= width {
-        digits.insert(0, '0');
+/// Puts a comma before every third digit of the whole part.
+fn group(text: &str) -> String {
+    let (whole, others) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    group_within(whole, usize::MAX) + others
+}
+
+/// Digits in groups of three, from the last one on, for as long as they fit a width.
+fn group_within(digits: &str, width: usize) -> String {
+    let mut groups = Vec::new();
+    let (mut end, mut length) = (digits.len(), 0_usize);
+    while end > 0 && length <= width {
+        let size = if length + 4 > width { (width - length).max(1) } else { 3 };
+        let start = end.saturating_sub(size);
+        groups.push(&digits[start..end]);
+        end = start;
+        length += size + 1;
     }
-    let mut out = String::with_capacity(digits.len() * 4 / 3 + others.len());
-    for (place, digit) in digits.char_indices() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out.push_str(others);
-    out
+    groups.reverse();
+    groups.join(",")
 }
 
 #[cfg(test)]
@@ -301,6 +338,7 @@ mod tests {
             ("d", 42.7, "43"),
             ("08.2f", -3.5, "-0003.50"),
             ("010,d", 1234.0, "00,001,234"),
+            ("010,d", -1_234_568.0, "-01,234,568"),
             ("+d", 5.0, "+5"),
             ("(d", -5.0, "(5)"),
             ("$,.2f", -1234.5, "-$1,234.50"),
@@ -325,6 +363,12 @@ mod tests {
             ("n", 1234.0, "1,234.00"),
             ("f", f64::NAN, "NaN"),
             (".1f", -0.04, "0.0"),
+            (".3p", 1e308, "Infinity%"),
+            (".2%", -1e308, "-Infinity%"),
+            ("e", f64::INFINITY, "Infinity"),
+            ("d", f64::INFINITY, "∞"),
+            ("x", 2_f64.powi(130), "400000000000000000000000000000000"),
+            ("o", 2_f64.powi(130), "20000000000000000000000000000000000000000000"),
         ] {
             let parsed = NumberFormat::parse(format).unwrap_or_else(|| panic!("{format}"));
             assert_eq!(parsed.write(value), expected, "{format:?} of {value}");

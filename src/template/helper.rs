@@ -30,7 +30,39 @@ pub(super) enum Helper {
     ValueByKey,
     Format,
     Lookup,
+    FormatDate,
+    FormatDateRelative,
+    CurrentDateTime,
+    GpsDistance,
+    ScaleLinear,
+    ToHtml,
+    Object,
+    Array,
+    Merge,
+    JsonDecode,
+    Includes,
+    IndexByKey,
+    Template,
+    Ceil,
+    Floor,
+    Max,
+    Min,
+    DefaultTo,
+    Last,
 }
+
+/// Helpers of the platform that have no meaning here.
+const NOT_OFFERED: [&str; 7] = [
+    "dashboardUrl",
+    "colorMarker",
+    "evalExpression",
+    "formatGps",
+    "gpsIsPointInside",
+    "queryStringEncode",
+    "titleCase",
+];
+/// Arguments that a helper takes where it takes any number of them.
+const MANY: usize = 1_000;
 
 /// A helper as templates know it.
 struct Entry {
@@ -63,15 +95,34 @@ const HELPERS: &[Entry] = &[
     entry("decodeURI", Helper::DecodeUri, 1, 1),
     entry("decodeURIComponent", Helper::DecodeUriComponent, 1, 1),
     entry("join", Helper::Join, 1, 2),
-    entry("jsonEncode", Helper::JsonEncode, 1, 1),
+    entry("jsonEncode", Helper::JsonEncode, 1, 2),
     entry("length", Helper::Length, 1, 1),
     entry("lower", Helper::Lower, 1, 1),
     entry("upper", Helper::Upper, 1, 1),
     entry("trim", Helper::Trim, 1, 1),
     entry("typeof", Helper::TypeOf, 1, 1),
-    entry("valueByKey", Helper::ValueByKey, 2, 2),
+    entry("valueByKey", Helper::ValueByKey, 2, 4),
     entry("format", Helper::Format, 1, 2),
     entry("lookup", Helper::Lookup, 2, 2),
+    entry("formatDate", Helper::FormatDate, 1, 2),
+    entry("formatDateRelative", Helper::FormatDateRelative, 1, 2),
+    entry("currentDateTime", Helper::CurrentDateTime, 0, 1),
+    entry("gpsDistance", Helper::GpsDistance, 2, 2),
+    entry("scaleLinear", Helper::ScaleLinear, 5, 5),
+    entry("toHtml", Helper::ToHtml, 1, 1),
+    entry("obj", Helper::Object, 0, 0),
+    entry("array", Helper::Array, 0, MANY),
+    entry("merge", Helper::Merge, 0, MANY),
+    entry("jsonDecode", Helper::JsonDecode, 1, 1),
+    entry("includes", Helper::Includes, 2, 2),
+    entry("indexByKey", Helper::IndexByKey, 2, 3),
+    entry("template", Helper::Template, 1, 2),
+    entry("ceil", Helper::Ceil, 1, 1),
+    entry("floor", Helper::Floor, 1, 1),
+    entry("max", Helper::Max, 2, 2),
+    entry("min", Helper::Min, 2, 2),
+    entry("defaultTo", Helper::DefaultTo, 2, 2),
+    entry("last", Helper::Last, 1, 1),
 ];
 
 impl Helper {
@@ -87,10 +138,36 @@ impl Helper {
             return Ok(());
         }
         Err(match takes {
+            (0, 0) => "no arguments but named ones",
+            (0, 1) => "one argument at most",
             (1, 1) => "one argument",
             (1, _) => "one or two arguments",
-            _ => "two arguments",
+            (2, 2) => "two arguments",
+            (2, most) => {
+                if most == 3 {
+                    "two or three arguments"
+                } else {
+                    "two to four arguments"
+                }
+            }
+            (5, _) => "five arguments",
+            _ => "no more than 1,000 arguments",
         })
+    }
+
+    /// Whether the platform has a helper of this name that is not offered here.
+    pub(super) fn is_not_offered(name: &str) -> bool {
+        NOT_OFFERED.contains(&name)
+    }
+
+    /// Whether it takes a named argument of this name.
+    pub(super) fn takes_named(self, name: &str) -> bool {
+        match self {
+            Helper::Object => true,
+            Helper::FormatDate | Helper::CurrentDateTime => matches!(name, "tz" | "locale"),
+            Helper::FormatDateRelative => name == "locale",
+            _ => false,
+        }
     }
 
     /// Whether it answers yes or no, so that it is also a block: `{{#eq a b}}…{{else}}…{{/eq}}`.
@@ -104,6 +181,7 @@ impl Helper {
                 | Helper::Less
                 | Helper::LessOrEqual
                 | Helper::Match
+                | Helper::Includes
         )
     }
 

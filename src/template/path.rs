@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use super::error::{Fault, TemplateError};
 use super::root::Root;
 use super::value::{Segment, Type, Value};
+use super::work::Work;
 use crate::base::json::Raw;
 
 /// A path has no more segments: a payload cannot be deeper either.
@@ -73,20 +74,19 @@ impl Path {
     /// The JSON text of the value.
     #[must_use]
     pub fn read<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, [u8]>> {
-        self.value(root)?.json()
+        self.value(root)?.json(&mut Work::unlimited()).ok()?
     }
 
     /// What the value is sent as: a string's own text, the JSON of anything else.
     #[must_use]
     pub fn text<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, [u8]>> {
-        Some(match self.value(root)? {
-            Value::Text(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
-            Value::Text(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
-            value if value.type_of() == Type::String => match value.text() {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            },
-            value => value.json()?,
+        let value = self.value(root)?;
+        if value.type_of() != Type::String {
+            return value.json(&mut Work::unlimited()).ok()?;
+        }
+        Some(match value.text(&mut Work::unlimited()).ok()? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         })
     }
 
@@ -100,25 +100,33 @@ impl Path {
         pay: &mut dyn FnMut(usize) -> Result<(), E>,
     ) -> Result<Option<Found<'r>>, E> {
         let (mut value, segments) = Value::first_steps(root, &self.segments);
+        let mut work = Work::unlimited();
         for segment in segments {
-            pay(value.cost())?;
-            value = value.property(segment);
+            pay(match &value {
+                Value::Root(root) => root.get_cost(segment.name()),
+                value => value.size(),
+            })?;
+            // It cannot run out.
+            value = value.property(segment, &mut work).unwrap_or(Value::Undefined);
         }
         Ok(Some(match value {
             Value::Undefined => return Ok(None),
             Value::Raw(raw) => Found::Json(raw),
             Value::Root(_) => Found::Document,
             Value::Number(value) => Found::Number(value),
-            Value::Text(text) => Found::Text(text),
+            Value::Text(text) => Found::Text(Cow::Borrowed(text)),
+            Value::Unit(unit) => Found::Text(Cow::Owned(unit.to_string())),
             Value::Bool(true) => Found::Json(Raw::trusted(b"true")),
             Value::Bool(false) => Found::Json(Raw::trusted(b"false")),
         }))
     }
 
+    /// The value; nothing where the steps to it take more work than a rendering may.
     fn value<'r>(&self, root: &'r dyn Root) -> Option<Value<'r>> {
         let (mut value, segments) = Value::first_steps(root, &self.segments);
+        let mut work = Work::default();
         for segment in segments {
-            value = value.property(segment);
+            value = value.property(segment, &mut work).ok()?;
         }
         (!matches!(value, Value::Undefined)).then_some(value)
     }

@@ -4,6 +4,7 @@
 //! of that context; it is told as if it were one of the document's.
 
 use super::Template;
+use super::helper::Helper;
 use super::path::Path;
 use super::tree::{Base, Block, BlockKind, Expression, Lookup, Node};
 use super::value::Segment;
@@ -87,12 +88,19 @@ fn expression<'t>(value: &'t Expression, at_root: bool, tell: &mut dyn FnMut(Rea
         | Expression::Undefined => {}
         Expression::Call(call) => {
             call.arguments.iter().for_each(|argument| expression(argument, at_root, tell));
+            call.named.iter().for_each(|(_, argument)| expression(argument, at_root, tell));
+            match call.helper {
+                // What they take for the present.
+                Helper::CurrentDateTime | Helper::FormatDateRelative => tell(Read::Key("time")),
+                Helper::Template => tell(Read::Whole),
+                _ => {}
+            }
         }
         Expression::Lookup(Lookup { base, segments }) => match base {
             // What these are was told of where the block begins.
             Base::Loop { .. } | Base::Parameter { .. } => {}
             Base::Context { up: 0 } if segments.is_empty() && !at_root => {}
-            Base::Context { .. } | Base::Root => tell(Read::of(segments)),
+            Base::Context { .. } | Base::Root { .. } => tell(Read::of(segments)),
         },
     }
 }

@@ -3,19 +3,18 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
+use super::Escape;
+use super::arena::{Arena, Slot};
 use super::call::Call;
 use super::error::RenderError;
+use super::recall::Recall;
 use super::root::Root;
+use super::tools::{Tools, Values};
 use super::tree::{Base, Block, BlockKind, Expression, Lookup, LoopVariable, Node};
 use super::value::{Type, Value};
-use super::{Escape, OUTPUT_BYTES_MAX};
+use super::work::{READ, SCAN, STEP, Work};
 use crate::base::json::Raw;
-
-/// Bytes of the payload that one rendering may look through: some tens of milliseconds. A template that looks into
-/// the whole payload for every member of a long list is not worth holding a core for longer.
-const WORK_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What a node or a call costs beside the bytes that it reads.
-const STEP_COST: usize = 32;
+use crate::base::steps;
 
 /// Appends the text of `nodes` to `out`.
 pub(super) fn render(
@@ -23,17 +22,20 @@ pub(super) fn render(
     root: &dyn Root,
     escape: Escape,
     bytes_max: usize,
+    work: &mut Work,
     out: &mut Vec<u8>,
 ) -> Result<(), RenderError> {
     let start = out.len();
-    let whole = OnceCell::new();
+    let (whole, slot) = (OnceCell::new(), Slot::default());
     let mut renderer = Renderer {
         root,
         whole: &whole,
         html: escape == Escape::Html,
         start,
         bytes_max,
-        work: WORK_BYTES_MAX,
+        work,
+        arena: Arena::new(&slot),
+        recall: Recall::default(),
         out,
     };
     let scope = Scope {
@@ -58,8 +60,9 @@ struct Renderer<'o, 'a, 'r> {
     /// Where the text begins in `out`.
     start: usize,
     bytes_max: usize,
-    /// What may still be spent.
-    work: usize,
+    work: &'o mut Work,
+    arena: Arena<'a>,
+    recall: Recall<'a>,
     out: &'o mut Vec<u8>,
 }
 
@@ -82,27 +85,22 @@ struct Round<'a> {
 }
 
 impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
-    fn spend(&mut self, cost: usize) -> Result<(), RenderError> {
-        self.work = self.work.checked_sub(cost + STEP_COST).ok_or(RenderError::TooMuchWork)?;
-        Ok(())
-    }
-
     fn check_length(&self) -> Result<(), RenderError> {
         if self.out.len() - self.start > self.bytes_max { Err(RenderError::TooLong) } else { Ok(()) }
     }
 
     fn nodes(&mut self, nodes: &'a [Node], scope: &Scope<'_, 'a>) -> Result<(), RenderError> {
         for node in nodes {
+            steps::count(1);
             match node {
                 Node::Text(text) => {
-                    self.spend(0)?;
+                    self.work.spend(STEP + READ * text.len())?;
                     self.out.extend_from_slice(text.as_bytes());
                     self.check_length()?;
                 }
                 Node::Write { value, escaped } => {
                     let value = self.value(value, scope)?;
-                    self.spend(value.cost())?;
-                    value.write(self.out, *escaped && self.html);
+                    value.write(self.out, *escaped && self.html, self.work)?;
                     self.check_length()?;
                 }
                 Node::Block(block) => self.block(block, scope)?,
@@ -112,10 +110,11 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
     }
 
     fn value(&mut self, expression: &'a Expression, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
+        self.work.spend(STEP)?;
         Ok(match expression {
             Expression::Lookup(lookup) => return self.lookup(lookup, scope),
             Expression::Call(call) => return self.call(call, scope),
-            Expression::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Expression::Text(text) => Value::Text(text),
             Expression::Number(number) => Value::Number(*number),
             Expression::Bool(value) => Value::Bool(*value),
             Expression::Null => Value::NULL,
@@ -124,56 +123,145 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
     }
 
     fn call(&mut self, call: &'a Call, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
-        let mut values = [Value::Undefined, Value::Undefined];
-        for (value, argument) in values.iter_mut().zip(&call.arguments) {
-            *value = self.value(argument, scope)?;
+        let mut values = Values::new();
+        for argument in &call.arguments {
+            values.push(self.value(argument, scope)?);
         }
-        let [first, second] = &values;
-        self.spend(first.cost() + second.cost())?;
-        let value = call.value(first, second, OUTPUT_BYTES_MAX)?;
-        self.spend(value.cost())?;
-        Ok(value)
+        let mut named = Values::new();
+        for (_, argument) in &call.named {
+            named.push(self.value(argument, scope)?);
+        }
+        call.value(&values, &named, &mut Tools { work: self.work, arena: &self.arena, root: self.root })
     }
 
     #[inline]
     fn lookup(&mut self, lookup: &'a Lookup, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
         let mut value = match lookup.base {
-            Base::Context { up: 0 } => scope.context.clone(),
-            Base::Context { up } => scope.context_out(up),
-            Base::Root => Value::Root(self.root),
-            Base::Loop { variable, up } => scope.loop_variable(variable, up),
-            Base::Parameter { scope: out, second } => scope.parameter(out, second),
+            Base::Context { up: 0 } => scope.context,
+            Base::Context { up } => self.context_out(up, scope)?,
+            Base::Root { up } => self.root_out(up, scope)?,
+            Base::Loop { variable, up } => self.loop_variable(variable, up, scope)?,
+            Base::Parameter { scope: out, second } => self.parameter(out, second, scope)?,
         };
         let mut segments = &lookup.segments[..];
         if let Value::Root(root) = &value {
             (value, segments) = Value::first_steps(*root, segments);
-            self.spend(0)?;
         }
+        // A name that is not there has none of its own; behind `@` the same goes for all that counts as nothing.
+        let is_data = matches!(lookup.base, Base::Root { .. } | Base::Loop { .. });
         for segment in segments {
-            self.spend(value.cost())?;
-            value = value.property(segment);
+            if value.is_nullish() || is_data && value.is_falsy(self.work)? {
+                break;
+            }
+            let Some(container) = Recall::container(&value, segment) else {
+                value = value.property(segment, self.work)?;
+                continue;
+            };
+            self.work.spend(STEP)?;
+            value = match self.recall.find(container, segment) {
+                Some(found) => found,
+                None => {
+                    let found = value.property(segment, self.work)?;
+                    self.recall.keep(container, segment, found);
+                    found
+                }
+            };
         }
         Ok(value)
+    }
+
+    /// The document, as the `each` so many steps out knows it.
+    fn root_out(&mut self, up: usize, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
+        let mut rounds = 0;
+        let mut next = Some(scope);
+        while let Some(scope) = next.filter(|_| rounds < up) {
+            self.work.spend(READ)?;
+            rounds += usize::from(scope.round.is_some());
+            next = scope.parent;
+        }
+        Ok(if rounds == up { Value::Root(self.root) } else { Value::Undefined })
+    }
+
+    /// The context so many steps out; nothing beyond the outermost.
+    fn context_out(&mut self, up: usize, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
+        let mut scope = scope;
+        let mut left = up;
+        loop {
+            self.work.spend(READ)?;
+            if scope.counts {
+                if left == 0 {
+                    return Ok(scope.context);
+                }
+                left -= 1;
+            }
+            match scope.parent {
+                Some(parent) => scope = parent,
+                None => return Ok(Value::Undefined),
+            }
+        }
+    }
+
+    fn loop_variable(
+        &mut self,
+        variable: LoopVariable,
+        up: usize,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<Value<'a>, RenderError> {
+        let mut left = up;
+        let mut next = Some(scope);
+        while let Some(scope) = next {
+            self.work.spend(READ)?;
+            if let Some(round) = &scope.round {
+                if left == 0 {
+                    return Ok(match variable {
+                        LoopVariable::Index => Value::Number(round.index as f64),
+                        LoopVariable::Key => round.key,
+                        LoopVariable::First => Value::Bool(round.index == 0),
+                        LoopVariable::Last => Value::Bool(round.is_last),
+                        LoopVariable::Unknown => Value::Undefined,
+                    });
+                }
+                left -= 1;
+            }
+            next = scope.parent;
+        }
+        Ok(Value::Undefined)
+    }
+
+    fn parameter(
+        &mut self,
+        out: usize,
+        second: bool,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<Value<'a>, RenderError> {
+        self.work.spend_bytes(out, READ)?;
+        let mut scope = scope;
+        for _ in 0..out {
+            match scope.parent {
+                Some(parent) => scope = parent,
+                None => return Ok(Value::Undefined),
+            }
+        }
+        Ok(scope.parameters[usize::from(second)])
     }
 
     fn block(&mut self, block: &'a Block, scope: &Scope<'_, 'a>) -> Result<(), RenderError> {
         let value = match &block.kind {
             BlockKind::If { condition, include_zero, wanted } => {
                 let zero_counts = match include_zero {
-                    Some(zero) => self.value(zero, scope)?.is_truthy(false),
+                    Some(zero) => self.value(zero, scope)?.is_truthy(false, self.work)?,
                     None => false,
                 };
                 let value = self.value(condition, scope)?;
-                self.spend(value.cost())?;
-                let body =
-                    if value.is_truthy(zero_counts) == *wanted { &block.body } else { &block.otherwise };
+                let is_true = value.is_truthy(zero_counts, self.work)?;
+                let body = if is_true == *wanted { &block.body } else { &block.otherwise };
                 return self.nodes(body, scope);
             }
             BlockKind::Each(value) | BlockKind::With(value) | BlockKind::Section(value) => {
                 self.value(value, scope)?
             }
         };
-        self.spend(value.cost())?;
+        let is_section = matches!(block.kind, BlockKind::Section(_));
         let is_each = match &block.kind {
             BlockKind::Each(_) => true,
             BlockKind::Section(_) => value.type_of() == Type::Array,
@@ -182,15 +270,20 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
         if is_each {
             return self.each(block, &value, scope);
         }
-        let is_section = matches!(block.kind, BlockKind::Section(_));
-        if if is_section { value.is_nullish() || value.bool() == Some(false) } else { value.is_empty() } {
+        let is_nothing = if is_section {
+            value.is_nullish() || value.bool() == Some(false)
+        } else {
+            // To `with` only zero is not empty beside what is true.
+            !value.is_truthy(true, self.work)?
+        };
+        if is_nothing {
             return self.nodes(&block.otherwise, scope);
         }
         let is_flag = is_section && value.bool() == Some(true);
         let inner = Scope {
             parent: Some(scope),
-            context: if is_flag { scope.context.clone() } else { value.clone() },
-            counts: !is_flag && !value.equals(&scope.context),
+            context: if is_flag { scope.context } else { value },
+            counts: !is_flag && !value.loosely_equals(&scope.context, self.work)?,
             round: None,
             parameters: [value, Value::Undefined],
         };
@@ -206,34 +299,31 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
     ) -> Result<(), RenderError> {
         let list = match value {
             Value::Raw(raw) => *raw,
-            Value::Root(_) => {
-                let (whole, root) = (self.whole, self.root);
-                let whole: &'a [u8] = match whole.get() {
-                    Some(whole) => whole,
-                    None => whole.get_or_init(|| root.whole()),
-                };
-                self.spend(whole.len())?;
-                Raw::trusted(whole)
-            }
+            Value::Root(_) => self.whole()?,
             _ => Raw::NULL,
         };
+        self.work.spend_bytes(list.bytes().len(), SCAN)?;
         let mut items = list.items().peekable();
         let mut entries = list.entries().peekable();
         let mut index = 0;
         loop {
+            self.work.spend(STEP)?;
             let (key, item, is_last) = if let Some(item) = items.next() {
                 (Value::Number(index as f64), item, items.peek().is_none())
             } else if let Some((key, item)) = entries.next() {
+                let key = match key {
+                    Cow::Borrowed(key) => key,
+                    Cow::Owned(key) => self.arena.text(key),
+                };
                 (Value::Text(key), item, entries.peek().is_none())
             } else {
                 break;
             };
             let item = Value::Raw(item);
-            self.spend(item.cost())?;
             let inner = Scope {
                 parent: Some(scope),
-                counts: !item.equals(&scope.context),
-                parameters: [item.clone(), key.clone()],
+                counts: !item.loosely_equals(&scope.context, self.work)?,
+                parameters: [item, key],
                 context: item,
                 round: Some(Round { index, key, is_last }),
             };
@@ -242,56 +332,17 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
         }
         if index == 0 { self.nodes(&block.otherwise, scope) } else { Ok(()) }
     }
-}
 
-impl<'a> Scope<'_, 'a> {
-    /// The context so many steps out; nothing beyond the outermost.
-    fn context_out(&self, up: usize) -> Value<'a> {
-        let mut scope = self;
-        let mut left = up;
-        loop {
-            if scope.counts {
-                if left == 0 {
-                    return scope.context.clone();
-                }
-                left -= 1;
+    /// The whole document, in one piece.
+    fn whole(&mut self) -> Result<Raw<'a>, RenderError> {
+        let (whole, root) = (self.whole, self.root);
+        let whole: &'a [u8] = match whole.get() {
+            Some(whole) => whole,
+            None => {
+                self.work.spend_bytes(root.whole_len(), READ)?;
+                whole.get_or_init(|| root.whole())
             }
-            match scope.parent {
-                Some(parent) => scope = parent,
-                None => return Value::Undefined,
-            }
-        }
-    }
-
-    fn loop_variable(&self, variable: LoopVariable, up: usize) -> Value<'a> {
-        let mut left = up;
-        let mut next = Some(self);
-        while let Some(scope) = next {
-            if let Some(round) = &scope.round {
-                if left == 0 {
-                    return match variable {
-                        LoopVariable::Index => Value::Number(round.index as f64),
-                        LoopVariable::Key => round.key.clone(),
-                        LoopVariable::First => Value::Bool(round.index == 0),
-                        LoopVariable::Last => Value::Bool(round.is_last),
-                        LoopVariable::Unknown => Value::Undefined,
-                    };
-                }
-                left -= 1;
-            }
-            next = scope.parent;
-        }
-        Value::Undefined
-    }
-
-    fn parameter(&self, out: usize, second: bool) -> Value<'a> {
-        let mut scope = self;
-        for _ in 0..out {
-            match scope.parent {
-                Some(parent) => scope = parent,
-                None => return Value::Undefined,
-            }
-        }
-        scope.parameters[usize::from(second)].clone()
+        };
+        Ok(Raw::trusted(whole))
     }
 }

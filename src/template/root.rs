@@ -9,10 +9,13 @@ pub trait Root {
     /// The value of a key; of a repeated key the last one.
     fn get(&self, key: &str) -> Option<Raw<'_>>;
 
-    /// The value of `member` in the object that `key` leads to. For a root that knows where some values stand, so that
-    /// the two most common steps of all paths need not look through the object.
-    fn get_member(&self, key: &str, member: &str) -> Option<Raw<'_>> {
-        self.get(key)?.get(member)
+    /// Bytes that [`Root::get`] searches for a key.
+    fn get_cost(&self, key: &str) -> usize;
+
+    /// The value of `member` in the object that `key` leads to, for a root that knows without a search where some of
+    /// them are.
+    fn get_member(&self, _key: &str, _member: &str) -> Option<Raw<'_>> {
+        None
     }
 
     /// Whether [`Root::get_member`] finds all that the object behind `key` has: what it does not find is not there.
@@ -28,6 +31,9 @@ pub trait Root {
 
     /// The whole document as JSON, for what wants all of it (`{{jsonEncode this}}`, `{{#each this}}`).
     fn whole(&self) -> Cow<'_, [u8]>;
+
+    /// Bytes that [`Root::whole`] copies or may have to.
+    fn whole_len(&self) -> usize;
 }
 
 impl Root for Raw<'_> {
@@ -35,8 +41,16 @@ impl Root for Raw<'_> {
         Raw::get(self, key)
     }
 
+    fn get_cost(&self, _key: &str) -> usize {
+        self.bytes().len()
+    }
+
     fn whole(&self) -> Cow<'_, [u8]> {
         Cow::Borrowed(self.bytes())
+    }
+
+    fn whole_len(&self) -> usize {
+        self.bytes().len()
     }
 }
 
@@ -61,6 +75,10 @@ impl Root for GlobalsRoot<'_> {
         if key == "globals" { Some(self.globals) } else { self.globals.get(key) }
     }
 
+    fn get_cost(&self, key: &str) -> usize {
+        if key == "globals" { 0 } else { self.globals.bytes().len() }
+    }
+
     fn whole(&self) -> Cow<'_, [u8]> {
         let mut out = b"{\"globals\":".to_vec();
         out.extend_from_slice(self.globals.bytes());
@@ -74,6 +92,11 @@ impl Root for GlobalsRoot<'_> {
         }
         out.push(b'}');
         Cow::Owned(out)
+    }
+
+    fn whole_len(&self) -> usize {
+        // Its members are searched, and copied twice.
+        8 * self.globals.bytes().len()
     }
 }
 

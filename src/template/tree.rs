@@ -66,8 +66,8 @@ pub(super) struct Lookup {
 pub(super) enum Base {
     /// The context so many `../` out.
     Context { up: usize },
-    /// `@root`.
-    Root,
+    /// `@root`, of the `each` so many `../` out.
+    Root { up: usize },
     /// `@index` and the like, of the `each` so many `../` out.
     Loop { variable: LoopVariable, up: usize },
     /// A name of a block's `as |…|`: the first or second of the scope that is so many scopes out.

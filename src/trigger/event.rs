@@ -345,13 +345,22 @@ impl<'e> PayloadView<'e> {
 
     /// Knows where the parts of `data` stand: it need not be looked through for them.
     fn member(&self, key: &str, member: &str) -> Option<Raw<'e>> {
-        if key == "data" { self.event.member(member) } else { self.value(key)?.get(member) }
+        if key == "data" { self.event.member(member) } else { None }
+    }
+
+    /// Bytes that [`PayloadView::value`] searches.
+    fn cost(&self, key: &str) -> usize {
+        if matches!(key, "time" | "data" | "globals") { 0 } else { self.tail.text.len() }
     }
 }
 
 impl Root for PayloadView<'_> {
     fn get(&self, key: &str) -> Option<Raw<'_>> {
         self.value(key)
+    }
+
+    fn get_cost(&self, key: &str) -> usize {
+        self.cost(key)
     }
 
     fn get_member(&self, key: &str, member: &str) -> Option<Raw<'_>> {
@@ -371,11 +380,19 @@ impl Root for PayloadView<'_> {
         self.tail.write(&mut whole);
         Cow::Owned(whole)
     }
+
+    fn whole_len(&self) -> usize {
+        self.event.bytes.len() + self.tail.len()
+    }
 }
 
 impl Root for Payload {
     fn get(&self, key: &str) -> Option<Raw<'_>> {
         self.view().value(key)
+    }
+
+    fn get_cost(&self, key: &str) -> usize {
+        self.view().cost(key)
     }
 
     fn get_member(&self, key: &str, member: &str) -> Option<Raw<'_>> {
@@ -390,5 +407,9 @@ impl Root for Payload {
         let mut whole = Vec::new();
         self.write(&mut whole);
         Cow::Owned(whole)
+    }
+
+    fn whole_len(&self) -> usize {
+        self.len()
     }
 }

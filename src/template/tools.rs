@@ -1,0 +1,54 @@
+//! What helpers work with: the values of their arguments, the budget of the rendering, room for what they make.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::OUTPUT_BYTES_MAX;
+use super::arena::Arena;
+use super::error::RenderError;
+use super::root::Root;
+use super::value::{Value, into_text};
+use super::work::{READ, STEP, Work};
+
+/// Arguments that most helpers have no more than.
+pub(super) type Values<'a> = SmallVec<[Value<'a>; 3]>;
+
+/// What helpers work with beside their arguments.
+pub(super) struct Tools<'w, 'a> {
+    pub(super) work: &'w mut Work,
+    pub(super) arena: &'w Arena<'a>,
+    pub(super) root: &'a dyn Root,
+}
+
+impl<'a> Tools<'_, 'a> {
+    /// A text that was made, unless it is over the limit.
+    pub(super) fn text(&self, text: String) -> Result<Value<'a>, RenderError> {
+        if text.len() > OUTPUT_BYTES_MAX {
+            Err(RenderError::TooLong)
+        } else {
+            Ok(Value::Text(self.arena.text(text)))
+        }
+    }
+
+    /// The text of a value, paid for as input of work on each of its bytes.
+    pub(super) fn input(&mut self, value: &Value<'a>, each: usize) -> Result<Cow<'a, str>, RenderError> {
+        let text = value.text(self.work)?;
+        self.work.spend(STEP + each * text.len())?;
+        Ok(text)
+    }
+}
+
+/// `JSON.stringify(value)`, as a text.
+pub(super) fn json<'a>(value: &Value<'a>, tools: &mut Tools<'_, 'a>) -> Result<Value<'a>, RenderError> {
+    let json = value.json(tools.work)?;
+    tools.work.spend_bytes(json.as_ref().map_or(0, |json| json.len()), READ)?;
+    Ok(match json {
+        None => Value::Undefined,
+        Some(Cow::Borrowed(bytes)) => match simdutf8::basic::from_utf8(bytes) {
+            Ok(text) => Value::Text(text),
+            Err(_) => tools.text(String::from_utf8_lossy(bytes).into_owned())?,
+        },
+        Some(Cow::Owned(bytes)) => tools.text(into_text(bytes))?,
+    })
+}

@@ -1,0 +1,74 @@
+//! The work that one rendering may cause, and what each kind of work costs.
+//!
+//! One unit is about a nanosecond of a core. Every step is charged before it is taken, by a price that is no lower than
+//! what the step takes on the least favourable input; `tools/work` compares the prices with counted instructions.
+
+use super::error::RenderError;
+
+/// Units that one rendering may spend: 20 ms of a core, which other connections wait for.
+pub const WORK_MAX: usize = 20_000_000;
+
+/// A node, an expression, a turn of a loop.
+pub(super) const STEP: usize = 40;
+/// A byte of JSON that is searched for members or values.
+pub(super) const SCAN: usize = 3;
+/// A byte of text that is read, copied or compared.
+pub(super) const READ: usize = 1;
+/// A byte of a string with escapes, which are undone one by one.
+pub(super) const UNESCAPE: usize = 8;
+/// A character that HTML wants escaped.
+pub(super) const ESCAPE: usize = 16;
+/// A byte that is encoded, decoded, or converted on its own.
+pub(super) const CONVERT: usize = 8;
+/// A number that is read from a few digits.
+pub(super) const NUMBER_SHORT: usize = 80;
+/// A number that is read from many digits, of which all may decide how it is rounded.
+pub(super) const NUMBER_LONG: usize = 40_000;
+/// Digits that are read without regard to how they are rounded.
+pub(super) const NUMBER_SHORT_BYTES: usize = 20;
+/// A number that is written with the fewest digits.
+pub(super) const NUMBER_TEXT: usize = 2_000;
+
+/// What is left of the work that may be done.
+#[derive(Debug)]
+pub struct Work {
+    left: usize,
+}
+
+impl Default for Work {
+    fn default() -> Work {
+        Work { left: WORK_MAX }
+    }
+}
+
+impl Work {
+    /// The units spent so far.
+    #[must_use]
+    pub fn spent(&self) -> usize {
+        WORK_MAX.saturating_sub(self.left)
+    }
+
+    /// For one reading of a value that is sent as it is: each byte is read once.
+    pub(super) fn unlimited() -> Work {
+        Work { left: usize::MAX }
+    }
+
+    /// Pays for work before it is done.
+    #[inline]
+    pub(super) fn spend(&mut self, units: usize) -> Result<(), RenderError> {
+        self.left = self.left.checked_sub(units).ok_or(RenderError::TooMuchWork)?;
+        Ok(())
+    }
+
+    /// Takes back a part of what was paid for work that turned out not to be needed.
+    #[inline]
+    pub(super) fn give_back(&mut self, units: usize) {
+        self.left = self.left.saturating_add(units);
+    }
+
+    /// Pays for work on so many bytes.
+    #[inline]
+    pub(super) fn spend_bytes(&mut self, bytes: usize, each: usize) -> Result<(), RenderError> {
+        self.spend(bytes.saturating_mul(each))
+    }
+}
