@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-use super::kinds::{must_be_there, within};
+use super::kinds::{id_in, must_be_there, within};
 use super::resources::{Save, with_warnings};
 use super::routes::{Call, Outcome};
 use crate::base::id::Id;
@@ -156,8 +156,4 @@ fn lists(body: &Value) -> Result<(&[Value], &[Value]), ModelError> {
         return Err(ModelError::new(unknown, "is not a field of an import of flows"));
     }
     Ok((list("flows")?, list("flowVersions")?))
-}
-
-fn id_in(value: &Value, field: &str) -> Option<Id> {
-    value.get(field)?.as_str()?.parse().ok()
 }

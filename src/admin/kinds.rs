@@ -1,6 +1,9 @@
 //! What differs between applications, webhooks, flows and versions of flows for the handlers of
 //! [`resources`](super::resources).
 
+use std::future::Future;
+use std::sync::Arc;
+
 use axum::response::Response;
 use serde_json::{Map, Value};
 
@@ -290,6 +293,16 @@ pub(super) async fn list_flows_by_version(call: Call) -> Outcome {
     Ok(answer)
 }
 
+/// The flow that a path names.
+pub(super) fn flow_of(call: &Call) -> impl Future<Output = Result<Flow, ApiError>> + use<> {
+    let (state, key) = (Arc::clone(&call.state), Flow::key(call));
+    async move {
+        let key = key?;
+        let found = state.look(move |store| Flow::find(store, &key)).await?;
+        found.ok_or_else(|| ApiError::missing(Resource::Flow))
+    }
+}
+
 /// Whether there is such an application.
 pub(super) fn must_be_there(changes: &Changes<'_>, application: &Id) -> Result<(), ChangeError> {
     match changes.application(application)? {
@@ -301,4 +314,9 @@ pub(super) fn must_be_there(changes: &Changes<'_>, application: &Id) -> Result<(
 /// An error about a member of a body that stands in a list.
 pub(super) fn within(error: ModelError, list: &str, index: usize) -> ChangeError {
     ChangeError::Refused(error.within(&format!("{list}[{index}]")))
+}
+
+/// The id that a field of a body holds.
+pub(super) fn id_in(value: &Value, field: &str) -> Option<Id> {
+    value.get(field)?.as_str()?.parse().ok()
 }

@@ -15,6 +15,8 @@
 //!
 //! Not here: what happens on cores. That is reached through [`Engine`].
 
+mod activity;
+mod bundle;
 mod console;
 mod door;
 mod error;
@@ -47,6 +49,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 
+pub use activity::{FlowActivity, NodeFailure};
 pub use error::{ApiError, Kind};
 pub use listener::{Listener, serve};
 pub use requests::{RECENT_MAX, Seen, SeenRequest};
@@ -120,6 +123,9 @@ pub trait Engine: Send + Sync {
 
     /// What these webhooks have used of their limits at this moment; one that is not there is left out.
     fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>>;
+
+    /// What a flow did lately, on all cores.
+    fn activity(&self, flow: Id) -> FlowActivity;
 
     /// The page of `/metrics`.
     fn metrics(&self) -> String;
@@ -223,6 +229,8 @@ pub struct AdminState {
     pub about: About,
     /// The last hour of the counters, as [`sample`] keeps it.
     series: Mutex<Series>,
+    /// Exports that wait for their download.
+    exports: bundle::Exports,
     /// Places of streams.
     watches: Arc<Semaphore>,
 }
@@ -242,6 +250,7 @@ impl AdminState {
             clock: Clock::new(),
             about: About::default(),
             series: Mutex::default(),
+            exports: bundle::Exports::default(),
             watches: Arc::new(Semaphore::new(requests::WATCHES_MAX)),
         }
     }

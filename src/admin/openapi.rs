@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::activity::{DURATION_MILLIS_MAX, HOUR_MILLIS};
 use super::query::{ListKind, PER_PAGE_DEFAULT, PER_PAGE_MAX};
 use super::routes::{Access, ROUTES, Reads, Route, Verb};
 use super::schemas::{self, Shape};
@@ -86,7 +87,8 @@ fn operation(route: &Route) -> Value {
     });
     let Some(object) = operation.as_object_mut() else { return operation };
     if let Some(shape) = route.takes {
-        object.insert("requestBody".to_owned(), json!({"required": true, "content": content(shape)}));
+        let is_required = shape != Shape::ExportPost;
+        object.insert("requestBody".to_owned(), json!({"required": is_required, "content": content(shape)}));
     }
     if route.access == Access::Open {
         object.insert("security".to_owned(), json!([]));
@@ -96,6 +98,9 @@ fn operation(route: &Route) -> Value {
 
 fn content(shape: Shape) -> Value {
     match shape.name() {
+        Some(name) if shape == Shape::Form => {
+            json!({"multipart/form-data": {"schema": {"$ref": format!("#/components/schemas/{name}")}}})
+        }
         Some(name) => {
             let reference = format!("#/components/schemas/{name}");
             json!({"application/json": {"schema": {"$ref": reference}}})
@@ -153,6 +158,15 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
         parameters.extend(kind.more.iter().map(|name| narrowing(name, &parameter)));
         parameters
     };
+    let span = || {
+        let most = DURATION_MILLIS_MAX;
+        let duration = json!({"type": "integer", "minimum": 1, "maximum": most, "default": most});
+        let end = json!({"type": "integer", "default": 0});
+        vec![
+            parameter("duration", duration, "Milliseconds"),
+            parameter("end", end, "Milliseconds since 1970; 0 for now"),
+        ]
+    };
     match reads {
         Reads::Nothing | Reads::Stream => Vec::new(),
         Reads::Ids => vec![parameter("ids", json!({"type": "string"}), "Ids of webhooks, with commas")],
@@ -162,6 +176,23 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             json!({"type": "array", "items": {"type": "string"}}),
             "Only the globals with these keys",
         )],
+        Reads::FlowStats => {
+            let mut parameters = span();
+            parameters.push(parameter(
+                "resolution",
+                json!({"type": "integer", "multipleOf": HOUR_MILLIS, "default": HOUR_MILLIS}),
+                "Milliseconds of each row",
+            ));
+            parameters
+        }
+        Reads::FlowErrors => {
+            let mut parameters = span();
+            let limit = json!({"type": "integer", "minimum": 1, "maximum": 100, "default": 25});
+            parameters.push(parameter("limit", limit, "Most errors"));
+            let direction = json!({"type": "string", "enum": ["asc", "desc"], "default": "desc"});
+            parameters.push(parameter("sortDirection", direction, "The order, by time"));
+            parameters
+        }
         Reads::AllowReplacement => vec![parameter(
             "allowReplacement",
             json!({"type": "boolean", "default": false}),

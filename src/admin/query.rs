@@ -134,6 +134,16 @@ impl Parameters {
         }
     }
 
+    /// `sortDirection`.
+    pub fn descending(&self, default: bool) -> Result<bool, ApiError> {
+        match self.given("sortDirection") {
+            None => Ok(default),
+            Some(word) if word.eq_ignore_ascii_case("asc") => Ok(false),
+            Some(word) if word.eq_ignore_ascii_case("desc") => Ok(true),
+            Some(_) => Err(ApiError::validation("`sortDirection` must be asc or desc")),
+        }
+    }
+
     /// Refuses parameters other than these and those without effect.
     pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
         for (name, value) in &self.0 {
@@ -162,12 +172,7 @@ impl Parameters {
                 ApiError::validation(format!("`sortField` must be one of: {}", words.join(", ")))
             })?,
         };
-        let descending = match self.given("sortDirection") {
-            None => false,
-            Some(word) if word.eq_ignore_ascii_case("asc") => false,
-            Some(word) if word.eq_ignore_ascii_case("desc") => true,
-            Some(_) => return Err(ApiError::validation("`sortDirection` must be asc or desc")),
-        };
+        let descending = self.descending(false)?;
         let filter_field = match self.given("filterField") {
             None => "",
             Some(field) if field == kind.filter_field => kind.filter_field,

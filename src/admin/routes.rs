@@ -14,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use serde_json::Value;
 
+use super::activity::{flow_errors, flow_stats};
+use super::bundle::{download, export_application, import_application};
 use super::error::{ApiError, Kind};
 use super::flows_import::import_flows;
 use super::globals::{list_globals, patch_global, patch_globals, show_global};
@@ -34,7 +36,7 @@ use crate::store::{ChangeError, Resource, Store, StoreError};
 
 /// Deepest nesting of a body. The parser takes 127 levels, and what is kept of a body is read back from records and
 /// lists, a few levels further in.
-const BODY_DEPTH_MAX: usize = 100;
+pub(super) const BODY_DEPTH_MAX: usize = 100;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// One method of one path.
@@ -108,6 +110,10 @@ pub(super) enum Reads {
     IncludeWorkflows,
     /// `allowReplacement`.
     AllowReplacement,
+    /// `duration`, `end`, `resolution`.
+    FlowStats,
+    /// `duration`, `end`, `limit`, `sortDirection`.
+    FlowErrors,
     /// `seconds`.
     Seconds,
     /// `ids`.
@@ -173,6 +179,12 @@ pub(super) static ROUTES: &[Route] = routes! {
     Delete "/applications/{applicationId}" Token "deleteApplication" Nothing None => Some((200, Shape::Success)),
         delete::<Application>, "Deletes an application with its webhooks and flows";
 
+    Post "/applications/{applicationId}/export" Token "exportApplication" Nothing Some(Shape::ExportPost) => Some((200, Shape::Exported)),
+        export_application, "Answers a URL from which the application, its webhooks, flows and versions are downloaded for ten minutes";
+    Post "/applications/{applicationId}/import" Token "importApplication" Nothing Some(Shape::Form) => Some((200, Shape::Application)),
+        import_application, "Adds what an export holds to an application: what is there by its id is changed, the rest is made";
+    Get "/exports/{key}" Open "downloadExport" Nothing None => Some((200, Shape::Any)), download,
+        "An export, for whoever has its URL";
     Get "/applications/{applicationId}/globals" Token "listGlobals" Keys None => Some((200, Shape::Globals)), list_globals,
         "The globals of an application: all, or those that `key` names";
     Patch "/applications/{applicationId}/globals" Token "patchGlobals" Nothing Some(Shape::GlobalsPatch) => Some((200, Shape::Application)),
@@ -213,6 +225,10 @@ pub(super) static ROUTES: &[Route] = routes! {
         patch::<Flow>, "Replaces the fields that the body names";
     Delete "/applications/{applicationId}/flows/{flowId}" Token "deleteFlow" Nothing None => Some((200, Shape::Success)),
         delete::<Flow>, "Deletes a flow";
+    Get "/applications/{applicationId}/flows/{flowId}/stats" Token "flowStats" FlowStats None => Some((200, Shape::FlowStats)),
+        flow_stats, "How often a flow ran in each hour of the past day, and how many of its nodes failed, since the start";
+    Get "/applications/{applicationId}/flows/{flowId}/errors" Token "flowErrors" FlowErrors None => Some((200, Shape::FlowErrors)),
+        flow_errors, "The last errors of a flow's nodes, since the start";
     Get "/applications/{applicationId}/flows/{flowId}/versions" Token "listFlowVersions" List: query::FLOW_VERSIONS, None => Some((200, Shape::FlowVersions)),
         list::<FlowVersion>, "The versions of a flow";
     Post "/applications/{applicationId}/flows/{flowId}/versions" Token "createFlowVersion" AllowReplacement Some(Shape::FlowVersionPost) => Some((201, Shape::FlowVersion)),
@@ -277,8 +293,8 @@ pub fn router(state: Arc<AdminState>) -> Router {
 
 /// Who may ask for a path.
 pub(super) fn access_of(path: &str) -> Access {
-    // Of the paths with parameters only the console's files are open.
-    if path.starts_with("/console/") {
+    // Of the paths with parameters only the console's files and exports, which nobody can guess, are open.
+    if path.starts_with("/console/") || path.starts_with("/exports/") {
         return Access::Open;
     }
     ROUTES.iter().find(|route| route.path == path).map_or(Access::Token, |route| route.access)
@@ -327,17 +343,18 @@ impl Call {
 
     /// The body's bytes, up to [`BODY_BYTES_MAX`].
     pub async fn bytes(&mut self) -> Result<Vec<u8>, ApiError> {
-        let too_large = || {
-            ApiError::new(Kind::PayloadTooLarge, format!("the body must be at most {BODY_BYTES_MAX} bytes"))
-        };
+        self.bytes_up_to(BODY_BYTES_MAX).await
+    }
+
+    /// The body's bytes, up to so many.
+    pub async fn bytes_up_to(&mut self, most: usize) -> Result<Vec<u8>, ApiError> {
+        let too_large =
+            || ApiError::new(Kind::PayloadTooLarge, format!("the body must be at most {most} bytes"));
         let declared = self.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        if declared
-            .and_then(|value| value.parse().ok())
-            .is_some_and(|length: u64| length > BODY_BYTES_MAX as u64)
-        {
+        if declared.and_then(|value| value.parse().ok()).is_some_and(|length: u64| length > most as u64) {
             return Err(too_large());
         }
-        let body = http_body_util::Limited::new(&mut self.body, BODY_BYTES_MAX);
+        let body = http_body_util::Limited::new(&mut self.body, most);
         let collected = tokio::time::timeout(BODY_TIMEOUT, http_body_util::BodyExt::collect(body)).await;
         let late = || ApiError::validation("the body took too long").with_status(StatusCode::REQUEST_TIMEOUT);
         match collected.map_err(|_| late())? {
@@ -347,16 +364,25 @@ impl Call {
         }
     }
 
+    /// As [`Call::json`]; no body at all is an empty object.
+    pub async fn json_or_nothing(&mut self) -> Result<Value, ApiError> {
+        let bytes = self.bytes().await?;
+        if bytes.is_empty() { Ok(Value::Object(serde_json::Map::new())) } else { json_of(&bytes) }
+    }
+
     /// The body as JSON, whatever its `Content-Type` says.
     pub async fn json(&mut self) -> Result<Value, ApiError> {
-        let bytes = self.bytes().await?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| ApiError::validation(format!("the body must be JSON: {error}")))?;
-        if strict::validate(&bytes, BODY_DEPTH_MAX) {
-            Ok(value)
-        } else {
-            Err(ApiError::validation(format!("the body must be nested at most {BODY_DEPTH_MAX} levels deep")))
-        }
+        json_of(&self.bytes().await?)
+    }
+}
+
+fn json_of(bytes: &[u8]) -> Result<Value, ApiError> {
+    let value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::validation(format!("the body must be JSON: {error}")))?;
+    if strict::validate(bytes, BODY_DEPTH_MAX) {
+        Ok(value)
+    } else {
+        Err(ApiError::validation(format!("the body must be nested at most {BODY_DEPTH_MAX} levels deep")))
     }
 }
 

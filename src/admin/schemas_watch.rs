@@ -27,7 +27,29 @@ pub(super) fn all() -> Map<String, Value> {
         }),
         &["requests", "status", "latencyMs", "connections", "waiting", "throttled", "triggers"],
     );
+    let time = || json!({"type": "string", "format": "date-time"});
     let schemas = json!({
+        "FlowStats": object(json!({
+            "start": time(), "end": time(), "resolution": {"type": "integer"},
+            "metrics": {"type": "array", "items": object(json!({
+                "time": time(), "runCount": {"type": "integer"}, "pathsFailed": {"type": "integer"},
+            }), &["time", "runCount", "pathsFailed"])},
+        }), &["start", "end", "resolution", "metrics"]),
+        "FlowErrors": object(json!({
+            "start": time(), "end": time(), "limit": {"type": "integer"}, "sortDirection": {"type": "string"},
+            "errors": {"type": "array", "items": object(json!({
+                "time": time(), "nodeId": {"type": "string"}, "nodeLabel": {},
+                "error": object(json!({"name": {"type": "string"}, "message": {"type": "string"}}), &["name", "message"]),
+            }), &["time", "nodeId", "error"])},
+        }), &["start", "end", "limit", "sortDirection", "errors"]),
+        "ExportPost": {"type": "object", "description": "The platform's options; those for resources that Tidegate does not \
+            have are ignored"},
+        "Exported": object(json!({"url": {"type": "string", "format": "uri"}}), &["url"]),
+        "ImportForm": object(json!({
+            "importBundle": {"type": "string", "contentMediaType": "application/json", "description": "An export"},
+            "options": {"type": "string", "contentMediaType": "application/json",
+                "description": "{include: [kinds]}: Webhook, Flow, FlowVersion, Global"},
+        }), &["importBundle"]),
         "StatsColumns": series,
         "Stats": object(
             json!({

@@ -11,7 +11,9 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
 
-use crate::admin::{self, RECENT_MAX, Seen, SeenRequest, TestRequest, TestResponse, Usage};
+use crate::admin::{
+    self, FlowActivity, NodeFailure, RECENT_MAX, Seen, SeenRequest, TestRequest, TestResponse, Usage,
+};
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
@@ -172,6 +174,17 @@ impl admin::Engine for Gateway {
             }
             Ok(usages)
         })
+    }
+
+    fn activity(&self, flow: Id) -> FlowActivity {
+        let Some(runs) = self.registry.runs(flow) else { return FlowActivity::default() };
+        let errors = runs.errors().into_iter().map(|error| NodeFailure {
+            unix_millis: error.unix_millis,
+            node: error.node.to_string(),
+            message: error.message,
+        });
+        let hours = runs.hours().into_iter().map(|hour| (hour.unix_millis, hour.runs, hour.failures));
+        FlowActivity { hours: hours.collect(), errors: errors.collect() }
     }
 
     fn metrics(&self) -> String {

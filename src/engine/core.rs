@@ -31,7 +31,7 @@ use crate::deliver::workers::WorkerTrigger;
 use crate::deliver::{Effect, NodeError};
 use crate::http::encode::DateField;
 use crate::metrics::{CoreMetrics, Event};
-use crate::registry::{Backlog, Registry};
+use crate::registry::{Backlog, FlowPlan, Registry};
 use crate::reply::{Reply, Sheet};
 use crate::trigger::Payload;
 use crate::verify::alexa::{Chain, ChainUrl, FetchError};
@@ -386,12 +386,14 @@ impl Core {
     }
 
     /// Counts and logs what kept a node from doing its part.
-    pub(super) fn count_node_error(&self, flow: Id, node: &str, error: NodeError) {
+    pub(super) fn count_node_error(&self, plan: &FlowPlan, node: &Arc<str>, error: NodeError) {
         self.metrics.event(match error {
             NodeError::Caller(_) => Event::ReplyNodeWrongCaller,
             NodeError::Reply(_) => Event::ReplyNodeError,
             NodeError::Condition(_) => Event::ConditionError,
         });
+        plan.runs.fail(self.index, self.now_of_batch().unix_millis, node, || error.to_string());
+        let flow = plan.flow_id;
         tracing::debug!(%flow, ?node, %error, "a node did not do its part");
     }
 

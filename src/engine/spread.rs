@@ -61,11 +61,13 @@ pub(super) fn reply_at_once(
 ) {
     let origin = Origin { caller: CallerKind::of(hook.is_websocket), has_reply_id };
     let mut sheet = core.sheet.take();
+    let now = core.now_of_batch().unix_millis;
     for plan in &hook.flows {
         core.metrics.event(Event::Trigger);
+        plan.runs.count(core.index, now);
         let payload = event.payload(&plan.tail);
         deliver::reply_at_once(plan, &payload, origin, &mut sheet, &mut |step, reply| match reply {
-            Err(error) => core.count_node_error(plan.flow_id, &step.node_id, error),
+            Err(error) => core.count_node_error(plan, &step.node_id, error),
             Ok(reply) => match reply.to() {
                 ReplyTo::Trigger => core.count_nodes_reply(&send(&reply)),
                 ReplyTo::Named(id) => {
@@ -99,6 +101,7 @@ pub(super) fn run_flows(
     for (plan, event) in hook.flows.iter().zip(events) {
         let payload = Payload { event, tail: Arc::clone(&plan.tail) };
         core.metrics.event(Event::Trigger);
+        plan.runs.count(core.index, core.now_of_batch().unix_millis);
         if let Some(tap) = audience.tap {
             let mut bytes = Vec::with_capacity(payload.len());
             payload.write(&mut bytes);
@@ -119,7 +122,11 @@ pub(super) fn run_flows(
                 (None, Some(place)) => core.count_nodes_reply(&core.pending.deliver(core, place, reply)),
                 (None, None) => core.count_nodes_reply(&Outcome::NotWaiting),
             },
-            Effect::Failed { flow, node, error } => core.count_node_error(flow, &node, error),
+            Effect::Failed { flow, node, error } => {
+                if let Some(plan) = hook.flows.iter().find(|plan| plan.flow_id == flow) {
+                    core.count_node_error(plan, &node, error);
+                }
+            }
             Effect::Reply { .. } | Effect::Worker { .. } => {}
         }
     }

@@ -292,7 +292,8 @@ fn plan(
         application.globals_of(flow),
     );
     let backlog = wiring.registry.backlog(flow.id);
-    Some(FlowPlan { flow_id: flow.id, backlog, tail: Arc::new(tail), steps, branches })
+    let runs = wiring.registry.runs_of(flow.id);
+    Some(FlowPlan { flow_id: flow.id, backlog, runs, tail: Arc::new(tail), steps, branches })
 }
 
 /// The wires as a walk needs them; `None` where no condition decides anything.

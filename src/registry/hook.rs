@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Backlog, Condition};
+use super::{Backlog, Condition, FlowRuns};
 use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;
@@ -81,6 +81,8 @@ pub struct FlowPlan {
     pub flow_id: Id,
     /// What waits for its workers; the same for every webhook that triggers it.
     pub backlog: Arc<Backlog>,
+    /// What it did lately; the same for every webhook that triggers it.
+    pub runs: Arc<FlowRuns>,
     /// The part of the payload that is the same for each of its triggers.
     pub tail: Arc<Tail>,
     /// The nodes that the trigger's wires lead to, nearest first.

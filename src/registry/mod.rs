@@ -11,6 +11,7 @@ mod behind;
 mod compile;
 mod condition;
 mod hook;
+mod runs;
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -36,6 +37,7 @@ pub use backlog::{Backlog, FLOW_BYTES_MAX, FLOW_TRIGGERS_MAX, PROCESS_BYTES_MAX}
 pub use compile::{Defaults, check_application, check_flow, check_webhook};
 pub use condition::Condition;
 pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
+pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
 
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
 /// its token is compared where the rest of what a request needs lies.
@@ -47,6 +49,8 @@ pub struct Registry {
     /// Every flow, enabled or not, wired or not: a worker may attach to any.
     flows: SharedMap<Id, Arc<Backlog>>,
     process_backlog: Arc<backlog::ProcessBacklog>,
+    /// What every flow did lately.
+    runs: SharedMap<Id, Arc<FlowRuns>>,
     defaults: Defaults,
     aside: aside::Aside,
     behind: behind::Behind,
@@ -121,6 +125,7 @@ impl Registry {
             by_id: RwLock::default(),
             flows: SharedMap::with_hasher(ahash::RandomState::new()),
             process_backlog: Arc::default(),
+            runs: SharedMap::with_hasher(ahash::RandomState::new()),
             defaults,
             aside: aside::Aside::default(),
             behind: behind::Behind::default(),
@@ -150,6 +155,12 @@ impl Registry {
     #[must_use]
     pub fn flow(&self, id: Id) -> Option<Arc<Backlog>> {
         self.flows.pin().get(&id).cloned()
+    }
+
+    /// What a flow did lately; `None` if no webhook has triggered it since it was made.
+    #[must_use]
+    pub fn runs(&self, flow: Id) -> Option<Arc<FlowRuns>> {
+        self.runs.pin().get(&flow).cloned()
     }
 
     /// How many webhooks there are.
@@ -253,8 +264,11 @@ impl Registry {
     fn refresh_flow(&self, source: &dyn Source, id: Id) -> Result<(), StoreError> {
         if source.flow(&id)?.is_some() {
             self.backlog(id);
-        } else if let Some(backlog) = self.flows.pin().remove(&id) {
-            backlog.delete();
+        } else {
+            self.runs.pin().remove(&id);
+            if let Some(backlog) = self.flows.pin().remove(&id) {
+                backlog.delete();
+            }
         }
         Ok(())
     }
@@ -294,6 +308,12 @@ impl Registry {
     fn backlog(&self, flow: Id) -> Arc<Backlog> {
         let make = || Arc::new(Backlog::new(flow, Arc::clone(&self.process_backlog)));
         Arc::clone(self.flows.pin().get_or_insert_with(flow, make))
+    }
+
+    /// The runs of a flow, made if there are none yet.
+    fn runs_of(&self, flow: Id) -> Arc<FlowRuns> {
+        let make = || Arc::new(FlowRuns::new(self.defaults.cores));
+        Arc::clone(self.runs.pin().get_or_insert_with(flow, make))
     }
 
     fn publish(&self, hook: Arc<Hook>) {

@@ -28,6 +28,7 @@ mod drain;
 mod limits;
 mod payload;
 mod pipeline;
+mod platform;
 mod registry;
 mod replies;
 mod request;

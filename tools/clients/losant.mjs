@@ -131,11 +131,26 @@ assert.deepEqual(await client.flow.delete({ applicationId, flowId: copy.id }), {
 assert.deepEqual(await client.flowVersion.delete(ofVersion), { success: true });
 await fails(client.flowVersion.get(ofVersion), 404, 'NotFound', /version/);
 
+// What a flow did lately.
+const stats = await client.flow.stats({ ...ofFlow, duration: 3600000 });
+assert.ok(stats.metrics.length >= 1 && stats.metrics.every((row) => row.runCount === 0 && row.pathsFailed === 0));
+assert.deepEqual((await client.flow.errors({ ...ofFlow, limit: 5 })).errors, []);
+
+// An export goes into another application.
+const { url: bundleUrl } = await client.application.export({ applicationId, options: { includeFiles: false } });
+const bundle = await fetch(bundleUrl).then((response) => response.text());
+const other = await client.applications.post({ application: { name: 'copy' } });
+const filled = await client.application.import({ applicationId: other.id, importBundle: bundle });
+assert.deepEqual([filled.id, filled.globals], [other.id, globals.globals]);
+assert.equal((await client.webhooks.get({ applicationId: other.id })).totalCount, 3);
+assert.deepEqual((await client.flows.get({ applicationId: other.id })).items.map((item) => item.nodes), [flow.nodes]);
+await client.application.delete({ applicationId: other.id });
+
 // Every method of the client for these resources is offered, and called above or below, or says that it is not.
 const OFFERED = {
-  applications: ['get', 'post'], application: ['get', 'patch', 'delete', 'globals'],
+  applications: ['get', 'post'], application: ['get', 'patch', 'delete', 'globals', 'export', 'import'],
   webhooks: ['get', 'post'], webhook: ['get', 'patch', 'delete'],
-  flows: ['get', 'getByVersion', 'import', 'post'], flow: ['get', 'patch', 'delete'],
+  flows: ['get', 'getByVersion', 'import', 'post'], flow: ['get', 'patch', 'delete', 'errors', 'stats'],
   flowVersions: ['get', 'post'], flowVersion: ['get', 'patch', 'delete'],
 };
 let notOffered = 0;

@@ -99,10 +99,14 @@ same([copy[field] for field in ("triggers", "nodes", "globals")], [read[field] f
 same(client.flow.delete(flowId=copy["id"], **app), {"success": True})
 same(client.flow_version.delete(**of_version), {"success": True})
 
+assert client.flow.stats(duration=3600000, **of_flow)["metrics"]
+same(client.flow.errors(**of_flow)["errors"], [])
+assert "/exports/" in client.application.export(options={}, **app)["url"]
+
 OFFERED = {
-    "applications": ["get", "post"], "application": ["get", "patch", "delete", "globals"],
+    "applications": ["get", "post"], "application": ["get", "patch", "delete", "globals", "export"],
     "webhooks": ["get", "post"], "webhook": ["get", "patch", "delete"],
-    "flows": ["get", "get_by_version", "api_import", "post"], "flow": ["get", "patch", "delete"],
+    "flows": ["get", "get_by_version", "api_import", "post"], "flow": ["get", "patch", "delete", "errors", "stats"],
     "flow_versions": ["get", "post"], "flow_version": ["get", "patch", "delete"],
 }
 not_offered = 0

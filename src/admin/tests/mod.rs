@@ -1,5 +1,6 @@
 //! Every route through the router, with an engine that only writes down what it is asked.
 
+mod bundle;
 mod console;
 mod document;
 mod door;
@@ -85,6 +86,17 @@ impl Engine for Recorder {
                 triggers: vec![RawValue::from_string("{\"data\":{}}".to_owned()).expect("JSON")],
             })
         })
+    }
+
+    fn activity(&self, _: Id) -> FlowActivity {
+        FlowActivity {
+            hours: vec![(1_771_520_400_000, 3, 1)],
+            errors: vec![NodeFailure {
+                unix_millis: 1_771_521_960_123,
+                node: "r".to_owned(),
+                message: "no".to_owned(),
+            }],
+        }
     }
 
     fn metrics(&self) -> String {

@@ -54,6 +54,16 @@ pub(super) fn write(
     true
 }
 
+/// The content of the first part of a form with a name; `None` if there is none, or the body is not a form.
+#[must_use]
+pub fn form_part<'a>(body: &'a [u8], content_type: &[u8], name: &str) -> Option<&'a [u8]> {
+    let boundary = ContentType::parse(content_type).boundary()?;
+    let members = parse(body, &boundary)?;
+    members.first(name).map(|part| match part {
+        Part::Text { data, .. } | Part::File { data, .. } => *data,
+    })
+}
+
 fn charset_field(members: &Members<'_, Part<'_>>) -> Option<&'static Encoding> {
     match members.first(CHARSET_FIELD)? {
         Part::Text { data, .. } => Encoding::for_label(data),
