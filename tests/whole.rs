@@ -20,7 +20,7 @@ use relay::{Mailboxes, Relay};
 use tidegate::io::Io;
 
 /// Seeds that are run where the environment does not say.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 const ADDRESS: u16 = 1;
 /// A simulation that has more to do than this will never end.
 const STEPS_MAX: usize = 400_000;

@@ -12,6 +12,9 @@ pub trait World: Sized {
     type Io: Io;
     type Client: Client;
 
+    /// More bytes than the kernel takes for a peer that does not read, on any of its defaults.
+    const MORE_THAN_FITS: usize = 16 << 20;
+
     fn open() -> Self;
     /// Runs a scenario as often as this world differs.
     fn each_seed(scenario: fn()) {

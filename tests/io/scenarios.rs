@@ -7,9 +7,6 @@ use tidegate::io::{BUFFER_BYTES, BUFFERS, CloseHow, End, Io, Operation, SocketId
 use crate::host::{Client, Heard, Host, Random, World, pattern};
 use crate::operations;
 
-/// More bytes than the kernel takes for a peer that does not read, on any of its defaults.
-const MORE_THAN_FITS: usize = 16 << 20;
-
 pub fn bytes_are_echoed_however_they_are_cut<W: World>() {
     let mut host = Host::<W>::new();
     let (socket, mut client) = host.connection();
@@ -79,7 +76,7 @@ fn close_in<W: World>(host: &mut Host<W>, state: (u32, u32, CloseHow, u32)) {
         }
         _ => {}
     }
-    let bytes = pattern(2, [0, 100, MORE_THAN_FITS, 100][sending as usize]);
+    let bytes = pattern(2, [0, 100, W::MORE_THAN_FITS, 100][sending as usize]);
     if sending > 0 {
         host.send(socket, &bytes);
     }
@@ -163,7 +160,7 @@ pub fn a_reset_is_an_end_and_fails_the_send<W: World>() {
         } else {
             host.receive(socket)
         }
-        host.send(socket, &pattern(3, MORE_THAN_FITS));
+        host.send(socket, &pattern(3, W::MORE_THAN_FITS));
         host.turn();
         client.reset();
         host.until("the end and the failure arrive", |host| {
@@ -342,7 +339,7 @@ pub fn a_long_send_to_a_slow_reader_arrives_whole<W: World>() {
             client.shrink_receive_buffer(8 * 1024);
         }
         host.receive(socket);
-        let bytes = pattern(8, if small { 256 << 10 } else { MORE_THAN_FITS });
+        let bytes = pattern(8, if small { 256 << 10 } else { W::MORE_THAN_FITS });
         host.send(socket, &bytes);
         let mut heard = Vec::new();
         host.until("all is received", |host| {
@@ -368,7 +365,7 @@ pub fn a_peer_that_takes_nothing_is_reset<W: World>() {
     let mut host = Host::<W>::new();
     let (socket, mut client) = host.connection();
     host.receive(socket);
-    host.send(socket, &pattern(9, MORE_THAN_FITS));
+    host.send(socket, &pattern(9, W::MORE_THAN_FITS));
     host.settle();
     host.close(socket, CloseHow::Reset);
     assert_eq!(host.hear_end(&mut client, &mut Vec::new()), Heard::Reset);

@@ -8,7 +8,7 @@ use crate::host;
 use crate::kernel::{Config, Heard, SimClient, SimKernel, SimListener, SimStream, World};
 
 /// Seeds that each scenario runs with.
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 5;
 
 thread_local! {
     static SEED: Cell<u64> = const { Cell::new(0) };
@@ -23,6 +23,9 @@ pub struct Simulated {
 impl host::World for Simulated {
     type Io = SimKernel;
     type Client = SimClient;
+
+    // The capacity of a simulated connection has a bound.
+    const MORE_THAN_FITS: usize = 1 << 20;
 
     fn open() -> Simulated {
         let world = World::new(SEED.get(), Config::default());
