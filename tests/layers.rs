@@ -487,7 +487,7 @@ fn clocks_rings_unsafe_code_logs_and_output_are_found_outside_their_places() {
         ("engine/core.rs", "let t = tokio::time::Instant::now();", 1),
         ("engine/core.rs", "use monoio::net::TcpListener;", 0),
         ("ingress/request.rs", "use monoio::net::TcpListener;", 1),
-        ("io/queues.rs", "use io_uring::IoUring;", 0),
+        ("io/queues.rs", "use io_uring::IoUring; tracing::error!(\"c\");", 0),
         ("engine/core.rs", "use io_uring::IoUring;", 1),
         ("engine/core.rs", "unsafe { f() }", 1),
         ("http/head.rs", "fn f() { todo!() }", 1),
