@@ -443,6 +443,19 @@ impl Connection {
         }
     }
 
+    /// The same in place: what was kept of earlier heads stays.
+    pub fn resume_from(&mut self, suspended: &Suspended, buffer: &mut ReceiveBuffer) {
+        let line = suspended.head.line_end();
+        buffer.extend(&suspended.bytes);
+        if self.head != suspended.head {
+            self.last_head.clear();
+            self.head = suspended.head;
+        }
+        self.state = State::Whole;
+        self.head_bytes = line as u32;
+        (self.body_end, self.raw) = (line, line);
+    }
+
     /// Lets go of memory that an idle connection does not need.
     pub fn release(&mut self) {
         if self.awaiting() == Awaiting::Idle {

@@ -91,6 +91,12 @@ impl Rendered<'_> {
         &self.to
     }
 
+    /// The only kind of caller that may get it.
+    #[must_use]
+    pub fn only_for(&self) -> CallerKind {
+        self.only_for
+    }
+
     /// The body or message, as [`Reply::body`].
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {

@@ -1,0 +1,113 @@
+//! Responses: each is written into the connection's output, counted, and noted among the webhook's last requests.
+
+use super::context::CoreState;
+use super::recent::Note;
+use crate::base::clock::Now;
+use crate::http;
+use crate::ingress::request;
+use crate::ingress::respond::{self, Answer, Frame};
+use crate::metrics::Outcome;
+use crate::registry::Hook;
+use crate::reply::{HttpReply, ReplyError};
+
+/// One request, as far as its response depends on it.
+pub(crate) struct Exchange<'a> {
+    pub(crate) request: &'a http::Request<'a>,
+    /// `None`: it was for no webhook.
+    pub(crate) hook: Option<&'a Hook>,
+    /// Bytes of the body, as far as it was received or declared.
+    pub(crate) bytes: usize,
+    pub(crate) keep_alive: bool,
+    pub(crate) now: Now,
+    /// When its wait for a reply began; `None` if it did not wait.
+    pub(crate) waited_since: Option<u64>,
+}
+
+impl Exchange<'_> {
+    /// Writes an answer of the engine's own.
+    pub(crate) fn answer(&self, core: &mut CoreState, out: &mut Vec<u8>, answer: &Answer<'_>) {
+        let cors = core.rules.cors;
+        respond::answer(out, answer, &self.frame(cors, core.date.line(self.now.unix_millis)));
+        core.metrics.count(answer.outcome());
+        self.note(core, answer.status(), answer.refusal());
+    }
+
+    /// Writes the reply of a flow to a webhook's request.
+    pub(crate) fn reply(
+        &self,
+        core: &mut CoreState,
+        out: &mut Vec<u8>,
+        hook: &Hook,
+        reply: Result<HttpReply<'_>, ReplyError>,
+    ) {
+        if let Some(answer) = request::instead_of_reply(hook) {
+            return self.answer(core, out, &answer);
+        }
+        match reply {
+            Ok(reply) => {
+                let cors = core.rules.cors;
+                respond::reply(out, &reply, &self.frame(cors, core.date.line(self.now.unix_millis)));
+                core.metrics.count(Outcome::Ok);
+                self.note(core, reply.status, None);
+            }
+            Err(_) => self.answer(core, out, &Answer::BadReply("The workflow's reply is too large")),
+        }
+    }
+
+    /// Notes that the connection becomes a WebSocket.
+    pub(crate) fn upgraded(&self, core: &mut CoreState) {
+        core.metrics.count(Outcome::Ok);
+        self.note(core, SWITCHING_PROTOCOLS, None);
+    }
+
+    fn frame<'d>(&self, cors: bool, date: &'d [u8]) -> Frame<'d> {
+        Frame {
+            date,
+            keep_alive: self.keep_alive,
+            http10: self.request.version() == http::Version::Http10,
+            head_only: self.request.method() == http::Method::Head,
+            cors,
+        }
+    }
+
+    fn note(&self, core: &mut CoreState, status: u16, refusal: Option<&str>) {
+        core.metrics.status(status);
+        let payload = core.shown.take();
+        let duration_nanos = self.waited_since.map(|since| self.now.nanos.saturating_sub(since));
+        match duration_nanos {
+            Some(nanos) => core.metrics.latency(nanos),
+            None => core.answered += 1,
+        }
+        let Some(hook) = self.hook else { return };
+        core.recent.note(Note {
+            webhook: hook.webhook_id,
+            now: self.now,
+            duration_nanos,
+            method: self.request.method_bytes(),
+            path: request::behind_token(self.request.path()),
+            query: self.request.query(),
+            status,
+            bytes: self.bytes as u64,
+            refusal,
+            payload,
+        });
+    }
+}
+
+const SWITCHING_PROTOCOLS: u16 = 101;
+
+/// Writes a refusal that belongs to no request, and that ends the connection. `received` is what the connection was sent
+/// and has not been consumed: where it begins as a HEAD no body follows (RFC 9110, 9.3.2).
+pub(crate) fn refuse_into(core: &mut CoreState, out: &mut Vec<u8>, answer: &Answer<'_>, received: &[u8]) {
+    let (cors, unix_millis) = (core.rules.cors, core.now().unix_millis);
+    let frame = Frame {
+        date: core.date.line(unix_millis),
+        keep_alive: false,
+        http10: false,
+        head_only: received.starts_with(b"HEAD "),
+        cors,
+    };
+    respond::answer(out, answer, &frame);
+    core.metrics.count(answer.outcome());
+    core.metrics.status(answer.status());
+}

@@ -1,0 +1,409 @@
+//! What a core lends to its connections: clock, registry, limits, reply slots, metrics, queues, buffers, timers. Never
+//! the connections themselves: one that wants something of another leaves a [`ConnectionMessage`].
+
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use rustls::ServerConfig;
+
+use super::buffers::Buffers;
+use super::chains::{ChainSource, Chains};
+use super::flow_queues::{FlowQueues, Undelivered};
+use super::message::{
+    ConnectionId, ConnectionMessage, CoreMessage, Peers, ReplyOutcome, ReplySender, WorkerAddress,
+};
+use super::pending::{Delivered, PendingReplies};
+use super::recent::Recent;
+use super::seal::{Place, Seal};
+use crate::base::clock::Now;
+use crate::base::id::Id;
+use crate::base::log::bounded_log;
+use crate::base::slots::Key;
+use crate::base::turn::Turn;
+use crate::base::wheel::{TimerId, Wheel};
+use crate::deliver::{Effect, NodeError};
+use crate::http::encode::DateField;
+use crate::io::ListenerId;
+use crate::metrics::{CoreMetrics, Event};
+use crate::registry::{FlowPlan, Pin, Registry};
+use crate::reply::{Reply, Sheet};
+use crate::settings::IpNet;
+use crate::trigger::Payload;
+use crate::verify::secret::Expected;
+use crate::websocket;
+
+/// Entries of a core's timer wheel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Timer {
+    /// The deadline of a connection.
+    Connection(ConnectionId),
+    /// A worker's ack of a trigger is overdue.
+    Ack(Id, Key),
+    /// A flow's triggers may have nobody left who waits for them.
+    Sweep(Id),
+    /// Messages that their receivers had no room for are sent again.
+    Redeliver,
+    /// Accepting is tried again after it failed.
+    Accept(ListenerId),
+    /// A draining core checks whether it is done.
+    Drain,
+    /// Freed memory goes back to the system.
+    ReturnMemory,
+}
+
+/// Settings that connections read.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) cors: bool,
+    /// URL of the ingress for callers, without a slash at its end: what Twilio signs begins with it.
+    pub(crate) public_url: String,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whether connections of the ingress begin with a PROXY header.
+    pub(crate) proxy_protocol: bool,
+    /// Connections of the whole process.
+    pub(crate) connections: usize,
+    /// Bytes beyond the first buffer that bodies may take on one core.
+    pub(crate) body_bytes: usize,
+    /// The access token that workers attach with.
+    pub(crate) access_token: Expected,
+    /// Whether WebSocket compression may remember earlier messages.
+    pub(crate) context_takeover: bool,
+}
+
+/// Counts that all cores share, written once for a connection and never for a request.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounts {
+    /// All that are open, WebSockets and workers among them.
+    pub(crate) connections: AtomicUsize,
+    pub(crate) websockets: AtomicUsize,
+    pub(crate) workers: AtomicUsize,
+}
+
+/// What a core is made of, besides its connections and its kernel.
+pub(crate) struct CoreParts {
+    pub(crate) index: usize,
+    /// Reads the clock.
+    pub(crate) clock: Box<dyn Fn() -> Now>,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<CoreMetrics>,
+    pub(crate) seal: Arc<Seal>,
+    pub(crate) counts: Arc<SharedCounts>,
+    pub(crate) peers: Box<dyn Peers>,
+    pub(crate) chains: Arc<dyn ChainSource>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
+/// The state of a core that its connections share.
+pub(crate) struct CoreState {
+    pub(crate) index: usize,
+    clock: Box<dyn Fn() -> Now>,
+    /// The time of the present turn, as it was read last.
+    now: Now,
+    turn: Turn,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<CoreMetrics>,
+    seal: Arc<Seal>,
+    pub(crate) counts: Arc<SharedCounts>,
+    pub(crate) peers: Box<dyn Peers>,
+    pub(crate) pending: PendingReplies,
+    pub(crate) chains: Chains,
+    pub(crate) flows: FlowQueues,
+    pub(crate) undelivered: Vec<Undelivered>,
+    pub(crate) recent: Recent,
+    pub(crate) wheel: Wheel<Timer>,
+    /// Messages for connections of this core, in order.
+    pub(crate) posted: VecDeque<(ConnectionId, ConnectionMessage)>,
+    /// Connections that have requests left from this turn, and nothing that wakes them.
+    pub(crate) continued: Vec<ConnectionId>,
+    pub(crate) buffers: Buffers,
+    pub(crate) date: DateField,
+    pub(crate) is_draining: bool,
+    /// TLS of the ingress; `None`: it is plain.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Memory that WebSocket messages are inflated and deflated in.
+    pub(crate) scratch: websocket::Scratch,
+    /// Memory that payloads and frames are built in.
+    pub(crate) draft: Vec<u8>,
+    pub(crate) effects: Vec<Effect>,
+    /// Memory that templates' replies are written in.
+    pub(crate) sheet: Sheet,
+    /// The payload of the present request, where somebody watches its webhook.
+    pub(crate) shown: Option<Payload>,
+    /// Responses of this turn whose duration is not known before its end.
+    pub(crate) answered: u64,
+}
+
+/// What a core lends to a connection for one event.
+pub(crate) struct CoreContext<'t> {
+    pub(crate) core: &'t mut CoreState,
+    /// Pins the registry for the turn.
+    pub(crate) pin: &'t Pin<'t>,
+}
+
+impl Deref for CoreContext<'_> {
+    type Target = CoreState;
+
+    fn deref(&self) -> &CoreState {
+        self.core
+    }
+}
+
+impl DerefMut for CoreContext<'_> {
+    fn deref_mut(&mut self) -> &mut CoreState {
+        self.core
+    }
+}
+
+/// Reasons why a reply is not passed on.
+const TOO_BUSY: &str = "the engine is too busy to pass the reply on: send it again";
+
+impl CoreState {
+    /// A core without connections.
+    pub(crate) fn new(parts: CoreParts) -> CoreState {
+        let now = (parts.clock)();
+        CoreState {
+            index: parts.index,
+            clock: parts.clock,
+            now,
+            turn: Turn::begin(now),
+            buffers: Buffers::new(parts.rules.body_bytes),
+            rules: parts.rules,
+            registry: parts.registry,
+            metrics: parts.metrics,
+            seal: parts.seal,
+            counts: parts.counts,
+            peers: parts.peers,
+            pending: PendingReplies::default(),
+            chains: Chains::new(parts.chains),
+            flows: FlowQueues::default(),
+            undelivered: Vec::new(),
+            recent: Recent::default(),
+            wheel: Wheel::new(now.nanos),
+            posted: VecDeque::new(),
+            continued: Vec::new(),
+            date: DateField::new(),
+            is_draining: false,
+            tls: parts.tls,
+            scratch: websocket::Scratch::new(),
+            draft: Vec::new(),
+            effects: Vec::new(),
+            sheet: Sheet::default(),
+            shown: None,
+            answered: 0,
+        }
+    }
+
+    /// The time of the present turn.
+    pub(crate) fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Begins a turn: reads the clock.
+    pub(crate) fn begin_turn(&mut self) {
+        self.now = (self.clock)();
+        self.turn = Turn::begin(self.now);
+    }
+
+    /// Ends the turn: counts how long it held the core, and what was answered in it.
+    pub(crate) fn end_turn(&mut self) {
+        let answered = std::mem::take(&mut self.answered);
+        if answered > 0 {
+            self.turn.worked();
+        }
+        let held = self.turn.end(&self.clock);
+        self.metrics.turn(held);
+        if answered > 0 {
+            self.metrics.latencies(held, answered);
+            self.recent.end_batch(self.now, held);
+        }
+    }
+
+    /// Returns the time for one more call, which is never older than a token of a rate may be taken with.
+    pub(crate) fn call_time(&mut self) -> Now {
+        self.now = self.turn.for_call(&self.clock);
+        self.now
+    }
+
+    /// Notes that the call that the time was asked for was short.
+    pub(crate) fn was_short(&mut self) {
+        self.turn.was_short();
+    }
+
+    /// Notes that work of unknown length was done.
+    pub(crate) fn worked(&mut self) {
+        self.turn.worked();
+    }
+
+    /// Notes a piece of work; returns whether the turn must end.
+    pub(crate) fn step(&mut self, is_short: bool) -> bool {
+        let is_over = self.turn.step(is_short, &self.clock);
+        self.now = self.turn.now();
+        is_over
+    }
+
+    /// Whether the turn must end.
+    pub(crate) fn is_turn_over(&mut self) -> bool {
+        let is_over = self.turn.is_over(&self.clock);
+        self.now = self.turn.now();
+        is_over
+    }
+
+    /// Sets a timer.
+    pub(crate) fn set_timer(&mut self, deadline: u64, timer: Timer) -> TimerId {
+        self.wheel.insert(deadline, timer)
+    }
+
+    /// Number of this core as addresses carry it.
+    pub(crate) fn number(&self) -> u16 {
+        u16::try_from(self.index).unwrap_or(u16::MAX)
+    }
+
+    /// Leaves a message for a connection of this core.
+    pub(crate) fn post(&mut self, connection: ConnectionId, message: ConnectionMessage) {
+        self.posted.push_back((connection, message));
+    }
+
+    /// Leaves a message for a worker of any core. It is dropped, and that is counted, if its core has no room for it: a
+    /// trigger's ack times out then, and another worker gets it; the rest is information.
+    pub(crate) fn post_to_worker(
+        &mut self,
+        worker: WorkerAddress,
+        message: ConnectionMessage,
+        what: &'static str,
+    ) {
+        let connection = worker.connection;
+        if worker.core == self.number() {
+            return self.post(connection, message);
+        }
+        let message = CoreMessage::Connection { connection, message };
+        if self.peers.send(usize::from(worker.core), message).is_err() {
+            self.metrics.event(Event::MailboxFull);
+            bounded_log!(
+                warn,
+                core = self.index,
+                receiver = worker.core,
+                what,
+                "a message to another core is dropped: its mailbox is full"
+            );
+        }
+    }
+
+    /// Whether a peer may say for whom it makes a connection.
+    pub(crate) fn is_trusted(&self, peer: Option<std::net::IpAddr>) -> bool {
+        peer.is_some_and(|ip| self.rules.trusted_proxies.iter().any(|net| net.contains(ip)))
+    }
+
+    /// Takes back the buffer of payloads and frames; one that a large payload made grow is freed.
+    pub(crate) fn give_draft(&mut self, draft: Vec<u8>) {
+        if draft.capacity() <= super::buffers::OUT_KEEP_BYTES {
+            self.draft = draft;
+        }
+    }
+
+    /// Returns the `replyId` of a slot of this core.
+    pub(crate) fn reply_id(&self, key: Key, webhook: Id) -> String {
+        self.seal.close(&Place { core: self.number(), key, webhook })
+    }
+
+    /// Whether `reply_id` names a slot of this core: which.
+    pub(crate) fn own_slot(&self, reply_id: &str) -> Option<Key> {
+        self.seal.open(reply_id).filter(|place| place.core == self.number()).map(|place| place.key)
+    }
+
+    /// Passes a reply to its caller, on this core or another.
+    pub(crate) fn reply(&mut self, reply_id: &str, reply: Box<Reply>, sender: ReplySender) {
+        let Some(Place { core, key, .. }) = self.seal.open(reply_id) else {
+            return self.tell_sender(sender, ReplyOutcome::NotWaiting);
+        };
+        if core == self.number() {
+            return self.deliver(key, reply, sender);
+        }
+        if usize::from(core) >= self.peers.count() {
+            return self.tell_sender(sender, ReplyOutcome::NotWaiting);
+        }
+        if let Err(CoreMessage::Reply { sender, .. }) =
+            self.peers.send(usize::from(core), CoreMessage::Reply { key, reply, sender })
+        {
+            self.tell_sender(sender, ReplyOutcome::Refused(TOO_BUSY.into()));
+        }
+    }
+
+    /// Hands a reply to the caller at a slot of this core.
+    pub(crate) fn deliver(&mut self, key: Key, reply: Box<Reply>, sender: ReplySender) {
+        match self.pending.deliver(key, reply) {
+            Delivered::Decided(outcome, told) => {
+                if let Some(connection) = told {
+                    self.post(connection, ConnectionMessage::ReplyReady);
+                }
+                self.tell_sender(sender, outcome);
+            }
+            Delivered::Forward(connection, reply) => {
+                self.post(connection, ConnectionMessage::Reply { reply, sender });
+            }
+        }
+    }
+
+    /// Counts the outcome of a reply and tells its sender.
+    pub(crate) fn tell_sender(&mut self, sender: ReplySender, outcome: ReplyOutcome) {
+        match sender {
+            ReplySender::Node => self.count_node_reply(&outcome),
+            ReplySender::Callback(callback) => {
+                self.count_reply(&outcome);
+                callback(outcome);
+            }
+            ReplySender::Worker { worker, reply_id } => {
+                self.count_reply(&outcome);
+                let result = ConnectionMessage::ReplyResult { reply_id, outcome };
+                self.post_to_worker(worker, result, "the outcome of a worker's reply");
+            }
+        }
+    }
+
+    fn count_reply(&self, outcome: &ReplyOutcome) {
+        match outcome {
+            ReplyOutcome::Accepted => self.metrics.event(Event::ReplyAccepted),
+            ReplyOutcome::NotWaiting | ReplyOutcome::WrongCaller(_) | ReplyOutcome::Refused(_) => {
+                self.metrics.event(Event::ReplyRefused);
+            }
+        }
+    }
+
+    /// Counts the outcome of a node's reply.
+    pub(crate) fn count_node_reply(&self, outcome: &ReplyOutcome) {
+        self.count_reply(outcome);
+        match outcome {
+            ReplyOutcome::Accepted | ReplyOutcome::NotWaiting => {}
+            ReplyOutcome::WrongCaller(caller) => {
+                self.metrics.event(Event::ReplyNodeWrongCaller);
+                tracing::debug!(error = %NodeError::Caller(*caller), "a node's reply was not sent");
+            }
+            ReplyOutcome::Refused(error) => {
+                self.metrics.event(Event::ReplyNodeRefused);
+                tracing::debug!(%error, "a node's reply was not sent");
+            }
+        }
+    }
+
+    /// Counts and logs an error of a node.
+    pub(crate) fn count_node_error(&self, plan: &FlowPlan, node: &Arc<str>, error: NodeError) {
+        plan.runs.fail(self.index, self.now.unix_millis, node, || error.to_string());
+        let flow = plan.flow_id;
+        self.metrics.event(match error {
+            NodeError::Caller(_) => Event::ReplyNodeWrongCaller,
+            NodeError::Reply(_) => Event::ReplyNodeError,
+            NodeError::Condition(_) => Event::ConditionError,
+        });
+        tracing::debug!(%flow, ?node, %error, "a node did not do its part");
+    }
+
+    /// Disposes of a message whose connection has ended, or does not take it.
+    pub(crate) fn refuse_message(&mut self, message: ConnectionMessage) {
+        if let ConnectionMessage::Reply { sender, .. } = message {
+            self.tell_sender(sender, ReplyOutcome::NotWaiting);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The queues of the flows that a core owns: state only; [`flows`](super::flows) carries out what they ask for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::message::WorkerAddress;
+use crate::base::id::Id;
+use crate::base::slots::Key;
+use crate::base::wheel::TimerId;
+use crate::deliver::workers::{FlowQueue, Order, WorkerTrigger};
+use crate::registry::Backlog;
+
+/// The flows of a core that have a worker or a trigger.
+pub(crate) type FlowQueues = HashMap<Id, OwnedFlow, ahash::RandomState>;
+
+/// What a queue asks for.
+pub(crate) type QueueActions = Vec<Order<WorkerAddress>>;
+
+/// One flow at its owner.
+pub(crate) struct OwnedFlow {
+    pub(crate) queue: FlowQueue<WorkerAddress>,
+    pub(crate) workers: HashMap<WorkerAddress, Key, ahash::RandomState>,
+    pub(crate) backlog: Arc<Backlog>,
+    /// The timer that looks for triggers that nobody waits for any more.
+    pub(crate) sweep: Option<TimerId>,
+}
+
+impl OwnedFlow {
+    /// A flow without workers and triggers.
+    pub(crate) fn new(backlog: Arc<Backlog>) -> OwnedFlow {
+        OwnedFlow { queue: FlowQueue::default(), workers: HashMap::default(), backlog, sweep: None }
+    }
+}
+
+/// Returns the core that owns a flow's queue.
+pub(crate) fn owner_core(flow: Id, cores: usize) -> usize {
+    // FNV-1a: the same on every core, and spread for ids made in a row.
+    let hash = flow.raw().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash % cores.max(1) as u64) as usize
+}
+
+/// A message that its receiver had no room for and that may not be lost: sent again after a pause.
+pub(crate) enum Undelivered {
+    /// The last trigger of a WebSocket; its room is not reserved.
+    Trigger { backlog: Arc<Backlog>, trigger: WorkerTrigger },
+    /// A worker has left.
+    WorkerGone { flow: Id, from: WorkerAddress },
+}

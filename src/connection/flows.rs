@@ -1,0 +1,285 @@
+//! Triggers for workers: every flow has an owner core, chosen by its id, which keeps the flow's queue. Triggers, credits
+//! and acks of other cores reach it through its mailbox; what the queue asks for goes to the core of the worker the same
+//! way.
+//!
+//! **Invariant**: room for a trigger is reserved in the flow's [`Backlog`] before it is offered, and given back once,
+//! when the queue is done with it. What cannot be reserved is refused.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use super::context::{CoreState, Timer};
+use super::flow_queues::{OwnedFlow, QueueActions, Undelivered, owner_core};
+use super::message::{ConnectionMessage, CoreMessage, WorkerAction, WorkerAddress, WorkerEvent};
+use crate::base::clock::NANOS_PER_SECOND;
+use crate::base::id::Id;
+use crate::base::slots::Key;
+use crate::deliver::workers::{Order, ReplyUnclear, WorkerTrigger};
+use crate::metrics::Event;
+use crate::registry::Backlog;
+
+/// Pause before a message is sent again that its receiver had no room for.
+const REDELIVER_NANOS: u64 = NANOS_PER_SECOND / 100;
+
+/// A trigger cannot be taken now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Busy;
+
+/// Offers a trigger whose room is reserved.
+///
+/// # Errors
+/// If the flow's owner has no room for it; the reserved room has been given back.
+pub(crate) fn offer(
+    core: &mut CoreState,
+    backlog: &Arc<Backlog>,
+    trigger: WorkerTrigger,
+) -> Result<(), Busy> {
+    let owner = owner_core(backlog.flow(), core.peers.count());
+    if owner == core.index {
+        take(core, Arc::clone(backlog), trigger);
+        return Ok(());
+    }
+    let bytes = trigger.payload.len();
+    let message = CoreMessage::Trigger { backlog: Arc::clone(backlog), trigger: Box::new(trigger) };
+    core.peers.send(owner, message).map_err(|_| {
+        backlog.release(bytes);
+        Busy
+    })
+}
+
+/// Offers a trigger that may not be lost: it is offered again while the owner has no room.
+pub(crate) fn offer_until_taken(core: &mut CoreState, backlog: &Arc<Backlog>, trigger: WorkerTrigger) {
+    if offer(core, backlog, trigger.clone()).is_err() {
+        let backlog = Arc::clone(backlog);
+        redeliver_later(core, Undelivered::Trigger { backlog, trigger });
+    }
+}
+
+/// Tells the owner of a flow that a worker has left; again while it has no room. What the worker had is given to others
+/// only once the owner knows.
+pub(crate) fn tell_gone(core: &mut CoreState, flow: Id, from: WorkerAddress) {
+    if tell(core, flow, from, WorkerEvent::Gone).is_err() {
+        redeliver_later(core, Undelivered::WorkerGone { flow, from });
+    }
+}
+
+fn redeliver_later(core: &mut CoreState, undelivered: Undelivered) {
+    core.undelivered.push(undelivered);
+    if core.undelivered.len() == 1 {
+        core.set_timer(core.now().nanos + REDELIVER_NANOS, Timer::Redeliver);
+    }
+}
+
+/// Sends what had no room again.
+pub(crate) fn redeliver(core: &mut CoreState) {
+    for undelivered in std::mem::take(&mut core.undelivered) {
+        match undelivered {
+            Undelivered::Trigger { backlog, trigger } => {
+                backlog.reserve_anyway(trigger.payload.len());
+                offer_until_taken(core, &backlog, trigger);
+            }
+            Undelivered::WorkerGone { flow, from } => tell_gone(core, flow, from),
+        }
+    }
+}
+
+/// Tells the owner of a flow about a worker.
+///
+/// # Errors
+/// If the owner has no room for it.
+pub(crate) fn tell(
+    core: &mut CoreState,
+    flow: Id,
+    from: WorkerAddress,
+    event: WorkerEvent,
+) -> Result<(), Busy> {
+    let owner = owner_core(flow, core.peers.count());
+    if owner == core.index {
+        on_worker(core, flow, from, event);
+        return Ok(());
+    }
+    core.peers.send(owner, CoreMessage::Worker { flow, from, event }).map_err(|_| Busy)
+}
+
+/// At the owner: takes a trigger.
+pub(crate) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: WorkerTrigger) {
+    if backlog.is_deleted() {
+        // It was on its way when the flow was deleted: no worker will ever take it.
+        backlog.release(trigger.payload.len());
+        return;
+    }
+    let (flow, now) = (backlog.flow(), core.now().nanos);
+    let mut actions = QueueActions::new();
+    let owned = core.flows.entry(flow).or_insert_with(|| OwnedFlow::new(backlog));
+    let expires = trigger.expires_nanos;
+    owned.queue.offer(trigger, now, &mut actions);
+    if let Some(expires) = expires
+        && owned.sweep.is_none()
+        && owned.queue.is_waiting()
+    {
+        owned.sweep = Some(core.wheel.insert(expires, Timer::Sweep(flow)));
+    }
+    carry_out(core, flow, actions);
+}
+
+/// Tells the owner of a flow what a worker did; takes the actions.
+///
+/// # Errors
+/// If the owner has no room for it.
+pub(crate) fn tell_actions(
+    core: &mut CoreState,
+    flow: Id,
+    from: WorkerAddress,
+    actions: &mut Vec<WorkerAction>,
+) -> Result<(), Busy> {
+    if owner_core(flow, core.peers.count()) == core.index {
+        on_actions(core, flow, from, actions.drain(..));
+        return Ok(());
+    }
+    tell(core, flow, from, WorkerEvent::Acted(std::mem::take(actions)))
+}
+
+/// At the owner: takes a worker's event.
+pub(crate) fn on_worker(core: &mut CoreState, flow: Id, from: WorkerAddress, event: WorkerEvent) {
+    match event {
+        WorkerEvent::Attached(backlog) => {
+            let owned = core.flows.entry(flow).or_insert_with(|| OwnedFlow::new(backlog));
+            let key = owned.queue.attach(from);
+            owned.workers.insert(from, key);
+        }
+        WorkerEvent::Gone => {
+            let mut actions = QueueActions::new();
+            let now = core.now().nanos;
+            let Some(owned) = core.flows.get_mut(&flow) else { return };
+            let Some(worker) = owned.workers.remove(&from) else { return };
+            owned.queue.detach(worker, now, &mut actions);
+            carry_out(core, flow, actions);
+        }
+        WorkerEvent::Acted(actions) => on_actions(core, flow, from, actions.into_iter()),
+    }
+}
+
+/// At the owner: takes what a worker did.
+fn on_actions(core: &mut CoreState, flow: Id, from: WorkerAddress, all: impl Iterator<Item = WorkerAction>) {
+    let now = core.now().nanos;
+    let mut actions = QueueActions::new();
+    // One complaint for all that is wrong in one message: lies cost the liar, not the mailboxes.
+    let mut wrong: Option<(u64, usize)> = None;
+    let mut unclear: Option<ReplyUnclear> = None;
+    let Some(owned) = core.flows.get_mut(&flow) else { return };
+    let Some(&worker) = owned.workers.get(&from) else { return };
+    for action in all {
+        let (is_known, seq) = match action {
+            WorkerAction::Ready(credit) => {
+                owned.queue.ready(worker, credit, now, &mut actions);
+                continue;
+            }
+            WorkerAction::Ack(seq) => (owned.queue.ack(worker, seq, now, &mut actions), seq),
+            WorkerAction::Nack(seq) => (owned.queue.nack(worker, seq, now, &mut actions), seq),
+            WorkerAction::Replied { reply_id, seq } => {
+                let acked = owned.queue.replied(worker, &reply_id, seq, now, &mut actions);
+                unclear = unclear.or(acked.err());
+                continue;
+            }
+        };
+        if !is_known {
+            wrong = Some(wrong.map_or((seq, 0), |(first, more)| (first, more + 1)));
+        }
+    }
+    carry_out(core, flow, actions);
+    if let Some((seq, more)) = wrong {
+        let others = if more > 0 { format!(", nor are {more} others") } else { String::new() };
+        complain(core, from, format!("seq {seq} is not an unacked trigger of this connection{others}"));
+    }
+    if let Some(unclear) = unclear {
+        complain(core, from, unclear.to_string());
+    }
+}
+
+/// At the owner: a worker has not acked a trigger in time.
+pub(crate) fn on_ack_overdue(core: &mut CoreState, flow: Id, flight: Key) {
+    let mut actions = QueueActions::new();
+    let now = core.now().nanos;
+    if let Some(owned) = core.flows.get_mut(&flow) {
+        owned.queue.late(flight, now, &mut actions);
+    }
+    carry_out(core, flow, actions);
+}
+
+/// At the owner: some of the waiting triggers may have nobody left who waits for them.
+pub(crate) fn sweep(core: &mut CoreState, flow: Id) {
+    let mut actions = QueueActions::new();
+    let now = core.now().nanos;
+    if let Some(owned) = core.flows.get_mut(&flow) {
+        let next = owned.queue.expire(now, &mut actions);
+        owned.sweep = next.map(|next| core.wheel.insert(next, Timer::Sweep(flow)));
+    }
+    carry_out(core, flow, actions);
+}
+
+/// Drops the triggers of a flow that was deleted. Its workers are closed by the caller.
+pub(crate) fn clear(core: &mut CoreState, flow: Id) {
+    let mut actions = QueueActions::new();
+    if let Some(owned) = core.flows.get_mut(&flow) {
+        owned.queue.clear(&mut actions);
+    }
+    carry_out(core, flow, actions);
+    // With its workers: one of a flow that is created again under this id has another backlog.
+    if let Some(sweep) = core.flows.remove(&flow).and_then(|owned| owned.sweep) {
+        core.wheel.cancel(sweep);
+    }
+}
+
+/// Number of triggers that are not acked, of all flows owned here, and whether any of them has a worker.
+pub(crate) fn open(core: &CoreState) -> (usize, bool) {
+    let flows = &core.flows;
+    (
+        flows.values().map(|owned| owned.queue.open()).sum(),
+        flows.values().any(|owned| owned.queue.workers() > 0),
+    )
+}
+
+/// Does what the queue asks for.
+fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
+    for action in actions {
+        match action {
+            Order::Send { worker, seq, trigger, flight, deadline_nanos } => {
+                let timer = core.set_timer(deadline_nanos, Timer::Ack(flow, flight));
+                if let Some(owned) = core.flows.get_mut(&flow) {
+                    owned.queue.timed(flight, timer);
+                }
+                if trigger.attempt > 1 {
+                    core.metrics.event(Event::DeliveryRetried);
+                }
+                let trigger = ConnectionMessage::Trigger { seq, trigger: Box::new(trigger) };
+                core.post_to_worker(worker, trigger, "a trigger for a worker");
+            }
+            Order::Done { bytes } => {
+                core.metrics.event(Event::DeliveryDone);
+                if let Some(owned) = core.flows.get(&flow) {
+                    owned.backlog.release(bytes);
+                }
+            }
+            Order::Cancel(timer) => {
+                core.wheel.cancel(timer);
+            }
+            Order::Watch { expires_nanos } => {
+                if let Some(owned) = core.flows.get_mut(&flow)
+                    && owned.sweep.is_none()
+                {
+                    owned.sweep = Some(core.wheel.insert(expires_nanos, Timer::Sweep(flow)));
+                }
+            }
+        }
+    }
+    if let Entry::Occupied(owned) = core.flows.entry(flow)
+        && owned.get().queue.is_empty()
+        && let Some(sweep) = owned.remove().sweep
+    {
+        core.wheel.cancel(sweep);
+    }
+}
+
+fn complain(core: &mut CoreState, worker: WorkerAddress, message: String) {
+    core.post_to_worker(worker, ConnectionMessage::Complaint(message), "what is wrong with a worker's ack");
+}

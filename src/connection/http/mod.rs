@@ -1,0 +1,472 @@
+//! The HTTP machine of a connection: every request that is complete is decided, and its answer is appended to the output,
+//! before one write is started.
+//!
+//! A request that arrived whole is parsed, decided and answered in the buffer that it arrived in. Unread bytes are carried
+//! over in a buffer of the connection's own. A request that waits for its reply keeps its request line, and whatever
+//! follows it: no body, no fields.
+
+mod next;
+mod steps;
+
+use std::sync::Arc;
+
+pub(crate) use self::next::Next;
+use self::steps::{Ongoing, Wait, attach, keep, refuse, refused_as, reply_with, settle, skip_head, stays};
+use super::answer::{Exchange, refuse_into};
+use super::buffers::{OutOfMemory, RECEIVE_BYTES_LARGE};
+use super::context::{CoreContext, CoreState};
+use super::decide::{ChainWait, CompleteRequest, ReplyWait};
+use super::message::ChainOutcome;
+use super::pace::Pace;
+use super::timeouts::Timeout;
+use super::upgrade::{ListenerKind, Origin, Upgrade, accept_websocket};
+use crate::base::buffer::ReceiveBuffer;
+use crate::http::{self, Awaiting, Limits, Step, Suspended};
+use crate::ingress::request::{self, AtHead, Door};
+use crate::ingress::respond::Answer;
+use crate::metrics::{Event, Outcome};
+use crate::registry::Hook;
+
+/// Bytes of answers that are gathered before they are sent although more requests have been received.
+pub(crate) const GATHER_BYTES: usize = 64 * 1024;
+
+/// Answer to a body for which there is no memory.
+const NO_MEMORY: Answer<'static> = Answer::Busy("Too many large bodies at once, try again");
+
+/// A request that waits.
+enum Waiting {
+    Reply(Box<WaitingRequest>),
+    Chain(Box<ChainWait>),
+}
+
+/// A request that waits for its reply, and all that its answer depends on.
+pub(crate) struct WaitingRequest {
+    wait: Box<ReplyWait>,
+    /// Its request line, and the bytes behind it as they were when the wait began.
+    request: Suspended,
+}
+
+impl WaitingRequest {
+    /// When the reply is overdue.
+    pub(crate) fn deadline(&self) -> u64 {
+        self.wait.deadline
+    }
+
+    /// Ends the wait without an answer: the caller is gone.
+    pub(crate) fn abandon(&self, core: &mut CoreState) {
+        self.wait.end(core);
+    }
+}
+
+/// The machine.
+pub(crate) struct HttpMachine {
+    http: http::Connection,
+    request: Ongoing,
+    waiting: Option<Waiting>,
+    /// Bytes that were received and not consumed.
+    carry: ReceiveBuffer,
+}
+
+impl HttpMachine {
+    /// A machine that has received nothing.
+    pub(crate) fn new() -> HttpMachine {
+        HttpMachine {
+            http: http::Connection::new(Limits::default()),
+            request: Ongoing::default(),
+            waiting: None,
+            carry: ReceiveBuffer::default(),
+        }
+    }
+
+    /// A machine whose request waits.
+    pub(crate) fn waiting(request: Box<WaitingRequest>) -> HttpMachine {
+        HttpMachine { waiting: Some(Waiting::Reply(request)), ..HttpMachine::new() }
+    }
+
+    /// Takes bytes and decides them. The storage of `received` may be taken, and is given back.
+    pub(crate) fn on_received(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        received: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Next {
+        if let Some(pace) = &mut self.request.pace {
+            pace.add(received.len());
+        }
+        if self.waiting.is_some() || !self.carry.is_empty() {
+            let wanted = if self.waiting.is_some() { 0 } else { self.http.capacity_wanted(&self.carry) };
+            if let Err(OutOfMemory) = context.buffers.append(&mut self.carry, received, wanted) {
+                self.refuse(context.core, out, &NO_MEMORY);
+                return Next::Close { linger: true };
+            }
+            return self.resume(context, origin, out);
+        }
+        let mut buffer = ReceiveBuffer::default();
+        buffer.restore_storage(std::mem::take(received));
+        let mut next = self.process(context, origin, &mut buffer, out);
+        if !buffer.is_empty() {
+            let wanted = self.http.capacity_wanted(&buffer);
+            if let Err(OutOfMemory) = context.buffers.append(&mut self.carry, buffer.unread(), wanted) {
+                refuse(context.core, &self.http, &self.request, &buffer, out, &NO_MEMORY);
+                next = Next::Close { linger: true };
+            }
+        }
+        *received = buffer.take_storage();
+        next
+    }
+
+    /// Decides what was received before.
+    pub(crate) fn resume(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+    ) -> Next {
+        if self.waiting.is_some() {
+            return Next::Wait;
+        }
+        let mut carry = std::mem::take(&mut self.carry);
+        let next = self.process(context, origin, &mut carry, out);
+        context.buffers.shrink(&mut carry);
+        self.carry = carry;
+        next
+    }
+
+    /// Decides every request that is complete in the buffer.
+    fn process(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        buffer: &mut ReceiveBuffer,
+        out: &mut Vec<u8>,
+    ) -> Next {
+        let pin = context.pin;
+        let core = &mut *context.core;
+        let HttpMachine { http, request: ongoing, waiting, .. } = self;
+        // The hook of the present request while its body is complete in the buffer: no count is touched for it.
+        let mut present: Option<&Arc<Hook>> = None;
+        let mut now = core.now();
+        let mut has_decided = false;
+        loop {
+            // Checked after each request, so that at least one is decided each time.
+            if out.len() >= GATHER_BYTES || (has_decided && core.is_turn_over()) {
+                keep(ongoing, present);
+                return Next::Pause;
+            }
+            match http.poll(buffer) {
+                Step::NeedData => {
+                    keep(ongoing, present);
+                    if std::mem::take(&mut ongoing.owes_continue) && http.buffered_body() == 0 {
+                        out.extend_from_slice(http::encode::CONTINUE);
+                    }
+                    return Next::Continue;
+                }
+                Step::Head => {
+                    *ongoing = Ongoing::default();
+                    now = core.call_time();
+                    has_decided = false;
+                    if origin.listener == ListenerKind::Workers {
+                        return attach(core, http, buffer, out, origin.peer, now);
+                    }
+                    let request = http.request(buffer);
+                    let at_head = request::at_head(Door { core: core.index, now }, pin, &request);
+                    core.was_short();
+                    let (answer, hook, stays) = match at_head {
+                        AtHead::Take { hook, limit } => {
+                            ongoing.owes_continue = request.expects_continue();
+                            present = Some(hook);
+                            http.take_body(limit);
+                            continue;
+                        }
+                        AtHead::Upgrade { hook } => {
+                            let exchange = Exchange {
+                                request: &request,
+                                hook: Some(hook),
+                                bytes: 0,
+                                keep_alive: true,
+                                now,
+                                waited_since: None,
+                            };
+                            match accept_websocket(core, &exchange, hook, origin.peer, out) {
+                                Ok(accepted) => {
+                                    skip_head(http, buffer);
+                                    return Next::Upgrade(Box::new(Upgrade::WebSocket(accepted)));
+                                }
+                                Err(answer @ Answer::UpgradeRefused(_)) => (answer, Some(hook), false),
+                                Err(answer) => (answer, Some(hook), true),
+                            }
+                        }
+                        AtHead::Answer(answer, hook) => (answer, hook, true),
+                        AtHead::Close(answer, hook) => (answer, hook, false),
+                    };
+                    // A proxy in front that miscounts the body must not have the rest of it read as a request: an answer
+                    // by the head alone ends the connection unless the body has been received already.
+                    let stays =
+                        stays && http.keep_alive() && !core.is_draining && http.is_body_received(buffer);
+                    let exchange = Exchange {
+                        request: &request,
+                        hook: hook.map(|hook| &**hook),
+                        bytes: request.declared_length(),
+                        keep_alive: stays,
+                        now,
+                        waited_since: None,
+                    };
+                    exchange.answer(core, out, &answer);
+                    if !stays {
+                        return Next::Close { linger: true };
+                    }
+                    has_decided = true;
+                    ongoing.is_dropping = true;
+                    let limit = request::drop_limit(hook.map(|hook| &**hook));
+                    http.drop_body(limit);
+                }
+                Step::Dropped => *ongoing = Ongoing::default(),
+                step @ (Step::TooLarge | Step::Refused(_)) => {
+                    let answer = match step {
+                        Step::Refused(rule) => {
+                            Answer::Refused(refused_as(rule), rule.status(), rule.message())
+                        }
+                        _ => Answer::TooLarge,
+                    };
+                    keep(ongoing, present);
+                    refuse(core, http, ongoing, buffer, out, &answer);
+                    return Next::Close { linger: true };
+                }
+                Step::Paused => return Next::Continue,
+                Step::Request => {
+                    let kept = ongoing.hook.take();
+                    let Some(hook) = present.take().or(kept.as_ref()) else {
+                        let answer = Answer::Refused(Outcome::Failed, 500, "The request lost its webhook");
+                        refuse_into(core, out, &answer, buffer.unread());
+                        return Next::Close { linger: true };
+                    };
+                    let stays = stays(http, buffer, core);
+                    let request = http.request(buffer);
+                    let body = http.body(buffer);
+                    let exchange = Exchange {
+                        request: &request,
+                        hook: Some(hook),
+                        bytes: body.len(),
+                        keep_alive: stays,
+                        now,
+                        waited_since: None,
+                    };
+                    let decision =
+                        CompleteRequest { origin, hook, exchange: &exchange, body }.decide(core, out);
+                    match settle(core, &exchange, out, hook, decision) {
+                        None => {}
+                        Some(Wait::Reply(wait)) => {
+                            let request = http.suspend(buffer);
+                            buffer.consume(usize::MAX);
+                            *waiting = Some(Waiting::Reply(Box::new(WaitingRequest { wait, request })));
+                            return Next::Wait;
+                        }
+                        Some(Wait::Chain(wait)) => {
+                            *waiting = Some(Waiting::Chain(wait));
+                            return Next::Wait;
+                        }
+                    }
+                    http.finish(buffer);
+                    *ongoing = Ongoing::default();
+                    has_decided = true;
+                    if !stays {
+                        return Next::Close { linger: false };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Continues with the request that waits for its reply, if it has one or is overdue.
+    pub(crate) fn on_reply(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+        is_overdue: bool,
+    ) -> Next {
+        let reply = match &self.waiting {
+            Some(Waiting::Reply(waiting)) => context.pending.take_reply(waiting.wait.slot),
+            _ => return Next::Wait,
+        };
+        if reply.is_none() && !is_overdue {
+            return Next::Wait;
+        }
+        let Some(Waiting::Reply(waiting)) = self.waiting.take() else { return Next::Wait };
+        let WaitingRequest { mut wait, request: suspended } = *waiting;
+        wait.end(context.core);
+        let mut buffer = ReceiveBuffer::default();
+        self.http.resume_from(&suspended, &mut buffer);
+        buffer.extend(self.carry.unread());
+        context.buffers.release(&mut self.carry);
+        self.carry = buffer;
+        let core = &mut *context.core;
+        let stays = stays(&self.http, &self.carry, core);
+        let request = self.http.request(&self.carry);
+        core.shown = wait.shown.take();
+        let hook = Arc::clone(wait.admission.hook());
+        let exchange = Exchange {
+            request: &request,
+            hook: Some(&hook),
+            bytes: wait.bytes,
+            keep_alive: stays,
+            now: core.now(),
+            waited_since: Some(wait.since),
+        };
+        match reply {
+            Some(reply) => reply_with(core, &exchange, out, &hook, &reply),
+            None => {
+                core.metrics.event(Event::ReplyTimeout);
+                exchange.answer(core, out, &Answer::ReplyTimeout);
+            }
+        }
+        self.answered(context, origin, out, stays)
+    }
+
+    /// Continues with the request that waits for its chain with this ticket; `None`: any.
+    pub(crate) fn on_chain(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+        ticket: Option<u64>,
+        outcome: ChainOutcome,
+    ) -> Next {
+        let wait = match self.waiting.take() {
+            Some(Waiting::Chain(wait)) if ticket.is_none_or(|ticket| ticket == wait.ticket) => wait,
+            other => {
+                self.waiting = other;
+                return Next::Wait;
+            }
+        };
+        let core = &mut *context.core;
+        let now = core.now();
+        let HttpMachine { http, carry, waiting, .. } = self;
+        let stays = stays(http, carry, core);
+        let request = http.request(carry);
+        let body = http.body(carry);
+        let verdict = wait.verdict(outcome, body, now);
+        let hook = &wait.hook;
+        let exchange = Exchange {
+            request: &request,
+            hook: Some(hook),
+            bytes: body.len(),
+            keep_alive: stays,
+            now,
+            waited_since: None,
+        };
+        let complete = CompleteRequest { origin, hook, exchange: &exchange, body };
+        let decision = complete.verified(core, out, verdict);
+        match settle(core, &exchange, out, hook, decision) {
+            Some(Wait::Reply(wait)) => {
+                let request = http.suspend(carry);
+                *waiting = Some(Waiting::Reply(Box::new(WaitingRequest { wait, request })));
+                core.buffers.release(carry);
+                Next::Wait
+            }
+            // A request that was verified waits for no other chain.
+            Some(Wait::Chain(_)) | None => self.answered(context, origin, out, stays),
+        }
+    }
+
+    /// The present request, at the front of the carry, has its answer: continues behind it.
+    fn answered(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+        stays: bool,
+    ) -> Next {
+        self.http.finish(&mut self.carry);
+        self.request = Ongoing::default();
+        if stays { self.resume(context, origin, out) } else { Next::Close { linger: false } }
+    }
+
+    /// Refuses the present request, whose rest is not waited for.
+    pub(crate) fn refuse(&mut self, core: &mut CoreState, out: &mut Vec<u8>, answer: &Answer<'_>) {
+        refuse(core, &self.http, &self.request, &self.carry, out, answer);
+    }
+
+    /// Returns when the present wait ends by time, as of `now`: that of the request that waits, or of the next receive.
+    pub(crate) fn deadline(&mut self, core: &CoreState, now: u64) -> u64 {
+        match &self.waiting {
+            Some(Waiting::Reply(waiting)) if self.carry.is_empty() => {
+                return Timeout::Quiet.after(now).min(waiting.deadline());
+            }
+            Some(Waiting::Reply(waiting)) => return waiting.deadline(),
+            Some(Waiting::Chain(wait)) => return wait.deadline,
+            None => {}
+        }
+        match self.http.awaiting() {
+            Awaiting::Idle if core.is_draining => Timeout::DrainIdle.after(now),
+            Awaiting::Idle => Timeout::Quiet.after(now),
+            Awaiting::Head => Timeout::Head.after(*self.request.head_began.get_or_insert(now)),
+            Awaiting::Body | Awaiting::Nothing => {
+                self.request.pace.get_or_insert_with(|| Pace::begin(now)).deadline()
+            }
+        }
+    }
+
+    /// Whether the reply of the request that waits is overdue.
+    pub(crate) fn is_overdue(&self, now: u64) -> bool {
+        matches!(&self.waiting, Some(Waiting::Reply(waiting)) if waiting.deadline() <= now)
+    }
+
+    /// Whether a body is being received.
+    pub(crate) fn wants_body(&self) -> bool {
+        self.waiting.is_none() && self.http.awaiting() == Awaiting::Body
+    }
+
+    /// A step of the present body's time is over; returns `false` if it is too slow, or no body is being received.
+    pub(crate) fn step_pace(&mut self) -> bool {
+        self.request.pace.as_mut().is_some_and(Pace::step)
+    }
+
+    /// Whether a request waits for its reply.
+    pub(crate) fn waits_for_reply(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Reply(_)))
+    }
+
+    /// Whether a request waits for a chain.
+    pub(crate) fn waits_for_chain(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Chain(_)))
+    }
+
+    /// Whether nothing of a request has been received.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.http.awaiting() == Awaiting::Idle
+    }
+
+    /// Whether bytes have been received that were not consumed.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.carry.is_empty()
+    }
+
+    /// Whether no more bytes should be received before some are consumed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.carry.len() >= RECEIVE_BYTES_LARGE
+    }
+
+    /// Makes a waiting request small: it gives back what it does not need, where little has been received behind it.
+    pub(crate) fn take_waiting(&mut self) -> Option<Box<WaitingRequest>> {
+        if !self.carry.is_empty() {
+            return None;
+        }
+        match self.waiting.take() {
+            Some(Waiting::Reply(waiting)) => Some(waiting),
+            other => {
+                self.waiting = other;
+                None
+            }
+        }
+    }
+
+    /// Gives up what it holds of its core: the connection ends, or becomes a WebSocket. Returns the unread bytes.
+    pub(crate) fn end(&mut self, core: &mut CoreState) -> ReceiveBuffer {
+        if let Some(Waiting::Reply(waiting)) = self.waiting.take() {
+            waiting.abandon(core);
+        }
+        std::mem::take(&mut self.carry)
+    }
+}

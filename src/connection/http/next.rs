@@ -1,0 +1,20 @@
+//! What happens next on an HTTP connection.
+
+use super::super::upgrade::Upgrade;
+
+/// What happens next on the connection.
+#[must_use]
+pub(crate) enum Next {
+    /// More bytes are needed.
+    Continue,
+    /// Enough is ready to be sent, or the turn is over: there may be more to do with what was received.
+    Pause,
+    /// A request waits; what follows it waits too.
+    Wait,
+    /// The connection ends after its output has been sent. Lingering, so that the peer sees a refusal.
+    Close { linger: bool },
+    /// The same, after a pause: a wrong access token may be one of many that are tried.
+    CloseDelayed,
+    /// It becomes a WebSocket.
+    Upgrade(Box<Upgrade>),
+}

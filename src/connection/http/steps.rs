@@ -1,0 +1,164 @@
+//! Steps of the HTTP machine that depend on one request alone: its answer, its refusal, its upgrade.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::super::answer::{Exchange, refuse_into};
+use super::super::context::CoreState;
+use super::super::decide::{ChainWait, Decision, ReplyWait};
+use super::super::pace::Pace;
+use super::super::upgrade::{Upgrade, accept_worker};
+use super::next::Next;
+use crate::base::buffer::ReceiveBuffer;
+use crate::base::clock::Now;
+use crate::base::log::bounded_log;
+use crate::http::{self, Step};
+use crate::ingress::respond::Answer;
+use crate::metrics::Outcome;
+use crate::registry::Hook;
+use crate::reply::{self, Reply};
+
+/// State of the present request between receives.
+#[derive(Default)]
+pub(super) struct Ongoing {
+    /// The webhook, once the head was taken.
+    pub(super) hook: Option<Arc<Hook>>,
+    /// The body is dropped: the request has its answer.
+    pub(super) is_dropping: bool,
+    /// `100 Continue` is due, if the body has not begun by itself.
+    pub(super) owes_continue: bool,
+    /// Time of the first byte of an incomplete head.
+    pub(super) head_began: Option<u64>,
+    /// Progress of the body.
+    pub(super) pace: Option<Pace>,
+}
+
+/// What a request waits for.
+pub(super) enum Wait {
+    Reply(Box<ReplyWait>),
+    Chain(Box<ChainWait>),
+}
+
+/// Writes the answer where there is one; else returns what the request waits for.
+pub(super) fn settle(
+    core: &mut CoreState,
+    exchange: &Exchange<'_>,
+    out: &mut Vec<u8>,
+    hook: &Hook,
+    decision: Decision,
+) -> Option<Wait> {
+    match decision {
+        Decision::Answer(answer) => exchange.answer(core, out, &answer),
+        Decision::Reply(reply) => reply_with(core, exchange, out, hook, &reply),
+        Decision::Replied => {}
+        Decision::WaitForReply(wait) => return Some(Wait::Reply(wait)),
+        Decision::WaitForChain(wait) => return Some(Wait::Chain(wait)),
+    }
+    None
+}
+
+pub(super) fn reply_with(
+    core: &mut CoreState,
+    exchange: &Exchange<'_>,
+    out: &mut Vec<u8>,
+    hook: &Hook,
+    reply: &Reply,
+) {
+    let http = reply::to_http(reply, hook.response_code, hook.payload_bytes as usize);
+    exchange.reply(core, out, hook, http);
+}
+
+/// Logs that a worker brought a token that is not valid.
+#[cold]
+fn log_refused_token(peer: Option<IpAddr>) {
+    let peer = peer.map(tracing::field::display);
+    bounded_log!(warn, listener = "workers", peer, "an access token was refused");
+}
+
+/// Decides a request on the workers' listener.
+pub(super) fn attach(
+    core: &mut CoreState,
+    http: &mut http::Connection,
+    buffer: &mut ReceiveBuffer,
+    out: &mut Vec<u8>,
+    peer: Option<IpAddr>,
+    now: Now,
+) -> Next {
+    let request = http.request(buffer);
+    let answer = match accept_worker(core, &request, out) {
+        Ok(accepted) => {
+            skip_head(http, buffer);
+            return Next::Upgrade(Box::new(Upgrade::Worker(accepted)));
+        }
+        Err(answer) => answer,
+    };
+    let exchange =
+        Exchange { request: &request, hook: None, bytes: 0, keep_alive: false, now, waited_since: None };
+    exchange.answer(core, out, &answer);
+    match answer {
+        Answer::TokenRequired => {
+            if request.field("authorization").is_some() {
+                log_refused_token(peer);
+            }
+            Next::CloseDelayed
+        }
+        _ => Next::Close { linger: true },
+    }
+}
+
+/// Refuses a request that is not complete, before the connection ends: in the name of its webhook where its head was
+/// taken. One whose body is dropped has its answer: a second one would be taken for the next request's.
+pub(super) fn refuse(
+    core: &mut CoreState,
+    http: &http::Connection,
+    ongoing: &Ongoing,
+    buffer: &ReceiveBuffer,
+    out: &mut Vec<u8>,
+    answer: &Answer<'_>,
+) {
+    match &ongoing.hook {
+        _ if ongoing.is_dropping => {}
+        None => refuse_into(core, out, answer, buffer.unread()),
+        Some(hook) => {
+            let request = http.request(buffer);
+            let exchange = Exchange {
+                request: &request,
+                hook: Some(hook),
+                bytes: http.buffered_body(),
+                keep_alive: false,
+                now: core.now(),
+                waited_since: None,
+            };
+            exchange.answer(core, out, answer);
+        }
+    }
+}
+
+/// Whether the connection continues after the request that is complete. On a draining core it does while requests that
+/// have been received already wait in it: the last of them is told that it is the last.
+pub(super) fn stays(http: &http::Connection, buffer: &ReceiveBuffer, core: &CoreState) -> bool {
+    http.keep_alive() && (!core.is_draining || http.is_followed(buffer))
+}
+
+/// Takes the head of an accepted upgrade out of the buffer.
+pub(super) fn skip_head(http: &mut http::Connection, buffer: &mut ReceiveBuffer) {
+    http.drop_body(0);
+    // There is no body: that was checked.
+    let dropped = http.poll(buffer);
+    debug_assert_eq!(dropped, Step::Dropped);
+}
+
+/// The outcome that a broken rule counts as.
+pub(super) fn refused_as(refusal: http::Refusal) -> Outcome {
+    match refusal.status() {
+        414 | 431 => Outcome::HeadTooLarge,
+        _ => Outcome::Malformed,
+    }
+}
+
+/// Keeps the hook of the present request until its body is complete.
+pub(super) fn keep(ongoing: &mut Ongoing, present: Option<&Arc<Hook>>) {
+    if let Some(hook) = present {
+        ongoing.hook = Some(Arc::clone(hook));
+    }
+}

@@ -1,0 +1,133 @@
+//! Messages: from one core to another, and from one connection of a core to another. A connection never reaches into
+//! another one; it leaves a message, which the core delivers before it handles anything else.
+
+use std::sync::Arc;
+
+use crate::base::id::Id;
+use crate::base::slots::Key;
+use crate::deliver::workers::WorkerTrigger;
+use crate::ingress::socket::Closing;
+use crate::io::SocketId;
+use crate::registry::Backlog;
+use crate::reply::{CallerKind, Reply};
+use crate::verify::alexa::{Chain, ChainUrl, FetchError};
+
+/// Name of a connection on its core: that of its socket. It finds nothing once the connection has ended.
+pub(crate) type ConnectionId = SocketId;
+
+/// Result of the fetch of a certificate chain.
+pub(crate) type ChainOutcome = Result<Arc<Chain>, FetchError>;
+
+/// Outcome of a reply, for its sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyOutcome {
+    /// It was sent, or will be.
+    Accepted,
+    /// Nobody waits for it: unknown, answered or gone.
+    NotWaiting,
+    /// A node's reply is for the other kind of caller than this one: nothing was sent.
+    WrongCaller(CallerKind),
+    /// It cannot be sent, and why; a waiting caller has been told.
+    Refused(String),
+}
+
+/// Told about the outcome of a reply, on the thread of the core that had it.
+pub type ReplyCallback = Box<dyn FnOnce(ReplyOutcome) + Send>;
+
+/// Gets each payload that the requests of a test connection make.
+pub type PayloadObserver = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
+
+/// Address of an attached worker: its core and its connection there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct WorkerAddress {
+    pub(crate) core: u16,
+    pub(crate) connection: ConnectionId,
+}
+
+/// Something that a worker did, for the owner of its flow's queue.
+#[derive(Debug)]
+pub(crate) enum WorkerAction {
+    Ready(u32),
+    Ack(u64),
+    Nack(u64),
+    /// Sent a reply for this `replyId`, which acks the trigger that it answers: that of `seq`, where it names one.
+    Replied {
+        reply_id: Box<str>,
+        seq: Option<u64>,
+    },
+}
+
+/// A change of a worker, for the owner of its flow's queue.
+pub(crate) enum WorkerEvent {
+    Attached(Arc<Backlog>),
+    Acted(Vec<WorkerAction>),
+    Gone,
+}
+
+/// Sender of a reply, who is told about its outcome.
+pub(crate) enum ReplySender {
+    /// A node of a flow: its outcome is counted.
+    Node,
+    /// A caller outside the cores.
+    Callback(ReplyCallback),
+    /// A worker.
+    Worker { worker: WorkerAddress, reply_id: String },
+}
+
+/// A message for another core.
+pub(crate) enum CoreMessage {
+    /// A reply for a caller of this core.
+    Reply { key: Key, reply: Box<Reply>, sender: ReplySender },
+    /// A certificate chain, or why there is none.
+    Chain { url: ChainUrl, outcome: ChainOutcome },
+    /// A trigger for a flow whose queue this core owns; its room is reserved.
+    Trigger { backlog: Arc<Backlog>, trigger: Box<WorkerTrigger> },
+    /// A change of a worker of a flow whose queue this core owns.
+    Worker { flow: Id, from: WorkerAddress, event: WorkerEvent },
+    /// A message for a connection of this core.
+    Connection { connection: ConnectionId, message: ConnectionMessage },
+}
+
+/// A message for a connection.
+pub(crate) enum ConnectionMessage {
+    /// The suspended request has an outcome in its reply slot.
+    ReplyReady,
+    /// The chain that a suspended request waits for, by the ticket of its wait.
+    Chain { ticket: u64, outcome: ChainOutcome },
+    /// A reply for the client of a WebSocket.
+    Reply { reply: Box<Reply>, sender: ReplySender },
+    /// A trigger for a worker.
+    Trigger { seq: u64, trigger: Box<WorkerTrigger> },
+    /// A mistake of a worker, in words for its developer.
+    Complaint(String),
+    /// Outcome of a worker's reply.
+    ReplyResult { reply_id: String, outcome: ReplyOutcome },
+    /// Closes a worker.
+    CloseWorker(Closing),
+    /// Flows were deleted: closes the workers of these.
+    FlowsDeleted,
+    /// Closes the WebSocket of a webhook.
+    CloseWebSocket(Closing),
+    /// The model has changed.
+    Refresh,
+    /// The core stops: a connection between two requests ends.
+    Drain,
+}
+
+/// The other cores, as one core sees them.
+pub(crate) trait Peers {
+    /// Number of cores, this one included.
+    fn count(&self) -> usize;
+
+    /// Leaves a message for a core (this one too). Never blocks.
+    ///
+    /// # Errors
+    /// The message, if the core has too many already or does not exist.
+    fn send(&self, core: usize, message: CoreMessage) -> Result<(), CoreMessage>;
+
+    /// Returns a sender for this core's own mailbox, for other threads.
+    fn own_sender(&self) -> OwnSender;
+}
+
+/// Sends to a core from any thread; returns whether there was room.
+pub(crate) type OwnSender = Box<dyn FnOnce(CoreMessage) -> bool + Send>;

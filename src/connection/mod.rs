@@ -1,0 +1,47 @@
+//! Layer 7: one connection, without its socket: received bytes in, operations out.
+//!
+//! ```text
+//!   accepted ──▶ preamble (PROXY, TLS) ──▶ idle ◀──▶ HTTP ──▶ WebSocket or worker
+//!                        │                   │        │ ▲           │
+//!                        │                   │        ▼ │           │
+//!                        │                   │   waiting for reply  │
+//!                        ▼                   ▼        ▼             ▼
+//!                        └──────▶ lingering, or sending the rest ──▶ closed
+//! ```
+//!
+//! A [`Connection`] takes the completions of its socket, the messages of its core and its deadline; each is one call. What
+//! it wants done is collected until [`Connection::flush`], which the core calls once at the end of a turn: one send with
+//! all the output of the turn, a change of how it receives, its close, its next deadline.
+//!
+//! Not here: sockets, other connections, other cores. A connection is lent a [`CoreContext`](context::CoreContext), never
+//! the other connections.
+
+mod answer;
+mod buffers;
+mod chains;
+mod close;
+pub(crate) mod context;
+mod decide;
+mod ending;
+mod fanout;
+mod flow_queues;
+pub(crate) mod flows;
+mod flush;
+mod http;
+mod machine;
+pub(crate) mod message;
+pub(crate) mod pace;
+pub(crate) mod pending;
+mod preamble;
+pub(crate) mod recent;
+pub(crate) mod seal;
+mod send_queue;
+mod session;
+pub(crate) mod timeouts;
+pub(crate) mod tls;
+pub(crate) mod upgrade;
+mod websocket;
+mod worker;
+
+pub use self::chains::{ChainSource, Fetched};
+pub(crate) use self::machine::Connection;

@@ -1,0 +1,313 @@
+//! The WebSocket of a webhook's client (section 6): its messages become triggers, replies become messages.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::context::CoreState;
+use super::fanout::{TriggerContext, demand, reply_at_once, run_flows};
+use super::message::{ConnectionId, ConnectionMessage, ReplyOutcome};
+use super::recent::Note;
+use super::upgrade::AcceptedWebSocket;
+use super::websocket::{Expired, Handler, SendError, WebSocketConnection};
+use crate::base::buffer::ReceiveBuffer;
+use crate::base::slots::Key;
+use crate::deliver::workers::Affinity;
+use crate::ingress::session::{Refreshed, Session};
+use crate::ingress::socket::Closing;
+use crate::metrics::{ConnectionKind, Event as Counted};
+use crate::reply::{self, Rendered, Reply};
+use crate::trigger::{Event, UpgradeData, WsEvent, websocket_draft};
+
+/// Status of a message that was taken, among the last requests.
+const TAKEN: u16 = 200;
+
+/// A WebSocket session: its connection, and the handler of its messages.
+pub(crate) struct WebSocketSession {
+    connection: WebSocketConnection,
+    client: Client,
+}
+
+/// The client of a webhook, as its messages are handled.
+struct Client {
+    session: Session,
+    data: UpgradeData,
+    /// The `replyId`, made when it is needed, and again after a quiet time: it follows from the slot.
+    reply_id: Option<Box<str>>,
+    slot: Key,
+}
+
+impl WebSocketSession {
+    /// Begins a session whose handshake was accepted. `carry` is what was received behind it.
+    pub(crate) fn begin(
+        core: &mut CoreState,
+        id: ConnectionId,
+        accepted: AcceptedWebSocket,
+        carry: ReceiveBuffer,
+    ) -> WebSocketSession {
+        let AcceptedWebSocket { session, deflate, data } = accepted;
+        let payload_limit = session.hook().payload_bytes as usize;
+        core.counts.websockets.fetch_add(1, Ordering::Relaxed);
+        core.metrics.connection_opened(ConnectionKind::WebSocket);
+        let slot = core.pending.insert_websocket(id);
+        let now = core.now().nanos;
+        let mut connection = WebSocketConnection::new(deflate, payload_limit, carry, now);
+        let mut client = Client { session, data, reply_id: None, slot };
+        // The webhook may have changed between its head and now.
+        client.refresh(core, &mut connection);
+        if core.is_draining {
+            connection.close_for(core, Closing::Restart);
+        }
+        if !client.trigger(core, &mut connection, WsEvent::Connect, false) {
+            connection.close_for(core, Closing::Busy);
+        }
+        connection.resume(core, &mut client);
+        WebSocketSession { connection, client }
+    }
+
+    /// The connection.
+    pub(crate) fn connection(&mut self) -> &mut WebSocketConnection {
+        &mut self.connection
+    }
+
+    /// Takes received bytes.
+    pub(crate) fn on_received(&mut self, core: &mut CoreState, received: &mut Vec<u8>) {
+        self.connection.on_received(core, &mut self.client, received);
+    }
+
+    /// Continues with what was received in an earlier turn.
+    pub(crate) fn resume(&mut self, core: &mut CoreState) {
+        self.connection.resume(core, &mut self.client);
+    }
+
+    /// Notes that the send in flight has ended.
+    pub(crate) fn on_sent(&mut self, core: &mut CoreState, bytes: usize) {
+        self.connection.on_sent(core, &mut self.client, bytes);
+    }
+
+    /// The deadline has passed.
+    pub(crate) fn on_deadline(&mut self, core: &mut CoreState) -> Expired {
+        let expired = self.connection.on_deadline(core);
+        if expired == Expired::Quiet {
+            self.client.reply_id = None;
+            self.connection.release(core);
+        }
+        expired
+    }
+
+    /// Takes a message.
+    pub(crate) fn on_message(&mut self, core: &mut CoreState, message: ConnectionMessage) {
+        let WebSocketSession { connection, client } = self;
+        match message {
+            ConnectionMessage::Reply { reply, sender } => {
+                // The reply may be sent by one who knows of a change that has not arrived here yet.
+                client.refresh(core, connection);
+                let outcome = client.deliver(core, connection, &reply);
+                core.tell_sender(sender, outcome);
+            }
+            ConnectionMessage::Refresh => client.refresh(core, connection),
+            ConnectionMessage::CloseWebSocket(closing) => connection.close_for(core, closing),
+            other => core.refuse_message(other),
+        }
+    }
+
+    /// Ends the session: hands the disconnect trigger over and gives up what it holds. To be called once.
+    pub(crate) fn end(&mut self, core: &mut CoreState) {
+        let WebSocketSession { connection, client } = self;
+        core.pending.remove(client.slot);
+        // The flows of now get the disconnect, whatever the session was closed for.
+        let _ = client.session.refresh(&core.registry);
+        client.session.end();
+        core.metrics.connection_closed(ConnectionKind::WebSocket);
+        let ended = connection.take_ended();
+        let event = WsEvent::Disconnect { status_code: ended.code, reason: &ended.reason };
+        client.trigger(core, connection, event, true);
+        let reason = Some(&*ended.reason).filter(|reason| !reason.is_empty());
+        client.note(core, b"CLOSE", ended.code, 0, reason);
+        connection.release(core);
+    }
+}
+
+impl Handler for Client {
+    fn before_batch(&mut self, core: &mut CoreState, connection: &mut WebSocketConnection) {
+        self.refresh(core, connection);
+    }
+
+    fn on_message(
+        &mut self,
+        core: &mut CoreState,
+        connection: &mut WebSocketConnection,
+        text: bool,
+        data: &[u8],
+    ) {
+        core.metrics.event(Counted::MessageReceived);
+        if self.is_over_rate(core) {
+            core.metrics.event(Counted::MessageThrottled);
+            self.refuse(core, connection, data.len(), Closing::OverRate);
+        } else if self.trigger(core, connection, WsEvent::Message { text, data }, false) {
+            self.note(core, b"MESSAGE", TAKEN, data.len(), None);
+        } else {
+            self.refuse(core, connection, data.len(), Closing::Busy);
+        }
+    }
+}
+
+impl Client {
+    /// Notes a message or the end among the webhook's last requests.
+    fn note(&self, core: &mut CoreState, method: &[u8], status: u16, bytes: usize, refusal: Option<&str>) {
+        let payload = core.shown.take();
+        let note = Note {
+            webhook: self.session.hook().webhook_id,
+            now: core.now(),
+            duration_nanos: Some(0),
+            method,
+            path: self.data.path(),
+            query: None,
+            status,
+            bytes: bytes as u64,
+            refusal,
+            payload,
+        };
+        core.recent.note(note);
+    }
+
+    /// Closes the connection for a message.
+    fn refuse(
+        &self,
+        core: &mut CoreState,
+        connection: &mut WebSocketConnection,
+        bytes: usize,
+        closing: Closing,
+    ) {
+        self.note(core, b"MESSAGE", closing.code(), bytes, Some(closing.reason()));
+        connection.close_for(core, closing);
+    }
+
+    /// Whether one more message is over the webhook's rate.
+    fn is_over_rate(&self, core: &mut CoreState) -> bool {
+        let Some(rate) = &self.session.hook().rate else { return false };
+        let now = core.call_time();
+        let taken = rate.take(core.index, now);
+        core.was_short();
+        taken.is_err()
+    }
+
+    /// Hands an event to the flows; returns `false` if it cannot be taken.
+    fn trigger(
+        &mut self,
+        core: &mut CoreState,
+        connection: &mut WebSocketConnection,
+        event: WsEvent<'_>,
+        last: bool,
+    ) -> bool {
+        if self.session.hook().flows.is_empty() {
+            return true;
+        }
+        let demand = demand(core, self.session.hook(), None);
+        core.worked();
+        let mut draft = std::mem::take(&mut core.draft);
+        let is_asked = demand.is_kept || demand.parts.has_reply_id();
+        if is_asked && self.reply_id.is_none() {
+            self.reply_id = Some(core.reply_id(self.slot, self.session.hook().webhook_id).into());
+        }
+        let reply_id = self.reply_id.as_deref().unwrap_or_default();
+        let written = websocket_draft(&mut draft, core.now(), &self.data, event, reply_id, demand.parts);
+        if demand.is_kept {
+            let event = written.keep();
+            core.give_draft(draft);
+            return self.run_flows(core, connection, event, last);
+        }
+        let hook = Arc::clone(self.session.hook());
+        let send = &mut |core: &mut CoreState, reply: &Rendered<'_>| match reply.body() {
+            // The connection of a disconnect trigger has ended.
+            Some(body) if !last => say(core, connection, !reply.is_binary(), body),
+            _ => ReplyOutcome::NotWaiting,
+        };
+        reply_at_once(core, &hook, &written, true, Some(self.slot), send);
+        core.give_draft(draft);
+        true
+    }
+
+    fn run_flows(
+        &mut self,
+        core: &mut CoreState,
+        connection: &mut WebSocketConnection,
+        event: Event,
+        last: bool,
+    ) -> bool {
+        let hook = Arc::clone(self.session.hook());
+        let context = TriggerContext {
+            observer: None,
+            affinity: Some(Affinity { key: (core.number(), self.slot), last }),
+            reply_id: self.reply_id.as_deref(),
+            slot: Some(self.slot),
+            expires_nanos: None,
+            must: last,
+        };
+        let send = &mut |core: &mut CoreState, reply: Box<Reply>| {
+            if last { ReplyOutcome::NotWaiting } else { deliver(core, connection, &reply) }
+        };
+        run_flows(core, &hook, event, &context, send).is_ok()
+    }
+
+    /// Takes over what has changed in the model; closes the connection if it may not stay.
+    fn refresh(&mut self, core: &mut CoreState, connection: &mut WebSocketConnection) {
+        match self.session.refresh(&core.registry) {
+            Refreshed::Unchanged => {}
+            Refreshed::Changed => {
+                connection.set_payload_limit(self.session.hook().payload_bytes as usize);
+            }
+            Refreshed::Ended(closing) => connection.close_for(core, closing),
+        }
+    }
+
+    /// Takes a reply's message, its close, or both.
+    fn deliver(
+        &self,
+        core: &mut CoreState,
+        connection: &mut WebSocketConnection,
+        reply: &Reply,
+    ) -> ReplyOutcome {
+        deliver(core, connection, reply)
+    }
+}
+
+/// Sends a reply's message, closes, or both.
+fn deliver(core: &mut CoreState, connection: &mut WebSocketConnection, reply: &Reply) -> ReplyOutcome {
+    if !connection.is_open() {
+        return ReplyOutcome::NotWaiting;
+    }
+    if let Some(body) = &reply.body {
+        match say(core, connection, !reply.is_binary, body) {
+            ReplyOutcome::Accepted => {}
+            unsent => return unsent,
+        }
+    }
+    if let Some(close) = &reply.close {
+        connection.close(core, close.code, &close.reason);
+    }
+    ReplyOutcome::Accepted
+}
+
+/// Sends a message.
+fn say(
+    core: &mut CoreState,
+    connection: &mut WebSocketConnection,
+    text: bool,
+    message: &[u8],
+) -> ReplyOutcome {
+    if !connection.is_open() {
+        // Where nobody is there any more it does not matter how long the message is.
+        return ReplyOutcome::NotWaiting;
+    }
+    if let Err(error) = reply::check_size(Some(message), connection.payload_limit()) {
+        return ReplyOutcome::Refused(error.to_string());
+    }
+    match connection.send(core, text, message) {
+        Ok(()) => {
+            core.metrics.event(Counted::MessageSent);
+            ReplyOutcome::Accepted
+        }
+        Err(SendError::Closed) => ReplyOutcome::NotWaiting,
+        Err(SendError::TooSlow) => ReplyOutcome::Refused(Closing::TooSlow.reason().into()),
+    }
+}

@@ -1,0 +1,105 @@
+//! Requests that turn their connection into a WebSocket: of a webhook's client, or of a worker.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::answer::Exchange;
+use super::context::CoreState;
+use super::message::{ConnectionId, PayloadObserver};
+use crate::http;
+use crate::ingress::request;
+use crate::ingress::respond::{self, Answer};
+use crate::ingress::session::Session;
+use crate::ingress::worker::{self, AtDoor};
+use crate::metrics::Outcome;
+use crate::registry::{Backlog, Hook};
+use crate::trigger::{Peer, UpgradeData};
+use crate::websocket::DeflateParameters;
+use crate::websocket::handshake::{Options, Protocols};
+
+/// The listener of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListenerKind {
+    Ingress,
+    Workers,
+}
+
+/// Origin of a connection's requests.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) id: ConnectionId,
+    pub(crate) listener: ListenerKind,
+    /// `None` for a Unix socket, which has no address.
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) observer: Option<&'a PayloadObserver>,
+}
+
+/// An upgrade that was accepted; the 101 is in the output.
+pub(crate) enum Upgrade {
+    WebSocket(AcceptedWebSocket),
+    Worker(AcceptedWorker),
+}
+
+/// A WebSocket of a webhook.
+pub(crate) struct AcceptedWebSocket {
+    pub(crate) session: Session,
+    pub(crate) deflate: Option<DeflateParameters>,
+    pub(crate) data: UpgradeData,
+}
+
+/// A worker.
+pub(crate) struct AcceptedWorker {
+    pub(crate) backlog: Arc<Backlog>,
+}
+
+/// Accepts a worker, or returns the answer that refuses it.
+pub(crate) fn accept_worker(
+    core: &mut CoreState,
+    request: &http::Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<AcceptedWorker, Answer<'static>> {
+    match worker::at_door(request, &core.registry, &core.rules.access_token) {
+        AtDoor::Answer(answer) => Err(answer),
+        AtDoor::Attach { flow, accept } => {
+            let backlog = core.registry.flow(flow).ok_or(Answer::FlowNotFound)?;
+            if core.is_draining {
+                return Err(Answer::Busy("The server is stopping"));
+            }
+            accept.write(out, b"");
+            core.metrics.count(Outcome::Ok);
+            core.metrics.status(101);
+            Ok(AcceptedWorker { backlog })
+        }
+    }
+}
+
+/// Accepts a WebSocket of a webhook, or returns the answer that refuses it.
+pub(crate) fn accept_websocket(
+    core: &mut CoreState,
+    exchange: &Exchange<'_>,
+    hook: &Arc<Hook>,
+    peer: Option<IpAddr>,
+    out: &mut Vec<u8>,
+) -> Result<AcceptedWebSocket, Answer<'static>> {
+    let request = exchange.request;
+    // Which protocol is spoken on it is the workflows' matter.
+    let protocols = Protocols::Any;
+    let options = Options { deflate: true, context_takeover: core.rules.context_takeover, protocols };
+    let accept = worker::check(request, &options)?;
+    if core.is_draining {
+        return Err(Answer::Busy("The server is stopping"));
+    }
+    let session = Session::admit(hook).ok_or(Answer::OverConcurrency)?;
+    let path = request::behind_token(request.path());
+    let data = UpgradeData::new(
+        path,
+        request.query(),
+        request.fields(),
+        peer.map_or(Peer::Local, Peer::Ip),
+        core.is_trusted(peer),
+        hook.basic.is_some(),
+    );
+    accept.write(out, if core.rules.cors { respond::CORS_LINE } else { b"" });
+    exchange.upgraded(core);
+    Ok(AcceptedWebSocket { session, deflate: accept.deflate, data })
+}
