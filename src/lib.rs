@@ -3,52 +3,55 @@
 //!
 //! # The life of a request
 //!
-//! 1. The kernel gives a connection to one core ([`engine`]: a thread with a ring, listeners, timers and counters of its
-//!    own). It stays there to its end, without a task and without buffers while nothing happens on it.
-//!    Where it is so set, a PROXY header and a TLS handshake come first, in a task of their own.
-//! 2. Bytes arrive in the connection's receive buffer ([`base::buffer`]) and are parsed where they lie ([`http`]): a
-//!    request is slices of that buffer. A rule that is broken is a refusal, and nothing behind it is read.
+//! 1. A core ([`engine`]: a thread with a kernel of its own, [`io`]) takes the completions of a turn: connections that were
+//!    accepted, bytes that were received, sends that have ended. A connection stays on its core; while nothing happens on it
+//!    it is a slot and an entry of the timer wheel.
+//! 2. Received bytes go to their [`connection`], a machine without a socket. Where it is so configured, a PROXY header and
+//!    TLS come first, bytes to bytes. A request that arrived whole is parsed in the buffer that it arrived in ([`http`]): it
+//!    is slices of that buffer. A rule that is broken is a refusal, and nothing behind it is read.
 //! 3. With the head alone, [`ingress::request`] decides: the webhook by its token ([`registry`]), method, rate
 //!    ([`limit`]), basic authentication ([`verify`]), declared size.
-//! 4. With the body whole, it asks whether the request is genuine ([`verify`]: handshakes, signatures, Alexa).
-//! 5. Where flows listen, what they look at of the payload is written once, as text ([`trigger`]): all of it for a worker
-//!    or somebody who watches. Where a reply may come later, a place for it is taken on this core, and its sealed name is
+//! 4. With the complete body, it asks whether the request is genuine ([`verify`]: handshakes, signatures, Alexa).
+//! 5. Where flows listen, what they read of the payload is written once, as text ([`trigger`]): all of it for a worker
+//!    or somebody who watches. Where a reply may arrive later, a reply slot is taken on this core, and its sealed name is
 //!    the payload's `replyId`.
 //! 6. Each flow becomes effects ([`deliver`]): conditions decide which of its nodes run ([`expression`]); a template is
-//!    rendered and replies at once ([`template`], [`reply`]), or the trigger goes to the core that keeps the flow's queue of
+//!    rendered and replies at once ([`template`], [`reply`]), or the trigger goes to the core that owns the flow's queue of
 //!    workers.
-//! 7. The answer is written into the connection's output ([`ingress::respond`]), after those of the requests before it, and
-//!    all that is ready leaves in one write. A request that waits holds back the ones behind it; one that waits for longer
-//!    than a second does so without a task and without buffers, too.
-//! 8. A reply from elsewhere (a worker on any core, the REST API) opens its `replyId`, finds core and place, and goes to
-//!    that core's mailbox; the first one wins, the timer wheel ends the wait of who gets none.
+//! 7. The answer is written into the connection's output ([`ingress::respond`]), after those of the requests before it. At
+//!    the end of the turn the output of each connection becomes one send operation, and all operations of the turn are
+//!    handed to the kernel by the system call that waits for the next. A request that waits holds back the ones behind it.
+//! 8. A reply from elsewhere (a worker on any core, the REST API) opens its `replyId`, finds core and slot, and goes to
+//!    that core's mailbox; the first one counts, and the connection's deadline ends a wait without one.
 //!
 //! Changes come the other way: the REST API ([`admin`]) checks them ([`model`]), commits them ([`store`]), has what is
 //! affected compiled and published ([`registry`]), and only then answers.
 //!
-//! # Floors
+//! # Layers
 //!
-//! A module at the top of the crate knows those of lower floors and no other of its own; `tests/layers.rs` reads the
+//! A module at the top of the crate knows those of lower layers and no other of its own; `tests/layers.rs` reads the
 //! imports and holds this.
 //!
-//! | floor | module | is for | is not for |
+//! | layer | module | is for | is not for |
 //! | --- | --- | --- | --- |
 //! | 0 | [`base`] | clock, turns, timer wheel, slots with generations, receive buffer, JSON as text, encodings, ids | any word of webhooks or HTTP |
 //! | 1 | [`http`] | HTTP/1.1 as a machine: head, framing, body, keep-alive, responses | knowing what a webhook is |
 //! | 1 | [`websocket`] | RFC 6455 and RFC 7692 as a machine | the same |
-//! | 1 | [`io`] | the kernel: operations in, completions out | any word of HTTP, decisions, a clock |
+//! | 1 | [`io`] | the kernel: operations in, completions out; io_uring, epoll, and a simulated one in the tests | any word of HTTP, decisions, a clock |
 //! | 1 | [`proxy`] | the PROXY protocol's header, versions 1 and 2 | whom to believe |
 //! | 2 | [`model`], [`settings`], [`template`], [`expression`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; conditions; counters of each core | storage, requests |
 //! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model | calling one another |
 //! | 4 | [`registry`] | compiles the model into hooks and finds one by its token | changing the model |
 //! | 5 | [`deliver`] | a flow and a trigger become effects; which worker gets which trigger | doing them |
 //! | 6 | [`ingress`] | a request, a message, a worker's handshake, decided step by step; the fixed answers | reading sockets, waiting |
-//! | 7 | [`engine`] | the cores: event loop, connections, replies that are awaited, mailboxes, draining | deciding |
-//! | 8 | [`admin`], [`control`] | REST API, console, metrics page; what is fetched from other machines | a core's time |
-//! | 9 | [`cli`] | the command line, and the wiring of all of it | logic |
+//! | 7 | [`connection`] | one connection as a machine: HTTP, WebSocket, worker; TLS and PROXY before them; timeouts; closing | sockets, other connections |
+//! | 8 | [`engine`] | the cores: the turn, the connections of a core, timers, mailboxes, draining | deciding |
+//! | 9 | [`admin`], [`control`] | REST API, console, metrics page; what is fetched from other machines | a core's time |
+//! | 10 | [`cli`] | the command line, and the wiring of all of it | logic |
 //!
-//! Up to floor 6 nothing touches the kernel but the store's file and the system's random bytes: bytes come in, time is
-//! an argument, values go out. So the same code is fuzzed, simulated from a seed, benchmarked, and served on io_uring or
+//! Up to layer 7 nothing but [`io`] touches the kernel, except the store with its file and those who need the system's
+//! random bytes: bytes in, time as
+//! an argument, values out. So the same code is fuzzed, simulated from a seed, benchmarked, and served on io_uring or
 //! epoll.
 //!
 //! # What holds everywhere
@@ -69,8 +72,8 @@
 //! - What the REST API answered is on the disk and on every core. Where a change is on the disk and cannot be put into
 //!   effect, its caller is told so, `/readyz` of the admin listener says 503, and it is tried again until it is.
 //! - A panic costs one connection; one outside of any connection, that core's connections. The others go on.
-//! - Only `base/clock.rs` reads a clock, only [`engine`] names monoio and only [`io`] names io_uring. `unsafe` is allowed in
-//!   `engine/fd.rs`, `engine/heap.rs`, `io/buffers.rs` and `io/queues.rs` alone.
+//! - Only `base/clock.rs` reads a clock, only [`io`] names the ring, and `unsafe` is confined to the files
+//!   that `tests/layers.rs` lists.
 //! - No log, metric or error holds a credential, a token or a body, except that a `DebugNode`'s message, at `debug`, holds
 //!   what the flow's author asks for.
 //! - What callers send is escaped by [`base::visible`] wherever a terminal or a log shows it, and a line of the log that they
@@ -79,8 +82,8 @@
 //! # What is deliberately absent
 //!
 //! - A tree of JSON on the way of a request: bodies are validated and spliced as text, and keep their digits.
-//! - A runtime that moves tasks between threads, and channels and wakers between cores: a core is woken by its
-//!   mailbox's eventfd.
+//! - Tasks, futures and wakers on a core, and channels between cores: a core is woken through
+//!   its kernel.
 //! - Retries, queues or timers in the code that decides: time and what waits are the engine's and `deliver::workers`'.
 //! - A second place where something is configured: [`settings::ENTRIES`] makes the file, the variables, the flags, the help
 //!   and the guide's table.
@@ -91,8 +94,7 @@
 pub mod admin;
 pub mod base;
 pub mod cli;
-#[allow(dead_code, unused_imports, reason = "of the next engine, which is not chosen yet")]
-mod connection;
+pub mod connection;
 pub mod control;
 pub mod deliver;
 pub mod engine;

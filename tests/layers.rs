@@ -27,10 +27,13 @@ const CLOCK_FILE: &str = "base/clock.rs";
 const TOKIO_MODULES: &[&str] = &["admin", "cluster", "control", "cli"];
 
 /// Crates that reach the kernel's rings, and the one module that names each.
-const RING_CRATES: &[(&str, &str)] = &[("monoio", "engine"), ("io_uring06", "engine"), ("io_uring", "io")];
+const RING_CRATES: &[(&str, &str)] = &[("io_uring", "io")];
+
+/// Modules whose files import each other in no circle.
+const WITHOUT_CIRCLES: &[&str] = &["connection", "engine", "io"];
 
 /// Files that may hold `unsafe`, each for a measured reason. Every block says why it is sound (`SAFETY:`).
-const UNSAFE_FILES: &[&str] = &["engine/fd.rs", "engine/heap.rs", "io/buffers.rs", "io/queues.rs"];
+const UNSAFE_FILES: &[&str] = &["engine/heap.rs", "io/buffers.rs", "io/queues.rs"];
 
 /// Lines of the log that nobody outside can cause again and again: how many each file has. All others are written by
 /// `bounded_log!`, which writes one a minute and counts the rest.
@@ -43,15 +46,13 @@ const UNBOUNDED_LOGS: &[(&str, usize)] = &[
     ("cli/start.rs", 1),
     // Bounded for each place that panics.
     ("cli/logs.rs", 1),
-    // A listener that cannot be closed, when the process ends.
-    ("engine/accept.rs", 1),
     // The end of a core, once for each.
-    ("engine/lot.rs", 1),
-    ("engine/mod.rs", 5),
+    ("engine/drain.rs", 2),
+    ("engine/mod.rs", 1),
+    // Its start and its end.
+    ("engine/supervise.rs", 2),
     // The start.
-    ("engine/runtime.rs", 2),
     ("io/kernel.rs", 2),
-    // The end of a core whose ring cannot be emptied.
     ("io/queues.rs", 1),
     // A webhook's secret and a flow's node, when an operator changes them.
     ("registry/compile.rs", 2),
@@ -81,6 +82,56 @@ fn the_sources_keep_the_rules() {
         broken.extend(check(&path, &text));
     }
     assert!(broken.is_empty(), "{} rules broken:\n{}", broken.len(), broken.join("\n"));
+}
+
+#[test]
+fn files_of_a_module_import_each_other_in_no_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut circles = Vec::new();
+    for module in WITHOUT_CIRCLES {
+        let mut files = Vec::new();
+        collect(&root.join(module), &mut files);
+        let sources = files.iter().map(|file| {
+            let path = file.strip_prefix(&root).expect("found below it").to_string_lossy().into_owned();
+            (path, fs::read_to_string(file).expect("a source is text that can be read"))
+        });
+        circles.extend(circle(&sources.collect::<Vec<_>>()).map(|files| files.join(" -> ")));
+    }
+    assert!(circles.is_empty(), "files import each other in a circle:\n{}", circles.join("\n"));
+}
+
+/// A circle of imports between files, given with their paths; the code that only tests compile aside.
+fn circle(files: &[(String, String)]) -> Option<Vec<String>> {
+    let modules: Vec<Vec<&str>> = files.iter().map(|(path, _)| module_path(path)).collect();
+    let imports: Vec<Vec<usize>> =
+        files.iter().map(|(path, text)| Source::read(path, text).imports(&modules)).collect();
+    (0..files.len()).find_map(|start| {
+        let mut way = vec![start];
+        walk(start, &imports, &mut vec![false; files.len()], &mut way)
+            .then(|| way.iter().map(|&file| files[file].0.clone()).collect())
+    })
+}
+
+/// Whether `way` leads back to its start.
+fn walk(start: usize, imports: &[Vec<usize>], seen: &mut [bool], way: &mut Vec<usize>) -> bool {
+    for &next in &imports[*way.last().expect("a way begins somewhere")] {
+        if next == start {
+            return true;
+        }
+        if !std::mem::replace(&mut seen[next], true) {
+            way.push(next);
+            if walk(start, imports, seen, way) {
+                return true;
+            }
+            way.pop();
+        }
+    }
+    false
+}
+
+/// The modules down to a file.
+fn module_path(path: &str) -> Vec<&str> {
+    path.trim_end_matches(".rs").split('/').filter(|name| *name != "mod").collect()
 }
 
 /// All sources below a folder, in order.
@@ -224,6 +275,43 @@ impl<'t> Source<'t> {
                 say(format!("`{}` on floor {own} imports `{}` from floor {floor}", self.module, token.text));
             }
         }
+    }
+
+    /// The files, of those with these modules, that this one imports.
+    fn imports(&self, modules: &[Vec<&str>]) -> Vec<usize> {
+        let own = module_path(self.path);
+        let mut found = Vec::new();
+        for at in 0..self.tokens.len() {
+            let (mut module, mut next) = match self.text(at) {
+                _ if self.tokens[at].in_test || !self.is(at + 1, &[":", ":"]) => continue,
+                "crate" => (Vec::new(), at + 1),
+                "self" => (own.clone(), at + 1),
+                "super" if at < 3 || self.text(at - 3) != "super" => {
+                    let supers = (0..).take_while(|step| self.text(at + step * 3) == "super").count();
+                    (own[..own.len().saturating_sub(supers)].to_vec(), at + supers * 3 - 2)
+                }
+                _ => continue,
+            };
+            while self.is(next, &[":", ":"]) && self.text(next + 2) != "{" {
+                module.push(self.text(next + 2));
+                next += 3;
+            }
+            let mut named = vec![module.clone()];
+            if self.is(next, &[":", ":", "{"]) {
+                let ends = |text: &str| text == ";";
+                let inside = (next + 3..self.tokens.len()).take_while(|&at| !ends(self.text(at)));
+                let firsts = inside.filter(|&at| ["{", ","].contains(&self.text(at - 1)));
+                named = firsts.map(|at| [module.as_slice(), &[self.text(at)]].concat()).collect();
+            }
+            for name in named {
+                // The file of the longest module on the way to the name.
+                let known = (1..=name.len()).rev().find_map(|length| {
+                    modules.iter().position(|module| module.as_slice() == &name[..length])
+                });
+                found.extend(known.filter(|&file| modules[file] != own));
+            }
+        }
+        found
     }
 
     fn check_words(&self, at: usize, lines: &[&str], broken: &mut Vec<(usize, String)>) {
@@ -476,6 +564,26 @@ fn what_may_be_known_is_not_complained_of() {
 }
 
 #[test]
+fn circles_are_found_and_what_is_none_is_not() {
+    let files = |texts: &[(&str, &str)]| -> Vec<(String, String)> {
+        texts.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+    };
+    let found = |texts: &[(&str, &str)]| circle(&files(texts)).is_some();
+    let one = ("e/one.rs", "use super::two::Two;");
+    assert!(found(&[one, ("e/two.rs", "use crate::e::one;")]));
+    assert!(found(&[one, ("e/two.rs", "use super::three;"), ("e/three.rs", "use super::{four, one::One};")]));
+    assert!(found(&[("e/mod.rs", "use self::one::One;"), ("e/one.rs", "use super::Engine;")]));
+    assert!(!found(&[one, ("e/two.rs", "use super::three::X;"), ("e/three.rs", "use crate::base::one;")]));
+    assert!(!found(&[one, ("e/two.rs", "#[cfg(test)] mod tests { use super::super::one; }")]));
+    assert!(!found(&[
+        ("e/mod.rs", "use self::a::B;"),
+        ("e/a/mod.rs", "mod c;"),
+        ("e/a/c.rs", "use super::super::d;"),
+        ("e/d.rs", "")
+    ]));
+}
+
+#[test]
 fn clocks_rings_unsafe_code_logs_and_output_are_found_outside_their_places() {
     for (path, code, count) in [
         ("http/head.rs", "let t = std::time::Instant::now();", 1),
@@ -485,8 +593,6 @@ fn clocks_rings_unsafe_code_logs_and_output_are_found_outside_their_places() {
         ("control/fetch.rs", "let t = tokio::time::Instant::now();", 0),
         ("control/fetch.rs", "let t = Instant::now();", 1),
         ("engine/core.rs", "let t = tokio::time::Instant::now();", 1),
-        ("engine/core.rs", "use monoio::net::TcpListener;", 0),
-        ("ingress/request.rs", "use monoio::net::TcpListener;", 1),
         ("io/queues.rs", "use io_uring::IoUring; tracing::error!(\"c\");", 0),
         ("engine/core.rs", "use io_uring::IoUring;", 1),
         ("engine/core.rs", "unsafe { f() }", 1),

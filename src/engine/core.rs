@@ -1,594 +1,438 @@
-//! What one core owns. Everything here is touched by its own thread only, save the sending halves of the others'
-//! mailboxes.
+//! A core: its kernel, its connections, and the state that it lends to them. What it does with a completion, a message, a
+//! timer; [`turn`](super::turn) says when.
 
-use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 
-use rustls::ServerConfig;
-
-use super::chains::{ChainSource, Chains};
-use super::flows::{self, Homes, WorkerAddress, WorkerEvent};
+use super::drain::{self, CHECK_NANOS, Drain, Step};
 use super::heap;
-use super::lot::Lot;
-use super::mailbox::{Full, Sender};
-use super::pending::{Outcome, PendingReplies, Place, Seal};
-use super::ready::Ready;
-use super::recent::Recent;
-use super::spare::Spare;
-use super::turn;
-use super::watch::{Patience, Watch};
-use super::worker::Desk;
-use crate::base::buffer::ReceiveBuffer;
-use crate::base::clock::{Clock, NANOS_PER_SECOND, Now};
-use crate::base::id::Id;
-use crate::base::slots::{Key, Round, Slots};
-use crate::base::turn::Turn;
-use crate::base::wheel::{TimerId, Wheel};
-use crate::deliver::workers::WorkerTrigger;
-use crate::deliver::{Effect, NodeError};
-use crate::http::encode::DateField;
-use crate::metrics::{CoreMetrics, Event};
-use crate::registry::{Backlog, FlowPlan, Registry};
-use crate::reply::{Reply, Sheet};
-use crate::trigger::Payload;
-use crate::verify::alexa::{Chain, ChainUrl, FetchError};
-use crate::verify::secret::Expected;
-use crate::websocket;
+use super::mailbox::Receiver;
+use super::message::Message;
+use super::table::Table;
+use crate::base::clock::NANOS_PER_SECOND;
+use crate::base::log::bounded_log;
+use crate::base::slots::Round;
+use crate::connection::Connection;
+use crate::connection::context::{CoreContext, CoreState, Timer};
+use crate::connection::flows;
+use crate::connection::message::{ConnectionId, ConnectionMessage, CoreMessage, PayloadObserver};
+use crate::connection::timeouts::NEVER;
+use crate::connection::upgrade::ListenerKind;
+use crate::ingress::socket::Closing;
+use crate::io::{Completion, Io, ListenerId, Operation};
+use crate::metrics::Event;
+use crate::registry::Pin;
 
-/// Bytes of a connection's receive buffer when it becomes busy: a request of a device with room to spare. Ten thousand
-/// connections that speak once a second hold 40 MB of them.
-pub(super) const RECEIVE_BYTES: usize = 4 * 1024;
-/// What it grows to once a read fills it: takes a burst of pipelined requests in one read, and the longest head. With
-/// 4 KiB such a burst costs 1.8 times as much.
-pub(super) const RECEIVE_BYTES_LARGE: usize = 16 * 1024;
-/// Buffers that a core keeps for the next connection that becomes busy; more are given back to the allocator.
-const POOL_BUFFERS: usize = 256;
-/// After this many buffers and tasks went back to the allocator, its memory goes back to the system, this much later.
-const LET_GO_MIN: usize = 64;
-const GIVE_BACK_NANOS: u64 = 2 * NANOS_PER_SECOND;
-/// Bytes of an outgoing buffer or a draft that is kept; a larger one was for something large and is let go.
-pub(super) const OUT_KEEP_BYTES: usize = 64 * 1024;
+/// Pause after accepting failed for want of descriptors or memory: the connections wait in the kernel meanwhile.
+const ACCEPT_PAUSE_NANOS: u64 = NANOS_PER_SECOND / 10;
+/// WebSockets that a change of the model is brought to in one turn: each costs two or three misses of the cache.
+const ROUND_PLACES: usize = 128;
+/// Connections over the limit that get the time to read why, on each core; more are told and cut.
+const REFUSED_MAX: usize = 256;
+/// After this many buffers were given back to the allocator, its memory goes back to the system, this much later.
+const FREED_MIN: usize = 64;
+const RETURN_MEMORY_NANOS: u64 = 2 * NANOS_PER_SECOND;
 
-/// What a core is told from outside.
-pub(super) enum Message {
-    /// A reply for one that waits here.
-    Reply { key: Key, reply: Box<Reply>, done: Option<Done> },
-    /// What came of the fetch of a certificate chain.
-    Chain { url: ChainUrl, outcome: Result<Arc<Chain>, FetchError> },
-    /// A connection that was made inside the process.
-    Adopt { stream: std::os::unix::net::UnixStream, tap: Tap },
-    /// A trigger for a flow that is at home here; its room is reserved.
-    Trigger { backlog: Arc<Backlog>, trigger: Box<WorkerTrigger> },
-    /// What a worker did, for its flow, which is at home here.
-    Worker { flow: Id, from: WorkerAddress, event: WorkerEvent },
-    /// A trigger for a worker that is attached here.
-    Give { worker: Key, seq: u64, trigger: Box<WorkerTrigger> },
-    /// Something that a worker here did wrong.
-    Complaint { worker: Key, message: String },
-    /// What became of the reply of a worker here.
-    ReplyResult { worker: Key, reply_id: String, outcome: Outcome },
-    /// The model was changed, and the registry with it. These flows were deleted.
-    ModelChanged { deleted_flows: Arc<[Id]> },
-    /// Certificates and keys for the connections that come from now on.
-    Tls(Arc<ServerConfig>),
-    /// Somebody looks at the last requests.
-    Recent { ask: Ask },
-    /// Stop accepting, finish what is in flight.
-    Drain,
-}
-
-/// Told what became of a reply, on the thread of the core that had it.
-pub type Done = Box<dyn FnOnce(Outcome) + Send>;
-
-/// What is asked of a core's last requests.
-pub(super) type Ask = Box<dyn FnOnce(&mut Recent, Now) + Send>;
-
-/// Gets each payload that the requests of a test connection make.
-pub type Tap = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
-
-/// What fires on a core's wheel.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Timer {
-    /// A connection's patience.
-    Connection(Key),
-    /// A reply that did not come.
-    Reply(Key),
-    /// A worker's ack of a trigger that did not come.
-    Ack(Id, Key),
-    /// A flow's triggers that nobody waits for any more.
-    Sweep(Id),
-    /// A certificate chain that did not come.
-    Chain(Key),
-    /// Memory that was freed goes back to the system.
-    GiveBack,
-}
-
-/// Settings that connections ask for.
-#[derive(Clone, Debug)]
-pub(super) struct Rules {
-    pub(super) cors: bool,
-    /// Whether the cores run on io_uring.
-    pub(super) on_ring: bool,
-    /// How callers reach the ingress, without a slash at its end: what Twilio signs begins with it.
-    pub(super) public_url: String,
-    pub(super) trusted_proxies: Vec<crate::settings::IpNet>,
-    /// Whether connections of the ingress begin with a PROXY header.
-    pub(super) proxy_protocol: bool,
-    /// Connections of the whole process.
-    pub(super) connections: usize,
-    /// Bytes beyond the first buffer that bodies may take on one core.
-    pub(super) body_bytes: usize,
-    /// What workers must bring to attach.
-    pub(super) access_token: Expected,
-    /// Whether WebSocket compression may remember earlier messages.
-    pub(super) context_takeover: bool,
-}
-
-/// Buffers of a connection that is doing something.
-pub(super) struct Active {
-    pub(super) buffer: ReceiveBuffer,
-    pub(super) out: Vec<u8>,
-}
-
-impl Active {
-    fn new() -> Active {
-        Active { buffer: ReceiveBuffer::with_capacity(RECEIVE_BYTES), out: Vec::with_capacity(1024) }
-    }
-}
-
-/// Counts that all cores share, written once for a connection and never for a request.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    /// All that are open, WebSockets and workers among them.
-    pub(super) connections: AtomicUsize,
-    pub(super) sockets: AtomicUsize,
-    pub(super) workers: AtomicUsize,
+/// Counts of what a core holds at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    pub connections: usize,
+    /// Slots of callers that wait for a reply or take messages.
+    pub reply_slots: usize,
+    /// Timers that are set.
+    pub timers: usize,
+    /// Bytes that bodies hold beyond their first buffers.
+    pub body_bytes: usize,
+    /// Triggers that no worker has acked.
+    pub unacked_triggers: usize,
 }
 
 /// One engine thread's world.
-pub(super) struct Core {
-    pub(super) index: usize,
-    pub(super) clock: Clock,
-    pub(super) rules: Arc<Rules>,
-    pub(super) registry: Arc<Registry>,
-    pub(super) metrics: Arc<CoreMetrics>,
-    pub(super) seal: Arc<Seal>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) mailboxes: Vec<Sender<Message>>,
-    pub(super) pending: PendingReplies,
-    pub(super) chains: Chains,
-    pub(super) connections: RefCell<Slots<Rc<Watch>>>,
-    /// Those without a task.
-    pub(super) lot: Lot,
-    pub(super) draining: Cell<bool>,
-    pub(super) date: RefCell<DateField>,
-    wheel: RefCell<Wheel<Timer>>,
-    /// The moment the ticker sleeps until, and how to wake it earlier.
-    pub(super) ticker: Watch,
-    /// Ends the core when it expires.
-    pub(super) stop: Watch,
-    /// Ends accepting.
-    pub(super) acceptors: RefCell<Vec<Rc<Watch>>>,
-    #[allow(clippy::vec_box, reason = "a connection holds its buffers boxed, and gives the box back")]
-    pool: RefCell<Vec<Box<Active>>>,
-    /// Buffers and tasks that went back to the allocator since memory went back to the system.
-    let_go: Cell<usize>,
-    /// What the bodies that are coming in take beyond their first buffers.
-    pub(super) body_bytes: Cell<usize>,
-    /// Buffers that such bodies lay in.
-    pub(super) spare: Spare,
-    /// What the ingress speaks TLS with; none: it does not.
-    pub(super) tls: RefCell<Option<Arc<ServerConfig>>>,
-    /// Connections over the cap that are being told so.
-    pub(super) turned_away: Cell<usize>,
-    /// Buffers of WebSockets that have nothing to send.
-    outs: RefCell<Vec<Vec<u8>>>,
-    /// Where WebSocket messages are inflated and deflated.
-    pub(super) scratch: RefCell<websocket::Scratch>,
-    /// Where payloads and frames are built.
-    pub(super) draft: Cell<Vec<u8>>,
-    pub(super) effects: Cell<Vec<Effect>>,
-    /// Where templates' replies are written.
-    pub(super) sheet: Cell<Sheet>,
-    pub(super) recent: RefCell<Recent>,
-    /// The payload of the request at hand, where somebody looks at its webhook.
-    pub(super) shown: Cell<Option<Payload>>,
-    /// Responses of the present batch, and when it began.
-    pub(super) answered: Cell<u64>,
-    batch: Cell<Now>,
-    /// The turn that is under way, once its time was asked for.
-    pub(super) turn: Cell<Option<Turn>>,
-    /// None on epoll.
-    pub(super) always_ready: Option<Ready>,
+pub(super) struct Core<I: Io> {
+    pub(super) io: I,
+    pub(super) state: CoreState,
+    connections: Table,
+    /// Connections with something to be flushed at the end of the turn.
+    flushed: Vec<ConnectionId>,
+    receiver: Receiver<Message<I::Stream>>,
+    listeners: Vec<(ListenerId, ListenerKind)>,
+    drain: Option<Drain>,
     /// Brings changes of the model to the WebSockets.
-    pub(super) round: RefCell<Round>,
-    /// The flows that are at home here.
-    pub(super) homes: RefCell<Homes>,
-    /// The workers that are attached here.
-    pub(super) workers: RefCell<Slots<Rc<Desk>>>,
+    changes: Round,
+    /// Brings the end of the process to the WebSockets.
+    restarts: Round,
+    refused: usize,
+    returns_memory: bool,
+    pub(super) is_finished: bool,
 }
 
-impl Core {
+impl<I: Io> Core<I> {
+    /// A core that accepts on its listeners.
+    ///
     /// # Errors
-    /// If there are no descriptors left.
-    #[allow(clippy::too_many_arguments, reason = "called in one place, with what a core is made of")]
+    /// If the kernel refuses a listener.
     pub(super) fn new(
-        index: usize,
-        clock: Clock,
-        rules: Arc<Rules>,
-        registry: Arc<Registry>,
-        metrics: Arc<CoreMetrics>,
-        seal: Arc<Seal>,
-        shared: Arc<Shared>,
-        mailboxes: Vec<Sender<Message>>,
-        chains: Arc<dyn ChainSource>,
-    ) -> io::Result<Core> {
-        let always_ready = if rules.on_ring { Some(turn::always_ready()?) } else { None };
+        mut io: I,
+        state: CoreState,
+        receiver: Receiver<Message<I::Stream>>,
+        listeners: Vec<(I::Listener, ListenerKind)>,
+    ) -> io::Result<Core<I>> {
+        let mut added = Vec::new();
+        for (listener, kind) in listeners {
+            let id = io.add_listener(listener)?;
+            io.start(Operation::Accept { listener: id });
+            added.push((id, kind));
+        }
+        receiver.set_waker(io.waker());
         Ok(Core {
-            index,
-            clock,
-            rules,
-            registry,
-            metrics,
-            seal,
-            shared,
-            mailboxes,
-            pending: PendingReplies::default(),
-            chains: Chains::new(chains),
-            connections: RefCell::new(Slots::new()),
-            lot: Lot::new()?,
-            draining: Cell::new(false),
-            date: RefCell::new(DateField::new()),
-            wheel: RefCell::new(Wheel::new(clock.now().nanos)),
-            ticker: Watch::new(u64::MAX),
-            stop: Watch::new(u64::MAX),
-            acceptors: RefCell::new(Vec::new()),
-            pool: RefCell::new(Vec::new()),
-            let_go: Cell::new(0),
-            body_bytes: Cell::new(0),
-            spare: Spare::default(),
-            tls: RefCell::default(),
-            turned_away: Cell::new(0),
-            outs: RefCell::new(Vec::new()),
-            scratch: RefCell::new(websocket::Scratch::new()),
-            draft: Cell::default(),
-            effects: Cell::default(),
-            sheet: Cell::default(),
-            recent: RefCell::default(),
-            shown: Cell::default(),
-            answered: Cell::new(0),
-            batch: Cell::new(clock.now()),
-            turn: Cell::default(),
-            always_ready,
-            round: RefCell::default(),
-            homes: RefCell::default(),
-            workers: RefCell::new(Slots::new()),
+            io,
+            state,
+            connections: Table::default(),
+            flushed: Vec::new(),
+            receiver,
+            listeners: added,
+            drain: None,
+            changes: Round::default(),
+            restarts: Round::default(),
+            refused: 0,
+            returns_memory: false,
+            is_finished: false,
         })
     }
 
-    pub(super) fn now(&self) -> Now {
-        self.clock.now()
+    /// Takes a completion.
+    pub(super) fn on_completion(&mut self, pin: &Pin<'_>, completion: Completion) {
+        match completion {
+            Completion::Received { socket, lease } => {
+                self.with(pin, socket, |connection, context| connection.on_received(context, lease));
+            }
+            Completion::Sent { socket, bytes } => {
+                self.with(pin, socket, |connection, context| connection.on_sent(context, bytes));
+            }
+            Completion::SendProgressed { socket } => {
+                self.with(pin, socket, |connection, context| connection.on_progress(context));
+            }
+            Completion::SendFailed { socket, bytes } => {
+                self.with(pin, socket, |connection, context| connection.on_send_failed(context, bytes));
+            }
+            Completion::Ended { socket, end } => {
+                self.with(pin, socket, |connection, context| connection.on_ended(context, end));
+            }
+            Completion::Closed { socket } => self.on_closed(socket),
+            Completion::Accepted { listener, socket, peer } => {
+                let kind = self.listeners.iter().find(|(id, _)| *id == listener).map(|(_, kind)| *kind);
+                self.accept(socket, kind.unwrap_or(ListenerKind::Ingress), peer, None);
+            }
+            Completion::AcceptFailed { listener, error } => self.on_accept_failed(listener, &error),
+            Completion::AcceptStopped { .. } => {}
+            Completion::Woken => self.on_woken(pin),
+        }
+        self.deliver_posted(pin);
     }
 
-    /// A batch of requests that came together begins: the time that is now holds for all of them.
-    pub(super) fn begin_batch(&self) -> Now {
-        let now = self.now();
-        self.set_batch(now);
-        self.note_time(now);
-        now
-    }
-
-    pub(super) fn set_batch(&self, now: Now) {
-        self.batch.set(now);
-    }
-
-    /// As if the core had been idle for as long as it is up.
-    #[cfg(test)]
-    pub(super) fn age_batch(&self) {
-        self.batch.set(Now { nanos: 0, ..self.batch.get() });
-    }
-
-    /// When the present batch began.
-    pub(super) fn now_of_batch(&self) -> Now {
-        self.batch.get()
-    }
-
-    /// The batch is over: what was answered in it took until now.
-    pub(super) fn end_batch(&self, began: Now) {
-        let answered = self.answered.take();
-        if answered > 0 {
-            let now = self.time_after();
-            let elapsed = now.nanos.saturating_sub(began.nanos);
-            self.metrics.latencies(elapsed, answered);
-            self.recent.borrow_mut().end_batch(now, elapsed);
+    /// Calls a connection, so that a panic in it costs that connection only; then lists it to be flushed.
+    fn with(
+        &mut self,
+        pin: &Pin<'_>,
+        id: ConnectionId,
+        call: impl FnOnce(&mut Connection, &mut CoreContext<'_>),
+    ) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let mut context = CoreContext { core: &mut self.state, pin };
+        // What a connection shares with others is consistent between any two calls.
+        if catch_unwind(AssertUnwindSafe(|| call(connection, &mut context))).is_err() {
+            self.state.metrics.event(Event::Panic);
+            bounded_log!(error, "a connection panicked and was ended; the others continue");
+            let state = &mut self.state;
+            // A machine that panics again is dropped as it is.
+            let _ = catch_unwind(AssertUnwindSafe(|| connection.abandon(state)));
+        }
+        if !std::mem::replace(&mut connection.is_listed, true) {
+            self.flushed.push(id);
         }
     }
 
-    /// Sets a timer.
-    pub(super) fn set_timer(&self, deadline: u64, timer: Timer) -> TimerId {
-        if deadline < self.ticker.deadline() {
-            self.ticker.set(deadline);
-            self.ticker.expire();
-        }
-        self.wheel.borrow_mut().insert(deadline, timer)
-    }
-
-    /// The ticker is about to sleep until `deadline`.
-    pub(super) fn ticker_sleeps_until(&self, deadline: u64) {
-        self.ticker.set(deadline);
-    }
-
-    /// Stops accepting and ends what waits between requests; what is in flight goes on.
-    pub(super) fn drain(&self) {
-        self.draining.set(true);
-        self.acceptors.borrow().iter().for_each(|acceptor| acceptor.expire());
-        let idle: Vec<(Key, Rc<Watch>)> = self
-            .connections
-            .borrow()
-            .iter()
-            .filter(|(_, watch)| watch.is_idle())
-            .map(|(key, watch)| (key, Rc::clone(watch)))
-            .collect();
-        for (key, watch) in idle {
-            watch.expire();
-            self.lot.call(key, &watch);
-        }
-    }
-
-    /// The connections without a task.
-    pub(super) fn parked(&self) -> Vec<Key> {
-        self.connections.borrow().iter().filter(|(_, watch)| watch.is_parked()).map(|(key, _)| key).collect()
-    }
-
-    /// Whether a connection of the ingress begins with something else than a request.
-    pub(super) fn is_arrival_long(&self) -> bool {
-        self.rules.proxy_protocol || self.tls.borrow().is_some()
-    }
-
-    /// Counts what became of a reply.
-    pub(super) fn count_reply(&self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Accepted => self.metrics.event(Event::ReplyAccepted),
-            Outcome::NotWaiting | Outcome::WrongCaller(_) | Outcome::Refused(_) => {
-                self.metrics.event(Event::ReplyRefused);
+    /// Delivers the messages that connections have left for each other.
+    fn deliver_posted(&mut self, pin: &Pin<'_>) {
+        while let Some((id, message)) = self.state.posted.pop_front() {
+            if self.connections.get_mut(id).is_some() {
+                self.with(pin, id, |connection, context| connection.on_message(context, message));
+            } else {
+                self.state.refuse_message(message);
             }
         }
     }
 
-    /// Counts what became of a reply and tells whoever sent it. A node is told by its count of errors.
-    pub(super) fn tell_sender(&self, done: Option<Done>, outcome: Outcome) {
-        match done {
-            Some(done) => {
-                self.count_reply(&outcome);
-                done(outcome);
+    fn accept(
+        &mut self,
+        socket: ConnectionId,
+        listener: ListenerKind,
+        peer: Option<std::net::IpAddr>,
+        observer: Option<PayloadObserver>,
+    ) {
+        let state = &mut self.state;
+        let counts = &state.counts;
+        let connection = if observer.is_none()
+            && counts.connections.fetch_add(1, Ordering::Relaxed) >= state.rules.connections
+        {
+            counts.connections.fetch_sub(1, Ordering::Relaxed);
+            self.refused += 1;
+            let mut refused = Connection::refused(state, socket, listener);
+            if self.refused > REFUSED_MAX {
+                refused.cut_after_output();
             }
-            None => self.count_nodes_reply(&outcome),
+            refused
+        } else {
+            Connection::new(state, socket, listener, peer, observer)
+        };
+        self.connections.insert(socket, connection);
+        self.list(socket);
+    }
+
+    fn list(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && !std::mem::replace(&mut connection.is_listed, true)
+        {
+            self.flushed.push(id);
         }
     }
 
-    /// The same for what a node replied.
-    pub(super) fn count_nodes_reply(&self, outcome: &Outcome) {
-        self.count_reply(outcome);
-        match outcome {
-            Outcome::Accepted | Outcome::NotWaiting => {}
-            Outcome::WrongCaller(caller) => {
-                self.metrics.event(Event::ReplyNodeWrongCaller);
-                tracing::debug!(error = %NodeError::Caller(*caller), "a node's reply was not sent");
-            }
-            Outcome::Refused(error) => {
-                self.metrics.event(Event::ReplyNodeRefused);
-                tracing::debug!(%error, "a node's reply was not sent");
+    fn on_closed(&mut self, socket: ConnectionId) {
+        let Some(mut connection) = self.connections.remove(socket) else { return };
+        if let Some(timer) = connection.alarm.timer.take() {
+            self.state.wheel.cancel(timer);
+        }
+        self.refused -= usize::from(connection.is_refused());
+        connection.abandon(&mut self.state);
+        connection.uncount(&mut self.state);
+    }
+
+    fn on_accept_failed(&mut self, listener: ListenerId, error: &io::Error) {
+        self.state.metrics.event(Event::AcceptError);
+        bounded_log!(error, %error, "no connection can be accepted for now: raise the limit of open files (ulimit -n)");
+        self.state.set_timer(self.state.now().nanos + ACCEPT_PAUSE_NANOS, Timer::Accept(listener));
+    }
+
+    /// Takes the messages of the mailbox, until it is empty or the turn is over.
+    fn on_woken(&mut self, pin: &Pin<'_>) {
+        while let Some(message) = self.receiver.receive() {
+            self.on_message(pin, message);
+            self.deliver_posted(pin);
+            if self.state.step(false) {
+                // The rest has its turn after the output of this one has been started.
+                self.io.waker().wake();
+                return;
             }
         }
     }
 
-    /// Counts and logs what kept a node from doing its part.
-    pub(super) fn count_node_error(&self, plan: &FlowPlan, node: &Arc<str>, error: NodeError) {
-        self.metrics.event(match error {
-            NodeError::Caller(_) => Event::ReplyNodeWrongCaller,
-            NodeError::Reply(_) => Event::ReplyNodeError,
-            NodeError::Condition(_) => Event::ConditionError,
-        });
-        plan.runs.fail(self.index, self.now_of_batch().unix_millis, node, || error.to_string());
-        let flow = plan.flow_id;
-        tracing::debug!(%flow, ?node, %error, "a node did not do its part");
-    }
-
-    pub(super) fn cancel_timer(&self, id: TimerId) {
-        self.wheel.borrow_mut().cancel(id);
-    }
-
-    /// Appends the timers that are due.
-    pub(super) fn take_due(&self, due: &mut Vec<Timer>) {
-        let now = self.now();
-        self.note_time(now);
-        self.wheel.borrow_mut().advance(now.nanos, due);
-    }
-
-    /// When timers are due next.
-    pub(super) fn next_deadline(&self) -> Option<u64> {
-        self.wheel.borrow().next_deadline()
-    }
-
-    /// Does what a timer was set for; returns whether the turn must end.
-    pub(super) fn fire(self: &Rc<Self>, timer: Timer) -> bool {
-        let is_short = matches!(timer, Timer::Connection(_) | Timer::Chain(_) | Timer::Reply(_));
-        match timer {
-            Timer::Connection(key) => self.connection_timer(key),
-            Timer::Chain(key) => self.chains.time_out(key),
-            Timer::Reply(key) => {
-                if self.pending.time_out(self, key) {
-                    self.metrics.event(Event::ReplyTimeout);
+    fn on_message(&mut self, pin: &Pin<'_>, message: Message<I::Stream>) {
+        let state = &mut self.state;
+        match message {
+            Message::Core(CoreMessage::Reply { key, reply, sender }) => state.deliver(key, reply, sender),
+            Message::Core(CoreMessage::Chain { url, outcome }) => {
+                let now = state.now();
+                for waiter in state.chains.arrived(&url, &outcome, now) {
+                    let message =
+                        ConnectionMessage::Chain { ticket: waiter.ticket, outcome: outcome.clone() };
+                    state.post(waiter.connection, message);
                 }
             }
-            Timer::Ack(flow, flight) => flows::late(self, flow, flight),
-            Timer::Sweep(flow) => flows::sweep(self, flow),
-            Timer::GiveBack => {
-                self.let_go.set(0);
-                // Each that is kept may hold on to the allocator's page that it lies in.
-                self.pool.borrow_mut().clear();
-                self.outs.borrow_mut().clear();
-                self.spare.clear();
-                heap::give_back();
+            Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, *trigger),
+            Message::Core(CoreMessage::Worker { flow, from, event }) => {
+                flows::on_worker(state, flow, from, event);
+            }
+            Message::Core(CoreMessage::Connection { connection, message }) => state.post(connection, message),
+            Message::Adopt { stream, observer } => self.adopt(stream, observer),
+            Message::ModelChanged { deleted_flows } => {
+                for &flow in &*deleted_flows {
+                    flows::clear(state, flow);
+                }
+                if !deleted_flows.is_empty() {
+                    self.post_to_workers(|| ConnectionMessage::FlowsDeleted);
+                }
+                self.changes.begin(self.state.pending.places());
+            }
+            Message::Recent { query } => {
+                let now = state.now();
+                query(&mut state.recent, now);
+            }
+            Message::Tls(config) => state.tls = Some(config),
+            Message::Drain => self.begin_drain(pin),
+        }
+    }
+
+    /// Serves a connection that was made inside the process.
+    fn adopt(&mut self, stream: I::Stream, observer: PayloadObserver) {
+        match self.io.adopt(stream) {
+            Ok(socket) => {
+                self.state.counts.connections.fetch_add(1, Ordering::Relaxed);
+                let peer = Some(std::net::Ipv4Addr::LOCALHOST.into());
+                self.accept(socket, ListenerKind::Ingress, peer, Some(observer));
+            }
+            // The other end sees its connection close.
+            Err(error) => bounded_log!(warn, %error, "a test request's connection cannot be watched"),
+        }
+    }
+
+    /// Whether a round over the WebSockets is not at its end.
+    pub(super) fn has_rounds(&self) -> bool {
+        !self.changes.is_over() || !self.restarts.is_over()
+    }
+
+    /// Brings changes of the model, and the end of the process, to some of the WebSockets.
+    pub(super) fn continue_rounds(&mut self, pin: &Pin<'_>) {
+        if let Some(places) = self.changes.piece(ROUND_PLACES) {
+            for id in self.websockets(places) {
+                self.state.post(id, ConnectionMessage::Refresh);
             }
         }
-        self.step(is_short)
-    }
-
-    fn connection_timer(&self, key: Key) {
-        let Some(watch) = self.connections.borrow().get(key).map(Rc::clone) else { return };
-        watch.set_armed(None);
-        match watch.fired(self.turn_time().nanos) {
-            Patience::Until(deadline) => {
-                watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
+        if let Some(places) = self.restarts.piece(ROUND_PLACES) {
+            for id in self.websockets(places) {
+                self.state.post(id, ConnectionMessage::CloseWebSocket(Closing::Restart));
             }
-            Patience::Over => self.lot.call(key, &watch),
+        }
+        self.deliver_posted(pin);
+    }
+
+    fn post_to_workers(&mut self, make: impl Fn() -> ConnectionMessage) {
+        for id in self.connections.workers() {
+            self.state.post(id, make());
         }
     }
 
-    /// Moves a connection's deadline. Later costs a store; earlier moves the wheel's entry too.
-    pub(super) fn set_deadline(&self, key: Key, watch: &Watch, deadline: u64) {
-        watch.set(deadline);
-        match watch.armed() {
-            Some((armed, _)) if armed <= deadline => return,
-            Some((_, id)) => self.cancel_timer(id),
-            None => {}
-        }
-        watch.set_armed(Some((deadline, self.set_timer(deadline, Timer::Connection(key)))));
+    fn websockets(&self, places: Range<usize>) -> Vec<ConnectionId> {
+        self.state.pending.websockets_within(places)
     }
 
-    /// Takes a connection's entry off the wheel: something else ends its wait.
-    pub(super) fn disarm(&self, watch: &Watch) {
-        watch.set(u64::MAX);
-        if let Some((_, id)) = watch.armed() {
-            self.cancel_timer(id);
-            watch.set_armed(None);
-        }
-    }
-
-    /// Adds a connection, with `patience` for its first bytes.
-    pub(super) fn add_connection(&self, deadline: u64) -> (Key, Rc<Watch>) {
-        let watch = Rc::new(Watch::new(deadline));
-        let key = self.connections.borrow_mut().insert(Rc::clone(&watch));
-        self.set_deadline(key, &watch, deadline);
-        (key, watch)
-    }
-
-    /// Removes it, and its entry on the wheel.
-    pub(super) fn remove_connection(&self, key: Key) {
-        if let Some(watch) = self.connections.borrow_mut().remove(key)
-            && let Some((_, id)) = watch.armed()
-        {
-            self.cancel_timer(id);
-        }
-    }
-
-    /// Buffers for a connection that becomes busy.
-    pub(super) fn take_active(&self) -> Box<Active> {
-        self.pool.borrow_mut().pop().unwrap_or_else(|| Box::new(Active::new()))
-    }
-
-    /// Takes the buffers of a connection that is quiet or gone.
-    pub(super) fn give_active(&self, mut active: Box<Active>) {
-        active.out.clear();
-        active.buffer.consume(usize::MAX);
-        self.shrink(&mut active);
-        let mut pool = self.pool.borrow_mut();
-        if pool.len() < POOL_BUFFERS && active.buffer.capacity() == RECEIVE_BYTES {
-            pool.push(active);
+    /// Stops accepting and ends the connections between two requests; what is in flight continues.
+    fn begin_drain(&mut self, _pin: &Pin<'_>) {
+        if self.drain.is_some() {
             return;
         }
-        drop(pool);
-        self.let_go();
-    }
-
-    /// Something that a busy connection needs went back to the allocator: enough of it goes back to the system.
-    pub(super) fn let_go(&self) {
-        self.let_go.set(self.let_go.get() + 1);
-        if self.let_go.get() == LET_GO_MIN {
-            self.set_timer(self.now().nanos + GIVE_BACK_NANOS, Timer::GiveBack);
+        self.state.is_draining = true;
+        for (listener, _) in &self.listeners {
+            self.io.start(Operation::StopAccepting { listener: *listener });
         }
-    }
-
-    /// An empty buffer for what a WebSocket sends.
-    pub(super) fn take_out(&self) -> Vec<u8> {
-        self.outs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(1024))
-    }
-
-    /// Takes a buffer that has been sent.
-    pub(super) fn give_out(&self, mut out: Vec<u8>) {
-        out.clear();
-        let mut outs = self.outs.borrow_mut();
-        if outs.len() < POOL_BUFFERS && (1..=OUT_KEEP_BYTES).contains(&out.capacity()) {
-            outs.push(out);
+        for id in self.connections.ids() {
+            self.state.post(id, ConnectionMessage::Drain);
         }
+        let now = self.state.now().nanos;
+        self.drain = Some(Drain::begin(now));
+        self.state.set_timer(now + CHECK_NANOS, Timer::Drain);
     }
 
-    /// Takes back the buffer of payloads and frames; one that a large payload made grow is let go.
-    pub(super) fn give_draft(&self, draft: Vec<u8>) {
-        if draft.capacity() <= OUT_KEEP_BYTES {
-            self.draft.set(draft);
-        }
-    }
-
-    /// Hands a reply to whom it is for, here or on another core.
-    pub(super) fn reply(&self, reply_id: &str, reply: Box<Reply>, done: Option<Done>) {
-        let Some(Place { core, key, .. }) = self.seal.open(reply_id) else {
-            return self.tell_sender(done, Outcome::NotWaiting);
-        };
-        if usize::from(core) == self.index {
-            return self.tell_sender(done, self.pending.deliver(self, key, reply));
-        }
-        match self.mailboxes.get(usize::from(core)) {
-            None => self.tell_sender(done, Outcome::NotWaiting),
-            Some(mailbox) => {
-                if let Err(Full(Message::Reply { done, .. })) =
-                    mailbox.send(Message::Reply { key, reply, done })
-                {
-                    self.tell_sender(
-                        done,
-                        Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()),
-                    );
-                }
+    fn continue_drain(&mut self) {
+        let Some(drain) = &mut self.drain else { return };
+        match drain.check(&self.state) {
+            Step::Wait => {}
+            Step::CloseWebSockets => {
+                self.restarts.begin(self.state.pending.places());
+            }
+            Step::CloseWorkers => {
+                self.post_to_workers(|| ConnectionMessage::CloseWorker(Closing::Restart));
+            }
+            Step::Finish => {
+                drain::log_left(self.state.index, self.connections.len());
+                self.is_finished = true;
+                return;
             }
         }
+        self.state.set_timer(self.state.now().nanos + CHECK_NANOS, Timer::Drain);
     }
 
-    /// Hands in a reply and says at once what became of it, if the one it is for is on this core; else `elsewhere` has
-    /// it.
-    pub(super) fn reply_here(
-        &self,
-        reply_id: &str,
-        reply: Box<Reply>,
-        elsewhere: impl FnOnce(Box<Reply>),
-    ) -> Option<Outcome> {
-        let outcome = match self.seal.open(reply_id) {
-            None => Outcome::NotWaiting,
-            Some(Place { core, key, .. }) if usize::from(core) == self.index => {
-                self.pending.deliver(self, key, reply)
+    /// Does what a timer was set for.
+    pub(super) fn on_timer(&mut self, pin: &Pin<'_>, timer: Timer) {
+        match timer {
+            Timer::Connection(id) => self.on_alarm(pin, id),
+            Timer::Ack(flow, flight) => flows::on_ack_overdue(&mut self.state, flow, flight),
+            Timer::Sweep(flow) => flows::sweep(&mut self.state, flow),
+            Timer::Redeliver => flows::redeliver(&mut self.state),
+            Timer::Accept(listener) if !self.state.is_draining => {
+                self.io.start(Operation::Accept { listener });
             }
-            Some(_) => {
-                elsewhere(reply);
-                return None;
+            Timer::Accept(_) => {}
+            Timer::Drain => self.continue_drain(),
+            Timer::ReturnMemory => {
+                self.returns_memory = false;
+                self.state.buffers.clear();
+                heap::return_memory();
             }
-        };
-        self.count_reply(&outcome);
-        Some(outcome)
+        }
+        self.deliver_posted(pin);
     }
 
-    /// A `replyId` for one that waits here.
-    pub(super) fn reply_id(&self, key: Key, webhook: crate::base::id::Id) -> String {
-        let core = u16::try_from(self.index).unwrap_or(u16::MAX);
-        self.seal.close(&Place { core, key, webhook })
-    }
-
-    /// Takes a request's place among those that wait, and its timer with it.
-    pub(super) fn forget(&self, key: Key) {
-        if let Some(timer) = self.pending.remove(key).and_then(|pending| pending.timer()) {
-            self.cancel_timer(timer);
+    fn on_alarm(&mut self, pin: &Pin<'_>, id: ConnectionId) {
+        let now = self.state.now().nanos;
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        (connection.alarm.armed, connection.alarm.timer) = (NEVER, None);
+        if connection.deadline() <= now {
+            self.with(pin, id, |connection, context| connection.on_deadline(context));
+        } else {
+            arm(&mut self.state, connection, id);
         }
     }
+
+    /// Starts what the connections of this turn want done, all of it at once.
+    pub(super) fn flush(&mut self) {
+        let Core { io, state, connections, flushed, .. } = self;
+        let mut listed = std::mem::take(flushed);
+        for id in listed.drain(..) {
+            let Some(connection) = connections.get_mut(id) else { continue };
+            connection.is_listed = false;
+            connection.flush(state, &mut |operation| io.start(operation));
+            arm(state, connection, id);
+        }
+        self.flushed = listed;
+        if self.state.buffers.freed() >= FREED_MIN && !std::mem::replace(&mut self.returns_memory, true) {
+            let at = self.state.now().nanos + RETURN_MEMORY_NANOS;
+            self.state.set_timer(at, Timer::ReturnMemory);
+        }
+    }
+
+    /// Continues with connections that had requests left at the end of the last turn.
+    pub(super) fn on_continued(&mut self, pin: &Pin<'_>) {
+        for id in std::mem::take(&mut self.state.continued) {
+            self.with(pin, id, |connection, context| connection.on_continue(context));
+            self.deliver_posted(pin);
+        }
+    }
+
+    /// Counts what the core holds.
+    pub(super) fn holdings(&self) -> Holdings {
+        Holdings {
+            connections: self.connections.len(),
+            reply_slots: self.state.pending.len(),
+            timers: self.state.wheel.len(),
+            body_bytes: self.state.buffers.body_bytes(),
+            unacked_triggers: flows::open(&self.state).0,
+        }
+    }
+
+    /// Ends all that is left, so that every session's end is told and every count is right. The core ends.
+    pub(super) fn abandon(&mut self) {
+        self.state.begin_turn();
+        for mut connection in self.connections.drain() {
+            let state = &mut self.state;
+            let _ = catch_unwind(AssertUnwindSafe(|| connection.abandon(state)));
+            connection.uncount(state);
+        }
+    }
+}
+
+/// Moves a connection's entry on the wheel to its deadline. A later deadline costs nothing: the entry fires too early and
+/// is set again.
+fn arm(state: &mut CoreState, connection: &mut Connection, id: ConnectionId) {
+    let deadline = connection.deadline();
+    let alarm = &mut connection.alarm;
+    if deadline >= alarm.armed {
+        return;
+    }
+    if let Some(timer) = alarm.timer.take() {
+        state.wheel.cancel(timer);
+    }
+    alarm.armed = deadline;
+    alarm.timer = Some(state.wheel.insert(deadline, Timer::Connection(id)));
 }

@@ -2,14 +2,14 @@
 
 use std::io;
 
-pub(super) use crate::io::listen::Listener;
+use crate::io::Listener;
 use crate::io::listen::{open_tcp, open_unix};
 use crate::settings::Address;
 
 /// Opens a listener for each of `cores` cores on one address, and returns the address that was bound.
 ///
 /// # Errors
-/// As [`open_tcp`] and [`open_unix`].
+/// If the address is in use, not local, or may not be used.
 pub(super) fn open(address: &Address, cores: usize) -> io::Result<(Vec<Listener>, Address)> {
     match address {
         Address::Tcp(address) => {

@@ -1,31 +1,31 @@
-//! A connection on a core without its loop: moments that nobody outside can make come at will.
+//! A core over a kernel in memory: moments that nobody outside can produce are produced at will, and time is a number.
 
-use std::future::poll_fn;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::pin::pin;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use super::chains::{ChainSource, Fetched};
-use super::connection::{Connection, Door, Ongoing, WRITE_NANOS};
-use super::core::{Core, Rules, Shared};
-use super::exchange::Next;
-use super::fd;
-use super::lot;
-use super::pending::{self, Seal, Waited};
-use super::plain::Plain;
-use super::runtime::{self, Loop};
-use super::stream::Stream;
-use crate::base::clock::Clock;
-use crate::http;
-use crate::ingress::respond::Answer;
-use crate::metrics::{Metrics, Outcome};
+use super::core::Core;
+use super::mailbox::{self, Sender};
+use super::message::Message;
+use super::turn::Turns;
+use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::slots::Key;
+use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
+use crate::connection::message::{CoreMessage, OwnSender, Peers, ReplyOutcome, ReplySender};
+use crate::connection::seal::Seal;
+use crate::connection::timeouts::Timeout;
+use crate::connection::upgrade::ListenerKind;
+use crate::connection::{ChainSource, Fetched};
+use crate::io::{
+    BufferLease, CloseHow, Completion, Counters, End, Io, ListenerId, Operation, ReturnedBuffers, SocketId,
+    Wake, Waker,
+};
+use crate::metrics::Metrics;
 use crate::model::{Application, Webhook};
 use crate::registry::{Defaults, Registry};
 use crate::reply::Reply;
@@ -34,44 +34,106 @@ use crate::store::{Affected, Store};
 use crate::verify::alexa::ChainUrl;
 use crate::verify::secret::Expected;
 
-/// More than the buffers of a Unix socket hold.
-const REPLY_BYTES: usize = 2_000_000;
-/// What the caller takes at a time.
-const PART_BYTES: usize = 64 * 1024;
+/// A kernel that does nothing by itself: a test says what completes.
+#[derive(Clone, Default)]
+struct Memory(Rc<RefCell<Wires>>);
 
-/// Fetches nothing.
+#[derive(Default)]
+struct Wires {
+    started: Vec<Operation>,
+    completions: VecDeque<Completion>,
+    returned: Rc<ReturnedBuffers>,
+}
+
+struct NoWake;
+
+impl Wake for NoWake {
+    fn wake(&self) {}
+}
+
+impl Io for Memory {
+    type Listener = ();
+    type Stream = ();
+
+    fn add_listener(&mut self, (): ()) -> io::Result<ListenerId> {
+        Ok(ListenerId(0))
+    }
+
+    fn adopt(&mut self, (): ()) -> io::Result<SocketId> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn waker(&self) -> Waker {
+        Arc::new(NoWake)
+    }
+
+    fn start(&mut self, operation: Operation) {
+        self.0.borrow_mut().started.push(operation);
+    }
+
+    fn wait(&mut self, _: u64, _: Option<u64>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        completions.extend(self.0.borrow_mut().completions.drain(..));
+        Ok(())
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
 struct NoChains;
 
 impl ChainSource for NoChains {
     fn fetch(&self, _url: &ChainUrl, _done: Fetched) {}
 }
 
-/// A core with one webhook that waits for replies, and a connection on it.
-struct Scene {
-    core: Rc<Core>,
-    connection: Connection,
-    caller: UnixStream,
-    request: Vec<u8>,
+/// The only core there is.
+struct Alone;
+
+impl Peers for Alone {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn send(&self, _: usize, message: CoreMessage) -> Result<(), CoreMessage> {
+        Err(message)
+    }
+
+    fn own_sender(&self) -> OwnSender {
+        Box::new(|_| false)
+    }
 }
 
+/// A core with a webhook that waits for replies, and one connection.
+struct Scene {
+    core: Core<Memory>,
+    turns: Turns,
+    io: Memory,
+    mailbox: Sender<Message<()>>,
+    time: Rc<RefCell<u64>>,
+    request: Vec<u8>,
+    counts: Arc<SharedCounts>,
+}
+
+const SOCKET: SocketId = SocketId { index: 0, generation: 0 };
+
 impl Scene {
-    /// Within a loop.
     fn new() -> Scene {
-        let clock = Clock::new();
+        let time = Rc::new(RefCell::new(NANOS_PER_SECOND));
+        let millis = 1_771_521_960_000;
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let millis = clock.now().unix_millis;
         let application = Application::create(&json!({"name": "a"}), millis).unwrap();
         let application = store.insert_application(application).unwrap().value;
-        let fields = json!({"name": "w", "waitForReply": true, "limits": {"payloadBytes": REPLY_BYTES}});
+        let fields = json!({"name": "w", "waitForReply": true, "limits": {"payloadBytes": 2_000_000}});
         let webhook = Webhook::create(&fields, application.id, millis).unwrap();
         let webhook = store.insert_webhook(webhook).unwrap().value;
         let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
         let affected = Affected { webhooks: vec![webhook.id], flows: Vec::new() };
-        registry.refresh(&store, &affected, clock.now()).unwrap();
+        let now = Now { nanos: NANOS_PER_SECOND, unix_millis: millis };
+        registry.refresh(&store, &affected, now).unwrap();
         let rules = Rules {
             cors: true,
-            on_ring: true,
             public_url: String::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
@@ -80,173 +142,249 @@ impl Scene {
             access_token: Expected::secret(b"0123456789abcdef"),
             context_takeover: false,
         };
-        let core = Rc::new(
-            Core::new(
-                0,
-                clock,
-                Arc::new(rules),
-                Arc::new(registry),
-                Arc::clone(Metrics::new(1).core(0).unwrap()),
-                Arc::new(Seal::new().unwrap()),
-                Arc::new(Shared::default()),
-                Vec::new(),
-                Arc::new(NoChains),
-            )
-            .unwrap(),
-        );
-        let (served, caller) = UnixStream::pair().unwrap();
-        for socket in [&served, &caller] {
-            socket.set_nonblocking(true).unwrap();
-        }
-        let (key, watch) = core.add_connection(u64::MAX);
-        let connection = Connection {
-            core: Rc::clone(&core),
-            stream: Stream::Plain(Plain::new(OwnedFd::from(served)).unwrap()),
-            door: Door::Ingress,
-            peer: None,
-            tap: None,
-            key,
-            watch,
-            http: http::Connection::new(http::Limits::default()),
-            active: None,
-            request: Ongoing::default(),
-        };
-        let shown = webhook.to_api();
-        let target = format!("/webhooks/{}", shown["token"].as_str().unwrap());
-        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
-        Scene { core, connection, caller, request }
+        let counts = Arc::new(SharedCounts::default());
+        let clock = Rc::clone(&time);
+        let state = CoreState::new(CoreParts {
+            index: 0,
+            clock: Box::new(move || {
+                let nanos = *clock.borrow();
+                Now { nanos, unix_millis: millis + nanos / 1_000_000 }
+            }),
+            rules: Arc::new(rules),
+            registry: Arc::new(registry),
+            metrics: Arc::clone(Metrics::new(1).core(0).unwrap()),
+            seal: Arc::new(Seal::new().unwrap()),
+            counts: Arc::clone(&counts),
+            peers: Box::new(Alone),
+            chains: Arc::new(NoChains),
+            tls: None,
+        });
+        let io = Memory::default();
+        let (mailbox, receiver) = mailbox::mailbox(8);
+        let core = Core::new(io.clone(), state, receiver, vec![((), ListenerKind::Ingress)]).unwrap();
+        let token = webhook.to_api()["token"].as_str().unwrap().to_owned();
+        let request = format!("GET /webhooks/{token} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+        let mut scene = Scene { core, turns: Turns::default(), io, mailbox, time, request, counts };
+        scene.complete(Completion::Accepted { listener: ListenerId(0), socket: SOCKET, peer: None });
+        scene
     }
 
-    /// The caller has taken nothing for a while, and the core had nothing to do: what is written next waits from its
-    /// first byte. When that was.
-    fn idle(&self) -> u64 {
-        while fd::send(&self.connection.stream, &[b'x'; 1024]).is_ok() {}
-        while fd::send(&self.connection.stream, b"x").is_ok() {}
-        self.core.age_batch();
-        self.core.now().nanos
+    /// Runs a turn with one completion; returns what was started.
+    fn complete(&mut self, completion: Completion) -> Vec<Operation> {
+        self.io.0.borrow_mut().completions.push_back(completion);
+        self.turn()
     }
 
-    /// Asserts that what was made ready since `idle` is written with its whole time, and with the whole time again for
-    /// each part.
-    async fn written_in_its_time(mut self, idle: u64) {
-        let (core, watch) = (Rc::clone(&self.core), Rc::clone(&self.connection.watch));
-        let mut flushing = pin!(self.connection.flush());
-        let mut poll = async || poll_fn(|context| Poll::Ready(flushing.as_mut().poll(context))).await;
-        assert!(poll().await.is_pending(), "the buffers are full");
-        let mut given = watch.deadline();
-        assert!(given >= idle + WRITE_NANOS, "it has the time of what was last done on the core");
-        let (mut parts, mut taken) = (0, vec![0; PART_BYTES]);
-        loop {
-            core.age_batch();
-            let before = core.now().nanos;
-            // What was there may be less, and what was not comes with the next part.
-            let _ = self.caller.read(&mut taken);
-            monoio::time::sleep(Duration::from_millis(1)).await;
-            let done = poll().await;
-            if watch.deadline() != given {
-                given = watch.deadline();
-                assert!(given >= before + WRITE_NANOS, "part {parts}: it has the time of another");
-                parts += 1;
-            }
-            match done {
-                Poll::Ready(done) => return assert!(done && parts > 0, "{parts} parts"),
-                Poll::Pending => {}
-            }
-        }
+    fn turn(&mut self) -> Vec<Operation> {
+        self.turns.run_one(&mut self.core).unwrap();
+        std::mem::take(&mut self.io.0.borrow_mut().started)
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> Vec<Operation> {
+        let home = Rc::clone(&self.io.0.borrow().returned);
+        let lease = BufferLease::new(0, bytes.to_vec(), &home);
+        self.complete(Completion::Received { socket: SOCKET, lease })
+    }
+
+    /// Lets time pass; returns what was started by it.
+    fn pass(&mut self, nanos: u64) -> Vec<Operation> {
+        *self.time.borrow_mut() += nanos + crate::base::wheel::TICK_NANOS;
+        self.turn()
+    }
+
+    /// The kernel has sent all of it.
+    fn sent(&mut self, operations: Vec<Operation>) -> (String, Vec<Operation>) {
+        let bytes = operations.into_iter().find_map(|operation| match operation {
+            Operation::Send { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        let bytes = bytes.expect("something is sent");
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        (text, self.complete(Completion::Sent { socket: SOCKET, bytes }))
+    }
+
+    fn reply(&mut self, body: &'static str) -> Vec<Operation> {
+        let key = Key { index: 0, generation: 0 };
+        let reply = Box::new(Reply { body: Some(body.into()), ..Reply::default() });
+        let message = Message::Core(CoreMessage::Reply { key, reply, sender: ReplySender::Node });
+        assert!(self.mailbox.send(message).is_ok());
+        self.complete(Completion::Woken)
     }
 }
 
-fn on_a_loop(test: impl AsyncFnOnce(Scene)) {
-    runtime::block_on(Loop::Epoll, async { test(Scene::new()).await }).unwrap();
+/// Names of operations, for comparison.
+fn names(operations: &[Operation]) -> Vec<&'static str> {
+    let name = |operation: &Operation| match operation {
+        Operation::Accept { .. } => "accept",
+        Operation::StopAccepting { .. } => "stop accepting",
+        Operation::Receive { .. } => "receive",
+        Operation::Rest { .. } => "rest",
+        Operation::StopReceiving { .. } => "stop receiving",
+        Operation::Send { .. } => "send",
+        Operation::ShutdownWrite { .. } => "shut down",
+        Operation::Close { how: CloseHow::Graceful, .. } => "close",
+        Operation::Close { how: CloseHow::Reset, .. } => "reset",
+    };
+    operations.iter().map(name).collect()
 }
 
 #[test]
-fn a_reply_after_a_long_wait_has_its_time_from_when_it_is_written() {
-    on_a_loop(async |mut scene| {
-        let active = scene.connection.active.get_or_insert_with(|| scene.core.take_active());
-        active.buffer.extend(&scene.request);
-        let Next::Wait(waiting) = scene.connection.process() else { panic!("it waits for a reply") };
-        let idle = scene.idle();
-        let waited = Waited::Reply(reply(&vec![b'x'; REPLY_BYTES]));
-        assert!(matches!(scene.connection.replied(*waiting, waited), Next::Read));
-        scene.written_in_its_time(idle).await;
-    });
+fn a_request_is_answered_in_the_turn_that_it_arrives_in() {
+    let mut scene = Scene::new();
+    let started = scene.receive(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(names(&started), ["send"]);
+    let (answer, started) = scene.sent(started);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(names(&started), [""; 0]);
 }
 
-/// Bytes of the caller's answer, as far as they have come.
-async fn answered(caller: &mut UnixStream) -> String {
-    let mut taken = vec![0; PART_BYTES];
-    for _ in 0..1000 {
-        if let Ok(bytes) = caller.read(&mut taken) {
-            return String::from_utf8(taken[..bytes].to_vec()).unwrap();
-        }
-        monoio::time::sleep(Duration::from_millis(1)).await;
+#[test]
+fn a_request_in_two_pieces_is_answered_once() {
+    let mut scene = Scene::new();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    for cut in 1..request.len() {
+        assert_eq!(names(&scene.receive(&request[..cut])), [""; 0]);
+        let started = scene.receive(&request[cut..]);
+        let (answer, _) = scene.sent(started);
+        assert_eq!(answer.matches("HTTP/1.1 200 ").count(), 1, "{cut}: {answer}");
     }
-    panic!("no answer")
-}
-
-fn reply(body: &[u8]) -> Box<Reply> {
-    let body = Some(body.to_vec().into());
-    Box::new(Reply { body, ..Reply::default() })
-}
-
-/// A caller in the lot, whose reply and time-out come in one turn of the loop, in this order.
-fn waits_in_the_lot(reply_first: bool) {
-    on_a_loop(async move |scene| {
-        let Scene { core, mut connection, mut caller, request } = scene;
-        monoio::spawn(lot::keep(Rc::clone(&core), core.lot.ready().unwrap()));
-        let active = connection.active.get_or_insert_with(|| core.take_active());
-        active.buffer.extend(&request);
-        let Next::Wait(waiting) = connection.process() else { panic!("it waits for a reply") };
-        let (place, key) = (waiting.place, connection.key);
-        assert!(connection.park_waiting(waiting).is_ok());
-        assert_eq!(core.parked(), [key]);
-        if reply_first {
-            assert_eq!(core.pending.deliver(&core, place, reply(b"first")), pending::Outcome::Accepted);
-            assert!(!core.pending.time_out(&core, place));
-        } else {
-            assert!(core.pending.time_out(&core, place));
-        }
-        assert_eq!(core.pending.deliver(&core, place, reply(b"late")), pending::Outcome::NotWaiting);
-        let answer = answered(&mut caller).await;
-        let expected = if reply_first { ("HTTP/1.1 200 ", "first") } else { ("HTTP/1.1 504 ", "reply\"}") };
-        assert!(answer.starts_with(expected.0) && answer.ends_with(expected.1), "{answer}");
-        assert_eq!((core.pending.remove(place).is_none(), core.parked()), (true, Vec::new()));
-        // Nothing more comes, and the connection goes on.
-        caller.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        assert!(answered(&mut caller).await.starts_with("HTTP/1.1 200 "));
-    });
 }
 
 #[test]
-fn a_reply_before_its_time_out_calls_its_caller_out_of_the_lot_once() {
-    waits_in_the_lot(true);
+fn a_connection_that_is_quiet_rests_and_then_is_closed() {
+    let mut scene = Scene::new();
+    let started = scene.receive(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    scene.sent(started);
+    assert_eq!(names(&scene.pass(Timeout::Quiet.nanos())), ["rest"]);
+    let started = scene.receive(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(names(&started), ["send"], "its kernel has armed it again");
+    scene.sent(started);
+    assert_eq!(names(&scene.pass(Timeout::Quiet.nanos())), ["rest"]);
+    assert_eq!(names(&scene.pass(Timeout::Idle.nanos())), ["close"]);
+    assert_eq!(scene.counts.connections.load(Ordering::Relaxed), 1);
+    scene.complete(Completion::Closed { socket: SOCKET });
+    assert_eq!(scene.counts.connections.load(Ordering::Relaxed), 0);
 }
 
 #[test]
-fn a_time_out_before_the_reply_calls_its_caller_out_of_the_lot_once() {
-    waits_in_the_lot(false);
+fn a_reply_answers_its_caller_once_whether_it_waits_for_a_moment_or_for_long() {
+    for waited in [0, 2 * NANOS_PER_SECOND, 30 * NANOS_PER_SECOND] {
+        let mut scene = Scene::new();
+        let request = scene.request.clone();
+        assert_eq!(names(&scene.receive(&request)), [""; 0]);
+        scene.pass(waited);
+        let started = scene.reply("first");
+        assert_eq!(names(&scene.reply("late")), [""; 0]);
+        let (answer, _) = scene.sent(started);
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("first"), "{answer}");
+        assert_eq!(scene.core.state.pending.len(), 0);
+        let started = scene.receive(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(scene.sent(started).0.starts_with("HTTP/1.1 200 "));
+    }
 }
 
 #[test]
-fn a_wait_that_is_over_is_not_left_to_the_lot() {
-    on_a_loop(async |mut scene| {
-        let core = Rc::clone(&scene.core);
-        let active = scene.connection.active.get_or_insert_with(|| core.take_active());
-        active.buffer.extend(&scene.request);
-        let Next::Wait(waiting) = scene.connection.process() else { panic!("it waits for a reply") };
-        assert_eq!(core.pending.deliver(&core, waiting.place, reply(b"")), pending::Outcome::Accepted);
-        assert!(scene.connection.park_waiting(waiting).is_err());
-        assert_eq!(core.parked(), []);
-    });
+fn a_request_behind_one_that_waits_is_answered_behind_it() {
+    for waited in [0, 5 * NANOS_PER_SECOND] {
+        let mut scene = Scene::new();
+        let both = [scene.request.as_slice(), b"GET /healthz HTTP/1.1\r\nHost: a\r\n"].concat();
+        assert_eq!(names(&scene.receive(&both)), [""; 0]);
+        scene.pass(waited);
+        assert_eq!(names(&scene.receive(b"\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\n")), [""; 0]);
+        let started = scene.reply("first");
+        let (answers, _) = scene.sent(started);
+        let statuses: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        assert_eq!(statuses, ["200", "200", "404"], "{answers}");
+    }
 }
 
 #[test]
-fn a_refusal_on_an_idle_core_has_its_time_from_when_it_is_written() {
-    on_a_loop(async |mut scene| {
-        let idle = scene.idle();
-        let text = "x".repeat(REPLY_BYTES);
-        scene.connection.refuse(&Answer::Refused(Outcome::SlowRequest, 408, &text));
-        scene.written_in_its_time(idle).await;
-    });
+fn a_caller_without_a_reply_is_told_so_after_its_time() {
+    let mut scene = Scene::new();
+    let request = scene.request.clone();
+    scene.receive(&request);
+    assert_eq!(names(&scene.pass(2 * NANOS_PER_SECOND)), ["rest"]);
+    let started = scene.pass(60 * NANOS_PER_SECOND);
+    assert_eq!(names(&scene.reply("late")), [""; 0]);
+    assert!(scene.sent(started).0.starts_with("HTTP/1.1 504 "));
+}
+
+#[test]
+fn a_caller_that_goes_away_gives_its_slot_back_at_once() {
+    for waited in [0, 2 * NANOS_PER_SECOND] {
+        let mut scene = Scene::new();
+        let request = scene.request.clone();
+        scene.receive(&request);
+        scene.pass(waited);
+        assert_eq!(scene.core.state.pending.len(), 1);
+        let started = scene.complete(Completion::Ended { socket: SOCKET, end: End::HalfClosed });
+        assert_eq!((names(&started), scene.core.state.pending.len()), (vec!["close"], 0));
+    }
+}
+
+#[test]
+fn a_response_that_is_not_taken_resets_its_peer_and_progress_gives_it_the_whole_time_again() {
+    let mut scene = Scene::new();
+    scene.receive(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    let write = Timeout::Write.nanos();
+    assert_eq!(names(&scene.pass(write - NANOS_PER_SECOND)), [""; 0]);
+    scene.complete(Completion::SendProgressed { socket: SOCKET });
+    assert_eq!(names(&scene.pass(write - NANOS_PER_SECOND)), [""; 0]);
+    assert_eq!(names(&scene.pass(NANOS_PER_SECOND)), ["reset"]);
+}
+
+#[test]
+fn a_slow_head_is_refused_and_the_refusal_lingers() {
+    let mut scene = Scene::new();
+    scene.receive(b"GET /healthz HTTP/1.1\r\nHo");
+    assert_eq!(names(&scene.pass(Timeout::Head.nanos() - NANOS_PER_SECOND)), [""; 0]);
+    let started = scene.pass(NANOS_PER_SECOND);
+    let (answer, started) = scene.sent(started);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(names(&started), ["shut down"]);
+    assert_eq!(names(&scene.receive(b"st: a\r\n\r\nGET / HTTP/1.1\r\n\r\n")), [""; 0]);
+    assert_eq!(names(&scene.pass(Timeout::LingerQuiet.nanos())), ["close"]);
+}
+
+#[test]
+fn what_is_received_behind_a_request_that_waits_is_bounded() {
+    let mut scene = Scene::new();
+    let request = scene.request.clone();
+    scene.receive(&request);
+    let started = scene.receive(&[b'x'; 16 * 1024]);
+    assert_eq!(names(&started), ["stop receiving"]);
+    let started = scene.reply("first");
+    let (answers, _) = scene.sent(started);
+    assert!(answers.starts_with("HTTP/1.1 200 ") && answers.contains("HTTP/1.1 4"), "{answers}");
+}
+
+#[test]
+fn a_drained_core_serves_what_it_has_and_ends() {
+    let mut scene = Scene::new();
+    let request = scene.request.clone();
+    scene.receive(&request);
+    assert!(scene.mailbox.send(Message::Drain).is_ok());
+    assert_eq!(names(&scene.complete(Completion::Woken)), ["stop accepting"]);
+    let started = scene.reply("first");
+    let (answer, started) = scene.sent(started);
+    assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    assert_eq!(names(&started), ["close"]);
+    scene.complete(Completion::Closed { socket: SOCKET });
+    for _ in 0..10 {
+        scene.pass(super::drain::CHECK_NANOS);
+    }
+    assert!(scene.core.is_finished);
+}
+
+#[test]
+fn a_reply_that_nobody_waits_for_is_refused() {
+    let mut scene = Scene::new();
+    let (told, outcome) = std::sync::mpsc::channel();
+    let reply = Box::new(Reply::default());
+    let key = Key { index: 7, generation: 0 };
+    let callback = Box::new(move |outcome| told.send(outcome).unwrap());
+    let message = CoreMessage::Reply { key, reply, sender: ReplySender::Callback(callback) };
+    assert!(scene.mailbox.send(Message::Core(message)).is_ok());
+    scene.complete(Completion::Woken);
+    assert_eq!(outcome.recv().unwrap(), ReplyOutcome::NotWaiting);
 }

@@ -1,103 +1,77 @@
-//! Turns of a core (see [`Turn`]): each poll of a connection's task is one, and so are the pieces in which mailbox, timers
-//! and rounds are worked through. What does not fit into a turn continues after a pause, in which all others that have
-//! something to do get theirs.
+//! A turn of a core: wait, completions, due timers, output, in this order, until the core is done.
+//!
+//! The clock is read once a turn, unless work of unknown length was done since, and the registry is pinned once. A turn is
+//! bounded in completions by the kernel, in the bytes of a connection by what it gathers before it sends, and in time:
+//! what does not fit into it has the next one, after the output of this one has been started.
 
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
-
-use rustix::event::{EventfdFlags, eventfd};
+use std::sync::Arc;
 
 use super::core::Core;
-use super::ready::Ready;
-use crate::base::clock::Now;
-use crate::base::turn::Turn;
+use crate::connection::context::Timer;
+use crate::io::{Completion, Io};
 
-/// A descriptor that can always be read: waiting for it is an operation that the ring completes at once, together with
-/// all others that have completed.
+/// Runs a core until it has drained.
 ///
 /// # Errors
-/// If there are no descriptors left.
-pub(super) fn always_ready() -> io::Result<Ready> {
-    let event: OwnedFd = eventfd(1, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    Ready::new(event)
+/// If its kernel no longer serves.
+pub(super) fn run<I: Io>(core: &mut Core<I>) -> io::Result<()> {
+    let mut turns = Turns::default();
+    while !core.is_finished {
+        turns.run_one(core)?;
+    }
+    Ok(())
 }
 
-impl Core {
-    /// Begins a turn; its time is read when something asks for it.
-    pub(super) fn begin_turn(&self) {
-        self.turn.set(None);
+/// Work that is left over from turns whose time was over.
+#[derive(Default)]
+pub(super) struct Turns {
+    received: Vec<Completion>,
+    completions: VecDeque<Completion>,
+    due: Vec<Timer>,
+    timers: VecDeque<Timer>,
+}
+
+impl Turns {
+    /// Whether the next turn begins at once, with work that is left over.
+    pub(super) fn is_behind<I: Io>(&self, core: &Core<I>) -> bool {
+        !self.completions.is_empty()
+            || !self.timers.is_empty()
+            || !core.state.continued.is_empty()
+            || core.has_rounds()
     }
 
-    /// Ends the turn and counts how long it held the core.
-    pub(super) fn end_turn(&self) {
-        if let Some(turn) = self.turn.take() {
-            self.metrics.turn(turn.end(|| self.now()));
+    /// Runs one turn.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub(super) fn run_one<I: Io>(&mut self, core: &mut Core<I>) -> io::Result<()> {
+        let now = core.state.now().nanos;
+        let until = if self.is_behind(core) { Some(now) } else { core.state.wheel.next_deadline() };
+        core.io.wait(now, until, &mut self.received)?;
+        self.completions.extend(self.received.drain(..));
+        core.state.begin_turn();
+        let registry = Arc::clone(&core.state.registry);
+        let pin = registry.pin();
+        core.continue_rounds(&pin);
+        core.on_continued(&pin);
+        while !core.state.is_turn_over()
+            && let Some(completion) = self.completions.pop_front()
+        {
+            core.on_completion(&pin, completion);
+            let _ = core.state.step(true);
         }
-    }
-
-    /// Notes that the clock was read in this turn.
-    pub(super) fn note_time(&self, now: Now) {
-        let mut turn = self.turn.get().unwrap_or_else(|| Turn::begin(now));
-        turn.note(now);
-        self.turn.set(Some(turn));
-    }
-
-    /// The time for one more call of this turn: never older than a token may be taken with.
-    pub(super) fn call_time(&self) -> Now {
-        self.with_turn(|turn| turn.for_call(|| self.begin_reading()))
-    }
-
-    /// The last reading of the clock in this turn.
-    pub(super) fn turn_time(&self) -> Now {
-        self.with_turn(|turn| turn.now())
-    }
-
-    /// The call that the time was asked for was short.
-    pub(super) fn was_short(&self) {
-        self.with_turn(Turn::was_short);
-    }
-
-    /// Work of unknown length was done.
-    pub(super) fn worked(&self) {
-        self.with_turn(Turn::worked);
-    }
-
-    /// One more piece of work is done; returns whether the turn must end.
-    pub(super) fn step(&self, is_short: bool) -> bool {
-        self.with_turn(|turn| turn.step(is_short, || self.now()))
-    }
-
-    /// Whether the turn must end.
-    pub(super) fn is_turn_over(&self) -> bool {
-        self.turn.get().is_some() && self.with_turn(|turn| turn.is_over(|| self.now()))
-    }
-
-    /// The time after all that was done in this turn.
-    pub(super) fn time_after(&self) -> Now {
-        self.with_turn(|turn| turn.fresh(|| self.now()))
-    }
-
-    /// Lets all others that have something to do have a turn.
-    pub(super) async fn pause(&self) {
-        match &self.always_ready {
-            // Without this operation the ring would reap nothing: see `runtime`. An error ends the pause at once.
-            Some(ready) => drop(ready.readable().await),
-            // Behind all tasks that are to run.
-            None => monoio::spawn(async {}).await,
+        core.state.wheel.advance(core.state.now().nanos, &mut self.due);
+        self.timers.extend(self.due.drain(..));
+        while !core.state.is_turn_over()
+            && let Some(timer) = self.timers.pop_front()
+        {
+            core.on_timer(&pin, timer);
+            let _ = core.state.step(true);
         }
-    }
-
-    /// What is decided from here on has the time of this reading.
-    fn begin_reading(&self) -> Now {
-        let now = self.now();
-        self.set_batch(now);
-        now
-    }
-
-    fn with_turn<T>(&self, work: impl FnOnce(&mut Turn) -> T) -> T {
-        let mut turn = self.turn.take().unwrap_or_else(|| Turn::begin(self.now()));
-        let done = work(&mut turn);
-        self.turn.set(Some(turn));
-        done
+        core.state.end_turn();
+        core.flush();
+        Ok(())
     }
 }

@@ -311,6 +311,10 @@ impl Epoll {
         socket.hung_up |= failed || flags.intersects(EventFlags::RDHUP);
         socket.readable |= failed || flags.intersects(EventFlags::IN | EventFlags::RDHUP);
         socket.writable |= failed || flags.intersects(EventFlags::OUT);
+        if failed && !socket.wanted && !std::mem::replace(&mut socket.ended, true) {
+            let id = SocketId { index: key.index, generation: key.generation };
+            self.ready.push_back(Completion::Ended { socket: id, end: End::Broken });
+        }
         if socket.wanted && socket.readable && !socket.ended || socket.send.is_some() && socket.writable {
             activate(&mut self.active, key, socket);
         }

@@ -30,7 +30,8 @@ pub enum Operation {
     /// As [`Operation::Receive`], for a socket that expects nothing soon: holds the least kernel memory until the next
     /// bytes arrive, which are received as ever. Changes over from an armed receive.
     Rest { socket: SocketId },
-    /// Stops receiving: back pressure. What the kernel has received already may still arrive.
+    /// Stops receiving: back pressure. What the kernel has received already may still arrive. A connection that is reset
+    /// meanwhile still ends ([`Completion::Ended`], `Broken`); an orderly end is seen once receiving continues.
     StopReceiving { socket: SocketId },
     /// Sends all of `bytes`. Started again from its offset where the kernel takes a part. One send is in flight for a
     /// socket at a time.

@@ -41,6 +41,7 @@ mod kind {
     pub(super) const WAKE: u8 = 9;
     /// Reports nothing.
     pub(super) const SILENT: u8 = 10;
+    pub(super) const HANG_UP: u8 = 11;
 }
 
 /// How a ring is set up.
@@ -91,6 +92,10 @@ pub(super) enum Event {
     },
     /// A poll ended: by readiness, or because the socket was shut down.
     Polled {
+        socket: SocketId,
+    },
+    /// A connection was reset, or the socket was shut down.
+    HungUp {
         socket: SocketId,
     },
     /// All was sent.
@@ -252,6 +257,13 @@ impl Queues {
         self.push(entry, socket_tag(kind::POLL, socket));
     }
 
+    /// Waits until a connection is reset, whatever there is to be received.
+    pub(super) fn watch_hang_up(&mut self, socket: SocketId, fd: BorrowedFd<'_>) {
+        // Resets and errors are always reported.
+        let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), 0).build();
+        self.push(entry, socket_tag(kind::HANG_UP, socket));
+    }
+
     /// Reports each time that `event` is written, without reading it.
     pub(super) fn watch_wakes(&mut self, event: BorrowedFd<'_>) {
         let events = u32::from(PollFlags::IN.bits());
@@ -400,6 +412,7 @@ impl Queues {
                 Event::Received { socket, result: result.map(|_| lease), armed }
             }
             kind::POLL => Event::Polled { socket },
+            kind::HANG_UP => Event::HungUp { socket },
             kind::SEND => self.on_send(Key { index: tag.index, generation: tag.generation }, result),
             kind::CANCEL_ACCEPT => Event::AcceptNotCancelled { listener },
             kind::CANCEL_RECEIVE => Event::ReceiveNotCancelled { socket },

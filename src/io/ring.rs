@@ -58,6 +58,8 @@ struct Socket {
     cancelling: bool,
     /// In the queue of those that wait for a buffer.
     starved: bool,
+    /// A poll for resets is in flight.
+    watching: bool,
     /// Nothing more is received.
     ended: bool,
     sending: bool,
@@ -131,6 +133,9 @@ impl Ring {
             socket.cancelling = true;
             self.queues.cancel_receive(id);
         }
+        if wanted == Wanted::Nothing && !std::mem::replace(&mut socket.watching, true) {
+            self.queues.watch_hang_up(id, socket.fd.as_fd());
+        }
         arm(&mut self.queues, id, socket);
     }
 
@@ -168,7 +173,7 @@ impl Ring {
             return;
         }
         socket.closing = true;
-        if socket.armed != Armed::Nothing || socket.sending {
+        if socket.armed != Armed::Nothing || socket.sending || socket.watching {
             socket::shut_down(&socket.fd);
         } else if let Some(closed) = self.finish_close(id) {
             self.ready.push_back(closed);
@@ -178,7 +183,7 @@ impl Ring {
     /// Closes the descriptor of a socket that is closing and has nothing in flight.
     fn finish_close(&mut self, id: SocketId) -> Option<Completion> {
         let socket = self.sockets.get(key(id))?;
-        if !socket.closing || socket.sending || socket.armed != Armed::Nothing {
+        if !socket.closing || socket.sending || socket.watching || socket.armed != Armed::Nothing {
             return None;
         }
         let socket = self.sockets.remove(key(id))?;
@@ -276,6 +281,7 @@ impl Ring {
             }
             Event::SentPart { socket, send } => self.on_sent_part(socket, send, completions),
             Event::Polled { socket } => self.on_polled(socket, completions),
+            Event::HungUp { socket } => self.on_hung_up(socket, completions),
             Event::Accepted { listener, result, armed } => {
                 self.on_accepted(listener, result, armed, completions)
             }
@@ -319,6 +325,8 @@ impl Ring {
             return;
         }
         match result {
+            // It was reset, which is the last that is told of what is received.
+            _ if socket.ended => return,
             Ok(Some(lease)) => {
                 if socket.wanted == Wanted::Rest {
                     socket.wanted = Wanted::Receive;
@@ -355,6 +363,16 @@ impl Ring {
             socket.wanted = Wanted::Receive;
             socket.armed = Armed::Piece;
             self.queues.receive_once(id, socket.fd.as_fd());
+        }
+    }
+
+    fn on_hung_up(&mut self, id: SocketId, completions: &mut Vec<Completion>) {
+        let Some(socket) = self.sockets.get_mut(key(id)) else { return };
+        socket.watching = false;
+        if socket.closing {
+            completions.extend(self.finish_close(id));
+        } else if socket.wanted == Wanted::Nothing && !std::mem::replace(&mut socket.ended, true) {
+            completions.push(Completion::Ended { socket: id, end: End::Broken });
         }
     }
 
@@ -444,6 +462,7 @@ fn insert(sockets: &mut Slots<Socket>, fd: OwnedFd) -> Option<SocketId> {
         pieces_left: 0,
         cancelling: false,
         starved: false,
+        watching: false,
         ended: false,
         sending: false,
         broken: false,

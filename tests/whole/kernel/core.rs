@@ -283,11 +283,15 @@ impl Turn<'_> {
         let (now, cuts) = (self.state.now, self.state.config.cuts);
         let core = &mut self.state.cores[self.core];
         let Some(socket) = core.sockets.get_mut(key) else { return false };
-        if socket.wanted == Wanted::Nothing || socket.ended || socket.closing.is_some() {
+        if socket.ended || socket.closing.is_some() {
             return false;
         }
         let id = id(key);
         let connection = &mut self.state.connections[socket.connection];
+        // A reset is told whether or not something is wanted.
+        if socket.wanted == Wanted::Nothing && !connection.inbound.is_reset(now) {
+            return false;
+        }
         let broken = connection.inbound.is_reset(now) || socket.broken;
         if broken || connection.inbound.is_at_end(now) {
             socket.ended = true;

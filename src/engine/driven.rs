@@ -1,0 +1,166 @@
+//! Cores that their owner drives, turn by turn, over any kernel and by any clock: the whole engine in one thread, for
+//! simulations and tests. [`Engine`](super::Engine) runs the same cores on threads of their own.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::{Core, Holdings};
+use super::mailbox::{self, Sender};
+use super::message::Message;
+use super::peers::Mailboxes;
+use super::rules::rules;
+use super::turn::Turns;
+use crate::base::clock::Now;
+use crate::base::id::Id;
+use crate::connection::ChainSource;
+use crate::connection::context::{CoreParts, CoreState, SharedCounts};
+use crate::connection::message::{CoreMessage, ReplyCallback, ReplyOutcome, ReplySender};
+use crate::connection::seal::Seal;
+use crate::connection::upgrade::ListenerKind;
+use crate::io::Io;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::reply::Reply;
+use crate::settings::{Address, Settings};
+use crate::store::Affected;
+
+/// Messages that wait for a core.
+const MAILBOX_MESSAGES: usize = 4096;
+
+/// What driven cores are made from.
+pub struct DrivenConfig<'a> {
+    pub settings: &'a Settings,
+    pub access_token: &'a str,
+    pub registry: &'a Arc<Registry>,
+    pub metrics: &'a Metrics,
+    pub chains: Arc<dyn ChainSource>,
+    pub clock: Rc<dyn Fn() -> Now>,
+}
+
+/// The kernel of a driven core, with its listeners.
+pub struct DrivenKernel<I: Io> {
+    pub io: I,
+    pub ingress: I::Listener,
+    pub workers: I::Listener,
+}
+
+/// Cores that their owner drives.
+pub struct DrivenCores<I: Io> {
+    cores: Vec<(Core<I>, Turns)>,
+    mailboxes: Vec<Sender<Message<I::Stream>>>,
+    seal: Arc<Seal>,
+    counts: Arc<SharedCounts>,
+    registry: Arc<Registry>,
+}
+
+impl<I: Io> DrivenCores<I>
+where
+    I::Stream: Send + 'static,
+{
+    /// Makes a core on each of the kernels.
+    ///
+    /// # Errors
+    /// If a kernel refuses a listener, or the system gives no random bytes.
+    pub fn new(config: &DrivenConfig<'_>, kernels: Vec<DrivenKernel<I>>) -> io::Result<DrivenCores<I>> {
+        let seal = Arc::new(Seal::new().map_err(io::Error::other)?);
+        let counts = Arc::new(SharedCounts::default());
+        let ingress: &Address = &config.settings.ingress.listen;
+        let rules = Arc::new(rules(config.settings, ingress, config.access_token));
+        let (mailboxes, receivers): (Vec<_>, Vec<_>) =
+            kernels.iter().map(|_| mailbox::mailbox(MAILBOX_MESSAGES)).unzip();
+        let mut cores = Vec::new();
+        for (index, (kernel, receiver)) in kernels.into_iter().zip(receivers).enumerate() {
+            let clock = Rc::clone(&config.clock);
+            let metrics = config.metrics.core(index).ok_or(io::ErrorKind::InvalidInput)?;
+            let state = CoreState::new(CoreParts {
+                index,
+                clock: Box::new(move || clock()),
+                rules: Arc::clone(&rules),
+                registry: Arc::clone(config.registry),
+                metrics: Arc::clone(metrics),
+                seal: Arc::clone(&seal),
+                counts: Arc::clone(&counts),
+                peers: Box::new(Mailboxes::new(index, mailboxes.clone())),
+                chains: Arc::clone(&config.chains),
+                tls: None,
+            });
+            let listeners =
+                vec![(kernel.ingress, ListenerKind::Ingress), (kernel.workers, ListenerKind::Workers)];
+            cores.push((Core::new(kernel.io, state, receiver, listeners)?, Turns::default()));
+        }
+        let registry = Arc::clone(config.registry);
+        Ok(DrivenCores { cores, mailboxes, seal, counts, registry })
+    }
+
+    /// Runs one turn of a core; returns `false` once it has drained.
+    ///
+    /// # Errors
+    /// If its kernel no longer serves.
+    pub fn turn(&mut self, core: usize) -> io::Result<bool> {
+        let (core, turns) = &mut self.cores[core];
+        if !core.is_finished {
+            turns.run_one(core)?;
+        }
+        Ok(!core.is_finished)
+    }
+
+    /// Whether a core continues at once, whatever its kernel reports.
+    #[must_use]
+    pub fn is_behind(&self, core: usize) -> bool {
+        let (core, turns) = &self.cores[core];
+        turns.is_behind(core)
+    }
+
+    /// When timers of a core are due next.
+    #[must_use]
+    pub fn next_deadline(&self, core: usize) -> Option<u64> {
+        self.cores[core].0.state.wheel.next_deadline()
+    }
+
+    /// Number of cores.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// What a core holds at present.
+    #[must_use]
+    pub fn holdings(&self, core: usize) -> Holdings {
+        self.cores[core].0.holdings()
+    }
+
+    /// Number of open connections of all cores.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.counts.connections.load(Ordering::Relaxed)
+    }
+
+    /// Tells the cores that the model has changed, as [`Engine::changed`](super::Engine::changed). Returns whether all
+    /// had room for it.
+    pub fn changed(&self, affected: &Affected) -> bool {
+        let is_deleted = |flow: &Id| self.registry.flow(*flow).is_none();
+        let deleted_flows: Arc<[Id]> = affected.flows.iter().copied().filter(is_deleted).collect();
+        self.tell_all(|| Message::ModelChanged { deleted_flows: Arc::clone(&deleted_flows) })
+    }
+
+    /// Hands in a reply from outside; `done` is told about its outcome.
+    pub fn reply(&self, reply_id: &str, reply: Box<Reply>, done: ReplyCallback) {
+        let place = self.seal.open(reply_id);
+        let mailbox = place.and_then(|place| self.mailboxes.get(usize::from(place.core)));
+        let (Some(place), Some(mailbox)) = (place, mailbox) else { return done(ReplyOutcome::NotWaiting) };
+        let sender = ReplySender::Callback(done);
+        // One without room drops the callback, as an engine that is busy for ever would.
+        let _ = mailbox.send(Message::Core(CoreMessage::Reply { key: place.key, reply, sender }));
+    }
+
+    /// Stops accepting and lets what is in flight end. Returns whether all cores had room for the message.
+    pub fn drain(&self) -> bool {
+        self.tell_all(|| Message::Drain)
+    }
+
+    fn tell_all(&self, make: impl Fn() -> Message<I::Stream>) -> bool {
+        self.mailboxes.iter().all(|mailbox| mailbox.send(make()).is_ok())
+    }
+}

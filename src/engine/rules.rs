@@ -1,0 +1,29 @@
+//! The settings that connections read.
+
+use crate::connection::context::Rules;
+use crate::settings::{Address, Ingress, Settings};
+use crate::verify::secret::Expected;
+
+/// Resolves the settings that connections read. `ingress` is the address that was bound.
+pub(super) fn rules(settings: &Settings, ingress: &Address, access_token: &str) -> Rules {
+    Rules {
+        cors: settings.ingress.cors,
+        public_url: public_url(&settings.ingress, ingress),
+        proxy_protocol: settings.ingress.proxy_protocol,
+        trusted_proxies: settings.ingress.trusted_proxies.clone(),
+        connections: settings.limits.connections as usize,
+        body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
+        access_token: Expected::secret(access_token.as_bytes()),
+        context_takeover: settings.websocket.context_takeover,
+    }
+}
+
+/// Returns the URL that callers know the ingress by: as it was set, else as it listens.
+fn public_url(settings: &Ingress, ingress: &Address) -> String {
+    let scheme = settings.scheme();
+    match (&settings.public_url, ingress) {
+        (Some(url), _) => url.clone(),
+        (None, Address::Tcp(address)) => format!("{scheme}://{address}"),
+        (None, Address::Unix(_)) => format!("{scheme}://localhost"),
+    }
+}

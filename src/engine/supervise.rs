@@ -1,0 +1,124 @@
+//! The thread of a core: what it starts from, and starts again from after a panic outside of any connection.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use super::core::Core;
+use super::mailbox::{Receiver, Sender};
+use super::message::Message;
+use super::peers::Mailboxes;
+use super::turn;
+use crate::base::clock::Clock;
+use crate::base::log::bounded_log;
+use crate::connection::ChainSource;
+use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
+use crate::connection::seal::Seal;
+use crate::connection::tls::Certified;
+use crate::connection::upgrade::ListenerKind;
+use crate::io::{Backend, Kernel, Listener};
+use crate::metrics::CoreMetrics;
+use crate::registry::Registry;
+
+/// A core's mailbox, as others see it.
+pub(super) type Mailbox = Sender<Message<OwnedFd>>;
+
+/// What a core is made from.
+pub(super) struct CoreConfig {
+    pub(super) index: usize,
+    pub(super) backend: Backend,
+    /// Whether it may serve on epoll where a ring is refused.
+    pub(super) may_fall_back: bool,
+    pub(super) cpu: Option<usize>,
+    pub(super) clock: Clock,
+    pub(super) rules: Arc<Rules>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Arc<CoreMetrics>,
+    pub(super) seal: Arc<Seal>,
+    pub(super) counts: Arc<SharedCounts>,
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) chains: Arc<dyn ChainSource>,
+    pub(super) tls: Arc<Certified>,
+    pub(super) receiver: Receiver<Message<OwnedFd>>,
+    /// Of the ingress and of the workers.
+    pub(super) listeners: (Listener, Listener),
+    /// Told once that the core serves, or why it does not.
+    pub(super) ready: SyncSender<io::Result<()>>,
+}
+
+impl CoreConfig {
+    /// Runs the core until it has drained; starts it again after a panic.
+    pub(super) fn supervise(self) {
+        if let Some(cpu) = self.cpu {
+            let mut set = rustix::thread::CpuSet::new();
+            set.set(cpu);
+            if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+                tracing::warn!(core = self.index, cpu, %error, "the core's thread is not pinned");
+            }
+        }
+        loop {
+            match self.run() {
+                Ok(Ran::Drained) => return,
+                Ok(Ran::Panicked) => bounded_log!(
+                    error,
+                    core = self.index,
+                    "the core panicked: its connections are lost, it starts again"
+                ),
+                Err(error) => {
+                    tracing::error!(core = self.index, %error, "the core ended; the others continue");
+                    // Nobody reads any more once every core has begun.
+                    let _ = self.ready.try_send(Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Opens the kernel. Memory for a ring that was there when the backend was chosen may be another process's by now.
+    fn open_kernel(&self) -> io::Result<Kernel> {
+        match Kernel::open(self.backend) {
+            Err(error) if self.may_fall_back && self.backend != Backend::Epoll => {
+                bounded_log!(warn, core = self.index, %error, "the core has no ring: it serves on epoll");
+                Kernel::open(Backend::Epoll)
+            }
+            other => other,
+        }
+    }
+
+    fn run(&self) -> io::Result<Ran> {
+        let clock = self.clock;
+        let state = CoreState::new(CoreParts {
+            index: self.index,
+            clock: Box::new(move || clock.now()),
+            rules: Arc::clone(&self.rules),
+            registry: Arc::clone(&self.registry),
+            metrics: Arc::clone(&self.metrics),
+            seal: Arc::clone(&self.seal),
+            counts: Arc::clone(&self.counts),
+            peers: Box::new(Mailboxes::new(self.index, self.mailboxes.clone())),
+            chains: Arc::clone(&self.chains),
+            tls: self.tls.config(),
+        });
+        let listeners = vec![
+            (self.listeners.0.try_clone()?, ListenerKind::Ingress),
+            (self.listeners.1.try_clone()?, ListenerKind::Workers),
+        ];
+        let mut core = Core::new(self.open_kernel()?, state, self.receiver.clone(), listeners)?;
+        // A core that starts again after a panic has nobody to tell.
+        let _ = self.ready.try_send(Ok(()));
+        let result = catch_unwind(AssertUnwindSafe(|| turn::run(&mut core)));
+        core.abandon();
+        match result {
+            Ok(ended) => ended.map(|()| Ran::Drained),
+            Err(_) => Ok(Ran::Panicked),
+        }
+    }
+}
+
+/// How a core's run ended.
+enum Ran {
+    Drained,
+    Panicked,
+}
