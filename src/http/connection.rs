@@ -428,29 +428,15 @@ impl Connection {
         Suspended { head: self.head, bytes: [line, behind].concat().into_boxed_slice() }
     }
 
-    /// Goes on with such a request: its bytes go into `buffer`, which is empty. It has neither fields nor a body any more.
-    #[must_use]
-    pub fn resume(limits: Limits, suspended: &Suspended, buffer: &mut ReceiveBuffer) -> Connection {
+    /// Continues with such a request, on a connection with nothing at hand: its bytes are appended to `buffer`, which is
+    /// empty. It has neither fields nor a body any more.
+    pub fn resume(&mut self, suspended: &Suspended, buffer: &mut ReceiveBuffer) {
         let line = suspended.head.line_end();
         buffer.extend(&suspended.bytes);
-        Connection {
-            state: State::Whole,
-            head: suspended.head,
-            head_bytes: line as u32,
-            body_end: line,
-            raw: line,
-            ..Connection::new(limits)
-        }
-    }
-
-    /// The same in place: what was kept of earlier heads stays.
-    pub fn resume_from(&mut self, suspended: &Suspended, buffer: &mut ReceiveBuffer) {
-        let line = suspended.head.line_end();
-        buffer.extend(&suspended.bytes);
-        if self.head != suspended.head {
-            self.last_head.clear();
-            self.head = suspended.head;
-        }
+        self.fields.clear();
+        // The fields of the head that was understood last are gone.
+        self.last_head.clear();
+        self.head = suspended.head;
         self.state = State::Whole;
         self.head_bytes = line as u32;
         (self.body_end, self.raw) = (line, line);

@@ -68,14 +68,14 @@ impl Span {
 }
 
 /// A field line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
     name: Span,
     value: Span,
 }
 
 /// What is remembered of a head: places in the buffer and what its fields mean for the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) method: Method,
     pub(super) version: Version,

@@ -297,7 +297,7 @@ impl HttpMachine {
         let WaitingRequest { mut wait, request: suspended } = *waiting;
         wait.end(context.core);
         let mut buffer = ReceiveBuffer::default();
-        self.http.resume_from(&suspended, &mut buffer);
+        self.http.resume(&suspended, &mut buffer);
         buffer.extend(self.carry.unread());
         context.buffers.release(&mut self.carry);
         self.carry = buffer;

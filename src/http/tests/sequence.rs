@@ -205,7 +205,8 @@ fn a_request_that_waits_is_suspended_with_what_came_behind_it() {
         assert_eq!(suspended.kept_bytes(), connection.suspended_bytes(&buffer));
         assert_eq!(suspended.kept_bytes(), "POST http://a/next?q".len() + behind.len());
         let mut buffer = ReceiveBuffer::default();
-        let mut connection = Connection::resume(Limits::default(), &suspended, &mut buffer);
+        let mut connection = Connection::new(Limits::default());
+        connection.resume(&suspended, &mut buffer);
         assert_eq!(connection.poll(&mut buffer), Step::Paused);
         assert_eq!(connection.is_followed(&buffer), !behind.is_empty());
         assert!(connection.keep_alive());

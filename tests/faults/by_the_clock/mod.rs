@@ -150,14 +150,6 @@ fn all_limits(driver: &str) {
             end.is_408_after(BODY, &say("a body that was asked for and never comes"));
         });
         scope.spawn(|| {
-            let first = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nsome";
-            let end = slowly(server, first, &[], 1, BODY);
-            let (_, rest) =
-                end.text.split_once(r#"{"error":"Webhook not found"}"#).expect("it has its answer");
-            let end = End { text: rest.to_owned(), after: end.after };
-            end.is_silent_after(BODY, &say("a body that is dropped and stops"));
-        });
-        scope.spawn(|| {
             // 200 bytes at each drip are up to 400 a second, for longer than the limit: slow, and fast enough.
             const PIECES: usize = 70;
             let body = vec![b'x'; 200 * PIECES];
