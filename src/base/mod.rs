@@ -2,11 +2,11 @@
 
 pub mod buffer;
 pub mod clock;
-pub mod doze;
 pub mod id;
 pub mod json;
 pub mod log;
 pub mod number;
+pub mod sleep_flag;
 pub mod slots;
 pub mod steps;
 pub mod sync;

@@ -5,44 +5,33 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::interface::Wake;
-
-/// The backend does not wait; it looks at the state before it does.
-const RUNNING: u8 = 0;
-/// The backend waits, or is about to.
-const WAITING: u8 = 1;
-/// The backend was woken and has not reported it yet.
-const WOKEN: u8 = 2;
+use crate::base::sleep_flag::SleepFlag;
 
 /// State shared by a backend and those who wake it.
-///
-/// **Invariant**: after `wake`, the backend either sees `WOKEN` before or after its wait, or the eventfd is written,
-/// which ends its wait. Every transition is a read-modify-write, so whatever was written before `wake` is seen by the
-/// backend that reports it.
 #[derive(Debug)]
 pub(super) struct EventWaker {
-    state: AtomicU8,
+    flag: SleepFlag,
     event: OwnedFd,
 }
 
 impl EventWaker {
     pub(super) fn new() -> io::Result<EventWaker> {
         let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(EventWaker { state: AtomicU8::new(RUNNING), event })
+        Ok(EventWaker { flag: SleepFlag::new(), event })
     }
 
     /// Announces that the backend waits. Returns `false` if it was woken: it must not wait then.
     pub(super) fn begin_wait(&self) -> bool {
-        self.state.compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.flag.begin_wait()
     }
 
     /// Announces that the backend does not wait. Returns whether it was woken since the last call.
     pub(super) fn end_wait(&self) -> bool {
-        self.state.swap(RUNNING, Ordering::AcqRel) == WOKEN
+        self.flag.end_wait()
     }
 }
 
@@ -54,7 +43,7 @@ impl AsFd for EventWaker {
 
 impl Wake for EventWaker {
     fn wake(&self) {
-        if self.state.swap(WOKEN, Ordering::AcqRel) == WAITING {
+        if self.flag.should_notify() {
             // It could fail only for a counter that overflows.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }

@@ -6,8 +6,6 @@
 pub mod backlog;
 #[path = "../../../src/limit/concurrency.rs"]
 pub mod concurrency;
-#[path = "../../../src/base/doze.rs"]
-pub mod doze;
 
 /// The rate limiter: its cells, and the refusal that reads one of them without its lock.
 #[path = "../../../src/limit"]
@@ -23,6 +21,7 @@ pub mod limit {
 /// What those sources stand on.
 #[path = "../../../src/base"]
 pub mod base {
+    pub mod sleep_flag;
     pub mod turn;
 
     /// As the crate's module of this name.

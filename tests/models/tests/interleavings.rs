@@ -8,64 +8,74 @@ use tidegate_models::backlog::{FLOW_BYTES_MAX, PROCESS_BYTES_MAX};
 use tidegate_models::backlogs;
 use tidegate_models::base::clock::{NANOS_PER_SECOND, Now};
 use tidegate_models::concurrency::Concurrency;
-use tidegate_models::doze::Doze;
+use tidegate_models::base::sleep_flag::SleepFlag;
 use tidegate_models::limit::rate::Rate;
 
-/// A mailbox: messages that were put in, wakes that were given. Both relaxed, which is less than the queue and the
+/// A core: messages that were put in, notifications that were given. Both relaxed, which is less than the queue and the
 /// eventfd promise: the protocol needs nothing of them.
-struct Mailbox {
-    doze: Doze,
+struct Core {
+    flag: SleepFlag,
     messages: AtomicUsize,
-    wakes: AtomicUsize,
+    notifications: AtomicUsize,
 }
 
-impl Mailbox {
-    fn new() -> Arc<Mailbox> {
-        Arc::new(Mailbox { doze: Doze::asleep(), messages: AtomicUsize::new(0), wakes: AtomicUsize::new(0) })
+impl Core {
+    fn new() -> Arc<Core> {
+        let (messages, notifications) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Core { flag: SleepFlag::new(), messages, notifications })
     }
 
     fn send(&self) {
         self.messages.fetch_add(1, Relaxed);
-        if self.doze.must_wake() {
-            self.wakes.fetch_add(1, Relaxed);
+        if self.flag.should_notify() {
+            self.notifications.fetch_add(1, Relaxed);
         }
     }
 }
 
-/// A receiver that goes to sleep while senders send is woken, or has seen every message before it slept.
-fn no_wake_is_lost(senders: usize) {
+/// A core that begins to wait while senders send is notified, or does not wait; and learns that there is something.
+fn no_message_is_slept_through(senders: usize) {
     loom::model(move || {
-        let mailbox = Mailbox::new();
-        // It is awake, as after a wake: what it does last is to look and go to sleep.
-        assert!(mailbox.doze.must_wake());
+        let core = Core::new();
         let threads: Vec<_> = (0..senders)
             .map(|_| {
-                let mailbox = Arc::clone(&mailbox);
-                thread::spawn(move || mailbox.send())
+                let core = Arc::clone(&core);
+                thread::spawn(move || core.send())
             })
             .collect();
-        let mut seen = mailbox.messages.load(Relaxed);
-        let slept = mailbox.doze.sleep(|| {
-            let all = mailbox.messages.load(Relaxed);
-            let is_empty = all == seen;
-            seen = all;
-            is_empty
-        });
+        let waits = core.flag.begin_wait();
         threads.into_iter().for_each(|thread| thread.join().expect("a sender does not fail"));
-        let (sent, wakes) = (mailbox.messages.load(Relaxed), mailbox.wakes.load(Relaxed));
-        assert!(!slept || seen == sent || wakes == 1, "asleep with {} messages", sent - seen);
-        assert!(wakes <= 1, "woken {wakes} times for one sleep");
+        let notifications = core.notifications.load(Relaxed);
+        assert_eq!(notifications, usize::from(waits), "notified of one wait");
+        assert!(core.flag.end_wait(), "there is something");
+        assert_eq!(core.messages.load(Relaxed), senders);
+    });
+}
+
+/// A core that is told that there is something sees what was put in before it was noted.
+#[test]
+fn what_was_noted_is_seen() {
+    loom::model(|| {
+        let core = Core::new();
+        let sender = {
+            let core = Arc::clone(&core);
+            thread::spawn(move || core.send())
+        };
+        if core.flag.end_wait() {
+            assert_eq!(core.messages.load(Relaxed), 1);
+        }
+        sender.join().expect("a sender does not fail");
     });
 }
 
 #[test]
-fn a_receiver_that_goes_to_sleep_is_woken_for_what_it_did_not_see() {
-    no_wake_is_lost(1);
+fn a_core_that_begins_to_wait_is_notified_of_what_it_did_not_see() {
+    no_message_is_slept_through(1);
 }
 
 #[test]
-fn of_several_senders_one_wakes() {
-    no_wake_is_lost(2);
+fn of_several_senders_one_notifies() {
+    no_message_is_slept_through(2);
 }
 
 #[test]
