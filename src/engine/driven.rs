@@ -101,7 +101,7 @@ where
     pub fn turn(&mut self, core: usize) -> io::Result<bool> {
         let (core, turns) = &mut self.cores[core];
         if !core.is_finished {
-            turns.run_one(core)?;
+            turns.run_one(core, &self.registry)?;
         }
         Ok(!core.is_finished)
     }

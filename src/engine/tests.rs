@@ -176,7 +176,8 @@ impl Scene {
     }
 
     fn turn(&mut self) -> Vec<Operation> {
-        self.turns.run_one(&mut self.core).unwrap();
+        let registry = Arc::clone(&self.core.state.registry);
+        self.turns.run_one(&mut self.core, &registry).unwrap();
         std::mem::take(&mut self.io.0.borrow_mut().started)
     }
 

@@ -11,15 +11,18 @@ use std::sync::Arc;
 use super::core::Core;
 use crate::connection::context::Timer;
 use crate::io::{Completion, Io};
+use crate::registry::Registry;
 
 /// Runs a core until it has drained.
 ///
 /// # Errors
 /// If its kernel no longer serves.
 pub(super) fn run<I: Io>(core: &mut Core<I>) -> io::Result<()> {
+    // Once: its count is shared by all cores.
+    let registry = Arc::clone(&core.state.registry);
     let mut turns = Turns::default();
     while !core.is_finished {
-        turns.run_one(core)?;
+        turns.run_one(core, &registry)?;
     }
     Ok(())
 }
@@ -42,17 +45,16 @@ impl Turns {
             || core.has_rounds()
     }
 
-    /// Runs one turn.
+    /// Runs one turn. `registry` is the core's own.
     ///
     /// # Errors
     /// As [`run`].
-    pub(super) fn run_one<I: Io>(&mut self, core: &mut Core<I>) -> io::Result<()> {
+    pub(super) fn run_one<I: Io>(&mut self, core: &mut Core<I>, registry: &Registry) -> io::Result<()> {
         let now = core.state.now().nanos;
         let until = if self.is_behind(core) { Some(now) } else { core.state.wheel.next_deadline() };
         core.io.wait(now, until, &mut self.received)?;
         self.completions.extend(self.received.drain(..));
         core.state.begin_turn();
-        let registry = Arc::clone(&core.state.registry);
         let pin = registry.pin();
         core.continue_rounds(&pin);
         core.on_continued(&pin);
