@@ -1,5 +1,5 @@
 //! The whole engine on a simulated kernel, from a seed: its cores, connections and timers in one thread and in virtual time,
-//! with callers that cut, pipeline, wait, half-close and reset.
+//! with callers that cut, pipeline, wait, half-close and reset, and WebSockets.
 //!
 //! What holds after each run: every request of a caller that stayed got one answer, its own, in order; nothing waits for
 //! ever; when the callers are gone, no socket, buffer, slot, or byte of a body is kept.
@@ -10,6 +10,8 @@
 mod driver;
 #[path = "whole/kernel/mod.rs"]
 mod kernel;
+#[path = "whole/websocket.rs"]
+mod websocket;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -28,9 +30,10 @@ use tidegate::registry::{Defaults, Registry};
 use tidegate::settings::Settings;
 use tidegate::store::Store;
 use tidegate::verify::alexa::ChainUrl;
+use websocket::WebSocketCaller;
 
 /// Seeds that are run where the environment does not say.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 300;
 const INGRESS: u16 = 1;
 const WORKERS: u16 = 2;
 const ACCESS_TOKEN: &str = "whole-engine-access-token";
@@ -56,6 +59,8 @@ struct Model {
     echo: String,
     /// Waits for a second, and nobody replies.
     silent: String,
+    /// Takes WebSockets, and a template replies with the message.
+    socket: String,
 }
 
 impl Model {
@@ -83,11 +88,24 @@ impl Model {
         let flow = json!({"name": "f", "nodes": [reply],
             "triggers": [{"type": "webhook", "key": echo.id.to_string()}]});
         store.insert_flow(Flow::create(&flow, owner, UNIX_MILLIS).expect("a good flow")).expect("a new flow");
+        let socket = webhook(json!({"isWebsocket": true}));
+        let reply = json!({"type": "WebhookReplyNode", "config": {"bodyTemplate": "data.message.data",
+            "bodyTemplateType": "path", "isWebsocketMessage": true, "encodingTemplate": "utf8"}});
+        let flow = json!({"name": "s", "nodes": [reply],
+            "triggers": [{"type": "webhook", "key": socket.id.to_string()}]});
+        store.insert_flow(Flow::create(&flow, owner, UNIX_MILLIS).expect("a good flow")).expect("a new flow");
         let registry = Arc::new(Registry::new(Defaults::new(4, &settings.limits)));
         registry.load(&store, Now { nanos: 0, unix_millis: UNIX_MILLIS }).expect("the model can be read");
         let target =
             |webhook: &Webhook| format!("/webhooks/{}", webhook.to_api()["token"].as_str().expect("a token"));
-        Model { registry, settings, plain: target(&plain), echo: target(&echo), silent: target(&silent) }
+        Model {
+            plain: target(&plain),
+            echo: target(&echo),
+            silent: target(&silent),
+            socket: target(&socket),
+            registry,
+            settings,
+        }
     }
 }
 
@@ -292,22 +310,31 @@ fn simulate(model: &Model, seed: u64) {
     // Listening begins with the first turn.
     (0..count).for_each(|index| driver.cores[index].turn(0));
     let wanted = 1 + random.below(20);
-    let mut callers: Vec<Caller> = Vec::new();
+    let (mut callers, mut sockets): (Vec<Caller>, Vec<WebSocketCaller>) = (Vec::new(), Vec::new());
+    let is_done = |callers: &[Caller], sockets: &[WebSocketCaller]| {
+        callers.len() + sockets.len() == wanted
+            && callers.iter().all(|caller| caller.is_done)
+            && sockets.iter().all(|socket| socket.is_done)
+    };
     for _ in 0..STEPS_MAX {
-        if callers.len() < wanted
+        if callers.len() + sockets.len() < wanted
             && random.one_in(20)
             && let Some(client) = world.connect(INGRESS, None)
         {
-            callers.push(Caller::new(model, client, &mut random));
+            if random.one_in(3) {
+                sockets.push(WebSocketCaller::new(&model.socket, client, &mut random));
+            } else {
+                callers.push(Caller::new(model, client, &mut random));
+            }
         }
         driver.step(world.now() + STEP_NANOS);
         callers.iter_mut().for_each(|caller| caller.go_on(&mut random));
-        if callers.len() == wanted && callers.iter().all(|caller| caller.is_done) {
+        sockets.iter_mut().for_each(|socket| socket.go_on(&mut random));
+        if is_done(&callers, &sockets) {
             break;
         }
     }
-    let waiting = callers.iter().filter(|caller| !caller.is_done).count();
-    assert_eq!((callers.len(), waiting), (wanted, 0), "a caller waits for ever");
+    assert!(is_done(&callers, &sockets), "a caller waits for ever");
     // What is left is closed, and all that was taken is given back.
     let open = || (0..count).map(|core| world.open_sockets(core)).sum::<usize>();
     for _ in 0..STEPS_MAX {
