@@ -63,7 +63,11 @@ fn path(text: &str) -> Result<Path, String> {
                 "helpers are not supported here, and a name with a blank stands in brackets".to_owned()
             );
         }
-        Template::compile(&format!("{{{{{text}}}}}")).map_err(|error| error.fault.to_string())?;
+        // An element of a list (`list.0`) is a member of a payload path alone: templates have brackets for it.
+        let is_number = |segment: &str| segment.bytes().all(|byte| byte.is_ascii_digit());
+        if !text.split('.').any(is_number) {
+            Template::compile(&format!("{{{{{text}}}}}")).map_err(|error| error.fault.to_string())?;
+        }
         if text.starts_with(['@', '.', '!', '#', '/', '&', '^', '>', '*', '~']) && text != "." {
             return Err("it begins with the name of a member of the payload".to_owned());
         }
