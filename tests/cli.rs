@@ -587,7 +587,7 @@ fn a_terminal_gets_escapes_and_a_pipe_the_bytes() {
     {
         // util-linux's `script` gives a command a terminal of its own.
         let mut command = Command::new("script");
-        command.current_dir(folder.path()).stdin(Stdio::null());
+        command.env_remove("TIDEGATE_TEST_TOOLS").current_dir(folder.path()).stdin(Stdio::null());
         let asked = format!("{} {arguments}", env!("CARGO_BIN_EXE_tidegate"));
         let shown = run(command.args(["-qec", &asked, "/dev/null"]));
         assert!(shown.contains("31mb") && shown.contains("202e"), "{arguments}: {shown}");

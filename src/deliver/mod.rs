@@ -15,10 +15,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::id::Id;
-use crate::expression::TooMuchWork;
+use crate::expression::{self, TooMuchWork};
 use crate::registry::{Action, FlowPlan, Step};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyNode, ReplyTo, Sheet, Unsent};
-use crate::template::{Escape, Root, Template, Work};
+use crate::template::{Escape, Root, Template};
 use crate::trigger::Payload;
 use walk::Walk;
 
@@ -37,6 +37,9 @@ pub enum Effect {
 const DEBUG_RENDER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of it that the log shows: as much of an answer as a dead letter keeps.
 const DEBUG_SHOWN_BYTES_MAX: usize = 4 * 1024;
+
+/// Units of an event's work for each byte that a condition reads or writes: as for a template's lookups.
+const CONDITION_UNITS_PER_BYTE: usize = 3;
 
 /// Who sent a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +146,14 @@ fn pass(
 ) -> Result<(), NodeError> {
     match &step.action {
         Action::Condition(condition) => {
-            let is_true = condition.is_true(payload, &mut walk.work, sheet.scratch());
+            let (scratch, event_work) = sheet.scratch_and_work();
+            let bytes = event_work.left() / CONDITION_UNITS_PER_BYTE;
+            let mut work = expression::Work::new(bytes);
+            let is_true = condition.is_true(payload, &mut work, scratch);
+            event_work.charge((bytes - work.left()) * CONDITION_UNITS_PER_BYTE);
             walk.decide(place, is_true.map_err(NodeError::Condition)?);
         }
-        Action::Debug(template) => log_message(walk.plan(), step, template, payload, sheet.scratch()),
+        Action::Debug(template) => log_message(walk.plan(), step, template, payload, sheet),
         Action::Reply(_) | Action::Worker(_) | Action::Pass => {}
     }
     Ok(())
@@ -154,14 +161,14 @@ fn pass(
 
 /// Logs the message of a `DebugNode`: what its author asks for of a payload, with everything in it escaped that could be
 /// taken for the log's own.
-fn log_message(plan: &FlowPlan, step: &Step, template: &Template, payload: &dyn Root, scratch: &mut Vec<u8>) {
+fn log_message(plan: &FlowPlan, step: &Step, template: &Template, payload: &dyn Root, sheet: &mut Sheet) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
+    let (scratch, work) = sheet.scratch_and_work();
     scratch.clear();
     let (flow, node) = (plan.flow_id, &step.node_id);
-    match template.render_within(payload, Escape::None, DEBUG_RENDER_BYTES_MAX, &mut Work::default(), scratch)
-    {
+    match template.render_within(payload, Escape::None, DEBUG_RENDER_BYTES_MAX, work, scratch) {
         Ok(()) => {
             let text = std::str::from_utf8(scratch).unwrap_or_default();
             let shown = text.get(..text.floor_char_boundary(DEBUG_SHOWN_BYTES_MAX)).unwrap_or(text);

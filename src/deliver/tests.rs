@@ -5,11 +5,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::base::clock::Now;
+use crate::base::json::Raw;
 use crate::expression::Work;
 use crate::model::{BodyTemplateType, CastBuffersAs, ConditionalConfig, HeaderTemplate, WebhookReplyConfig};
 use crate::registry::Condition;
 use crate::reply::{Reply, ReplyNode, ReplyTo, Sheet, Unsent};
-use crate::template::Root;
+use crate::template::{Root, WORK_MAX};
 use crate::trigger::{
     HttpData, Parts, Payload, Peer, Tail, UpgradeData, WsEvent, http_draft, http_event, websocket_draft,
     websocket_event,
@@ -241,4 +242,38 @@ fn what_no_template_looks_at_is_not_written() {
         assert_eq!(!scratch.is_empty(), written);
     }
     assert!(!parts_of(&node).has_reply_id());
+}
+
+#[test]
+fn the_nodes_of_an_event_share_one_budget_of_work() {
+    let node = ReplyNode::compile(&WebhookReplyConfig {
+        reply_id_path: String::new(),
+        response_code_template: String::new(),
+        body_template: "{{#each data.body}}{{upper this}}{{/each}}".to_owned(),
+        body_template_type: BodyTemplateType::String,
+        header_info: Vec::new(),
+        is_websocket_message: false,
+        encoding_template: String::new(),
+    })
+    .expect("a template");
+    let body = format!("[{}]", vec!["\"aaaaaaaaaaaaaaaa\""; 10_000].join(","));
+    let document = format!("{{\"data\":{{\"replyId\":\"r\",\"body\":{body}}}}}");
+    let payload = Raw::document(document.as_bytes()).expect("JSON");
+    let mut sheet = Sheet::default();
+    let render = |sheet: &mut Sheet| node.render(&payload, sheet).map(|_| ());
+    sheet.begin_event();
+    assert_eq!(render(&mut sheet), Ok(()));
+    let one = sheet.scratch_and_work().1.spent();
+    assert!(one > 100_000, "{one}");
+    let affordable = WORK_MAX / one;
+    for _ in 1..affordable {
+        assert_eq!(render(&mut sheet), Ok(()));
+    }
+    // However many nodes there are, an event costs no more than one rendering may.
+    for _ in 0..1_000 {
+        assert!(render(&mut sheet).is_err());
+        assert!(sheet.scratch_and_work().1.spent() <= WORK_MAX);
+    }
+    sheet.begin_event();
+    assert_eq!(render(&mut sheet), Ok(()));
 }

@@ -5,12 +5,8 @@
 //! to the trigger (the first in the plan's order) is next. A step runs once for a trigger, whichever way it is reached:
 //! where branches meet again the steps behind run once, and a circle ends where it closes.
 
-use crate::expression::Work;
 use crate::model::Flow;
 use crate::registry::{Action, Branches, FlowPlan, Step};
-
-/// Work that all conditions of a flow may do for one trigger, in bytes: as much as one rendering of a template.
-const WORK_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 const WORD_BITS: usize = u64::BITS as usize;
 /// Words of a set of a flow's steps.
@@ -22,8 +18,6 @@ pub(super) struct Walk<'p> {
     /// The next step, where all are reached.
     next: usize,
     branching: Option<Branching<'p>>,
-    /// What the conditions may still spend.
-    pub(super) work: Work,
 }
 
 struct Branching<'p> {
@@ -40,7 +34,7 @@ impl<'p> Walk<'p> {
             branching.reach(&branches.first);
             branching
         });
-        Walk { plan, next: 0, branching, work: Work::new(WORK_BYTES_MAX) }
+        Walk { plan, next: 0, branching }
     }
 
     pub(super) fn plan(&self) -> &'p FlowPlan {

@@ -171,30 +171,29 @@ impl ReplyNode {
         sheet: &'a mut Sheet,
     ) -> Result<Option<Rendered<'a>>, Unsent> {
         sheet.clear();
+        let Sheet { text, headers, work, .. } = &mut *sheet;
         let to = match &self.named {
             None => ReplyTo::Trigger,
-            Some(path) => match path.find_text(payload) {
+            Some(path) => match path.find_text(payload, work) {
                 Some(id) => ReplyTo::Named(id),
                 None => return Ok(None),
             },
         };
-        // One budget for all of the node's templates: a reply takes no longer than a rendering may.
-        let work = &mut Work::default();
-        let encoding = self.encoding.choose(payload, work, &mut sheet.text)?;
-        let mut body = self.body(payload, encoding, work, &mut sheet.text)?;
+        let encoding = self.encoding.choose(payload, work, text)?;
+        let mut body = self.body(payload, encoding, work, text)?;
         if self.only_for == CallerKind::WebSocket && body.is_none() {
             body = Some(Body::Found(&[]));
         }
         let response_code = match &self.response_code {
             Code::Fixed(code) => *code,
-            Code::Template(template) => code_of(word(template, payload, work, &mut sheet.text)?),
+            Code::Template(template) => code_of(word(template, payload, work, text)?),
         };
         for (name, value) in &self.headers {
-            let start = sheet.text.len();
-            header_text(name, payload, work, &mut sheet.text)?;
-            let middle = sheet.text.len();
-            header_text(value, payload, work, &mut sheet.text)?;
-            sheet.headers.push([start, middle, sheet.text.len()]);
+            let start = text.len();
+            header_text(name, payload, work, text)?;
+            let middle = text.len();
+            header_text(value, payload, work, text)?;
+            headers.push([start, middle, text.len()]);
         }
         let is_binary = encoding != Encoding::Utf8;
         Ok(Some(Rendered { to, only_for: self.only_for, response_code, body, is_binary, sheet }))
@@ -220,7 +219,7 @@ impl ReplyNode {
                     _ => decoded(text.split_off(start)),
                 }
             }
-            Source::Path(path) => match (path.text(payload), encoding) {
+            Source::Path(path) => match (path.text(payload, work), encoding) {
                 (None, _) => None,
                 (Some(Cow::Borrowed(found)), Encoding::Utf8) => Some(Body::Found(found)),
                 (Some(found), _) => decoded(found.into_owned()),

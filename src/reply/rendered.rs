@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{CallerKind, HttpReply, Reply, ReplyError};
+use crate::template::Work;
 
 /// Bytes of a sheet that is kept; a larger one was for a large reply.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -18,12 +19,19 @@ pub struct Sheet {
     /// Where each header's name begins and ends, and where its value ends.
     pub(super) headers: Vec<[usize; 3]>,
     scratch: Vec<u8>,
+    /// What is left of the work that the nodes of an event may do.
+    pub(super) work: Work,
 }
 
 impl Sheet {
-    /// A buffer for what nodes without a reply write.
-    pub fn scratch(&mut self) -> &mut Vec<u8> {
-        &mut self.scratch
+    /// Begins an event: its nodes share one budget of work, however many they are.
+    pub fn begin_event(&mut self) {
+        self.work = Work::default();
+    }
+
+    /// What nodes without a reply need: a buffer, and the work that is left.
+    pub fn scratch_and_work(&mut self) -> (&mut Vec<u8>, &mut Work) {
+        (&mut self.scratch, &mut self.work)
     }
 
     pub(super) fn clear(&mut self) {

@@ -54,7 +54,12 @@ impl Path {
     /// nor a character of a string, nor a `length`. [`Path::read`] finds those too.
     #[must_use]
     pub fn find<'r>(&self, root: &'r dyn Root) -> Option<Raw<'r>> {
-        match self.value(root)? {
+        self.find_within(root, &mut Work::default())
+    }
+
+    /// As [`Path::find`], for work that is paid for with `work`.
+    fn find_within<'r>(&self, root: &'r dyn Root, work: &mut Work) -> Option<Raw<'r>> {
+        match self.value(root, work)? {
             Value::Raw(raw) => Some(raw),
             _ => None,
         }
@@ -62,25 +67,25 @@ impl Path {
 
     /// The text of a string that stands in a document: not a character of one.
     #[must_use]
-    pub fn find_text<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, str>> {
+    pub fn find_text<'r>(&self, root: &'r dyn Root, work: &mut Work) -> Option<Cow<'r, str>> {
         if let [key, member, third] = &*self.segments
             && let Some(text) = root.text([key.name(), member.name(), third.name()])
         {
             return Some(Cow::Borrowed(text));
         }
-        self.find(root)?.as_str()
+        self.find_within(root, work)?.as_str()
     }
 
     /// The JSON text of the value.
     #[must_use]
     pub fn read<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, [u8]>> {
-        self.value(root)?.json(&mut Work::unlimited()).ok()?
+        self.value(root, &mut Work::default())?.json(&mut Work::unlimited()).ok()?
     }
 
     /// What the value is sent as: a string's own text, the JSON of anything else.
     #[must_use]
-    pub fn text<'r>(&self, root: &'r dyn Root) -> Option<Cow<'r, [u8]>> {
-        let value = self.value(root)?;
+    pub fn text<'r>(&self, root: &'r dyn Root, work: &mut Work) -> Option<Cow<'r, [u8]>> {
+        let value = self.value(root, work)?;
         if value.type_of() != Type::String {
             return value.json(&mut Work::unlimited()).ok()?;
         }
@@ -121,12 +126,11 @@ impl Path {
         }))
     }
 
-    /// The value; nothing where the steps to it take more work than a rendering may.
-    fn value<'r>(&self, root: &'r dyn Root) -> Option<Value<'r>> {
+    /// The value; nothing where the steps to it take more work than there is.
+    fn value<'r>(&self, root: &'r dyn Root, work: &mut Work) -> Option<Value<'r>> {
         let (mut value, segments) = Value::first_steps(root, &self.segments);
-        let mut work = Work::default();
         for segment in segments {
-            value = value.property(segment, &mut work).ok()?;
+            value = value.property(segment, work).ok()?;
         }
         (!matches!(value, Value::Undefined)).then_some(value)
     }

@@ -5,7 +5,8 @@
 
 use super::error::RenderError;
 
-/// Units that one rendering may spend: 20 ms of a core, which other connections wait for.
+/// Units that the nodes of all flows may spend for one event, and that any other rendering may: 20 ms of a core, which
+/// other connections wait for.
 pub const WORK_MAX: usize = 20_000_000;
 
 /// A node, an expression, a turn of a loop.
@@ -46,6 +47,17 @@ impl Work {
     #[must_use]
     pub fn spent(&self) -> usize {
         WORK_MAX.saturating_sub(self.left)
+    }
+
+    /// The units that are left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Pays for work that others than templates have done for the same event.
+    pub fn charge(&mut self, units: usize) {
+        self.left = self.left.saturating_sub(units);
     }
 
     /// For one reading of a value that is sent as it is: each byte is read once.
