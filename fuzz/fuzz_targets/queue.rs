@@ -99,7 +99,13 @@ impl World {
         match choices.below(18) {
             0 => {
                 let key = self.queue.attach(self.workers.len());
-                self.workers.push(Worker { key, attached: true, credit: 0, in_flight: [0; NODES.len()], next_seq: 1 });
+                self.workers.push(Worker {
+                    key,
+                    attached: true,
+                    credit: 0,
+                    in_flight: [0; NODES.len()],
+                    next_seq: 1,
+                });
             }
             1..4 => {
                 let (worker, credit) = (choices.below(8), choices.below(4) as u32);
@@ -349,7 +355,13 @@ impl World {
         }
         let last = self.workers.len();
         let key = self.queue.attach(last);
-        self.workers.push(Worker { key, attached: true, credit: 0, in_flight: [0; NODES.len()], next_seq: 1 });
+        self.workers.push(Worker {
+            key,
+            attached: true,
+            credit: 0,
+            in_flight: [0; NODES.len()],
+            next_seq: 1,
+        });
         self.ready(last, 1_000);
         self.carry_out();
         for seq in 1.. {

@@ -50,7 +50,9 @@ fn second_opinion(data: &[u8]) {
     let template = Template::compile(&source).unwrap_or_else(|error| panic!("{error}: {source}"));
     let mut out = Vec::new();
     let document = Raw::trusted(DOCUMENT);
-    template.render_within(&document, Escape::Html, OUTPUT_BYTES_MAX, &mut out).expect("a short text");
+    template
+        .render_within(&document, Escape::Html, OUTPUT_BYTES_MAX, &mut Work::default(), &mut out)
+        .expect("a short text");
     assert_eq!(String::from_utf8_lossy(&out), expected, "{source}");
 }
 
@@ -97,7 +99,10 @@ fn render(template: &Template, again: &Template, root: &dyn Root) {
             assert_eq!(constant.as_bytes(), text);
         }
         let mut other = Vec::new();
-        assert_eq!(again.render_within(root, escape, OUTPUT_BYTES_MAX, &mut Work::default(), &mut other), rendered);
+        assert_eq!(
+            again.render_within(root, escape, OUTPUT_BYTES_MAX, &mut Work::default(), &mut other),
+            rendered
+        );
         assert_eq!(other, text);
     }
 }
