@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 /// Says that a check is left out, and why. With `CI` set that is a failure; else it is one line of the file that
-/// `TIDEGATE_TEST_SKIPS` names, which `tools/test` counts at its end.
+/// `SKIPPED_CHECKS` names, which `tools/test` counts at its end.
 ///
 /// # Panics
 /// In CI.
@@ -12,7 +12,7 @@ use std::io::Write;
 pub fn skip(check: &str, why: &str) {
     eprintln!("SKIPPED {check}: {why}");
     assert!(std::env::var_os("CI").is_none(), "CI leaves out no check: {check}: {why}");
-    if let Some(path) = std::env::var_os("TIDEGATE_TEST_SKIPS") {
+    if let Some(path) = std::env::var_os("SKIPPED_CHECKS") {
         let file = OpenOptions::new().create(true).append(true).open(path);
         // One write of one line, so that tests that run at once do not mix.
         let written = file.and_then(|mut file| file.write_all(format!("{check}: {why}\n").as_bytes()));
