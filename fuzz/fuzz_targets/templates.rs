@@ -12,9 +12,14 @@ mod common;
 use common::Choices;
 use libfuzzer_sys::fuzz_target;
 use tidegate::base::json::Raw;
+#[cfg(fuzzing)]
+use tidegate::base::steps;
 use tidegate::template::{Escape, GlobalsRoot, Path, Root, Template, Work};
 
 const OUTPUT_BYTES_MAX: usize = 20_000;
+/// Steps that a rendering takes before the first one that it pays for.
+#[cfg(fuzzing)]
+const STEPS_FREE: usize = 200;
 const BEFORE: &[u8] = b"before";
 const DOCUMENT: &[u8] = br#"{"time":"2026-02-19T17:26:00.123Z","data":{"body":{"a":"<&\"'`=>","n":1.50,"e":1e400,"list":[1,"x",null,
     {"b":[[],{}]}],"o":{"k":"v","k":"w","":0},"t":true,"u":"\ud83d\ude00\ud800","a b":"c","deep":[[[[[[1]]]]]]},"replyId":"r"},
@@ -29,7 +34,7 @@ const PARTS: [(&str, &str); 14] = [
     ("{{data.body.t}}", "true"),
     ("{{data.body.missing}}", ""),
     ("{{{data.body.o.k}}}", "w"),
-    ("{{data.body.list.1}}", "x"),
+    ("{{data.body.list.[1]}}", "x"),
     ("{{data.body.[a b]}}", "c"),
     ("{{#if data.body.t}}yes{{else}}no{{/if}}", "yes"),
     ("{{#if data.body.missing}}yes{{else}}no{{/if}}", "no"),
@@ -89,7 +94,13 @@ fuzz_target!(|data: &[u8]| {
 fn render(template: &Template, again: &Template, root: &dyn Root) {
     for escape in [Escape::Html, Escape::None] {
         let mut out = BEFORE.to_vec();
-        let rendered = template.render_within(root, escape, OUTPUT_BYTES_MAX, &mut Work::default(), &mut out);
+        let mut work = Work::default();
+        #[cfg(fuzzing)]
+        let _ = steps::take();
+        let rendered = template.render_within(root, escape, OUTPUT_BYTES_MAX, &mut work, &mut out);
+        // What a rendering does is no more than what it paid for.
+        #[cfg(fuzzing)]
+        assert!(steps::take() <= work.spent() + STEPS_FREE, "{} units", work.spent());
         assert!(out.starts_with(BEFORE));
         let text = &out[BEFORE.len()..];
         assert!(text.len() <= OUTPUT_BYTES_MAX);

@@ -120,7 +120,8 @@ fn open(address: SocketAddr, path: &str, index: usize, before: Before) -> anyhow
             let read = stream.read(&mut part).context("a message was not answered")?;
             ensure!(read > 0, "the server closed instead of answering a message");
             // What comes empty is no answer: it is what an echo has to say of the connection's begin.
-            let taken = reader.take(&part[..read], |length| is_answered |= length == MESSAGE_BYTES as u64, |_| {});
+            let taken =
+                reader.take(&part[..read], |length| is_answered |= length == MESSAGE_BYTES as u64, |_| {});
             taken.map_err(|broken| anyhow::anyhow!("{broken}"))?;
         }
         return Ok(stream);

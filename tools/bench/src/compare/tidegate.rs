@@ -58,6 +58,10 @@ pub fn start(settings: &Settings, folder: &Folder, start: Start, path: &str) -> 
     // A process that was killed leaves it behind.
     let _ = fs::remove_file(&addresses);
     let mut command = Command::new(&settings.tidegate);
+    // It gets the settings below, and none of whoever measures.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
+        command.env_remove(name);
+    }
     command
         .env("TIDEGATE_DATA", folder.path())
         .env("TIDEGATE_INGRESS_LISTEN", "127.0.0.1:0")
