@@ -288,6 +288,7 @@ impl<W: Clone> FlowQueue<W> {
         seqs.sort_unstable_by_key(|(seq, _)| *seq);
         for (_, flight) in seqs {
             if let Some(flight) = self.flights.remove(flight) {
+                orders.extend(flight.timer.map(Order::Cancel));
                 let item = came_back(flight, orders);
                 self.enqueue(item);
             }

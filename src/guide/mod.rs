@@ -3,7 +3,10 @@
 //! The pages are plain Markdown in `src/guide/`, readable there as well as here. Comments in the sources name a page and
 //! a heading where the code carries out what the page promises. `tests/readme.rs` checks their tables, links and paths.
 
-#![allow(rustdoc::bare_urls, reason = "a page shows addresses as they are typed, and is read outside of rustdoc too")]
+#![allow(
+    rustdoc::bare_urls,
+    reason = "a page shows addresses as they are typed, and is read outside of rustdoc too"
+)]
 
 macro_rules! pages {
     ($($(#[$meta:meta])* $name:ident = $file:literal;)*) => {

@@ -527,3 +527,21 @@ fn load_is_shared() {
     }
     assert!(names.iter().all(|name| (90..=110).contains(&counts[name])), "{counts:?}");
 }
+
+#[test]
+fn a_worker_that_leaves_leaves_no_timer_behind() {
+    let mut wheel = crate::base::wheel::Wheel::new(0);
+    let mut queue = FlowQueue::default();
+    let mut orders = Vec::new();
+    let worker = queue.attach('a');
+    queue.ready(worker, 1, 0, &mut orders);
+    queue.offer(trigger("one"), 0, &mut orders);
+    let flight = orders.drain(..).find_map(|order| match order {
+        Order::Send { flight, .. } => Some(flight),
+        _ => None,
+    });
+    let timer = wheel.insert(1, ());
+    queue.timed(flight.expect("it was sent"), timer);
+    queue.detach(worker, 0, &mut orders);
+    assert!(orders.iter().any(|order| matches!(order, Order::Cancel(cancelled) if *cancelled == timer)));
+}
