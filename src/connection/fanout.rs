@@ -62,7 +62,7 @@ pub(crate) fn reply_at_once(
     let caller = CallerKind::of(hook.is_websocket);
     let origin = Origin { caller, has_reply_id };
     let mut sheet = std::mem::take(&mut core.sheet);
-    sheet.begin_event();
+    sheet.begin_event(event.len());
     for plan in &hook.flows {
         core.metrics.event(Event::Trigger);
         plan.runs.count(core.index, core.now().unix_millis);
@@ -110,7 +110,7 @@ pub(crate) fn run_flows(
     let origin = Origin { caller, has_reply_id: context.reply_id.is_some() };
     let mut effects = std::mem::take(&mut core.effects);
     let mut sheet = std::mem::take(&mut core.sheet);
-    sheet.begin_event();
+    sheet.begin_event(event.bytes().len());
     // The last flow gets the event itself: with one flow, as most webhooks have, nothing is shared.
     let events = std::iter::repeat_n(event, hook.flows.len());
     for (plan, event) in hook.flows.iter().zip(events) {

@@ -261,7 +261,7 @@ fn the_nodes_of_an_event_share_one_budget_of_work() {
     let payload = Raw::document(document.as_bytes()).expect("JSON");
     let mut sheet = Sheet::default();
     let render = |sheet: &mut Sheet| node.render(&payload, sheet).map(|_| ());
-    sheet.begin_event();
+    sheet.begin_event(document.len());
     assert_eq!(render(&mut sheet), Ok(()));
     let one = sheet.scratch_and_work().1.spent();
     assert!(one > 100_000, "{one}");
@@ -274,6 +274,25 @@ fn the_nodes_of_an_event_share_one_budget_of_work() {
         assert!(render(&mut sheet).is_err());
         assert!(sheet.scratch_and_work().1.spent() <= WORK_MAX);
     }
-    sheet.begin_event();
+    sheet.begin_event(document.len());
     assert_eq!(render(&mut sheet), Ok(()));
+}
+
+#[test]
+fn an_event_as_large_as_an_operator_allows_can_be_read() {
+    let node = ReplyNode::compile(&WebhookReplyConfig {
+        body_template: "data.message.data".to_owned(),
+        body_template_type: BodyTemplateType::Path,
+        is_websocket_message: true,
+        encoding_template: "{{data.message.encoding}}".to_owned(),
+        ..WebhookReplyConfig::default()
+    })
+    .expect("a template");
+    let data = "a".repeat(20 * 1024 * 1024);
+    let document = format!("{{\"data\":{{\"message\":{{\"data\":\"{data}\",\"encoding\":\"utf8\"}}}}}}");
+    let payload = Raw::document(document.as_bytes()).expect("JSON");
+    let mut sheet = Sheet::default();
+    sheet.begin_event(document.len());
+    let reply = node.render(&payload, &mut sheet).expect("it renders").expect("a reply");
+    assert_eq!(reply.body().map(<[u8]>::len), Some(data.len()));
 }

@@ -24,9 +24,9 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// Begins an event: its nodes share one budget of work, however many they are.
-    pub fn begin_event(&mut self) {
-        self.work = Work::default();
+    /// Begins an event of so many bytes: its nodes share one budget of work, however many they are.
+    pub fn begin_event(&mut self, bytes: usize) {
+        self.work = Work::of_event(bytes);
     }
 
     /// What nodes without a reply need: a buffer, and the work that is left.

@@ -34,19 +34,34 @@ pub(super) const NUMBER_TEXT: usize = 2_000;
 #[derive(Debug)]
 pub struct Work {
     left: usize,
+    /// The units at the beginning.
+    budget: usize,
 }
+
+/// Bytes of an event that its nodes read within [`WORK_MAX`]: four times the default limit of a payload.
+const EVENT_BYTES: usize = 1024 * 1024;
+/// Units for each byte beyond that, so that nodes can read what an operator has allowed to be sent: ten lookups.
+const EVENT_UNITS_PER_BYTE: usize = 10 * SCAN;
 
 impl Default for Work {
     fn default() -> Work {
-        Work { left: WORK_MAX }
+        Work { left: WORK_MAX, budget: WORK_MAX }
     }
 }
 
 impl Work {
+    /// For the nodes of an event of so many bytes.
+    #[must_use]
+    pub fn of_event(bytes: usize) -> Work {
+        let more = bytes.saturating_sub(EVENT_BYTES).saturating_mul(EVENT_UNITS_PER_BYTE);
+        let budget = WORK_MAX.saturating_add(more);
+        Work { left: budget, budget }
+    }
+
     /// The units spent so far.
     #[must_use]
     pub fn spent(&self) -> usize {
-        WORK_MAX.saturating_sub(self.left)
+        self.budget.saturating_sub(self.left)
     }
 
     /// The units that are left.
@@ -62,7 +77,7 @@ impl Work {
 
     /// For one reading of a value that is sent as it is: each byte is read once.
     pub(super) fn unlimited() -> Work {
-        Work { left: usize::MAX }
+        Work { left: usize::MAX, budget: usize::MAX }
     }
 
     /// Pays for work before it is done.

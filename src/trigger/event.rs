@@ -217,6 +217,18 @@ impl<'s> Draft<'s> {
         Event { bytes, places: self.places }
     }
 
+    /// Bytes that were written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether nothing was wanted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
     /// What a flow's templates look into: as a [`Payload`], save that only what was asked for is there.
     #[must_use]
     pub fn payload<'e>(&'e self, tail: &'e Tail) -> impl Root + 'e {
