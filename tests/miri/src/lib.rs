@@ -5,7 +5,11 @@
 //! what the upper floors bring (a ring, a database), says whether they are used within their bounds, and whether threads
 //! that share a limit race.
 
-#![allow(unused_macros, unused_imports, reason = "the lines of the log that upper layers write are not included")]
+#![allow(
+    unused_macros,
+    unused_imports,
+    reason = "the lines of the log that upper layers write are not included"
+)]
 
 #[path = "../../../src/base/mod.rs"]
 pub mod base;
