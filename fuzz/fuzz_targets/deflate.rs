@@ -10,6 +10,7 @@ mod common;
 
 use common::Choices;
 use libfuzzer_sys::fuzz_target;
+use miniz_oxide::{DataFormat, MZFlush, MZStatus, inflate};
 use tidegate::websocket::deflate::{
     COMPRESS_BYTES_MIN, Scratch, Takeover, WINDOW_BITS_MAX, WINDOW_BITS_MIN, compressed_bytes_max,
 };
@@ -18,7 +19,7 @@ const LIMITS: [usize; 5] = [0, 1, 300, 5_000, 262_144];
 
 fuzz_target!(|data: &[u8]| {
     let mut choices = Choices::new(data);
-    if choices.truth() { round_trip(choices) } else { inflate(choices) }
+    if choices.truth() { round_trip(choices) } else { receive(choices) }
 });
 
 /// A sync flush's last bytes, which a message goes without (RFC 7692, 7.2.1), and an empty last block, which ends the
@@ -28,18 +29,28 @@ const END: &[u8] = b"\x00\x00\xff\xff\x01\x00\x00\xff\xff";
 /// The same with an empty block more between.
 const LONGER_END: &[u8] = b"\x00\x00\xff\xff\x00\x00\x00\xff\xff\x01\x00\x00\xff\xff";
 
-/// What miniz inflates a message to that stands for itself and ends where a block does. `None` for a message that breaks
-/// off within a block: what is put behind it is then read as a part of it, and nothing can be said of that.
+/// The message that miniz inflates `payload` to, if it stands for itself and ends where a block does. `None` for a message
+/// that breaks off within a block (what is put behind it is then read as a part of it), and for one with bytes behind a
+/// block that says it is the last (miniz stops there): nothing can be said of those.
 fn by_miniz(payload: &[u8], limit: usize) -> Option<Vec<u8>> {
     let inflated = |end: &[u8]| {
-        miniz_oxide::inflate::decompress_to_vec_with_limit(&[payload, end].concat(), limit + 1).ok()
+        let mut message = vec![0; limit + 1];
+        let result = inflate::stream::inflate(
+            &mut inflate::stream::InflateState::new(DataFormat::Raw),
+            &[payload, end].concat(),
+            &mut message,
+            MZFlush::Finish,
+        );
+        message.truncate(result.bytes_written);
+        (result.status == Ok(MZStatus::StreamEnd) && result.bytes_consumed >= payload.len())
+            .then_some(message)
     };
     let message = inflated(END)?;
     (inflated(LONGER_END)? == message).then_some(message)
 }
 
 /// Messages of a peer, one after the other on one core.
-fn inflate(mut choices: Choices<'_>) {
+fn receive(mut choices: Choices<'_>) {
     let limit = choices.one_of(&LIMITS);
     let mut lent = Scratch::new();
     let (mut kept, mut kept_elsewhere) = (Takeover::default(), Takeover::default());
