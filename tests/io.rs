@@ -1,5 +1,7 @@
 //! What every backend of `tidegate::io` promises, held for each of them by the same scenarios.
 
+#[path = "io/files.rs"]
+mod files;
 #[path = "io/host.rs"]
 mod host;
 #[path = "whole/kernel/mod.rs"]
@@ -44,6 +46,9 @@ macro_rules! conforms {
             an_adopted_socket_is_as_one_that_was_accepted
             a_wake_ends_a_wait_and_is_reported
             a_wait_ends_at_its_time
+            blocks_that_were_written_are_read_back
+            transfers_of_a_closed_file_are_reported
+            a_read_beyond_the_end_is_an_error
             random_operations_lose_no_byte
         })*
     };

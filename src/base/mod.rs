@@ -1,5 +1,6 @@
 //! Floor 0: what every other module stands on. No word of webhooks or HTTP here.
 
+pub mod block;
 pub mod buffer;
 pub mod clock;
 pub mod id;

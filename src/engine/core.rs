@@ -128,6 +128,8 @@ impl<I: Io> Core<I> {
             Completion::AcceptFailed { listener, error } => self.on_accept_failed(listener, &error),
             Completion::AcceptStopped { .. } => {}
             Completion::Woken => self.on_woken(pin),
+            // No file was added.
+            Completion::Written { .. } | Completion::ReadDone { .. } => {}
         }
         self.deliver_posted(pin);
     }

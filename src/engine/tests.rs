@@ -22,8 +22,8 @@ use crate::connection::timeouts::Timeout;
 use crate::connection::upgrade::ListenerKind;
 use crate::connection::{ChainSource, Fetched};
 use crate::io::{
-    BufferLease, CloseHow, Completion, Counters, End, Io, ListenerId, Operation, ReturnedBuffers, SocketId,
-    Wake, Waker,
+    BufferLease, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, ReturnedBuffers,
+    SocketId, Wake, Waker,
 };
 use crate::metrics::Metrics;
 use crate::model::{Application, Webhook};
@@ -54,6 +54,7 @@ impl Wake for NoWake {
 impl Io for Memory {
     type Listener = ();
     type Stream = ();
+    type File = ();
 
     fn add_listener(&mut self, (): ()) -> io::Result<ListenerId> {
         Ok(ListenerId(0))
@@ -61,6 +62,10 @@ impl Io for Memory {
 
     fn adopt(&mut self, (): ()) -> io::Result<SocketId> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn add_file(&mut self, (): ()) -> FileId {
+        FileId { index: 0, generation: 0 }
     }
 
     fn waker(&self) -> Waker {
@@ -225,6 +230,9 @@ fn names(operations: &[Operation]) -> Vec<&'static str> {
         Operation::ShutdownWrite { .. } => "shut down",
         Operation::Close { how: CloseHow::Graceful, .. } => "close",
         Operation::Close { how: CloseHow::Reset, .. } => "reset",
+        Operation::Write(_) => "write",
+        Operation::Read(_) => "read",
+        Operation::CloseFile { .. } => "close file",
     };
     operations.iter().map(name).collect()
 }

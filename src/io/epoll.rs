@@ -16,8 +16,12 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
+use super::disk_thread::{Direction, DiskThread};
+use super::file::DiskFile;
+use super::files::Files;
 use super::interface::{
-    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, Io, ListenerId, Operation, SocketId, Waker,
+    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SocketId,
+    Transfer, Waker,
 };
 use super::lease::{BUFFER_BYTES, BUFFERS, BufferLease, ReturnedBuffers, is_reusable};
 use super::listen::{BACKLOG, Listener};
@@ -48,6 +52,8 @@ mod kind {
 pub struct Epoll {
     epoll: OwnedFd,
     sockets: Slots<Socket>,
+    files: Files,
+    disk: DiskThread,
     listeners: Vec<ListenerState>,
     sends: Slots<Sending>,
     /// Sockets that may have something to do, each once.
@@ -124,6 +130,8 @@ impl Epoll {
         Ok(Epoll {
             epoll,
             sockets: Slots::new(),
+            files: Files::default(),
+            disk: DiskThread::default(),
             listeners: Vec::new(),
             sends: Slots::new(),
             active: VecDeque::new(),
@@ -258,6 +266,16 @@ impl Epoll {
             },
             Err(errno) if AcceptError::of(errno) == AcceptError::Connection => Ok(None),
             Err(errno) => Err(errno),
+        }
+    }
+
+    fn transfer(&mut self, direction: Direction, transfer: Box<Transfer>) {
+        let started = match self.files.get(transfer.file) {
+            Ok(file) => self.disk.start(&self.waker, file, direction, transfer),
+            Err(error) => Err((transfer, error)),
+        };
+        if let Err((transfer, error)) = started {
+            self.ready.push_back(direction.completion(transfer, Err(error)));
         }
     }
 
@@ -473,6 +491,7 @@ fn timespec(nanos: u64) -> Timespec {
 impl Io for Epoll {
     type Listener = Listener;
     type Stream = OwnedFd;
+    type File = DiskFile;
 
     fn add_listener(&mut self, listener: Listener) -> io::Result<ListenerId> {
         listener.set_nonblocking(true)?;
@@ -484,6 +503,10 @@ impl Io for Epoll {
     fn adopt(&mut self, stream: OwnedFd) -> io::Result<SocketId> {
         rustix::io::ioctl_fionbio(&stream, true)?;
         self.insert(stream)
+    }
+
+    fn add_file(&mut self, file: DiskFile) -> FileId {
+        self.files.insert(file)
     }
 
     fn waker(&self) -> Waker {
@@ -500,6 +523,9 @@ impl Io for Epoll {
             Operation::Send { socket, bytes } => self.send(socket, bytes),
             Operation::ShutdownWrite { socket } => self.shut_down_write(socket),
             Operation::Close { socket, how } => self.close(socket, how),
+            Operation::Write(transfer) => self.transfer(Direction::Write, transfer),
+            Operation::Read(transfer) => self.transfer(Direction::Read, transfer),
+            Operation::CloseFile { file } => self.files.close(file),
         }
     }
 
@@ -522,6 +548,7 @@ impl Io for Epoll {
         let taken = self.take_events(timeout);
         if self.waker.end_wait() {
             self.ready.push_back(Completion::Woken);
+            self.ready.extend(std::iter::from_fn(|| self.disk.next()));
         }
         taken?;
         self.take_ready(bound, completions);

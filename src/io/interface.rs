@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::lease::BufferLease;
+use crate::base::block::AlignedBlock;
 
 /// A socket of one backend: its slot, and the generation of that slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +17,22 @@ pub struct SocketId {
 /// A listening socket of one backend, numbered in the order in which they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u32);
+
+/// A file of one backend: its slot, and the generation of that slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    pub index: u32,
+    pub generation: u32,
+}
+
+/// A block of a file that is read or written.
+#[derive(Debug)]
+pub struct Transfer {
+    pub file: FileId,
+    /// Place of the block in the file, a multiple of [`BLOCK_BYTES`](crate::base::block::BLOCK_BYTES).
+    pub offset: u64,
+    pub block: AlignedBlock,
+}
 
 /// An operation for the kernel. What fails is a completion, never an error here.
 #[derive(Debug)]
@@ -38,6 +55,13 @@ pub enum Operation {
     Send { socket: SocketId, bytes: Vec<u8> },
     /// Says that nothing more will be sent, once the send in flight has ended.
     ShutdownWrite { socket: SocketId },
+    /// Writes a block to a file. Complete once it is as safe as the file was opened for. Several may be in flight, also for
+    /// one file, and complete in any order.
+    Write(Box<Transfer>),
+    /// Fills a block from a file.
+    Read(Box<Transfer>),
+    /// Closes a file, once what is in flight for it has ended. Its transfers are still reported.
+    CloseFile { file: FileId },
     /// Closes the socket: ends what is in flight, waits for it, closes. A send in flight, also one that was started in the
     /// same turn, ends with `Sent` or `SendFailed` before `Closed`; what was received meanwhile is dropped. A second one
     /// that asks for a reset makes it one.
@@ -84,7 +108,12 @@ pub enum Completion {
     SendFailed { socket: SocketId, bytes: Vec<u8> },
     /// The last completion that names this socket.
     Closed { socket: SocketId },
-    /// A [`Waker`] of this backend was used, at least once since the last `Woken`.
+    /// A write has ended: all of the block is as safe as the file was opened for, or, after an error, any part of it is
+    /// written or not, and never safe. The transfer is that of the operation.
+    Written { transfer: Box<Transfer>, result: io::Result<()> },
+    /// A read has ended; after an error the block holds anything.
+    ReadDone { transfer: Box<Transfer>, result: io::Result<()> },
+    /// A [`Waker`] of this backend was used, at least once since the last `Woken`. May also arrive without one.
     Woken,
 }
 
@@ -103,6 +132,8 @@ pub trait Io {
     type Listener;
     /// A connected socket that was not accepted here.
     type Stream;
+    /// An open file.
+    type File;
 
     /// Adds a listener. Nothing is accepted until [`Operation::Accept`].
     ///
@@ -115,6 +146,9 @@ pub trait Io {
     /// # Errors
     /// If the kernel refuses to watch it.
     fn adopt(&mut self, stream: Self::Stream) -> io::Result<SocketId>;
+
+    /// Adds an open file.
+    fn add_file(&mut self, file: Self::File) -> FileId;
 
     /// Returns a waker for this backend.
     fn waker(&self) -> Waker;

@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use super::epoll::Epoll;
-use super::interface::{Completion, Counters, Io, ListenerId, Operation, SocketId, Waker};
+use super::file::DiskFile;
+use super::interface::{Completion, Counters, FileId, Io, ListenerId, Operation, SocketId, Waker};
 use super::listen::Listener;
 use super::queues::RingSetup;
 use super::ring::Ring;
@@ -115,6 +116,7 @@ macro_rules! each {
 impl Io for Kernel {
     type Listener = Listener;
     type Stream = OwnedFd;
+    type File = DiskFile;
 
     fn add_listener(&mut self, listener: Listener) -> io::Result<ListenerId> {
         each!(self, backend => backend.add_listener(listener))
@@ -122,6 +124,10 @@ impl Io for Kernel {
 
     fn adopt(&mut self, stream: OwnedFd) -> io::Result<SocketId> {
         each!(self, backend => backend.adopt(stream))
+    }
+
+    fn add_file(&mut self, file: DiskFile) -> FileId {
+        each!(self, backend => backend.add_file(file))
     }
 
     fn waker(&self) -> Waker {

@@ -24,6 +24,13 @@
 //! - An index is used again only behind its `Closed`, also within one wait.
 //! - A reset is `Ended` with [`End::Broken`] and fails the send in flight, in either order.
 //!
+//! # Files
+//!
+//! A file is read and written in aligned blocks; nothing here opens one, since that blocks. A write is reported once it
+//! is as safe as its file was opened for ([`Safety`]). A part of a block that was written is an error, and so is a flush
+//! that failed: neither is tried again here, and its owner must not write the same bytes to the same place again, because
+//! the kernel may have forgotten what it could not write.
+//!
 //! # Leases
 //!
 //! A core has [`BUFFERS`] receive buffers. One is free again at the first wait after its lease was dropped; while all are
@@ -31,7 +38,10 @@
 //! kept for longer than a turn are copied, or taken out of the lease. A lease may outlive its socket and its backend.
 
 mod buffers;
+mod disk_thread;
 mod epoll;
+pub mod file;
+mod files;
 mod interface;
 mod kernel;
 mod lease;
@@ -39,11 +49,14 @@ pub mod listen;
 mod queues;
 mod ring;
 mod socket;
+mod transfers;
 mod waker;
 
 pub use self::epoll::Epoll;
+pub use self::file::{DiskFile, Safety};
 pub use self::interface::{
-    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, Io, ListenerId, Operation, SocketId, Wake, Waker,
+    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SocketId,
+    Transfer, Wake, Waker,
 };
 pub use self::kernel::{Backend, Kernel, Preference, choose};
 pub use self::lease::{BUFFER_BYTES, BUFFERS, BufferLease, ReturnedBuffers};

@@ -6,19 +6,24 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd, TimeoutFlags, Timespec};
+use io_uring::types::{CancelBuilder, Fd, FsyncFlags, TimeoutFlags, Timespec};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use super::buffers::ProvidedBuffers;
-use super::interface::{ListenerId, SocketId};
+use super::disk_thread::Direction;
+use super::file::DiskFile;
+use super::interface::{Completion, ListenerId, SocketId, Transfer};
 use super::lease::{BUFFERS, BufferLease};
 use super::socket::Tag;
+use super::transfers::{Next, Transfers};
 use crate::base::slots::{Key, Slots};
 
 /// The one group of provided buffers of a ring.
@@ -27,6 +32,8 @@ const BUFFER_GROUP: u16 = 0;
 const SEND_BYTES_MAX: usize = 1 << 30;
 /// Attempts to cancel all that is in flight before its memory is leaked instead.
 const CANCEL_ROUNDS_MAX: u32 = 1_000;
+/// Pause between two of them where a disk is waited for, whose writes cannot be cancelled.
+const DISK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Kinds of operations, as tags name them.
 mod kind {
@@ -42,6 +49,8 @@ mod kind {
     /// Reports nothing.
     pub(super) const SILENT: u8 = 10;
     pub(super) const HANG_UP: u8 = 11;
+    pub(super) const TRANSFER: u8 = 12;
+    pub(super) const FLUSH: u8 = 13;
 }
 
 /// How a ring is set up.
@@ -124,6 +133,8 @@ pub(super) enum Event {
     Woken {
         armed: bool,
     },
+    /// A read or write of a file has ended.
+    Transferred(Completion),
     /// Nothing that anybody waits for.
     Nothing,
 }
@@ -148,6 +159,9 @@ pub(super) struct Queues {
     enter_flags: EnterFlags,
     buffers: Option<ProvidedBuffers>,
     sends: Slots<Sending>,
+    transfers: Transfers,
+    /// Writes with their flushes that found no room for both.
+    pairs: VecDeque<[squeue::Entry; 2]>,
     /// Receives in flight: while there are any, the kernel may write into a provided buffer.
     receives: usize,
     /// Read by the kernel when the operation that names it is submitted.
@@ -197,6 +211,8 @@ impl Queues {
             enter_flags,
             buffers: Some(buffers),
             sends: Slots::new(),
+            transfers: Transfers::default(),
+            pairs: VecDeque::new(),
             receives: 0,
             timeout: Box::default(),
         })
@@ -320,6 +336,39 @@ impl Queues {
         }
     }
 
+    /// Reads or writes a block of a file.
+    pub(super) fn transfer(&mut self, file: Arc<DiskFile>, direction: Direction, transfer: Box<Transfer>) {
+        let key = self.transfers.insert(file, direction, transfer);
+        let Some(in_flight) = self.transfers.get_mut(key) else { return };
+        let has_flush = in_flight.has_flush();
+        let (fd, offset) = (Fd(in_flight.file.as_fd().as_raw_fd()), in_flight.transfer.offset);
+        let bytes = in_flight.transfer.block.bytes_mut();
+        let (start, length) = (bytes.as_mut_ptr(), u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let entry = match direction {
+            Direction::Read => opcode::Read::new(fd, start, length).offset(offset).build(),
+            Direction::Write => opcode::Write::new(fd, start, length).offset(offset).build(),
+        };
+        if has_flush {
+            let write = entry.flags(squeue::Flags::IO_LINK).user_data(key_tag(kind::TRANSFER, key).pack());
+            self.push_pair(&[write, flush(fd, key)]);
+        } else {
+            self.push(entry, key_tag(kind::TRANSFER, key));
+        }
+    }
+
+    /// Queues a write and its flush, both for one system call: a link does not outlast it.
+    fn push_pair(&mut self, pair: &[squeue::Entry; 2]) {
+        for _ in 0..2 {
+            if self.backlog.is_empty() && self.pairs.is_empty() && self.try_push_pair(pair) {
+                return;
+            }
+            // What fails here fails in the next wait too, and is reported there.
+            let _ = self.enter_for(0, EnterFlags::empty());
+            self.flush_backlog();
+        }
+        self.pairs.push_back(pair.clone());
+    }
+
     fn cancel(&mut self, operation: Tag, own: Tag) {
         let entry = opcode::AsyncCancel::new(operation.pack()).build();
         self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), own);
@@ -344,13 +393,26 @@ impl Queues {
                 return;
             }
         }
+        while let Some(pair) = self.pairs.pop_front() {
+            if !self.try_push_pair(&pair) {
+                self.pairs.push_front(pair);
+                return;
+            }
+        }
     }
 
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
         // SAFETY: what an entry points to is owned by this value until the operation's completion: bytes in `sends` that
-        // are marked as in flight, the buffers, and the timeout, which the kernel reads as it is submitted. `drop` frees
-        // none of it while an operation is in flight. Descriptors are numbers; one that was closed fails the operation.
+        // are marked as in flight, blocks in `transfers`, the buffers, and the timeout, which the kernel reads as it is
+        // submitted. `drop` frees none of it while an operation is in flight. Descriptors are numbers; one that was closed
+        // fails the operation, and those of `transfers` are open as long as they are there.
         unsafe { self.submissions.push(entry).is_ok() }
+    }
+
+    /// Queues both of the entries, or none.
+    fn try_push_pair(&mut self, pair: &[squeue::Entry; 2]) -> bool {
+        // SAFETY: as above.
+        unsafe { self.submissions.push_multiple(pair).is_ok() }
     }
 
     /// Hands over what was queued and runs what has completed; waits for a completion if `wait`.
@@ -370,6 +432,9 @@ impl Queues {
         // SAFETY: no argument is passed, and there are as many entries as the queue says.
         let entered = unsafe { self.submitter.enter::<()>(queued, completions, flags.bits(), None) };
         self.submissions.sync();
+        if entered.as_ref().is_ok_and(|taken| *taken < queued as usize) {
+            self.transfers.note_cut();
+        }
         match entered.map_err(|error| (Errno::from_io_error(&error), error)) {
             Ok(_) => Ok(()),
             // A signal; completions that have to be taken first; no memory for the moment. The next wait tries again.
@@ -414,6 +479,9 @@ impl Queues {
             kind::POLL => Event::Polled { socket },
             kind::HANG_UP => Event::HungUp { socket },
             kind::SEND => self.on_send(Key { index: tag.index, generation: tag.generation }, result),
+            kind::TRANSFER | kind::FLUSH => {
+                self.on_transfer(tag.kind, Key { index: tag.index, generation: tag.generation }, result)
+            }
             kind::CANCEL_ACCEPT => Event::AcceptNotCancelled { listener },
             kind::CANCEL_RECEIVE => Event::ReceiveNotCancelled { socket },
             kind::TIMEOUT => Event::TimedOut,
@@ -440,6 +508,24 @@ impl Queues {
         Event::Sent { socket, bytes: self.abandon_send(send).unwrap_or_default() }
     }
 
+    fn on_transfer(&mut self, kind: u8, key: Key, result: Result<u32, Errno>) -> Event {
+        let next = match kind {
+            kind::FLUSH => self.transfers.on_flushed(key, result),
+            _ => self.transfers.on_moved(key, result),
+        };
+        match next {
+            Next::Wait => Event::Nothing,
+            Next::Ended(completion) => Event::Transferred(completion),
+            Next::Flush(key) => {
+                if let Some(in_flight) = self.transfers.get_mut(key) {
+                    let fd = Fd(in_flight.file.as_fd().as_raw_fd());
+                    self.push(flush(fd, key), key_tag(kind::FLUSH, key));
+                }
+                Event::Nothing
+            }
+        }
+    }
+
     /// Cancels all that is in flight and takes its completions. Returns whether nothing is left.
     fn cancel_all(&mut self) -> bool {
         for _ in 0..CANCEL_ROUNDS_MAX {
@@ -450,8 +536,12 @@ impl Queues {
                 break;
             }
             while self.next_event().is_some() {}
-            if self.receives == 0 && self.sends.iter().all(|(_, sending)| !sending.in_flight) {
+            let is_quiet = self.receives == 0 && self.sends.iter().all(|(_, sending)| !sending.in_flight);
+            if is_quiet && self.transfers.is_empty() {
                 return self.backlog.is_empty();
+            }
+            if is_quiet {
+                std::thread::sleep(DISK_PAUSE);
             }
         }
         false
@@ -466,6 +556,7 @@ impl Drop for Queues {
             tracing::error!("a ring could not be emptied, and its memory is kept");
             std::mem::forget(self.buffers.take());
             std::mem::forget(std::mem::take(&mut self.sends));
+            std::mem::forget(std::mem::take(&mut self.transfers));
         }
         // A registered descriptor keeps the ring alive until its thread ends. There may be none.
         let _ = self.submitter.unregister_ring_fd();
@@ -474,6 +565,16 @@ impl Drop for Queues {
 
 fn result(result: i32) -> Result<u32, Errno> {
     u32::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
+}
+
+/// A flush of what was written to a file.
+fn flush(fd: Fd, key: Key) -> squeue::Entry {
+    let entry = opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build();
+    entry.user_data(key_tag(kind::FLUSH, key).pack())
+}
+
+fn key_tag(kind: u8, key: Key) -> Tag {
+    Tag { kind, index: key.index, generation: key.generation }
 }
 
 fn socket_tag(kind: u8, socket: SocketId) -> Tag {

@@ -16,8 +16,12 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
+use super::disk_thread::Direction;
+use super::file::DiskFile;
+use super::files::Files;
 use super::interface::{
-    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, Io, ListenerId, Operation, SocketId, Waker,
+    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SocketId,
+    Transfer, Waker,
 };
 use super::lease::BufferLease;
 use super::listen::{BACKLOG, Listener};
@@ -37,6 +41,7 @@ pub struct Ring {
     // Dropped first: it ends what is in flight before the descriptors close.
     queues: Queues,
     sockets: Slots<Socket>,
+    files: Files,
     listeners: Vec<ListenerState>,
     /// Sockets whose receive ended because no buffer was left, in that order.
     starved: VecDeque<Key>,
@@ -108,6 +113,7 @@ impl Ring {
         Ok(Ring {
             queues,
             sockets: Slots::new(),
+            files: Files::default(),
             listeners: Vec::new(),
             starved: VecDeque::new(),
             ready: VecDeque::new(),
@@ -237,6 +243,13 @@ impl Ring {
         self.ready.push_back(Completion::AcceptStopped { listener: id });
     }
 
+    fn transfer(&mut self, direction: Direction, transfer: Box<Transfer>) {
+        match self.files.get(transfer.file) {
+            Ok(file) => self.queues.transfer(file, direction, transfer),
+            Err(error) => self.ready.push_back(direction.completion(transfer, Err(error))),
+        }
+    }
+
     // ---- a turn
 
     /// Arms the receives that ended for want of buffers, as many as there are buffers now.
@@ -298,6 +311,7 @@ impl Ring {
                     self.queues.cancel_accept(listener);
                 }
             }
+            Event::Transferred(completion) => completions.push(completion),
             Event::TimedOut => self.timeout_at = None,
             Event::Woken { armed } => {
                 if !armed {
@@ -497,6 +511,7 @@ fn key(id: SocketId) -> Key {
 impl Io for Ring {
     type Listener = Listener;
     type Stream = OwnedFd;
+    type File = DiskFile;
 
     fn add_listener(&mut self, listener: Listener) -> io::Result<ListenerId> {
         // The ring fails an operation that would wait on a socket that is not to.
@@ -509,6 +524,10 @@ impl Io for Ring {
     fn adopt(&mut self, stream: OwnedFd) -> io::Result<SocketId> {
         rustix::io::ioctl_fionbio(&stream, false)?;
         insert(&mut self.sockets, stream).ok_or_else(|| io::Error::from(io::ErrorKind::QuotaExceeded))
+    }
+
+    fn add_file(&mut self, file: DiskFile) -> FileId {
+        self.files.insert(file)
     }
 
     fn waker(&self) -> Waker {
@@ -525,6 +544,9 @@ impl Io for Ring {
             Operation::Send { socket, bytes } => self.send(socket, bytes),
             Operation::ShutdownWrite { socket } => self.shut_down_write(socket),
             Operation::Close { socket, how } => self.close(socket, how),
+            Operation::Write(transfer) => self.transfer(Direction::Write, transfer),
+            Operation::Read(transfer) => self.transfer(Direction::Read, transfer),
+            Operation::CloseFile { file } => self.files.close(file),
         }
     }
 

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 
-use tidegate::io::{BufferLease, CloseHow, Completion, End, Io, ListenerId, Operation, SocketId};
+use tidegate::io::{
+    BufferLease, CloseHow, Completion, End, Io, ListenerId, Operation, Safety, SocketId, Transfer,
+};
 
 /// A backend and the clients that can reach it.
 pub trait World: Sized {
@@ -27,6 +29,8 @@ pub trait World: Sized {
     fn try_connect(&mut self) -> Option<Self::Client>;
     /// A connected pair: what the backend adopts, and its peer.
     fn pair(&mut self) -> (<Self::Io as Io>::Stream, Self::Client);
+    /// A file of `bytes` zeros.
+    fn file(&mut self, bytes: usize, safety: Safety) -> <Self::Io as Io>::File;
     /// Nanoseconds of the clock that waits are told.
     fn now(&mut self) -> u64;
 
@@ -94,6 +98,8 @@ pub struct Host<W: World> {
     pub accept_errors: Vec<io::Error>,
     pub accept_stopped: bool,
     pub woken: u64,
+    /// Transfers that have ended: whether it was a write, and how.
+    pub transferred: Vec<(bool, Box<Transfer>, io::Result<()>)>,
     /// Leases are kept in [`Seen::leases`] instead of being dropped.
     pub hold_leases: bool,
 }
@@ -113,6 +119,7 @@ impl<W: World> Host<W> {
             accept_errors: Vec::new(),
             accept_stopped: false,
             woken: 0,
+            transferred: Vec::new(),
             hold_leases: false,
         };
         host.start(Operation::Accept { listener });
@@ -278,6 +285,8 @@ impl<W: World> Host<W> {
                 self.open.remove(&socket.index);
             }
             Completion::Woken => self.woken += 1,
+            Completion::Written { transfer, result } => self.transferred.push((true, transfer, result)),
+            Completion::ReadDone { transfer, result } => self.transferred.push((false, transfer, result)),
         }
     }
 

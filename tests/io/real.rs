@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
+use tidegate::io::file::make_zeroed;
 use tidegate::io::listen::open_tcp;
-use tidegate::io::{Backend, Kernel, Listener, Preference, choose};
+use tidegate::io::{Backend, DiskFile, Kernel, Listener, Preference, Safety, choose};
 
 use crate::host::{Client, Heard, World};
 
@@ -81,6 +82,14 @@ impl<B: Which> World for RealWorld<B> {
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
         let (server, _) = listener.accept().expect("is accepted");
         (OwnedFd::from(server), RealClient::new(client))
+    }
+
+    fn file(&mut self, bytes: usize, safety: Safety) -> DiskFile {
+        // On a disk, as the journal's are, where the build is on one.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let path = folder.path().join("file");
+        make_zeroed(&path, bytes as u64, b"").expect("there is room");
+        DiskFile::open(&path, safety).expect("it is there")
     }
 
     fn now(&mut self) -> u64 {

@@ -4,6 +4,10 @@ use std::net::IpAddr;
 
 use tidegate::io::{BUFFER_BYTES, BUFFERS, CloseHow, End, Io, Operation, SocketId};
 
+pub use crate::files::{
+    a_read_beyond_the_end_is_an_error, blocks_that_were_written_are_read_back,
+    transfers_of_a_closed_file_are_reported,
+};
 use crate::host::{Client, Heard, Host, Random, World, pattern};
 use crate::operations;
 

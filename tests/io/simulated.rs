@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use tidegate::io::Safety;
+
 use crate::host;
-use crate::kernel::{Config, Heard, SimClient, SimKernel, SimListener, SimStream, World};
+use crate::kernel::{Config, Faults, Heard, SimClient, SimFile, SimKernel, SimListener, SimStream, World};
 
 /// Seeds that each scenario runs with.
 const SEEDS: u64 = 5;
@@ -58,6 +60,14 @@ impl host::World for Simulated {
 
     fn pair(&mut self) -> (SimStream, SimClient) {
         self.world.pair()
+    }
+
+    fn file(&mut self, bytes: usize, safety: Safety) -> SimFile {
+        let disk = self.world.disk();
+        disk.set_faults(Faults { delay_max: 2_000_000, ..Faults::default() });
+        let name = disk.names().len().to_string();
+        assert!(disk.create(&name, vec![0; bytes]));
+        disk.open(&name, safety).expect("it was made")
     }
 
     fn now(&mut self) -> u64 {

@@ -116,6 +116,7 @@ impl Relay {
                 assert!(self.connections.remove(&key(socket)).is_some_and(|connection| connection.closing));
                 self.closed += 1;
             }
+            Completion::Written { .. } | Completion::ReadDone { .. } => panic!("it has no file"),
             Completion::Woken => self.read_mail(),
         }
     }

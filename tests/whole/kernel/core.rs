@@ -1,19 +1,21 @@
 //! One core's kernel: what is wanted and under way for each of its sockets.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tidegate::base::block::BLOCK_BYTES;
 use tidegate::base::slots::{Key, Slots};
 use tidegate::io::{
-    BUFFER_BYTES, BUFFERS, BufferLease, COMPLETIONS_MAX, CloseHow, Completion, Counters, End, Io, ListenerId,
-    Operation, ReturnedBuffers, SocketId, Wake, Waker,
+    BUFFER_BYTES, BUFFERS, BufferLease, COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io,
+    ListenerId, Operation, ReturnedBuffers, SocketId, Transfer, Wake, Waker,
 };
 
-use super::state::{Event, State};
+use super::disk::{Disk, SimFile};
+use super::state::{Event, Random, State};
 
 /// A listener on an address of the simulated network.
 #[derive(Debug)]
@@ -39,6 +41,9 @@ pub struct ListenerState {
 pub struct Core {
     pub sockets: Slots<Socket>,
     pub listeners: Vec<ListenerState>,
+    files: Slots<SimFile>,
+    transfers: BTreeMap<usize, Transferring>,
+    transfers_begun: usize,
     /// Time until which it waits.
     pub until: Option<u64>,
     /// A wake has arrived.
@@ -53,6 +58,14 @@ pub struct Core {
     free: Vec<(u16, Vec<u8>)>,
     home: Rc<ReturnedBuffers>,
     counters: Counters,
+}
+
+/// A transfer that has not ended.
+struct Transferring {
+    transfer: Box<Transfer>,
+    file: SimFile,
+    /// Its number on the disk; `None`: it is a read.
+    write: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -91,6 +104,9 @@ impl Core {
         Core {
             sockets: Slots::new(),
             listeners: Vec::new(),
+            files: Slots::new(),
+            transfers: BTreeMap::new(),
+            transfers_begun: 0,
             until: Some(0),
             woken: false,
             wake: Arc::default(),
@@ -425,10 +441,34 @@ impl State {
         self.schedule(at, Event::Client);
     }
 
+    fn begin_transfer(&mut self, core: usize, transfer: Box<Transfer>, is_write: bool) {
+        assert!(transfer.offset.is_multiple_of(BLOCK_BYTES as u64), "a transfer is aligned");
+        let of = &mut self.cores[core];
+        let key = Key { index: transfer.file.index, generation: transfer.file.generation };
+        let Some(file) = of.files.get(key).cloned() else {
+            let result = Err(rustix::io::Errno::BADF.into());
+            return of.ready.push_back(match is_write {
+                true => Completion::Written { transfer, result },
+                false => Completion::ReadDone { transfer, result },
+            });
+        };
+        let write = is_write.then(|| self.disk.begin_write(&file, transfer.offset, transfer.block.bytes()));
+        let number = of.transfers_begun;
+        of.transfers_begun += 1;
+        of.transfers.insert(number, Transferring { transfer, file, write });
+        let at = self.now + self.disk.delay(&mut self.random);
+        self.schedule(at, Event::Transfer { core, transfer: number });
+    }
+
     fn start(&mut self, core: usize, operation: Operation) {
         let pieces = self.random.below(3) as u8;
         let of = &mut self.cores[core];
         match operation {
+            Operation::Write(transfer) => self.begin_transfer(core, transfer, true),
+            Operation::Read(transfer) => self.begin_transfer(core, transfer, false),
+            Operation::CloseFile { file } => {
+                of.files.remove(Key { index: file.index, generation: file.generation });
+            }
             Operation::Accept { listener } => {
                 let listener = &mut of.listeners[listener.0 as usize];
                 listener.armed = !listener.stopping;
@@ -469,6 +509,22 @@ impl State {
 }
 
 impl Core {
+    pub fn end_transfer(&mut self, number: usize, disk: &Disk, random: &mut Random) {
+        let Some(Transferring { mut transfer, file, write }) = self.transfers.remove(&number) else { return };
+        let completion = match write {
+            Some(write) => {
+                let result = disk.end_write(write, random).map_err(io::Error::from);
+                Completion::Written { transfer, result }
+            }
+            None => {
+                let result =
+                    disk.read(&file, transfer.offset, transfer.block.bytes_mut()).map_err(io::Error::from);
+                Completion::ReadDone { transfer, result }
+            }
+        };
+        self.ready.push_back(completion);
+    }
+
     /// A socket that operations reach: one that is not closing.
     fn open(&mut self, id: SocketId) -> Option<&mut Socket> {
         self.sockets.get_mut(key(id)).filter(|socket| socket.closing.is_none())
@@ -496,6 +552,7 @@ fn key(id: SocketId) -> Key {
 impl Io for SimKernel {
     type Listener = SimListener;
     type Stream = SimStream;
+    type File = SimFile;
 
     fn add_listener(&mut self, listener: SimListener) -> io::Result<ListenerId> {
         let listeners = &mut self.state.borrow_mut().cores[self.core].listeners;
@@ -514,6 +571,11 @@ impl Io for SimKernel {
         let socket = state.cores[self.core].insert(stream.connection);
         state.connections[stream.connection].server = Some((self.core, key(socket)));
         Ok(socket)
+    }
+
+    fn add_file(&mut self, file: SimFile) -> FileId {
+        let Key { index, generation } = self.state.borrow_mut().cores[self.core].files.insert(file);
+        FileId { index, generation }
     }
 
     fn waker(&self) -> Waker {

@@ -10,6 +10,7 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses its own part of the simulation")]
 
 mod core;
+mod disk;
 mod network;
 mod state;
 
@@ -18,6 +19,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 pub use self::core::{SimKernel, SimListener, SimStream};
+pub use self::disk::{Disk, Faults, SimFile};
 pub use self::network::{Heard, SimClient};
 use self::state::State;
 pub use self::state::{Config, Random};
@@ -29,6 +31,18 @@ pub struct World(Rc<RefCell<State>>);
 impl World {
     pub fn new(seed: u64, config: Config) -> World {
         World(Rc::new(RefCell::new(State::new(seed, config))))
+    }
+
+    /// A world with a disk that an earlier one has left.
+    pub fn with_disk(seed: u64, config: Config, disk: Disk) -> World {
+        let world = World::new(seed, config);
+        world.0.borrow_mut().disk = disk;
+        world
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> Disk {
+        self.0.borrow().disk.clone()
     }
 
     /// Adds a core and returns its kernel.

@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::net::IpAddr;
 
 use super::core::Core;
+use super::disk::Disk;
 use super::network::Connection;
 
 /// Numbers from a seed (SplitMix64).
@@ -59,6 +60,8 @@ pub enum Event {
     Wake { core: usize },
     /// Something has arrived at a client. It asks for itself.
     Client,
+    /// A transfer of a core ends.
+    Transfer { core: usize, transfer: usize },
 }
 
 pub struct State {
@@ -68,6 +71,7 @@ pub struct State {
     pub connections: Vec<Connection>,
     pub cores: Vec<Core>,
     pub descriptors_exhausted: bool,
+    pub disk: Disk,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
 }
@@ -81,6 +85,7 @@ impl State {
             connections: Vec::new(),
             cores: Vec::new(),
             descriptors_exhausted: false,
+            disk: Disk::default(),
             events: BinaryHeap::new(),
             scheduled: 0,
         }
@@ -126,6 +131,10 @@ impl State {
             Event::Connect { connection, address } => self.arrive(connection, address),
             Event::Wake { core } => self.cores[core].woken = true,
             Event::Client => {}
+            Event::Transfer { core, transfer } => {
+                let State { cores, disk, random, .. } = self;
+                cores[core].end_transfer(transfer, disk, random);
+            }
         }
     }
 
