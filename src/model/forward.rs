@@ -3,23 +3,73 @@
 use serde_json::Value;
 
 use super::error::ModelError;
-use super::fields::Fields;
+use super::fields::{Fields, word_of};
 use super::signature::{Secrets, is_field_name};
 use super::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
 
-/// `HttpForwardNode`: POST of the payload to a URL.
+/// `HttpForwardNode`: a request to a URL for each trigger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpForwardConfig {
-    /// `http://` or `https://`, with a host.
+    /// Template of the target: `http://` or `https://`, with a host that no template is part of.
     pub url: String,
-    /// Headers of its own, names as written.
+    /// Method of the request.
+    pub method: ForwardMethod,
+    /// Headers of its own: names as written, and templates of their values.
     pub headers: Vec<(String, String)>,
+    /// Body of the request.
+    pub body: ForwardBody,
     /// How long one attempt may take.
     pub timeout_seconds: u32,
     /// When to try again.
     pub retry: Retry,
+    /// Most requests that are under way at a time.
+    pub max_in_flight: u32,
+    /// Template of the key that requests with the same value of which are sent one at a time; `None`: in any order.
+    pub order_key: Option<String>,
+    /// Most requests that are sent in a second.
+    pub requests_per_second: Option<f64>,
     /// Signs each attempt as Standard Webhooks says; empty for none.
     pub secret: Option<Secrets>,
+}
+
+/// Method of a request to a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardMethod {
+    Get,
+    #[default]
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+/// The words of [`ForwardMethod`].
+pub const FORWARD_METHODS: [(&str, ForwardMethod); 5] = [
+    ("GET", ForwardMethod::Get),
+    ("POST", ForwardMethod::Post),
+    ("PUT", ForwardMethod::Put),
+    ("PATCH", ForwardMethod::Patch),
+    ("DELETE", ForwardMethod::Delete),
+];
+
+impl ForwardMethod {
+    /// The method as a request has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        word_of(&FORWARD_METHODS, self)
+    }
+}
+
+/// Body of a request to a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ForwardBody {
+    /// The payload, as JSON.
+    #[default]
+    Payload,
+    /// The caller's body as it was received, with its `Content-Type`.
+    Raw,
+    /// What a template renders.
+    Template(String),
 }
 
 /// When a failed delivery is tried again.
@@ -65,6 +115,16 @@ impl HttpForwardConfig {
     pub const TIMEOUT_SECONDS_MAX: u32 = 3_600;
     /// Most headers: as many as a request's head may have (section 4).
     pub const HEADERS_MAX: usize = 100;
+    /// Default of `maxInFlight`.
+    pub const MAX_IN_FLIGHT_DEFAULT: u32 = 100;
+    /// Largest `maxInFlight`: each one is a connection, or a stream of one.
+    pub const MAX_IN_FLIGHT_MAX: u32 = 10_000;
+    /// Largest `requestsPerSecond`.
+    pub const REQUESTS_PER_SECOND_MAX: f64 = 100_000.0;
+    /// Smallest `requestsPerSecond`: one in a quarter of an hour.
+    pub const REQUESTS_PER_SECOND_MIN: f64 = 0.001;
+    /// Longest template of a body: half of what a REST body may hold.
+    const BODY_CHARS_MAX: usize = 1024 * 1024;
 
     pub(super) fn read(
         value: &Value,
@@ -73,9 +133,8 @@ impl HttpForwardConfig {
     ) -> Result<HttpForwardConfig, ModelError> {
         let mut fields = Fields::of(value, path)?;
         let url = fields.required_string("url", 1..=TEXT_CHARS_MAX)?;
-        if !is_http_url(&url) {
-            return Err(fields.error("url", "must be an http:// or https:// URL with a host"));
-        }
+        check_url(&url).map_err(|must| fields.error("url", must))?;
+        let method = fields.one_of("method", &FORWARD_METHODS)?.unwrap_or_default();
         let mut headers = Vec::new();
         if let Some(object) = fields.object("headers")? {
             if object.len() > Self::HEADERS_MAX {
@@ -88,6 +147,9 @@ impl HttpForwardConfig {
                 if !is_field_name(name) {
                     return Err(fields.error(&path, "must be named as an HTTP header can be"));
                 }
+                if is_set_by_engine(name) {
+                    return Err(fields.error(&path, "must not be given: the engine sets it"));
+                }
                 let value = value
                     .as_str()
                     .filter(|v| v.len() <= TEXT_CHARS_MAX && v.bytes().all(is_field_byte))
@@ -95,12 +157,32 @@ impl HttpForwardConfig {
                 headers.push((name.clone(), value.to_owned()));
             }
         }
+        let body = match fields.string("body", 0..=Self::BODY_CHARS_MAX)?.as_deref() {
+            None | Some("payload") => ForwardBody::Payload,
+            Some("raw") => ForwardBody::Raw,
+            Some(template) => ForwardBody::Template(template.to_owned()),
+        };
         let timeout_seconds = fields
             .integer("timeoutSeconds", 1..=Self::TIMEOUT_SECONDS_MAX)?
             .unwrap_or(Self::TIMEOUT_SECONDS_DEFAULT);
         let retry = match fields.value("retry") {
             Some(value) => Retry::read(value, fields.path_of("retry"))?,
             None => Retry::default(),
+        };
+        let max_in_flight = fields
+            .integer("maxInFlight", 1..=Self::MAX_IN_FLIGHT_MAX)?
+            .unwrap_or(Self::MAX_IN_FLIGHT_DEFAULT);
+        let is_ordered = fields.boolean("ordered")?.unwrap_or(false);
+        let order_key = fields.string("orderKey", 0..=TEXT_CHARS_MAX)?;
+        if order_key.is_some() && !is_ordered {
+            return Err(fields.error("orderKey", "must be left out where ordered is not true"));
+        }
+        let order_key = is_ordered.then(|| order_key.unwrap_or_default());
+        let rates = Self::REQUESTS_PER_SECOND_MIN..=Self::REQUESTS_PER_SECOND_MAX;
+        let requests_per_second = if fields.is_null("requestsPerSecond") {
+            None
+        } else {
+            fields.number("requestsPerSecond", rates)?
         };
         let secret = match fields.value("secret") {
             None | Some(Value::Null) => None,
@@ -111,7 +193,18 @@ impl HttpForwardConfig {
             )?),
         };
         fields.finish_strict("the config of an HttpForwardNode")?;
-        Ok(HttpForwardConfig { url, headers, timeout_seconds, retry, secret })
+        Ok(HttpForwardConfig {
+            url,
+            method,
+            headers,
+            body,
+            timeout_seconds,
+            retry,
+            max_in_flight,
+            order_key,
+            requests_per_second,
+            secret,
+        })
     }
 }
 
@@ -178,17 +271,70 @@ impl NatsConfig {
     }
 }
 
-/// Whether a URL can be dialled: a scheme that is spoken here, a host, and nothing that could split a request.
-fn is_http_url(url: &str) -> bool {
+/// Checks the template of a URL: a scheme that is spoken here, a host, and nothing that could split a request. The host
+/// stands in the text, so that no payload chooses where requests go.
+fn check_url(url: &str) -> Result<(), &'static str> {
+    const MUST: &str = "must be an http:// or https:// URL with a host";
     let rest = ["http://", "https://"].iter().find_map(|scheme| {
         url.get(..scheme.len())
             .filter(|start| start.eq_ignore_ascii_case(scheme))
             .map(|_| &url[scheme.len()..])
     });
-    let Some(rest) = rest else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    !host.is_empty() && !host.starts_with(':') && url.chars().all(|c| !c.is_whitespace() && !c.is_control())
+    let Some(rest) = rest else { return Err(MUST) };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    if authority.contains(['{', '}']) {
+        return Err("must have its host and port in the text: a template may stand behind the first / or ?");
+    }
+    if authority.contains('@') {
+        return Err("must hold no credentials: an Authorization header can be given in headers");
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    };
+    if !is_host || (!is_bracketed && host.contains(':')) || !port.is_none_or(is_port) {
+        return Err(MUST);
+    }
+    if url.chars().any(char::is_control) || authority.chars().any(char::is_whitespace) {
+        return Err(MUST);
+    }
+    Ok(())
+}
+
+/// Headers that a node does not set, in lower case: those of the connection and the framing (RFC 9110, 7.6.1), and the
+/// engine's own.
+const SET_BY_ENGINE: [&str; 14] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "tidegate-hops",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+    "http2-settings",
+];
+
+fn is_set_by_engine(name: &str) -> bool {
+    let is_proxys = name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("proxy-"));
+    is_proxys || SET_BY_ENGINE.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
 /// RFC 9110, section 5.5: what a field's value may hold.

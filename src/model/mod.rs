@@ -37,7 +37,9 @@ pub use error::{ModelError, StoredError};
 pub use flow::{FLOW_CLASSES, Flow, FlowClass};
 pub use flow_trigger::{FlowTrigger, OutputIds, TriggerKind, WEBHOOK_TRIGGER};
 pub use flow_version::{DEVELOP, FlowVersion};
-pub use forward::{HttpForwardConfig, NatsConfig, Retry, WorkerConfig};
+pub use forward::{
+    FORWARD_METHODS, ForwardBody, ForwardMethod, HttpForwardConfig, NatsConfig, Retry, WorkerConfig,
+};
 pub use global::{
     GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, Global, GlobalChange, merged_json, read_change_of, read_changes,
 };

@@ -38,7 +38,7 @@ pub enum NodeKind {
     Debug(DebugConfig),
     /// A note for those who read the flow; the nodes behind it run.
     Annotation,
-    /// Posts the payload to a URL.
+    /// Sends a request to a URL.
     HttpForward(HttpForwardConfig),
     /// Hands the trigger to an attached worker.
     Worker(WorkerConfig),
@@ -58,7 +58,7 @@ pub const NODE_TYPES: [&str; 7] = [
 ];
 
 /// Those of [`NODE_TYPES`] that this version checks and does not deliver through yet: a flow with one is refused.
-pub const NOT_YET: &[&str] = &["HttpForwardNode", "NatsNode"];
+pub const NOT_YET: &[&str] = &["NatsNode"];
 
 /// Longest `id` of a node, the platform's number.
 pub const NODE_ID_CHARS_MAX: usize = 1_024;

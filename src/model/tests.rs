@@ -1,5 +1,6 @@
 //! What each resource takes, refuses and shows.
 
+mod forward;
 mod platform;
 mod signatures;
 
@@ -400,7 +401,27 @@ fn each_bad_field_of_a_flow_is_named_with_what_it_must_be() {
         ),
         ("nodes", url("secret", json!("***")), "nodes[0].config.secret", "there is none"),
         ("nodes", url("verb", json!("PUT")), "nodes[0].config.verb", "HttpForwardNode"),
-        ("nodes", url("retry", json!({"backoffSeconds": 0.5})), "nodes[0].type", "not supported yet"),
+        ("nodes", url("url", json!("https://{{x}}.example/")), "nodes[0].config.url", "in the text"),
+        ("nodes", url("url", json!("https://x.example{{x}}")), "nodes[0].config.url", "in the text"),
+        ("nodes", url("url", json!("https://x.example:{{x}}/")), "nodes[0].config.url", "in the text"),
+        ("nodes", url("url", json!("https://a:b@x.example/")), "nodes[0].config.url", "no credentials"),
+        ("nodes", url("url", json!("https://x.example:65536/")), "nodes[0].config.url", "with a host"),
+        ("nodes", url("url", json!("https://:80/")), "nodes[0].config.url", "with a host"),
+        ("nodes", url("url", json!("https://[::x]/")), "nodes[0].config.url", "with a host"),
+        ("nodes", url("url", json!("https://a:b:80/")), "nodes[0].config.url", "with a host"),
+        ("nodes", url("url", json!("https://x y/")), "nodes[0].config.url", "with a host"),
+        ("nodes", url("method", json!("post")), "nodes[0].config.method", "GET, POST, PUT, PATCH, DELETE"),
+        ("nodes", url("headers", json!({"Host": "a"})), "nodes[0].config.headers.Host", "the engine sets it"),
+        (
+            "nodes",
+            url("headers", json!({"proxy-x": "a"})),
+            "nodes[0].config.headers.proxy-x",
+            "the engine sets it",
+        ),
+        ("nodes", url("body", json!({})), "nodes[0].config.body", "a string"),
+        ("nodes", url("maxInFlight", json!(0)), "nodes[0].config.maxInFlight", "from 1 to 10000"),
+        ("nodes", url("orderKey", json!("{{x}}")), "nodes[0].config.orderKey", "ordered is not true"),
+        ("nodes", url("requestsPerSecond", json!(0)), "nodes[0].config.requestsPerSecond", "0.001"),
         ("nodes", worker(json!({"ackTimeoutSeconds": 0})), "nodes[0].config.ackTimeoutSeconds", "from 1"),
         ("nodes", worker(json!({"maxInFlight": "1"})), "nodes[0].config.maxInFlight", "from 1"),
         ("nodes", worker(json!({"x": "1"})), "nodes[0].config.x", "WorkerNode"),
