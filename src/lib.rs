@@ -16,8 +16,9 @@
 //!    or somebody who watches. Where a reply may arrive later, a reply slot is taken on this core, and its sealed name is
 //!    the payload's `replyId`.
 //! 6. Each flow becomes effects ([`deliver`]): conditions decide which of its nodes run ([`expression`]); a template is
-//!    rendered and replies at once ([`template`], [`reply`]), or the trigger goes to the core that owns the flow's queue of
-//!    workers.
+//!    rendered and replies at once ([`template`], [`reply`]), or the trigger goes to the core that owns the flow: into its
+//!    queue of workers, or into that of a target, whose requests other threads send ([`control::forward`]). The nodes behind
+//!    a delivery run there when it is done.
 //! 7. The answer is written into the connection's output ([`ingress::respond`]), after those of the requests before it. At
 //!    the end of the turn the output of each connection becomes one send operation, and all operations of the turn are
 //!    handed to the kernel by the system call that waits for the next. A request that waits holds back the ones behind it.
@@ -42,11 +43,11 @@
 //! | 2 | [`model`], [`settings`], [`template`], [`expression`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; conditions; counters of each core | storage, requests |
 //! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model | calling one another |
 //! | 4 | [`registry`] | compiles the model into hooks and finds one by its token | changing the model |
-//! | 5 | [`deliver`] | a flow and a trigger become effects; which worker gets which trigger | doing them |
+//! | 5 | [`deliver`] | a flow and a trigger become effects; which worker gets which trigger, which target when | doing them |
 //! | 6 | [`ingress`] | a request, a message, a worker's handshake, decided step by step; the fixed answers | reading sockets, waiting |
 //! | 7 | [`connection`] | one connection as a machine: HTTP, WebSocket, worker; TLS and PROXY before them; timeouts; closing | sockets, other connections |
 //! | 8 | [`engine`] | the cores: the turn, the connections of a core, timers, mailboxes, draining | deciding |
-//! | 9 | [`admin`], [`control`] | REST API, console, metrics page; what is fetched from other machines | a core's time |
+//! | 9 | [`admin`], [`control`] | REST API, console, metrics page; what is fetched from and sent to other machines | a core's time |
 //! | 10 | [`cli`] | the command line, and the wiring of all of it | logic |
 //!
 //! Up to layer 7 nothing but [`io`] touches the kernel, except the store with its file and those who need the system's
@@ -84,12 +85,13 @@
 //! - A tree of JSON on the way of a request: bodies are validated and spliced as text, and keep their digits.
 //! - Tasks, futures and wakers on a core, and channels between cores: a core is woken through
 //!   its kernel.
-//! - Retries, queues or timers in the code that decides: time and what waits are the engine's and `deliver::workers`'.
+//! - Retries, queues or timers in the code that decides: time and what waits are the engine's, `deliver::workers`' and
+//!   `deliver::targets`'.
 //! - A second place where something is configured: [`settings::ENTRIES`] makes the file, the variables, the flags, the help
 //!   and the guide's table.
 //! - A way to change the model without the store, or a hook without the registry.
-//! - HTTP/2, compressed responses, sessions, users and roles.
-//! - In this version also: the journal, clusters, and the nodes that forward over HTTP or to NATS.
+//! - HTTP/2 on the ingress, compressed responses, sessions, users and roles.
+//! - In this version also: the journal, clusters, and the node that publishes to NATS.
 
 pub mod admin;
 pub mod base;

@@ -23,7 +23,7 @@ use driver::{Core, Driver};
 use kernel::{Config, Heard, Random, SimClient, SimKernel, World};
 use serde_json::{Value, json};
 use tidegate::base::clock::Now;
-use tidegate::engine::{ChainSource, DrivenConfig, DrivenCores, DrivenKernel, Fetched, Holdings};
+use tidegate::engine::{ChainSource, DrivenConfig, DrivenCores, DrivenKernel, Fetched, Holdings, Services};
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry};
@@ -296,7 +296,8 @@ fn simulate(model: &Model, seed: u64) {
         access_token: ACCESS_TOKEN,
         registry: &model.registry,
         metrics: &metrics,
-        chains: Arc::new(NoChains),
+        services: Services::with_chains(Arc::new(NoChains)),
+        seed: 1,
         clock: Rc::new(move || {
             let nanos = clock_world.now();
             Now { nanos, unix_millis: UNIX_MILLIS + nanos / 1_000_000 }

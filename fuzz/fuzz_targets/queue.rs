@@ -185,6 +185,7 @@ impl World {
             reply_id,
             expires_nanos: expires,
             attempt: 1,
+            behind: None,
         };
         self.queue.offer(trigger, self.now, &mut self.orders);
     }
@@ -288,7 +289,7 @@ impl World {
                     self.triggers[number].timer = Some(timer);
                     self.queue.timed(flight, timer);
                 }
-                Order::Done { bytes } => {
+                Order::Done { bytes, .. } => {
                     let number = bytes - self.bytes_before;
                     let trigger = &mut self.triggers[number];
                     assert_eq!(trigger.state, State::Open, "{number} is done and was not let go");

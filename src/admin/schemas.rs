@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    FLOW_CLASSES, Flow, GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, HookLimits, HttpForwardConfig, NAME_CHARS_MAX,
-    NODE_TYPES, Retry, TEXT_CHARS_MAX, Webhook, WorkerConfig, known,
+    FLOW_CLASSES, FORWARD_METHODS, Flow, GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, HookLimits, HttpForwardConfig,
+    NAME_CHARS_MAX, NODE_TYPES, Retry, TEXT_CHARS_MAX, Webhook, WorkerConfig, known,
 };
 
 /// What a body is.
@@ -375,8 +375,20 @@ fn node() -> Value {
         json!({"message": template, "property": {"type": "string"}, "level": {"type": "string"}}),
         json!({}),
         json!({
-            "url": {"type": "string", "format": "uri"},
-            "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+            "url": {"type": "string", "minLength": 1, "maxLength": TEXT_CHARS_MAX,
+                "description": "A template; its scheme, host and port stand in the text"},
+            "method": {"enum": FORWARD_METHODS.map(|(word, _)| word), "default": "POST"},
+            "headers": {"type": "object", "additionalProperties": template,
+                "maxProperties": HttpForwardConfig::HEADERS_MAX},
+            "body": {"type": "string", "default": "payload",
+                "description": "payload: the trigger as JSON; raw: the caller's body; or a template"},
+            "maxInFlight": {"type": "integer", "minimum": 1, "maximum": HttpForwardConfig::MAX_IN_FLIGHT_MAX,
+                "default": HttpForwardConfig::MAX_IN_FLIGHT_DEFAULT},
+            "ordered": {"type": "boolean", "default": false},
+            "orderKey": template,
+            "requestsPerSecond": {"type": ["number", "null"],
+                "minimum": HttpForwardConfig::REQUESTS_PER_SECOND_MIN,
+                "maximum": HttpForwardConfig::REQUESTS_PER_SECOND_MAX},
             "timeoutSeconds": {"type": "integer", "minimum": 1, "maximum": HttpForwardConfig::TIMEOUT_SECONDS_MAX,
                 "default": HttpForwardConfig::TIMEOUT_SECONDS_DEFAULT},
             "retry": object(json!({

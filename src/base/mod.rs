@@ -7,6 +7,7 @@ pub mod id;
 pub mod json;
 pub mod log;
 pub mod number;
+pub mod random;
 pub mod sleep_flag;
 pub mod slots;
 pub mod steps;

@@ -5,6 +5,7 @@ use clap::ArgMatches;
 
 use super::{Failure, arguments, output};
 use crate::control::chains::check_alexa;
+use crate::control::forward::check_roots;
 use crate::engine::check_tls;
 use crate::settings::{ENTRIES, Given, Settings};
 
@@ -21,6 +22,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         check_tls(&settings.ingress.tls).map_err(|error| Failure::Failed(error.into()))?;
     }
     check_alexa(&settings.alexa).map_err(|error| Failure::Failed(error.into()))?;
+    check_roots(settings.forward.roots.as_deref()).map_err(|error| Failure::Failed(error.into()))?;
     output::print(&shown(&settings, &given)).map_err(Failure::Failed)
 }
 

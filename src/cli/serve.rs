@@ -15,7 +15,8 @@ use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
 use crate::base::log;
 use crate::control::chains::Chains;
-use crate::engine::{ChainSource, Engine, StartError};
+use crate::control::forward::{ForwardThreads, LoggedDeadLetters};
+use crate::engine::{ChainSource, Engine, Services, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
@@ -65,7 +66,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
     let chains: Arc<dyn ChainSource> = Arc::new(Chains::start(&settings.alexa, clock)?);
-    let engine = Engine::start(settings, &token.secret, &registry, &metrics, &chains, clock)?;
+    let forwarder = Arc::new(ForwardThreads::start(settings, metrics.targets(), clock)?);
+    let services = Services { chains, forwarder, dead_letters: Arc::new(LoggedDeadLetters) };
+    let engine = Engine::start(settings, &token.secret, &registry, &metrics, &services, clock)?;
+    // The threads end with the cores, which have the rest of them.
+    drop(services);
     let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());
     let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
     let mut state =

@@ -10,7 +10,8 @@ use rustls::ServerConfig;
 
 use super::buffers::Buffers;
 use super::chains::{ChainSource, Chains};
-use super::flow_queues::{FlowQueues, Undelivered};
+use super::flow_queues::{FinishedDelivery, FlowQueues, Undelivered};
+use super::forward_queues::{DeadLetters, ForwardQueues, Forwarder, NoForwarding};
 use super::message::{
     ConnectionId, ConnectionMessage, CoreMessage, Peers, ReplyOutcome, ReplySender, WorkerAddress,
 };
@@ -20,6 +21,7 @@ use super::seal::{Place, Seal};
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
+use crate::base::random::Random;
 use crate::base::slots::Key;
 use crate::base::turn::Turn;
 use crate::base::wheel::{TimerId, Wheel};
@@ -43,6 +45,12 @@ pub(crate) enum Timer {
     Ack(Id, Key),
     /// A flow's triggers may have nobody left who waits for them.
     Sweep(Id),
+    /// Something of the queues of targets is due.
+    Targets,
+    /// The result of an attempt to deliver is overdue.
+    Attempt(Key),
+    /// A dead letter is offered again.
+    Letter(Key),
     /// Messages that their receivers had no room for are sent again.
     Redeliver,
     /// Accepting is tried again after it failed.
@@ -70,6 +78,8 @@ pub(crate) struct Rules {
     pub(crate) access_token: Expected,
     /// Whether WebSocket compression may remember earlier messages.
     pub(crate) context_takeover: bool,
+    /// How long a delivery is tried.
+    pub(crate) retention_nanos: u64,
 }
 
 /// Counts that all cores share, written once for a connection and never for a request.
@@ -79,6 +89,22 @@ pub(crate) struct SharedCounts {
     pub(crate) connections: AtomicUsize,
     pub(crate) websockets: AtomicUsize,
     pub(crate) workers: AtomicUsize,
+}
+
+/// What cores have done by threads that are no cores.
+#[derive(Clone)]
+pub struct Services {
+    pub chains: Arc<dyn ChainSource>,
+    pub forwarder: Arc<dyn Forwarder>,
+    pub dead_letters: Arc<dyn DeadLetters>,
+}
+
+impl Services {
+    /// For cores without flows that forward: no attempt is made, and no dead letter kept.
+    #[must_use]
+    pub fn with_chains(chains: Arc<dyn ChainSource>) -> Services {
+        Services { chains, forwarder: Arc::new(NoForwarding), dead_letters: Arc::new(NoForwarding) }
+    }
 }
 
 /// What a core is made of, besides its connections and its kernel.
@@ -92,7 +118,9 @@ pub(crate) struct CoreParts {
     pub(crate) seal: Arc<Seal>,
     pub(crate) counts: Arc<SharedCounts>,
     pub(crate) peers: Box<dyn Peers>,
-    pub(crate) chains: Arc<dyn ChainSource>,
+    pub(crate) services: Services,
+    /// Seed of what need not be secret: pauses between attempts, names of events.
+    pub(crate) random: Random,
     pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
@@ -112,7 +140,10 @@ pub(crate) struct CoreState {
     pub(crate) pending: PendingReplies,
     pub(crate) chains: Chains,
     pub(crate) flows: FlowQueues,
+    pub(crate) forwards: ForwardQueues,
     pub(crate) undelivered: Vec<Undelivered>,
+    /// Deliveries that are done and have nodes behind them, which run before anything else is handled.
+    pub(crate) finished: VecDeque<FinishedDelivery>,
     pub(crate) recent: Recent,
     pub(crate) wheel: Wheel<Timer>,
     /// Messages for connections of this core, in order.
@@ -165,6 +196,9 @@ impl CoreState {
     /// A core without connections.
     pub(crate) fn new(parts: CoreParts) -> CoreState {
         let now = (parts.clock)();
+        let Services { chains, forwarder, dead_letters } = parts.services;
+        let mailbox = parts.peers.own_mailbox();
+        let forwards = ForwardQueues::new(forwarder, dead_letters, mailbox, parts.random);
         CoreState {
             index: parts.index,
             clock: parts.clock,
@@ -178,9 +212,11 @@ impl CoreState {
             counts: parts.counts,
             peers: parts.peers,
             pending: PendingReplies::default(),
-            chains: Chains::new(parts.chains),
+            chains: Chains::new(chains),
             flows: FlowQueues::default(),
+            forwards,
             undelivered: Vec::new(),
+            finished: VecDeque::new(),
             recent: Recent::default(),
             wheel: Wheel::new(now.nanos),
             posted: VecDeque::new(),

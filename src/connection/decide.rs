@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::answer::Exchange;
 use super::chains::CHAIN_WAIT_NANOS;
 use super::context::CoreState;
@@ -15,7 +17,7 @@ use crate::ingress::request::{self, AtBody};
 use crate::ingress::respond::Answer;
 use crate::registry::Hook;
 use crate::reply::{self, Rendered, Reply};
-use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer};
+use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, RawBody};
 use crate::verify::alexa::{self, AlexaRefusal, FetchError, Lookup};
 use crate::verify::provider::Provider;
 
@@ -267,8 +269,16 @@ impl CompleteRequest<'_> {
             core.give_draft(draft);
             return Ok(());
         }
-        let event = written.keep();
+        let mut event = written.keep();
         core.give_draft(draft);
+        if hook.sends_raw() {
+            let field = |name: &str| request.field(name).map(Box::from);
+            event = event.with_raw(RawBody {
+                bytes: Bytes::copy_from_slice(body),
+                content_type: field("content-type"),
+                content_encoding: field("content-encoding"),
+            });
+        }
         let context = TriggerContext {
             observer: origin.observer,
             affinity: None,
@@ -279,7 +289,7 @@ impl CompleteRequest<'_> {
         };
         let send = &mut |_: &mut CoreState, reply: Box<Reply>| caller.keep(reply);
         run_flows(core, hook, event, &context, send)
-            .map_err(|Busy| Answer::Busy("The workflow's workers are behind, try again"))
+            .map_err(|Busy| Answer::Busy("The workflow's deliveries are behind, try again"))
     }
 }
 

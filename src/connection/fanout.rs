@@ -1,14 +1,17 @@
-//! One event to all the flows of its webhook: templates reply at once, workers' triggers are reserved and offered.
+//! One event to all the flows of its webhook: templates reply at once, triggers of delivering nodes are reserved and
+//! offered. The nodes behind a delivering one run when it is done: [`run_finished`].
 
 use std::sync::Arc;
 
+use super::attempt::ForwardTrigger;
 use super::context::CoreState;
+use super::flow_queues::FinishedDelivery;
 use super::flows::{self, Busy};
-use super::message::{PayloadObserver, ReplyOutcome, ReplySender};
+use super::message::{DeliveryTrigger, PayloadObserver, ReplyOutcome, ReplySender};
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
 use crate::deliver::workers::{Affinity, WorkerTrigger};
-use crate::deliver::{self, Effect, Origin};
+use crate::deliver::{self, Delivery, Effect, Origin};
 use crate::metrics::Event;
 use crate::registry::{Action, Hook, Reads};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyTo};
@@ -97,8 +100,8 @@ pub(crate) fn reply_at_once(
 /// Runs every flow of the webhook with an event. `send` gets each reply to the sender of the trigger.
 ///
 /// # Errors
-/// If the workers of one of them are too far behind. Then no reply was sent; a worker of another flow may have got
-/// the trigger already, as it would from a caller that tries again.
+/// If the deliveries of one of them are too far behind. Then no reply was sent; another flow's may have begun already, as
+/// they would for a caller that tries again.
 pub(crate) fn run_flows(
     core: &mut CoreState,
     hook: &Hook,
@@ -129,7 +132,7 @@ pub(crate) fn run_flows(
     }
     sheet.trim();
     core.sheet = sheet;
-    let taken = hand_to_workers(core, &effects, context);
+    let taken = hand_over(core, &effects, context);
     for effect in effects.drain(..) {
         match effect {
             Effect::Reply { reply_id, reply } if taken.is_ok() => {
@@ -151,54 +154,112 @@ pub(crate) fn run_flows(
                     core.count_node_error(plan, &node, error);
                 }
             }
-            Effect::Reply { .. } | Effect::Worker { .. } => {}
+            Effect::Reply { .. } | Effect::Deliver(_) => {}
         }
     }
     core.effects = effects;
     taken
 }
 
-/// Reserves room for every trigger that is for a worker, then offers them: all of them, or none for want of room.
-fn hand_to_workers(
-    core: &mut CoreState,
-    effects: &[Effect],
-    context: &TriggerContext<'_>,
-) -> Result<(), Busy> {
-    let triggers = || {
+/// Runs the nodes behind the deliveries that are done. What is delivered further has been accepted: it is not refused.
+pub(crate) fn run_finished(core: &mut CoreState) {
+    while let Some(FinishedDelivery { behind, payload, reply_id, expires_nanos }) = core.finished.pop_front()
+    {
+        let mut effects = Vec::new();
+        let mut sheet = std::mem::take(&mut core.sheet);
+        sheet.begin_event(payload.event.bytes().len());
+        deliver::run_behind(&behind, &payload, &mut sheet, &mut effects);
+        sheet.trim();
+        core.sheet = sheet;
+        let context = TriggerContext {
+            observer: None,
+            affinity: None,
+            reply_id: reply_id.as_deref(),
+            slot: None,
+            expires_nanos,
+            must: true,
+        };
+        // What must be taken is never refused.
+        let _ = hand_over(core, &effects, &context);
+        for effect in effects {
+            match effect {
+                Effect::Reply { reply_id: named, reply } => match named.as_deref().or(context.reply_id) {
+                    Some(id) => core.reply(id, reply, ReplySender::Node),
+                    None => core.count_node_reply(&ReplyOutcome::NotWaiting),
+                },
+                Effect::Failed { node, error, .. } => core.count_node_error(behind.plan(), &node, error),
+                Effect::Deliver(_) => {}
+            }
+        }
+    }
+}
+
+/// Reserves room for every trigger of a delivering node, then offers them: all of them, or none for want of room.
+fn hand_over(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>) -> Result<(), Busy> {
+    let mut event_id = None;
+    let deliveries = || {
         effects.iter().filter_map(|effect| match effect {
-            Effect::Worker { plan, step, payload } => Some((plan, *step, payload)),
+            Effect::Deliver(delivery) => Some(delivery),
             Effect::Reply { .. } | Effect::Failed { .. } => None,
         })
     };
-    for (reserved, (plan, _, payload)) in triggers().enumerate() {
+    for (reserved, Delivery { plan, payload, .. }) in deliveries().enumerate() {
         if context.must {
-            plan.backlog.reserve_anyway(payload.len());
-        } else if !plan.backlog.reserve(payload.len()) {
-            triggers().take(reserved).for_each(|(plan, _, payload)| plan.backlog.release(payload.len()));
+            plan.backlog.reserve_anyway(payload.kept_len());
+        } else if !plan.backlog.reserve(payload.kept_len()) {
+            let reserved = deliveries().take(reserved);
+            reserved.for_each(|delivery| delivery.plan.backlog.release(delivery.payload.kept_len()));
             return Err(Busy);
         }
     }
     let mut outcome = Ok(());
-    for (plan, step, payload) in triggers() {
-        let step = &plan.steps[step];
-        let Action::Worker(worker) = &step.action else { continue };
-        let trigger = WorkerTrigger {
+    for delivery in deliveries() {
+        let backlog = &delivery.plan.backlog;
+        let Some(trigger) = delivery_trigger(core, delivery, context, &mut event_id) else {
+            backlog.release(delivery.payload.kept_len());
+            continue;
+        };
+        if context.must {
+            flows::offer_until_taken(core, backlog, trigger);
+        } else if outcome.is_ok() {
+            outcome = flows::offer(core, backlog, trigger);
+        } else {
+            backlog.release(delivery.payload.kept_len());
+        }
+    }
+    outcome
+}
+
+/// What the owner of the flow gets of a delivery; `None` if its node delivers nothing.
+fn delivery_trigger(
+    core: &mut CoreState,
+    delivery: &Delivery,
+    context: &TriggerContext<'_>,
+    event_id: &mut Option<u128>,
+) -> Option<DeliveryTrigger> {
+    let step = delivery.plan.steps.get(delivery.step)?;
+    match &step.action {
+        Action::Worker(worker) => Some(DeliveryTrigger::Worker(Box::new(WorkerTrigger {
             node_id: Arc::clone(&step.node_id),
-            payload: payload.clone(),
+            payload: delivery.payload.clone(),
             ack_timeout_nanos: u64::from(worker.ack_timeout_seconds) * NANOS_PER_SECOND,
             max_in_flight: worker.max_in_flight,
             affinity: context.affinity,
             reply_id: context.reply_id.map(Arc::from),
             expires_nanos: context.expires_nanos,
             attempt: 1,
-        };
-        if context.must {
-            flows::offer_until_taken(core, &plan.backlog, trigger);
-        } else if outcome.is_ok() {
-            outcome = flows::offer(core, &plan.backlog, trigger);
-        } else {
-            plan.backlog.release(payload.len());
-        }
+            behind: delivery.behind.clone(),
+        }))),
+        Action::Forward(_) => Some(DeliveryTrigger::Forward(Box::new(ForwardTrigger {
+            plan: Arc::clone(&delivery.plan),
+            step: delivery.step,
+            payload: delivery.payload.clone(),
+            event_id: *event_id.get_or_insert_with(|| core.forwards.event_id()),
+            accepted_unix_millis: core.now().unix_millis,
+            reply_id: context.reply_id.map(Arc::from),
+            expires_nanos: context.expires_nanos,
+            behind: delivery.behind.clone(),
+        }))),
+        Action::Reply(_) | Action::Condition(_) | Action::Debug(_) | Action::Pass => None,
     }
-    outcome
 }

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::message::WorkerAddress;
+use super::message::{DeliveryTrigger, WorkerAddress};
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
-use crate::deliver::workers::{FlowQueue, Order, WorkerTrigger};
+use crate::deliver::Behind;
+use crate::deliver::workers::{FlowQueue, Order};
 use crate::registry::Backlog;
+use crate::trigger::Payload;
 
 /// The flows of a core that have a worker or a trigger.
 pub(crate) type FlowQueues = HashMap<Id, OwnedFlow, ahash::RandomState>;
@@ -43,8 +45,18 @@ pub(crate) fn owner_core(flow: Id, cores: usize) -> usize {
 
 /// A message that its receiver had no room for and that may not be lost: sent again after a pause.
 pub(crate) enum Undelivered {
-    /// The last trigger of a WebSocket; its room is not reserved.
-    Trigger { backlog: Arc<Backlog>, trigger: WorkerTrigger },
+    /// A trigger that was taken; its room is not reserved.
+    Trigger { backlog: Arc<Backlog>, trigger: DeliveryTrigger },
     /// A worker has left.
     WorkerGone { flow: Id, from: WorkerAddress },
+}
+
+/// A delivery that is done and has nodes behind it.
+pub(crate) struct FinishedDelivery {
+    pub(crate) behind: Arc<Behind>,
+    pub(crate) payload: Payload,
+    /// The caller's `replyId`, where a reply is awaited or a WebSocket takes messages.
+    pub(crate) reply_id: Option<Arc<str>>,
+    /// After this moment nobody waits for a reply.
+    pub(crate) expires_nanos: Option<u64>,
 }

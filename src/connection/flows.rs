@@ -9,8 +9,11 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::context::{CoreState, Timer};
-use super::flow_queues::{OwnedFlow, QueueActions, Undelivered, owner_core};
-use super::message::{ConnectionMessage, CoreMessage, WorkerAction, WorkerAddress, WorkerEvent};
+use super::flow_queues::{FinishedDelivery, OwnedFlow, QueueActions, Undelivered, owner_core};
+use super::forwards;
+use super::message::{
+    ConnectionMessage, CoreMessage, DeliveryTrigger, WorkerAction, WorkerAddress, WorkerEvent,
+};
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::id::Id;
 use crate::base::slots::Key;
@@ -32,15 +35,15 @@ pub(crate) struct Busy;
 pub(crate) fn offer(
     core: &mut CoreState,
     backlog: &Arc<Backlog>,
-    trigger: WorkerTrigger,
+    trigger: DeliveryTrigger,
 ) -> Result<(), Busy> {
     let owner = owner_core(backlog.flow(), core.peers.count());
     if owner == core.index {
         take(core, Arc::clone(backlog), trigger);
         return Ok(());
     }
-    let bytes = trigger.payload.len();
-    let message = CoreMessage::Trigger { backlog: Arc::clone(backlog), trigger: Box::new(trigger) };
+    let bytes = trigger.bytes();
+    let message = CoreMessage::Trigger { backlog: Arc::clone(backlog), trigger };
     core.peers.send(owner, message).map_err(|_| {
         backlog.release(bytes);
         Busy
@@ -48,7 +51,7 @@ pub(crate) fn offer(
 }
 
 /// Offers a trigger that may not be lost: it is offered again while the owner has no room.
-pub(crate) fn offer_until_taken(core: &mut CoreState, backlog: &Arc<Backlog>, trigger: WorkerTrigger) {
+pub(crate) fn offer_until_taken(core: &mut CoreState, backlog: &Arc<Backlog>, trigger: DeliveryTrigger) {
     if offer(core, backlog, trigger.clone()).is_err() {
         let backlog = Arc::clone(backlog);
         redeliver_later(core, Undelivered::Trigger { backlog, trigger });
@@ -75,7 +78,7 @@ pub(crate) fn redeliver(core: &mut CoreState) {
     for undelivered in std::mem::take(&mut core.undelivered) {
         match undelivered {
             Undelivered::Trigger { backlog, trigger } => {
-                backlog.reserve_anyway(trigger.payload.len());
+                backlog.reserve_anyway(trigger.bytes());
                 offer_until_taken(core, &backlog, trigger);
             }
             Undelivered::WorkerGone { flow, from } => tell_gone(core, flow, from),
@@ -102,12 +105,19 @@ pub(crate) fn tell(
 }
 
 /// At the owner: takes a trigger.
-pub(crate) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: WorkerTrigger) {
+pub(crate) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: DeliveryTrigger) {
     if backlog.is_deleted() {
-        // It was on its way when the flow was deleted: no worker will ever take it.
-        backlog.release(trigger.payload.len());
+        // It was on its way when the flow was deleted: nobody will ever take it.
+        backlog.release(trigger.bytes());
         return;
     }
+    match trigger {
+        DeliveryTrigger::Worker(trigger) => take_for_worker(core, backlog, *trigger),
+        DeliveryTrigger::Forward(trigger) => forwards::take(core, backlog, *trigger),
+    }
+}
+
+fn take_for_worker(core: &mut CoreState, backlog: Arc<Backlog>, trigger: WorkerTrigger) {
     let (flow, now) = (backlog.flow(), core.now().nanos);
     let mut actions = QueueActions::new();
     let owned = core.flows.entry(flow).or_insert_with(|| OwnedFlow::new(backlog));
@@ -219,6 +229,7 @@ pub(crate) fn sweep(core: &mut CoreState, flow: Id) {
 
 /// Drops the triggers of a flow that was deleted. Its workers are closed by the caller.
 pub(crate) fn clear(core: &mut CoreState, flow: Id) {
+    forwards::clear(core, flow);
     let mut actions = QueueActions::new();
     if let Some(owned) = core.flows.get_mut(&flow) {
         owned.queue.clear(&mut actions);
@@ -230,12 +241,13 @@ pub(crate) fn clear(core: &mut CoreState, flow: Id) {
     }
 }
 
-/// Number of triggers that are not acked, of all flows owned here, and whether any of them has a worker.
+/// Number of triggers that are not delivered, of all flows owned here, and whether anybody may take some of them.
 pub(crate) fn open(core: &CoreState) -> (usize, bool) {
     let flows = &core.flows;
+    let forwarded = core.forwards.open();
     (
-        flows.values().map(|owned| owned.queue.open()).sum(),
-        flows.values().any(|owned| owned.queue.workers() > 0),
+        forwarded + flows.values().map(|owned| owned.queue.open()).sum::<usize>(),
+        forwarded > 0 || flows.values().any(|owned| owned.queue.workers() > 0),
     )
 }
 
@@ -254,8 +266,9 @@ fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
                 let trigger = ConnectionMessage::Trigger { seq, trigger: Box::new(trigger) };
                 core.post_to_worker(worker, trigger, "a trigger for a worker");
             }
-            Order::Done { bytes } => {
+            Order::Done { bytes, acked } => {
                 core.metrics.event(Event::DeliveryDone);
+                core.finished.extend(acked.and_then(|trigger| finished(*trigger)));
                 if let Some(owned) = core.flows.get(&flow) {
                     owned.backlog.release(bytes);
                 }
@@ -278,6 +291,12 @@ fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
     {
         core.wheel.cancel(sweep);
     }
+}
+
+/// The delivery of an acked trigger, for the nodes behind it.
+fn finished(trigger: WorkerTrigger) -> Option<FinishedDelivery> {
+    let WorkerTrigger { behind, payload, reply_id, expires_nanos, .. } = trigger;
+    behind.map(|behind| FinishedDelivery { behind, payload, reply_id, expires_nanos })
 }
 
 fn complain(core: &mut CoreState, worker: WorkerAddress, message: String) {

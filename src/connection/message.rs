@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::attempt::{AttemptId, AttemptResult, ForwardTrigger};
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::workers::WorkerTrigger;
@@ -74,14 +75,35 @@ pub(crate) enum ReplySender {
     Worker { worker: WorkerAddress, reply_id: String },
 }
 
+/// A trigger for a delivering node, on its way to the owner of the flow.
+#[derive(Clone)]
+pub(crate) enum DeliveryTrigger {
+    Worker(Box<WorkerTrigger>),
+    Forward(Box<ForwardTrigger>),
+}
+
+impl DeliveryTrigger {
+    /// Bytes that are reserved for it.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            DeliveryTrigger::Worker(trigger) => trigger.payload.kept_len(),
+            DeliveryTrigger::Forward(trigger) => trigger.payload.kept_len(),
+        }
+    }
+}
+
 /// A message for another core.
 pub(crate) enum CoreMessage {
     /// A reply for a caller of this core.
     Reply { key: Key, reply: Box<Reply>, sender: ReplySender },
     /// A certificate chain, or why there is none.
     Chain { url: ChainUrl, outcome: ChainOutcome },
-    /// A trigger for a flow whose queue this core owns; its room is reserved.
-    Trigger { backlog: Arc<Backlog>, trigger: Box<WorkerTrigger> },
+    /// The result of an attempt to deliver to a target.
+    Attempted { id: AttemptId, result: AttemptResult },
+    /// Whether a dead letter is kept.
+    LetterKept { key: Key, is_kept: bool },
+    /// A trigger for a delivering node of a flow that this core owns; its room is reserved.
+    Trigger { backlog: Arc<Backlog>, trigger: DeliveryTrigger },
     /// A change of a worker of a flow whose queue this core owns.
     Worker { flow: Id, from: WorkerAddress, event: WorkerEvent },
     /// A message for a connection of this core.
@@ -127,7 +149,13 @@ pub(crate) trait Peers {
 
     /// Returns a sender for this core's own mailbox, for other threads.
     fn own_sender(&self) -> OwnSender;
+
+    /// Returns this core's own mailbox, for other threads that have much to send.
+    fn own_mailbox(&self) -> OwnMailbox;
 }
+
+/// The mailbox of a core, for any thread. It returns a message that it has no room for.
+pub(crate) type OwnMailbox = Arc<dyn Fn(CoreMessage) -> Result<(), CoreMessage> + Send + Sync>;
 
 /// Sends to a core from any thread; returns whether there was room.
 pub(crate) type OwnSender = Box<dyn FnOnce(CoreMessage) -> bool + Send>;

@@ -17,16 +17,19 @@
 //! the other connections.
 
 mod answer;
+mod attempt;
 mod buffers;
 mod chains;
 mod close;
 pub(crate) mod context;
 mod decide;
 mod ending;
-mod fanout;
+pub(crate) mod fanout;
 mod flow_queues;
 pub(crate) mod flows;
 mod flush;
+mod forward_queues;
+pub(crate) mod forwards;
 mod http;
 mod machine;
 pub(crate) mod message;
@@ -43,5 +46,12 @@ pub(crate) mod upgrade;
 mod websocket;
 mod worker;
 
+pub use self::attempt::{
+    ANSWER_KEPT_BYTES_MAX, AttemptError, AttemptResult, DeadLetter, LastAttempt, TargetAnswer,
+};
 pub use self::chains::{ChainSource, Fetched};
+pub use self::context::Services;
+pub use self::forward_queues::{
+    Attempt, AttemptReport, CORE_ATTEMPTS_MAX, DeadLetters, Forwarder, LetterReport,
+};
 pub(crate) use self::machine::Connection;

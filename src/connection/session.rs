@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use super::context::CoreState;
 use super::fanout::{TriggerContext, demand, reply_at_once, run_flows};
 use super::message::{ConnectionId, ConnectionMessage, ReplyOutcome};
@@ -16,7 +18,7 @@ use crate::ingress::session::{Refreshed, Session};
 use crate::ingress::socket::Closing;
 use crate::metrics::{ConnectionKind, Event as Counted};
 use crate::reply::{self, Rendered, Reply};
-use crate::trigger::{Event, UpgradeData, WsEvent, websocket_draft};
+use crate::trigger::{Event, RawBody, UpgradeData, WsEvent, websocket_draft};
 
 /// Status of a message that was taken, among the last requests.
 const TAKEN: u16 = 200;
@@ -212,8 +214,12 @@ impl Client {
         let reply_id = self.reply_id.as_deref().unwrap_or_default();
         let written = websocket_draft(&mut draft, core.now(), &self.data, event, reply_id, demand.parts);
         if demand.is_kept {
-            let event = written.keep();
+            let mut kept = written.keep();
             core.give_draft(draft);
+            if self.session.hook().sends_raw() {
+                kept = kept.with_raw(raw_body(event));
+            }
+            let event = kept;
             return self.run_flows(core, connection, event, last);
         }
         let hook = Arc::clone(self.session.hook());
@@ -268,6 +274,17 @@ impl Client {
         reply: &Reply,
     ) -> ReplyOutcome {
         deliver(core, connection, reply)
+    }
+}
+
+/// A message as the body of a request; other events have none.
+fn raw_body(event: WsEvent<'_>) -> RawBody {
+    let WsEvent::Message { text, data } = event else { return RawBody::default() };
+    let media_type: &[u8] = if text { b"text/plain; charset=utf-8" } else { b"application/octet-stream" };
+    RawBody {
+        bytes: Bytes::copy_from_slice(data),
+        content_type: Some(media_type.into()),
+        content_encoding: None,
     }
 }
 

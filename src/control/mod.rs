@@ -1,5 +1,7 @@
 //! Floor 8: what the process asks of other machines, on threads of its own, so that no core waits for it.
 //!
-//! - [`chains`]: the certificate chains that sign Alexa's requests.
+//! - [`chains`]: the certificate chains that sign Alexa's requests;
+//! - [`forward`]: what flows forward to targets.
 
 pub mod chains;
+pub mod forward;

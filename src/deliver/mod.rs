@@ -1,13 +1,19 @@
 //! Floor 5: a flow and a trigger become effects. What is to be done is decided here; the engine does it.
 //!
 //! - [`run`]: a trigger through the nodes of its flow;
+//! - [`run_behind`]: the same for the nodes behind a delivering one, once its delivery is done;
 //! - [`reply_at_once`]: the same for a flow of templates only, whose replies need not be kept;
 //! - [`workers`]: which attached worker gets which trigger;
+//! - [`targets`]: which trigger is sent to which target, and when; [`schedule`]: when a failed one is tried again;
+//! - [`request`]: the request that is sent;
 //! - [`protocol`]: the frames that a worker and the engine exchange.
 //!
 //! Not here: rendering (`reply`), sockets, timers and places (`engine`).
 
 pub mod protocol;
+pub mod request;
+pub mod schedule;
+pub mod targets;
 mod walk;
 pub mod workers;
 
@@ -20,17 +26,52 @@ use crate::registry::{Action, FlowPlan, Step};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyNode, ReplyTo, Sheet, Unsent};
 use crate::template::{Escape, Root, Template};
 use crate::trigger::Payload;
-use walk::Walk;
+use walk::{Reached, Walk};
 
 /// Something that a node of a flow wants done.
 #[derive(Debug)]
 pub enum Effect {
     /// Send this reply to whom the id names, or without one to who sent the trigger.
     Reply { reply_id: Option<String>, reply: Box<Reply> },
-    /// Give the payload to a worker of the flow: `plan.steps[step]` is its node.
-    Worker { plan: Arc<FlowPlan>, step: usize, payload: Payload },
+    /// Deliver the payload to a worker of the flow, or to a target.
+    Deliver(Delivery),
     /// A node could not do its part: counted and logged.
     Failed { flow: Id, node: Arc<str>, error: NodeError },
+}
+
+/// A trigger for a delivering node.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// `plan.steps[step]` is the node.
+    pub plan: Arc<FlowPlan>,
+    pub step: usize,
+    pub payload: Payload,
+    /// The nodes that run once it is done; `None` if there are none.
+    pub behind: Option<Arc<Behind>>,
+}
+
+/// The nodes behind a delivering one, and what is known of the trigger.
+#[derive(Debug)]
+pub struct Behind {
+    plan: Arc<FlowPlan>,
+    step: usize,
+    origin: Origin,
+    /// Shared by all deliveries of the trigger, so that a node behind several of them runs once.
+    reached: Arc<Reached>,
+}
+
+impl Behind {
+    /// The flow.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<FlowPlan> {
+        &self.plan
+    }
+
+    /// Who sent the trigger.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
 }
 
 /// Bytes that the message of a `DebugNode` may render to: more is not a message.
@@ -86,7 +127,46 @@ pub fn run(
     sheet: &mut Sheet,
     effects: &mut Vec<Effect>,
 ) {
+    let begun = effects.len();
     let mut walk = Walk::new(plan);
+    run_steps(&mut walk, plan, payload, origin, sheet, effects);
+    if effects[begun..].iter().any(has_behind) {
+        tie_behind(&walk.reached(), origin, &mut effects[begun..]);
+    }
+}
+
+/// Runs the nodes behind a delivering one whose delivery is done.
+pub fn run_behind(behind: &Behind, payload: &Payload, sheet: &mut Sheet, effects: &mut Vec<Effect>) {
+    let Behind { plan, step, origin, reached } = behind;
+    let begun = effects.len();
+    let mut walk = Walk::behind(plan, *step, reached);
+    run_steps(&mut walk, plan, payload, *origin, sheet, effects);
+    tie_behind(reached, *origin, &mut effects[begun..]);
+}
+
+/// Whether nodes run once the delivery is done.
+fn has_behind(effect: &Effect) -> bool {
+    matches!(effect, Effect::Deliver(delivery) if delivery.plan.leads_on(delivery.step))
+}
+
+/// Gives each delivery the nodes behind it.
+fn tie_behind(reached: &Arc<Reached>, origin: Origin, effects: &mut [Effect]) {
+    for effect in effects.iter_mut().filter(|effect| has_behind(effect)) {
+        let Effect::Deliver(delivery) = effect else { continue };
+        let (plan, step) = (Arc::clone(&delivery.plan), delivery.step);
+        delivery.behind = Some(Arc::new(Behind { plan, step, origin, reached: Arc::clone(reached) }));
+    }
+}
+
+/// Runs the steps of a walk.
+fn run_steps(
+    walk: &mut Walk<'_>,
+    plan: &Arc<FlowPlan>,
+    payload: &Payload,
+    origin: Origin,
+    sheet: &mut Sheet,
+    effects: &mut Vec<Effect>,
+) {
     while let Some((place, step)) = walk.next() {
         let effect = match &step.action {
             Action::Reply(node) => match rendered(node, payload, origin, sheet) {
@@ -100,10 +180,13 @@ pub fn run(
                 }
                 Err(error) => failed(plan, step, error),
             },
-            Action::Worker(_) => {
-                Effect::Worker { plan: Arc::clone(plan), step: place, payload: payload.clone() }
-            }
-            _ => match pass(&mut walk, place, step, payload, sheet) {
+            Action::Worker(_) | Action::Forward(_) => Effect::Deliver(Delivery {
+                plan: Arc::clone(plan),
+                step: place,
+                payload: payload.clone(),
+                behind: None,
+            }),
+            _ => match pass(walk, place, step, payload, sheet) {
                 Ok(()) => continue,
                 Err(error) => failed(plan, step, error),
             },
@@ -154,7 +237,7 @@ fn pass(
             walk.decide(place, is_true.map_err(NodeError::Condition)?);
         }
         Action::Debug(template) => log_message(walk.plan(), step, template, payload, sheet),
-        Action::Reply(_) | Action::Worker(_) | Action::Pass => {}
+        Action::Reply(_) | Action::Worker(_) | Action::Forward(_) | Action::Pass => {}
     }
     Ok(())
 }

@@ -4,6 +4,12 @@
 //! run, a condition counting for the output that it decided. Of those that are reached and have not run, the one nearest
 //! to the trigger (the first in the plan's order) is next. A step runs once for a trigger, whichever way it is reached:
 //! where branches meet again the steps behind run once, and a circle ends where it closes.
+//!
+//! The steps behind a delivering step are reached when its delivery is done, by a walk of their own: [`Walk::behind`]. All
+//! walks of a trigger share the set of steps that were reached ([`Reached`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::Flow;
 use crate::registry::{Action, Branches, FlowPlan, Step};
@@ -22,26 +28,58 @@ pub(super) struct Walk<'p> {
 
 struct Branching<'p> {
     branches: &'p Branches,
+    /// Steps that this walk has reached.
     reached: [u64; WORDS],
+    /// Steps that walks before this one have reached, and this one.
+    shared: Option<&'p Reached>,
     /// Those of `reached` that have not run.
     waiting: [u64; WORDS],
+}
+
+/// Steps that the walks of one trigger have reached.
+#[derive(Debug)]
+pub(super) struct Reached([AtomicU64; WORDS]);
+
+impl Reached {
+    /// Marks a step; returns whether it was not marked.
+    fn mark(&self, word: usize, bit: u64) -> bool {
+        self.0.get(word).is_some_and(|reached| reached.fetch_or(bit, Ordering::Relaxed) & bit == 0)
+    }
 }
 
 impl<'p> Walk<'p> {
     pub(super) fn new(plan: &'p FlowPlan) -> Walk<'p> {
         let branching = plan.branches.as_deref().map(|branches| {
-            let mut branching = Branching { branches, reached: [0; WORDS], waiting: [0; WORDS] };
+            let mut branching = Branching::new(branches, None);
             branching.reach(&branches.first);
             branching
         });
         Walk { plan, next: 0, branching }
     }
 
+    /// A walk over the steps behind a delivering one whose delivery is done, as far as no other walk has reached them.
+    pub(super) fn behind(plan: &'p FlowPlan, place: usize, reached: &'p Reached) -> Walk<'p> {
+        let branching = plan.branches.as_deref().map(|branches| {
+            let mut branching = Branching::new(branches, Some(reached));
+            branching.reach_behind(place, 0);
+            branching
+        });
+        // Without branches no step is behind another one.
+        Walk { plan, next: plan.steps.len(), branching }
+    }
+
+    /// The steps that were reached, for the walks behind this one.
+    pub(super) fn reached(&self) -> Arc<Reached> {
+        let words = self.branching.as_ref().map_or([0; WORDS], |branching| branching.reached);
+        Arc::new(Reached(words.map(AtomicU64::new)))
+    }
+
     pub(super) fn plan(&self) -> &'p FlowPlan {
         self.plan
     }
 
-    /// The next step and its place. The steps behind it are reached; those behind a condition by [`Walk::decide`].
+    /// The next step and its place. The steps behind it are reached; those behind a condition by [`Walk::decide`], those
+    /// behind a delivering step by [`Walk::behind`].
     #[inline]
     pub(super) fn next(&mut self) -> Option<(usize, &'p Step)> {
         let Some(branching) = &mut self.branching else {
@@ -51,7 +89,7 @@ impl<'p> Walk<'p> {
         };
         let place = branching.take()?;
         let step = self.plan.steps.get(place)?;
-        if !matches!(step.action, Action::Condition(_)) {
+        if !matches!(step.action, Action::Condition(_)) && !step.action.delivers() {
             branching.reach_behind(place, 0);
         }
         Some((place, step))
@@ -65,7 +103,11 @@ impl<'p> Walk<'p> {
     }
 }
 
-impl Branching<'_> {
+impl<'p> Branching<'p> {
+    fn new(branches: &'p Branches, shared: Option<&'p Reached>) -> Branching<'p> {
+        Branching { branches, reached: [0; WORDS], shared, waiting: [0; WORDS] }
+    }
+
     fn reach_behind(&mut self, place: usize, output: usize) {
         let branches = self.branches;
         if let Some(behind) = branches.behind.get(place) {
@@ -80,7 +122,7 @@ impl Branching<'_> {
             else {
                 continue;
             };
-            if *reached & bit == 0 {
+            if *reached & bit == 0 && self.shared.is_none_or(|shared| shared.mark(word, bit)) {
                 *reached |= bit;
                 *waiting |= bit;
             }

@@ -159,7 +159,7 @@ impl<W: Clone> FlowQueue<W> {
         if let Some(worker) = self.workers.get_mut(worker) {
             worker.is_late = false;
         }
-        self.done(&flight.item.trigger, orders);
+        self.done(&flight.item.trigger, true, orders);
         self.fill(worker, Some(&flight.item.trigger.node_id), now, orders);
         true
     }
@@ -244,7 +244,7 @@ impl<W: Clone> FlowQueue<W> {
             self.expiring.pop_first();
             if let Some(item) = self.nodes.get_mut(&node).and_then(|queue| queue.remove_one(arrival)) {
                 self.waiting -= 1;
-                self.done(&item.trigger, orders);
+                self.done(&item.trigger, false, orders);
             }
             self.tidy(&node);
         }
@@ -256,7 +256,8 @@ impl<W: Clone> FlowQueue<W> {
         let alone = self.nodes.drain().flat_map(|(_, queue)| queue.into_items());
         let lanes = self.ties.drain().flat_map(|(_, tie)| tie.lanes.into_values());
         let waiting = alone.chain(lanes.flat_map(|lane| lane.queue.into_values()));
-        orders.extend(waiting.map(|item| Order::Done { bytes: item.trigger.payload.len() }));
+        orders
+            .extend(waiting.map(|item| Order::Done { bytes: item.trigger.payload.kept_len(), acked: None }));
         self.expiring.clear();
         self.waiting = 0;
         for (_, worker) in self.workers.iter_mut() {
@@ -267,7 +268,7 @@ impl<W: Clone> FlowQueue<W> {
         let flights: Vec<Key> = self.flights.iter().map(|(key, _)| key).collect();
         for flight in flights.into_iter().filter_map(|key| self.flights.remove(key)) {
             orders.extend(flight.timer.map(Order::Cancel));
-            orders.push(Order::Done { bytes: flight.item.trigger.payload.len() });
+            orders.push(Order::Done { bytes: flight.item.trigger.payload.kept_len(), acked: None });
         }
     }
 
@@ -322,9 +323,10 @@ impl<W: Clone> FlowQueue<W> {
         Some(flight)
     }
 
-    /// The trigger is done with.
-    fn done(&mut self, trigger: &WorkerTrigger, orders: &mut Vec<Order<W>>) {
-        orders.push(Order::Done { bytes: trigger.payload.len() });
+    /// The trigger is done with: acked, or nobody waits for it any more.
+    fn done(&mut self, trigger: &WorkerTrigger, is_acked: bool, orders: &mut Vec<Order<W>>) {
+        let acked = (is_acked && trigger.behind.is_some()).then(|| Box::new(trigger.clone()));
+        orders.push(Order::Done { bytes: trigger.payload.kept_len(), acked });
         let Some(affinity) = trigger.affinity else { return };
         if let Some(tie) = self.ties.get_mut(&affinity.key) {
             tie.open = tie.open.saturating_sub(1);
@@ -364,7 +366,7 @@ impl<W: Clone> FlowQueue<W> {
         }
         let list = self.list_of(item.not);
         if let Some(queue) = self.nodes.get_mut(&node) {
-            queue.insert(list, item.arrival, Entry::One(item));
+            queue.insert(list, item.arrival, Entry::One(Box::new(item)));
         }
     }
 

@@ -16,7 +16,9 @@ use crate::base::log::bounded_log;
 use crate::base::slots::Round;
 use crate::connection::Connection;
 use crate::connection::context::{CoreContext, CoreState, Timer};
+use crate::connection::fanout;
 use crate::connection::flows;
+use crate::connection::forwards;
 use crate::connection::message::{ConnectionId, ConnectionMessage, CoreMessage, PayloadObserver};
 use crate::connection::timeouts::NEVER;
 use crate::connection::upgrade::ListenerKind;
@@ -45,7 +47,7 @@ pub struct Holdings {
     pub timers: usize,
     /// Bytes that bodies hold beyond their first buffers.
     pub body_bytes: usize,
-    /// Triggers that no worker has acked.
+    /// Triggers that are not delivered.
     pub unacked_triggers: usize,
 }
 
@@ -156,9 +158,13 @@ impl<I: Io> Core<I> {
         }
     }
 
-    /// Delivers the messages that connections have left for each other.
+    /// Delivers the messages that connections have left for each other, and runs the nodes behind what is delivered.
     fn deliver_posted(&mut self, pin: &Pin<'_>) {
-        while let Some((id, message)) = self.state.posted.pop_front() {
+        loop {
+            if !self.state.finished.is_empty() {
+                fanout::run_finished(&mut self.state);
+            }
+            let Some((id, message)) = self.state.posted.pop_front() else { return };
             if self.connections.get_mut(id).is_some() {
                 self.with(pin, id, |connection, context| connection.on_message(context, message));
             } else {
@@ -242,7 +248,11 @@ impl<I: Io> Core<I> {
                     state.post(waiter.connection, message);
                 }
             }
-            Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, *trigger),
+            Message::Core(CoreMessage::Attempted { id, result }) => forwards::on_attempted(state, id, result),
+            Message::Core(CoreMessage::LetterKept { key, is_kept }) => {
+                forwards::on_letter(state, key, is_kept)
+            }
+            Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, trigger),
             Message::Core(CoreMessage::Worker { flow, from, event }) => {
                 flows::on_worker(state, flow, from, event);
             }
@@ -351,6 +361,9 @@ impl<I: Io> Core<I> {
             Timer::Connection(id) => self.on_alarm(pin, id),
             Timer::Ack(flow, flight) => flows::on_ack_overdue(&mut self.state, flow, flight),
             Timer::Sweep(flow) => flows::sweep(&mut self.state, flow),
+            Timer::Targets => forwards::on_time(&mut self.state),
+            Timer::Attempt(delivery) => forwards::on_attempt_lost(&mut self.state, delivery),
+            Timer::Letter(key) => forwards::offer_letter(&mut self.state, key),
             Timer::Redeliver => flows::redeliver(&mut self.state),
             Timer::Accept(listener) if !self.state.is_draining => {
                 self.io.start(Operation::Accept { listener });

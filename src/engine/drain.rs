@@ -55,7 +55,7 @@ impl Drain {
             tracing::warn!(
                 core = core.index,
                 triggers = unacked,
-                "triggers that no worker acked are lost: journal.durability is memory"
+                "triggers that were not delivered are lost: journal.durability is memory"
             );
         }
         step

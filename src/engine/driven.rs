@@ -14,7 +14,8 @@ use super::rules::rules;
 use super::turn::Turns;
 use crate::base::clock::Now;
 use crate::base::id::Id;
-use crate::connection::ChainSource;
+use crate::base::random::Random;
+use crate::connection::Services;
 use crate::connection::context::{CoreParts, CoreState, SharedCounts};
 use crate::connection::message::{CoreMessage, ReplyCallback, ReplyOutcome, ReplySender};
 use crate::connection::seal::Seal;
@@ -35,7 +36,9 @@ pub struct DrivenConfig<'a> {
     pub access_token: &'a str,
     pub registry: &'a Arc<Registry>,
     pub metrics: &'a Metrics,
-    pub chains: Arc<dyn ChainSource>,
+    pub services: Services,
+    /// Seed of pauses between attempts and names of events.
+    pub seed: u64,
     pub clock: Rc<dyn Fn() -> Now>,
 }
 
@@ -83,7 +86,8 @@ where
                 seal: Arc::clone(&seal),
                 counts: Arc::clone(&counts),
                 peers: Box::new(Mailboxes::new(index, mailboxes.clone())),
-                chains: Arc::clone(&config.chains),
+                services: config.services.clone(),
+                random: Random::new(config.seed.wrapping_add(index as u64)),
                 tls: None,
             });
             let listeners =

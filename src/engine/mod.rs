@@ -48,7 +48,11 @@ pub use crate::connection::message::{
 };
 pub use crate::connection::recent::{RECORDS_MAX, RequestSink, SHOWN_PAYLOAD_BYTES_MAX, SeenRequest};
 pub use crate::connection::tls::{TlsError, check as check_tls};
-pub use crate::connection::{ChainSource, Fetched};
+pub use crate::connection::{
+    ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX,
+    ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, LastAttempt, LetterReport, Services,
+    TargetAnswer,
+};
 
 /// Messages that wait for a core before its senders are told that it is busy.
 const MAILBOX_MESSAGES: usize = 65_536;
@@ -112,7 +116,7 @@ impl Engine {
         access_token: &str,
         registry: &Arc<Registry>,
         metrics: &Metrics,
-        chains: &Arc<dyn ChainSource>,
+        services: &Services,
         clock: Clock,
     ) -> Result<Engine, StartError> {
         heap::refuse_huge_pages();
@@ -150,7 +154,7 @@ impl Engine {
                 seal: Arc::clone(&seal),
                 counts: Arc::clone(&counts),
                 mailboxes: mailboxes.clone(),
-                chains: Arc::clone(chains),
+                services: services.clone(),
                 tls: Arc::clone(&tls),
                 receiver,
                 listeners,

@@ -1,8 +1,10 @@
 //! The mailboxes of all cores, as one of them sees them.
 
+use std::sync::Arc;
+
 use super::mailbox::Sender;
 use super::message::Message;
-use crate::connection::message::{CoreMessage, OwnSender, Peers};
+use crate::connection::message::{CoreMessage, OwnMailbox, OwnSender, Peers};
 
 /// The mailboxes of all cores.
 pub(super) struct Mailboxes<S> {
@@ -30,6 +32,16 @@ impl<S: Send + 'static> Peers for Mailboxes<S> {
                 _ => unreachable!("the message that was sent is returned"),
             }),
         }
+    }
+
+    fn own_mailbox(&self) -> OwnMailbox {
+        let own = self.all[self.own].clone();
+        Arc::new(move |message| {
+            own.send(Message::Core(message)).map_err(|full| match full.0 {
+                Message::Core(message) => message,
+                _ => unreachable!("the message that was sent is returned"),
+            })
+        })
     }
 
     fn own_sender(&self) -> OwnSender {

@@ -1,5 +1,6 @@
 //! The settings that connections read.
 
+use crate::base::clock::NANOS_PER_SECOND;
 use crate::connection::context::Rules;
 use crate::settings::{Address, Ingress, Settings};
 use crate::verify::secret::Expected;
@@ -15,6 +16,7 @@ pub(super) fn rules(settings: &Settings, ingress: &Address, access_token: &str) 
         body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
         access_token: Expected::secret(access_token.as_bytes()),
         context_takeover: settings.websocket.context_takeover,
+        retention_nanos: u64::from(settings.journal.retention_seconds) * NANOS_PER_SECOND,
     }
 }
 

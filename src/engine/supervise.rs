@@ -13,7 +13,8 @@ use super::peers::Mailboxes;
 use super::turn;
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
-use crate::connection::ChainSource;
+use crate::base::random::Random;
+use crate::connection::Services;
 use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
 use crate::connection::seal::Seal;
 use crate::connection::tls::Certified;
@@ -39,7 +40,7 @@ pub(super) struct CoreConfig {
     pub(super) seal: Arc<Seal>,
     pub(super) counts: Arc<SharedCounts>,
     pub(super) mailboxes: Vec<Mailbox>,
-    pub(super) chains: Arc<dyn ChainSource>,
+    pub(super) services: Services,
     pub(super) tls: Arc<Certified>,
     pub(super) receiver: Receiver<Message<OwnedFd>>,
     /// Of the ingress and of the workers.
@@ -98,7 +99,8 @@ impl CoreConfig {
             seal: Arc::clone(&self.seal),
             counts: Arc::clone(&self.counts),
             peers: Box::new(Mailboxes::new(self.index, self.mailboxes.clone())),
-            chains: Arc::clone(&self.chains),
+            services: self.services.clone(),
+            random: Random::from_system(),
             tls: self.tls.config(),
         });
         let listeners = vec![

@@ -14,13 +14,14 @@ use super::mailbox::{self, Sender};
 use super::message::Message;
 use super::turn::Turns;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::random::Random;
 use crate::base::slots::Key;
 use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
-use crate::connection::message::{CoreMessage, OwnSender, Peers, ReplyOutcome, ReplySender};
+use crate::connection::message::{CoreMessage, OwnMailbox, OwnSender, Peers, ReplyOutcome, ReplySender};
 use crate::connection::seal::Seal;
 use crate::connection::timeouts::Timeout;
 use crate::connection::upgrade::ListenerKind;
-use crate::connection::{ChainSource, Fetched};
+use crate::connection::{ChainSource, Fetched, Services};
 use crate::io::{
     BufferLease, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, ReturnedBuffers,
     SocketId, Wake, Waker,
@@ -107,6 +108,10 @@ impl Peers for Alone {
     fn own_sender(&self) -> OwnSender {
         Box::new(|_| false)
     }
+
+    fn own_mailbox(&self) -> OwnMailbox {
+        Arc::new(Err)
+    }
 }
 
 /// A core with a webhook that waits for replies, and one connection.
@@ -146,6 +151,7 @@ impl Scene {
             body_bytes: 1_000_000,
             access_token: Expected::secret(b"0123456789abcdef"),
             context_takeover: false,
+            retention_nanos: 86_400 * NANOS_PER_SECOND,
         };
         let counts = Arc::new(SharedCounts::default());
         let clock = Rc::clone(&time);
@@ -161,7 +167,8 @@ impl Scene {
             seal: Arc::new(Seal::new().unwrap()),
             counts: Arc::clone(&counts),
             peers: Box::new(Alone),
-            chains: Arc::new(NoChains),
+            services: Services::with_chains(Arc::new(NoChains)),
+            random: Random::new(1),
             tls: None,
         });
         let io = Memory::default();

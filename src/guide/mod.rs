@@ -30,6 +30,7 @@ pages! {
     replies_and_templates = "replies-and-templates.md";
     websockets = "websockets.md";
     workers = "workers.md";
+    deliveries = "deliveries.md";
     verification = "verification.md";
     limits_and_refusals = "limits-and-refusals.md";
     operations = "operations.md";

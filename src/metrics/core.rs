@@ -99,6 +99,30 @@ named! {
         DeliveryRetried = "delivery_retried",
         /// A delivery was given up: a dead letter.
         DeliveryDead = "delivery_dead",
+        /// A target answered an attempt with 2xx.
+        AttemptOk = "attempt_ok",
+        /// A target answered an attempt with another status.
+        AttemptStatus = "attempt_status",
+        /// A target did not answer an attempt in time.
+        AttemptTimeout = "attempt_timeout",
+        /// No connection to a target could be made.
+        AttemptUnreachable = "attempt_unreachable",
+        /// The address of a target is not allowed.
+        AttemptDenied = "attempt_denied",
+        /// The answer of a target is broken or too large.
+        AttemptBroken = "attempt_broken",
+        /// No request to a target could be made of a payload.
+        AttemptUnsendable = "attempt_unsendable",
+        /// A delivery failed as often as it is tried.
+        DeadAttempts = "dead_attempts",
+        /// A delivery failed until its retention ended.
+        DeadRetention = "dead_retention",
+        /// A target answered 410.
+        DeadGone = "dead_gone",
+        /// Requests went in a circle.
+        DeadLoop = "dead_loop",
+        /// No request could be made of a payload.
+        DeadRequest = "dead_request",
         /// A message came from a WebSocket client.
         MessageReceived = "message_received",
         /// A message was sent to a WebSocket client.
@@ -161,7 +185,7 @@ pub(super) const CLASSES: usize = 5;
 
 /// One core's counters. Only that core's thread writes them: a second writer would lose counts. They begin a pair of
 /// cache lines (processors fetch lines in pairs) and fill whole ones.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub struct CoreMetrics {
     outcomes: [AtomicU64; Outcome::ALL.len()],
@@ -179,7 +203,7 @@ pub struct CoreMetrics {
 }
 
 /// One core's numbers, or the sum of several cores'.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers {
     pub(super) outcomes: [u64; Outcome::ALL.len()],
     pub(super) classes: [u64; CLASSES],
@@ -198,6 +222,36 @@ pub struct Numbers {
     pub turns: LatencyCounts,
     /// The longest turn since the start, in nanoseconds.
     pub turn_nanos_max: u64,
+}
+
+impl Default for CoreMetrics {
+    fn default() -> CoreMetrics {
+        CoreMetrics {
+            outcomes: zeros(),
+            classes: zeros(),
+            events: zeros(),
+            opened: zeros(),
+            closed: zeros(),
+            waits_begun: AtomicU64::new(0),
+            waits_ended: AtomicU64::new(0),
+            bytes_received: AtomicU64::new(0),
+            bytes_sent: AtomicU64::new(0),
+            latency: Latency::default(),
+            turns: Latency::default(),
+            turn_nanos_max: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Default for Numbers {
+    fn default() -> Numbers {
+        CoreMetrics::default().numbers()
+    }
+}
+
+/// Counters in any number; the standard library has a default for 32 at the most.
+fn zeros<const N: usize>() -> [AtomicU64; N] {
+    std::array::from_fn(|_| AtomicU64::new(0))
 }
 
 /// Adds to a counter that only this thread writes.

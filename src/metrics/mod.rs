@@ -8,10 +8,12 @@ mod core;
 mod latency;
 mod render;
 mod series;
+mod targets;
 
 pub use self::core::{ConnectionKind, CoreMetrics, Event, Numbers, Outcome};
 pub use latency::LatencyCounts;
 pub use series::{Points, SAMPLES_MAX, Series};
+pub use targets::{InFlight, TargetsInFlight};
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Metrics {
     cores: Vec<Arc<CoreMetrics>>,
+    targets: Arc<TargetsInFlight>,
 }
 
 /// All numbers at one moment.
@@ -34,13 +37,19 @@ impl Metrics {
     /// Zeros, for this many cores.
     #[must_use]
     pub fn new(cores: usize) -> Metrics {
-        Metrics { cores: (0..cores).map(|_| Arc::default()).collect() }
+        Metrics { cores: (0..cores).map(|_| Arc::default()).collect(), targets: Arc::default() }
     }
 
     /// What core number `core` counts on.
     #[must_use]
     pub fn core(&self, core: usize) -> Option<&Arc<CoreMetrics>> {
         self.cores.get(core)
+    }
+
+    /// Counts the requests to targets.
+    #[must_use]
+    pub fn targets(&self) -> &Arc<TargetsInFlight> {
+        &self.targets
     }
 
     /// The numbers of now. Differences of two snapshots ([`Numbers::since`]) make series.
@@ -57,5 +66,6 @@ impl Metrics {
     /// Appends everything in Prometheus' text format, version 0.0.4 (`text/plain; version=0.0.4`).
     pub fn render(&self, out: &mut String) {
         render::render(&self.snapshot(), out);
+        render::render_targets(&self.targets, out);
     }
 }

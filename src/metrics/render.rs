@@ -1,7 +1,7 @@
 //! A snapshot in Prometheus' text exposition format 0.0.4.
 
 use super::core::{CLASSES, ConnectionKind, Event, Numbers, Outcome};
-use super::{LatencyCounts, Snapshot};
+use super::{LatencyCounts, Snapshot, TargetsInFlight};
 use std::fmt::Write;
 
 /// A family of counters that are sums of events.
@@ -53,6 +53,32 @@ const EVENT_FAMILIES: &[Family] = &[
             ("done", Event::DeliveryDone),
             ("retried", Event::DeliveryRetried),
             ("dead", Event::DeliveryDead),
+        ],
+    },
+    Family {
+        name: "tidegate_delivery_attempts_total",
+        help: "Requests to targets, by how they ended.",
+        label: "outcome",
+        series: &[
+            ("ok", Event::AttemptOk),
+            ("status", Event::AttemptStatus),
+            ("timeout", Event::AttemptTimeout),
+            ("unreachable", Event::AttemptUnreachable),
+            ("denied", Event::AttemptDenied),
+            ("broken", Event::AttemptBroken),
+            ("unsendable", Event::AttemptUnsendable),
+        ],
+    },
+    Family {
+        name: "tidegate_dead_letters_total",
+        help: "Deliveries that were given up, by why.",
+        label: "reason",
+        series: &[
+            ("attempts", Event::DeadAttempts),
+            ("retention", Event::DeadRetention),
+            ("gone", Event::DeadGone),
+            ("loop", Event::DeadLoop),
+            ("request", Event::DeadRequest),
         ],
     },
     Family {
@@ -161,6 +187,19 @@ pub(super) fn render(snapshot: &Snapshot, out: &mut String) {
     ] {
         head(out, name, "counter", help);
         sample(out, name, &[], bytes);
+    }
+}
+
+/// Appends the requests to targets that are under way.
+pub(super) fn render_targets(targets: &TargetsInFlight, out: &mut String) {
+    const NAME: &str = "tidegate_deliveries_in_flight";
+    head(out, NAME, "gauge", "Requests to targets that are under way, by target.");
+    let (shown, others) = targets.shown();
+    for (target, count) in shown {
+        sample(out, NAME, &[("target", &target)], count);
+    }
+    if others > 0 {
+        sample(out, NAME, &[("target", "other")], others);
     }
 }
 

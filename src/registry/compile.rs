@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Registry;
 use super::condition::Condition;
+use super::forward::{BodySource, ForwardNode};
 use super::hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 use crate::base::clock::Now;
 use crate::base::id::Id;
@@ -92,12 +93,12 @@ pub(super) struct Wiring<'r> {
 impl Wiring<'_> {
     /// What a node does, compiled once. One that no longer compiles (it was checked when the flow was saved) does
     /// nothing.
-    fn action(&self, flow: Id, node: &FlowNode) -> Action {
+    fn action(&self, flow: Id, node: &FlowNode, globals: &[u8]) -> Action {
         let key = (flow, node.id.clone());
         if let Some(known) = self.actions.borrow().get(&key) {
             return known.clone();
         }
-        let action = action(&node.kind).unwrap_or_else(|error| {
+        let action = action(&node.kind, Some(globals)).unwrap_or_else(|error| {
             tracing::error!(%flow, node = ?node.id, %error, "a node does not compile and does nothing");
             Action::Pass
         });
@@ -106,11 +107,11 @@ impl Wiring<'_> {
     }
 }
 
-/// Compiles a node.
+/// Compiles a node. `globals` is what its secrets are rendered over; without it they are checked only.
 ///
 /// # Errors
 /// The field below the node's that is not what it must be.
-fn action(kind: &NodeKind) -> Result<Action, ModelError> {
+fn action(kind: &NodeKind, globals: Option<&[u8]>) -> Result<Action, ModelError> {
     Ok(match kind {
         NodeKind::WebhookReply(config) => {
             let node = ReplyNode::compile(config);
@@ -127,8 +128,9 @@ fn action(kind: &NodeKind) -> Result<Action, ModelError> {
             ack_timeout_seconds: config.ack_timeout_seconds,
             max_in_flight: config.max_in_flight,
         }),
-        // The last two are refused when a flow is saved; a data folder of a later version may hold them.
-        NodeKind::Annotation | NodeKind::HttpForward(_) | NodeKind::Nats(_) => Action::Pass,
+        NodeKind::HttpForward(config) => Action::Forward(Arc::new(ForwardNode::compile(config, globals)?)),
+        // The last is refused when a flow is saved; a data folder of a later version may hold it.
+        NodeKind::Annotation | NodeKind::Nats(_) => Action::Pass,
     })
 }
 
@@ -178,9 +180,16 @@ pub(super) fn hook(
 /// What the nodes that can run look at.
 fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
     let mut parts = Parts::NONE;
-    for step in flows.iter().flat_map(|plan| &plan.steps) {
+    let steps = || flows.iter().flat_map(|plan| &plan.steps);
+    if steps().any(|step| step.action.delivers()) {
+        let has_raw = steps().any(|step| match &step.action {
+            Action::Forward(node) => matches!(node.body, BodySource::Raw),
+            _ => false,
+        });
+        return Reads::Whole { has_raw };
+    }
+    for step in steps() {
         match &step.action {
-            Action::Worker(_) => return Reads::Workers,
             // One that is for the other kind of caller can only answer a `replyId` that it finds elsewhere.
             Action::Reply(node)
                 if !node.answers_trigger() || node.only_for() == CallerKind::of(is_websocket) =>
@@ -191,7 +200,7 @@ fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
                 condition.reads(&mut |read| parts = parts.union(Parts::of(read)));
             }
             Action::Debug(template) => template.reads(&mut |read| parts = parts.union(Parts::of(read))),
-            Action::Reply(_) | Action::Pass => {}
+            Action::Reply(_) | Action::Worker(_) | Action::Forward(_) | Action::Pass => {}
         }
     }
     Reads::Templates(parts)
@@ -271,9 +280,10 @@ fn plan(
         return None;
     }
     let wires = flow.wires(webhook.id);
+    let globals = application.globals_of(flow);
     let step = |position: &usize| {
         let node = &flow.nodes[*position];
-        Step { node_id: node.id.as_str().into(), action: wiring.action(flow.id, node) }
+        Step { node_id: node.id.as_str().into(), action: wiring.action(flow.id, node, &globals) }
     };
     let mut steps: Box<[Step]> = wires.order.iter().map(step).collect();
     let branches = branches(&wires, &steps).map(Box::new);
@@ -283,23 +293,27 @@ fn plan(
             step.action = Action::Pass;
         }
     }
-    let tail = Tail::new(
-        application.id,
-        &application.name,
-        webhook.id,
-        flow.id,
-        &flow.name,
-        application.globals_of(flow),
-    );
+    let tail =
+        Tail::new(application.id, &application.name, webhook.id, flow.id, &flow.name, Arc::clone(&globals));
     let backlog = wiring.registry.backlog(flow.id);
     let runs = wiring.registry.runs_of(flow.id);
-    Some(FlowPlan { flow_id: flow.id, backlog, runs, tail: Arc::new(tail), steps, branches })
+    Some(FlowPlan {
+        flow_id: flow.id,
+        webhook_id: webhook.id,
+        reply_bytes_max: webhook.limits.payload_bytes.unwrap_or(wiring.defaults.payload_bytes),
+        backlog,
+        runs,
+        tail: Arc::new(tail),
+        steps,
+        branches,
+    })
 }
 
-/// The wires as a walk needs them; `None` where no condition decides anything.
+/// The wires as a walk needs them; `None` where no condition decides anything and no step stands behind a delivery.
 fn branches(wires: &Wires, steps: &[Step]) -> Option<Branches> {
     let decides = |(step, behind): (&Step, &[Vec<usize>; 2])| {
-        matches!(step.action, Action::Condition(_)) && behind.iter().any(|places| !places.is_empty())
+        let is_later = matches!(step.action, Action::Condition(_)) || step.action.delivers();
+        is_later && behind.iter().any(|places| !places.is_empty())
     };
     if !steps.iter().zip(&wires.behind).any(decides) {
         return None;
@@ -352,7 +366,7 @@ fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), Mo
 /// The first that does not, with its field.
 pub fn check_flow(flow: &Flow) -> Result<(), ModelError> {
     for (index, node) in flow.nodes.iter().enumerate() {
-        action(&node.kind)
+        action(&node.kind, None)
             .map_err(|error| ModelError::new(format!("nodes[{index}].{}", error.field()), error.message()))?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Backlog, Condition, FlowRuns};
+use super::{Backlog, Condition, FlowRuns, ForwardNode};
 use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;
@@ -55,6 +55,12 @@ pub struct Hook {
 const _: () = assert!(size_of::<Hook>() <= 160 - 2 * size_of::<usize>());
 
 impl Hook {
+    /// Whether a flow sends the body of an event on as it was received.
+    #[must_use]
+    pub fn sends_raw(&self) -> bool {
+        matches!(self.reads, Reads::Whole { has_raw: true })
+    }
+
     /// Whether the callers that may come in are those of `other`.
     #[must_use]
     pub fn has_credentials_of(&self, other: &Hook) -> bool {
@@ -71,14 +77,21 @@ impl Hook {
 pub enum Reads {
     /// There are templates only, and these parts are all that they look at.
     Templates(Parts),
-    /// Some go to a worker, which gets the payload whole.
-    Workers,
+    /// Some are delivered, and what is delivered is the whole payload.
+    Whole {
+        /// A delivering node sends the body as it was received.
+        has_raw: bool,
+    },
 }
 
 /// One flow as one webhook triggers it.
 #[derive(Debug)]
 pub struct FlowPlan {
     pub flow_id: Id,
+    /// The webhook that triggers it.
+    pub webhook_id: Id,
+    /// Bytes of a reply to a caller of the webhook.
+    pub reply_bytes_max: u32,
     /// What waits for its workers; the same for every webhook that triggers it.
     pub backlog: Arc<Backlog>,
     /// What it did lately; the same for every webhook that triggers it.
@@ -87,8 +100,18 @@ pub struct FlowPlan {
     pub tail: Arc<Tail>,
     /// The nodes that the trigger's wires lead to, nearest first.
     pub steps: Box<[Step]>,
-    /// The wires, where conditions decide which of the steps run. `None`: all of them, in their order.
+    /// The wires, where conditions decide which of the steps run, or steps run once a delivery is done. `None`: all of
+    /// them, in their order.
     pub branches: Option<Box<Branches>>,
+}
+
+impl FlowPlan {
+    /// Whether steps stand behind a step that is no condition.
+    #[must_use]
+    pub fn leads_on(&self, step: usize) -> bool {
+        let branches = self.branches.as_deref();
+        branches.and_then(|branches| branches.behind.get(step)).is_some_and(|behind| !behind[0].is_empty())
+    }
 }
 
 /// How the steps of a flow with conditions are wired; steps are named by their places in [`FlowPlan::steps`].
@@ -117,8 +140,17 @@ pub enum Action {
     /// Logs what the template renders.
     Debug(Arc<Template>),
     Worker(WorkerPlan),
+    Forward(Arc<ForwardNode>),
     /// Nothing: an annotation, or a node that decides or shows nothing.
     Pass,
+}
+
+impl Action {
+    /// Whether the trigger is handed over, so that the steps behind run later.
+    #[must_use]
+    pub fn delivers(&self) -> bool {
+        matches!(self, Action::Worker(_) | Action::Forward(_))
+    }
 }
 
 /// A `WorkerNode` with its settings resolved.

@@ -10,6 +10,7 @@ mod backlog;
 mod behind;
 mod compile;
 mod condition;
+mod forward;
 mod hook;
 mod runs;
 
@@ -36,6 +37,7 @@ type SharedMap<K, V> = papaya::HashMap<K, V, ahash::RandomState>;
 pub use backlog::{Backlog, FLOW_BYTES_MAX, FLOW_TRIGGERS_MAX, PROCESS_BYTES_MAX};
 pub use compile::{Defaults, check_application, check_flow, check_webhook};
 pub use condition::Condition;
+pub use forward::{BodySource, ForwardNode, ForwardRules, Signing};
 pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
 

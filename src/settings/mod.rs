@@ -135,6 +135,21 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     pub durability: Durability,
+    /// How long a delivery is tried.
+    pub retention_seconds: u32,
+}
+
+/// Requests to targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Networks that targets may be in; none: all but the denied ones.
+    pub allowed_networks: Vec<IpNet>,
+    /// Networks that no target may be in.
+    pub denied_networks: Vec<IpNet>,
+    /// Threads that send them; at least 1.
+    pub threads: usize,
+    /// A PEM file of the roots that targets' certificates chain to, in place of the system's.
+    pub roots: Option<PathBuf>,
 }
 
 /// WebSocket webhooks.
@@ -165,6 +180,7 @@ pub struct Settings {
     pub access_token: Option<Secret>,
     pub limits: Limits,
     pub journal: Journal,
+    pub forward: Forward,
     pub websocket: WebSocket,
     pub alexa: Alexa,
     pub driver: Driver,

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::names::{check_access_token, check_admin_host, check_host_port, check_public_url};
 use super::{
-    Address, Admin, Alexa, Driver, Durability, Ingress, Journal, Limits, Secret, Settings, TlsFiles,
+    Address, Admin, Alexa, Driver, Durability, Forward, Ingress, Journal, Limits, Secret, Settings, TlsFiles,
     WebSocket, Workers,
 };
 
@@ -43,6 +43,22 @@ const PAYLOAD_BYTES_MAX: u32 = 64 * 1024 * 1024;
 const REPLY_TIMEOUT_SECONDS_MAX: u32 = 3600;
 /// Engine threads: a `replyId` has 16 bits for its core, and no machine has this many.
 const CORES_MAX: usize = 1024;
+
+/// The longest retention: a year.
+const RETENTION_SECONDS_MAX: u32 = 365 * 86_400;
+/// Threads that send: a target is waited for by tasks, not by threads.
+const FORWARD_THREADS_MAX: usize = 64;
+/// Networks that nothing is forwarded to unless an operator says otherwise: link-local addresses, and those where clouds
+/// serve the credentials of the machine (AWS, Google, Alibaba, Azure, Oracle).
+const DENIED_NETWORKS: [&str; 7] = [
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+];
 
 macro_rules! entry {
     ($key:literal, $variable:literal, $flag:expr, $default:literal, $help:literal, $set:expr) => {
@@ -296,8 +312,55 @@ pub static ENTRIES: &[Entry] = &[
         "TIDEGATE_JOURNAL_RETENTION_SECONDS",
         Some("journal-retention-seconds"),
         "86400",
-        "How long a trigger is tried (not in this version)",
-        |_, v| not_yet(v)
+        "How long a delivery is tried before it is a dead letter",
+        |s, v| {
+            s.journal.retention_seconds = within(v, 1, RETENTION_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "forward.allowed_networks",
+        "TIDEGATE_FORWARD_ALLOWED_NETWORKS",
+        Some("forward-allowed-networks"),
+        "none",
+        "Addresses and networks that HttpForwardNode may send to, with commas; none: all but the denied ones",
+        |s, v| {
+            s.forward.allowed_networks = list(v).map(str::parse).collect::<Result<_, _>>()?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "forward.denied_networks",
+        "TIDEGATE_FORWARD_DENIED_NETWORKS",
+        Some("forward-denied-networks"),
+        "169.254.0.0/16,fe80::/10,fd00:ec2::254,fd20:ce::254,100.100.100.200,168.63.129.16,192.0.0.192",
+        "Those that it may not send to, allowed or not: by default link-local ones and the metadata services of clouds",
+        |s, v| {
+            s.forward.denied_networks = list(v).map(str::parse).collect::<Result<_, _>>()?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "forward.threads",
+        "TIDEGATE_FORWARD_THREADS",
+        Some("forward-threads"),
+        "2",
+        "Threads that send what HttpForwardNode forwards",
+        |s, v| {
+            s.forward.threads = within(v, 1, FORWARD_THREADS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "forward.roots",
+        "TIDEGATE_FORWARD_ROOTS",
+        None,
+        "the system's roots",
+        "PEM file of the roots that targets' certificates chain to",
+        |s, v| {
+            s.forward.roots = Some(v.into());
+            Ok(())
+        }
     ),
     entry!(
         "cluster.nats",
@@ -478,7 +541,13 @@ pub(super) fn defaults(cores: usize) -> Settings {
             connections: 1_000_000,
             body_bytes: 256 * 1024 * 1024,
         },
-        journal: Journal { durability: Durability::Memory },
+        journal: Journal { durability: Durability::Memory, retention_seconds: 86_400 },
+        forward: Forward {
+            allowed_networks: Vec::new(),
+            denied_networks: DENIED_NETWORKS.iter().filter_map(|network| network.parse().ok()).collect(),
+            threads: 2,
+            roots: None,
+        },
         websocket: WebSocket { context_takeover: false },
         alexa: Alexa { roots: None, connect_to: None },
         driver: Driver::Auto,

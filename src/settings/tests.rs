@@ -30,6 +30,9 @@ fn the_table_has_each_name_once_and_its_defaults_are_those_of_the_settings() {
             if entry.key == "alexa.roots" {
                 expected.alexa.roots = Some(entry.default.into());
             }
+            if entry.key == "forward.roots" {
+                expected.forward.roots = Some(entry.default.into());
+            }
             if entry.key == "admin.hosts" {
                 expected.admin.hosts = vec!["none".to_owned()];
             }

@@ -98,16 +98,45 @@ fn part_named(kind: Kind, key: &str) -> Option<Part> {
     })
 }
 
+/// A body as it was received, for who sends it on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawBody {
+    pub bytes: Bytes,
+    /// `Content-Type` and `Content-Encoding`, where they were sent.
+    pub content_type: Option<Box<[u8]>>,
+    pub content_encoding: Option<Box<[u8]>>,
+}
+
 /// The front of a payload: `{"time":…,"data":{…},`. Built once, shared by all flows; a clone is a reference.
 #[derive(Clone, Debug)]
 pub struct Event {
     bytes: Bytes,
     places: Places,
+    /// `None` where no flow of the webhook sends it on.
+    raw: Option<Arc<RawBody>>,
 }
 
 impl Event {
     fn view(&self) -> View<'_> {
         View { bytes: &self.bytes, places: &self.places, message: None }
+    }
+
+    /// The same event, with the body as it was received.
+    #[must_use]
+    pub fn with_raw(self, raw: RawBody) -> Event {
+        Event { raw: Some(Arc::new(raw)), ..self }
+    }
+
+    /// The body as it was received, where that was kept.
+    #[must_use]
+    pub fn raw(&self) -> Option<&RawBody> {
+        self.raw.as_deref()
+    }
+
+    /// Bytes that the event keeps in memory.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.bytes.len() + self.raw.as_ref().map_or(0, |raw| raw.bytes.len())
     }
 
     /// The text, an object that is left open after a comma.
@@ -214,7 +243,7 @@ impl<'s> Draft<'s> {
         } else {
             Bytes::from(std::mem::take(self.out))
         };
-        Event { bytes, places: self.places }
+        Event { bytes, places: self.places, raw: None }
     }
 
     /// Bytes that were written.
@@ -332,6 +361,18 @@ impl Payload {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         false
+    }
+
+    /// Bytes that it keeps in memory: those of the payload, and of the body as it was received.
+    #[must_use]
+    pub fn kept_len(&self) -> usize {
+        self.event.kept_bytes() + self.tail.len()
+    }
+
+    /// A field of the request's head, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.event.view().part(Part::Headers)?.get(name)?.as_str()
     }
 
     fn view(&self) -> PayloadView<'_> {

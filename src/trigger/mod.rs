@@ -33,7 +33,7 @@ use std::net::IpAddr;
 
 pub use body::JSON_DEPTH_MAX;
 pub use coding::{ACCEPTED_CODINGS, undo_codings};
-pub use event::{Draft, Event, Payload, Tail};
+pub use event::{Draft, Event, Payload, RawBody, Tail};
 pub use multipart::{PARTS_MAX, form_part};
 pub use parts::Parts;
 pub use socket::{UpgradeData, WsEvent, websocket_draft, websocket_event};

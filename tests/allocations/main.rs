@@ -25,7 +25,7 @@ use common::{ACCESS_TOKEN, Wire, request};
 use sockets::{FIN, PING, PONG, Socket, TEXT, frame};
 use tidegate::base::clock::Clock;
 use tidegate::control::chains::Chains;
-use tidegate::engine::{Engine, RECORDS_MAX};
+use tidegate::engine::{Engine, RECORDS_MAX, Services};
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry};
@@ -96,8 +96,15 @@ impl Served {
         registry.load(&store, now).expect("the model can be read");
         let metrics = Metrics::new(settings.cores);
         let chains = Arc::new(Chains::start(&settings.alexa, clock).expect("nothing is fetched"));
-        let engine = Engine::start(&settings, ACCESS_TOKEN, &registry, &metrics, &(chains as Arc<_>), clock)
-            .expect("the engine starts");
+        let engine = Engine::start(
+            &settings,
+            ACCESS_TOKEN,
+            &registry,
+            &metrics,
+            &Services::with_chains(chains),
+            clock,
+        )
+        .expect("the engine starts");
         Served { engine, registry, webhook, _folder: folder }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidegate::base::clock::NANOS_PER_SECOND;
 use tidegate::base::slots::Key;
 use tidegate::deliver::workers::WorkerTrigger;
-use tidegate::deliver::{self, Effect, Origin};
+use tidegate::deliver::{self, Delivery, Effect, Origin};
 use tidegate::http::Step;
 use tidegate::ingress::request::{self, AtBody, AtHead, Door};
 use tidegate::ingress::respond::{self, Answer, Frame};
@@ -174,7 +174,7 @@ impl World {
                     let own = reply_id.as_deref().expect("only a call that waits is replied to");
                     self.reply(named.as_deref().unwrap_or(own), reply);
                 }
-                Effect::Worker { plan, step, payload } => {
+                Effect::Deliver(Delivery { plan, step, payload, behind }) => {
                     let Action::Worker(config) = &plan.steps[step].action else { panic!("a worker's node") };
                     assert!(plan.backlog.reserve(payload.len()), "far from the backlog's bounds");
                     self.observer.offered(call);
@@ -188,6 +188,7 @@ impl World {
                         reply_id: reply_id.as_deref().map(Arc::from),
                         expires_nanos: waits.map(|_| clock + timeout),
                         attempt: 1,
+                        behind,
                     });
                     let flow = self.observer.calls[call].webhook;
                     self.post(self.home(flow), Mail::Trigger { flow, trigger });

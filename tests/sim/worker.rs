@@ -76,7 +76,7 @@ impl World {
                     let arrives = self.time + self.random.below(5 * MILLISECOND);
                     self.schedule(arrives, Event::Given { worker, seq, trigger: Box::new(trigger) });
                 }
-                Order::Done { bytes } => {
+                Order::Done { bytes, .. } => {
                     self.registry.flow(self.flow_id(flow)).expect("a flow of the model").release(bytes);
                 }
                 // Every turn of the world lets go of what has expired.

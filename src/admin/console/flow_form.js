@@ -34,7 +34,7 @@ export async function newFlowForm(view) {
   const values = {
     name: "", description: "", webhooks: [], kind: "WebhookReplyNode", isSocket: false,
     code: "", body: "{\"received\": {{jsonEncode data.body}}}", bodyType: "string", headers: [["Content-Type", "application/json"]], encoding: "",
-    url: "", timeoutSeconds: "", secret: "", subject: "", stream: "",
+    url: "", method: "POST", forwardBody: "", timeoutSeconds: "", secret: "", subject: "", stream: "",
     sample: JSON.stringify({ ...SAMPLE, globals }, null, 2),
     ...drafts.read(name),
   };
@@ -180,7 +180,9 @@ function nodeFields(values, { bind, text, changed }) {
     }
     case "HttpForwardNode":
       return [
-        text("url", "URL", "Gets a POST of the payload; a 2xx is done, anything else is tried again.", { type: "url", placeholder: "https://…" }).element,
+        text("url", "URL", "A template; the host stands in the text. A 2xx is done, anything else is tried again.", { inputmode: "url", placeholder: "https://…" }).element,
+        bind(field("Method", select(["POST", "PUT", "PATCH", "DELETE", "GET"].map((method) => [method, method]), values.method)), "method", "change").element,
+        text("forwardBody", "Body", "payload: the trigger as JSON; raw: the caller's body as it came; or a template. payload by default.").element,
         text("timeoutSeconds", "Time-out, in seconds", "30 by default.", { inputmode: "numeric" }).element,
         text("secret", "Secret", "Signs each request as Standard Webhooks says. None by default; never shown again.", { type: "password", autocomplete: "new-password" }).element,
       ];
@@ -206,7 +208,7 @@ function flowOf(values) {
       headerInfo: values.headers.filter(([key]) => key.trim() !== "").map(([keyTemplate, valueTemplate]) => ({ keyTemplate, valueTemplate })),
       isWebsocketMessage: values.isSocket, encodingTemplate: values.encoding,
     }),
-    HttpForwardNode: () => filled({ url: values.url, timeoutSeconds: number(values.timeoutSeconds), secret: values.secret }),
+    HttpForwardNode: () => filled({ url: values.url, method: values.method, body: values.forwardBody, timeoutSeconds: number(values.timeoutSeconds), secret: values.secret }),
     NatsNode: () => filled({ subject: values.subject, stream: values.stream }),
     WorkerNode: () => ({}),
   };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
+use crate::deliver::Behind;
 use crate::trigger::Payload;
 
 /// A trigger for a worker.
@@ -25,6 +26,8 @@ pub struct WorkerTrigger {
     pub expires_nanos: Option<u64>,
     /// 1 the first time.
     pub attempt: u32,
+    /// The nodes that run once it is acked.
+    pub behind: Option<Arc<Behind>>,
 }
 
 /// What keeps triggers together.
@@ -42,8 +45,9 @@ pub enum Order<W> {
     /// Send the trigger to the worker; `seq` is the worker's own. Set a timer for `flight`, to fire at `deadline`, and
     /// tell [`FlowQueue::timed`](super::FlowQueue::timed) of it.
     Send { worker: W, seq: u64, trigger: WorkerTrigger, flight: Key, deadline_nanos: u64 },
-    /// The trigger is done with (acked, or nobody waits for it any more): what it took is free.
-    Done { bytes: usize },
+    /// The trigger is done with (acked, or nobody waits for it any more): what it took is free. `acked`: nodes run behind
+    /// it.
+    Done { bytes: usize, acked: Option<Box<WorkerTrigger>> },
     /// A timer is not needed any more.
     Cancel(TimerId),
     /// Something that came back waits and is of no use after this moment: call [`FlowQueue::expire`](super::FlowQueue::expire)

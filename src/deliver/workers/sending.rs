@@ -11,7 +11,7 @@ impl<W: Clone> FlowQueue<W> {
     /// Sends a trigger, or lets it wait. Nothing else of its node can be sent, or it would have been.
     pub(super) fn place(&mut self, item: Item, now: u64, orders: &mut Vec<Order<W>>) {
         if item.trigger.expires_nanos.is_some_and(|expires| expires <= now) {
-            return self.done(&item.trigger, orders);
+            return self.done(&item.trigger, false, orders);
         }
         if item.trigger.affinity.is_none() {
             return match self.choose(&item.trigger.node_id, item.not) {
@@ -139,9 +139,9 @@ impl<W: Clone> FlowQueue<W> {
                     self.expiring.remove(&(expires, arrival));
                 }
                 if expires.is_some_and(|expires| expires <= now) {
-                    self.done(&item.trigger, orders);
+                    self.done(&item.trigger, false, orders);
                 } else {
-                    self.send(worker, item, now, orders);
+                    self.send(worker, *item, now, orders);
                 }
             }
             Some(Entry::Lane(key)) => {

@@ -26,6 +26,7 @@ fn trigger(name: &str) -> WorkerTrigger {
         reply_id: None,
         expires_nanos: None,
         attempt: 1,
+        behind: None,
     }
 }
 

@@ -11,7 +11,7 @@ type ByArrival<T> = BTreeMap<u64, T>;
 /// What waits for a worker that is not chosen yet.
 pub(super) enum Entry {
     /// A trigger by itself.
-    One(Item),
+    One(Box<Item>),
     /// The triggers of a connection, which all go to the worker that gets the first.
     Lane(TieKey),
 }
@@ -97,7 +97,7 @@ impl NodeQueue {
         let lists = self.except.keys().map(|worker| List::Except(*worker));
         let lists: Vec<List> = std::iter::once(List::Free).chain(lists).collect();
         lists.into_iter().find_map(|list| match self.remove(list, arrival)? {
-            Entry::One(item) => Some(item),
+            Entry::One(item) => Some(*item),
             lane @ Entry::Lane(_) => {
                 self.insert(list, arrival, lane);
                 None
@@ -137,7 +137,7 @@ impl NodeQueue {
     pub(super) fn into_items(self) -> impl Iterator<Item = Item> {
         let except = self.except.into_values().flatten();
         self.free.into_iter().chain(except).filter_map(|(_, entry)| match entry {
-            Entry::One(item) => Some(item),
+            Entry::One(item) => Some(*item),
             Entry::Lane(_) => None,
         })
     }

@@ -1,0 +1,256 @@
+//! Deliveries to targets as they pass between cores and the threads that make their attempts: what is to be delivered,
+//! how an attempt ended, and what is kept of a delivery that was given up.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::id::Id;
+use crate::base::slots::Key;
+use crate::deliver::Behind;
+use crate::deliver::request::RequestError;
+use crate::deliver::schedule::DeadReason;
+use crate::metrics::Event;
+use crate::registry::{Action, FlowPlan, ForwardNode};
+use crate::reply::Reply;
+use crate::trigger::Payload;
+
+/// Bytes of an answer that a dead letter keeps (section 9).
+pub const ANSWER_KEPT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of an answer that are kept between two attempts: of each trigger that waits.
+const ANSWER_BETWEEN_BYTES_MAX: usize = 256;
+
+/// Number of an attempt: it names no later one of the same delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptId {
+    pub(crate) delivery: Key,
+    pub(crate) attempt: u32,
+}
+
+/// A trigger for a target, on its way to the owner of its flow or kept by it.
+#[derive(Clone, Debug)]
+pub(crate) struct ForwardTrigger {
+    pub(crate) plan: Arc<FlowPlan>,
+    /// `plan.steps[step]` is the node.
+    pub(crate) step: usize,
+    pub(crate) payload: Payload,
+    /// The same for all deliveries of an event.
+    pub(crate) event_id: u128,
+    pub(crate) accepted_unix_millis: u64,
+    /// The caller's `replyId`.
+    pub(crate) reply_id: Option<Arc<str>>,
+    /// When the caller stops waiting; `None` if none waits.
+    pub(crate) expires_nanos: Option<u64>,
+    /// The nodes that run once it is done.
+    pub(crate) behind: Option<Arc<Behind>>,
+}
+
+impl ForwardTrigger {
+    /// The node, compiled, and its id.
+    pub(crate) fn node(&self) -> Option<(&Arc<ForwardNode>, &Arc<str>)> {
+        let step = self.plan.steps.get(self.step)?;
+        match &step.action {
+            Action::Forward(node) => Some((node, &step.node_id)),
+            _ => None,
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub enum AttemptResult {
+    /// The target answered, whatever it said.
+    Answered(TargetAnswer),
+    Failed(AttemptError),
+}
+
+/// Answer of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetAnswer {
+    pub status: u16,
+    /// The fields, where a caller waits for them.
+    pub headers: Vec<(String, String)>,
+    /// The body where a caller waits for it, else its beginning.
+    pub body: Bytes,
+    /// What `Retry-After` asks for.
+    pub retry_after_nanos: Option<u64>,
+}
+
+impl TargetAnswer {
+    /// Whether the delivery is done.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Why an attempt got no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptError {
+    /// No request can be made of the payload.
+    Request(RequestError),
+    /// The name of the target has no address: why.
+    Resolve(String),
+    /// The address that the name leads to is not allowed.
+    Denied(IpAddr),
+    /// No connection could be made: why.
+    Connect(String),
+    /// TLS could not be agreed on: why.
+    Tls(String),
+    /// No complete answer within `timeoutSeconds`, or before the caller stopped waiting.
+    TimedOut,
+    /// The connection broke, or what was received on it is not HTTP: why.
+    Broken(String),
+    /// The body is larger than a reply may be.
+    TooLarge,
+    /// The threads that make attempts take no more, or have ended.
+    Busy,
+}
+
+impl fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttemptError::Request(error) => write!(f, "no request can be made: {error}"),
+            AttemptError::Resolve(why) => write!(f, "the target's name has no address: {why}"),
+            AttemptError::Denied(ip) => write!(f, "the target's address {ip} is not allowed"),
+            AttemptError::Connect(why) => write!(f, "the target cannot be reached: {why}"),
+            AttemptError::Tls(why) => write!(f, "TLS with the target failed: {why}"),
+            AttemptError::TimedOut => f.write_str("the target did not answer in time"),
+            AttemptError::Broken(why) => write!(f, "the target's answer is broken: {why}"),
+            AttemptError::TooLarge => f.write_str("the target's answer is larger than a reply may be"),
+            AttemptError::Busy => f.write_str("too many requests to targets are under way"),
+        }
+    }
+}
+
+impl std::error::Error for AttemptError {}
+
+impl AttemptError {
+    /// Why no later attempt can succeed, if none can.
+    fn is_final(&self) -> Option<DeadReason> {
+        match self {
+            AttemptError::Request(RequestError::Loop) => Some(DeadReason::Loop),
+            AttemptError::Request(RequestError::Template(..)) => Some(DeadReason::Request),
+            _ => None,
+        }
+    }
+
+    /// Status and words for a caller that waits: no addresses, no words of other programs.
+    fn shown(&self) -> (i64, &'static str) {
+        match self {
+            AttemptError::Request(RequestError::Loop) => (502, "The request was forwarded too often"),
+            AttemptError::Request(_) => (502, "No request to the target can be made of this one"),
+            AttemptError::Resolve(_) => (502, "The target's name has no address"),
+            AttemptError::Denied(_) => (502, "The target's address is not allowed"),
+            AttemptError::Connect(_) => (502, "The target cannot be reached"),
+            AttemptError::Tls(_) => (502, "TLS with the target failed"),
+            AttemptError::TimedOut => (504, "The target did not answer in time"),
+            AttemptError::Broken(_) => (502, "The target's answer is broken"),
+            AttemptError::TooLarge => (502, "The target's answer is too large"),
+            AttemptError::Busy => (502, "Too many requests to targets are under way"),
+        }
+    }
+
+    /// What it counts as.
+    fn event(&self) -> Event {
+        match self {
+            AttemptError::Request(_) => Event::AttemptUnsendable,
+            AttemptError::Resolve(_) | AttemptError::Connect(_) | AttemptError::Tls(_) => {
+                Event::AttemptUnreachable
+            }
+            AttemptError::Denied(_) => Event::AttemptDenied,
+            AttemptError::TimedOut => Event::AttemptTimeout,
+            AttemptError::Broken(_) | AttemptError::TooLarge | AttemptError::Busy => Event::AttemptBroken,
+        }
+    }
+}
+
+impl AttemptResult {
+    /// What it counts as.
+    pub(crate) fn event(&self) -> Event {
+        match self {
+            AttemptResult::Answered(answer) if answer.is_success() => Event::AttemptOk,
+            AttemptResult::Answered(_) => Event::AttemptStatus,
+            AttemptResult::Failed(error) => error.event(),
+        }
+    }
+
+    /// Why no later attempt can succeed, if none can.
+    pub(crate) fn is_final(&self) -> Option<DeadReason> {
+        const GONE: u16 = 410;
+        match self {
+            AttemptResult::Answered(answer) => (answer.status == GONE).then_some(DeadReason::Gone),
+            AttemptResult::Failed(error) => error.is_final(),
+        }
+    }
+
+    /// The reply for a caller that waits.
+    pub(crate) fn into_reply(self) -> Reply {
+        match self {
+            AttemptResult::Answered(TargetAnswer { status, headers, body, .. }) => Reply {
+                response_code: Some(i64::from(status)),
+                headers,
+                body: Some(body),
+                is_binary: true,
+                ..Reply::default()
+            },
+            AttemptResult::Failed(error) => {
+                let (status, message) = error.shown();
+                let body = format!("{{\"error\":\"{message}\"}}");
+                Reply { response_code: Some(status), body: Some(body.into()), ..Reply::default() }
+            }
+        }
+    }
+
+    /// What is kept of it, as part of a dead letter or until the next attempt.
+    pub(crate) fn summary(&self) -> LastAttempt {
+        match self {
+            AttemptResult::Answered(answer) => LastAttempt {
+                status: Some(answer.status),
+                error: format!("the target answered {}", answer.status),
+                answer: answer.body.slice(..answer.body.len().min(ANSWER_KEPT_BYTES_MAX)),
+            },
+            AttemptResult::Failed(error) => {
+                LastAttempt { status: None, error: error.to_string(), answer: Bytes::new() }
+            }
+        }
+    }
+}
+
+/// The last attempt of a delivery that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastAttempt {
+    /// The status, if the target answered.
+    pub status: Option<u16>,
+    pub error: String,
+    /// The beginning of the answer's body.
+    pub answer: Bytes,
+}
+
+impl LastAttempt {
+    /// The same with less of the answer: what a trigger that waits may take.
+    pub(crate) fn shortened(self) -> LastAttempt {
+        let answer = Bytes::copy_from_slice(&self.answer[..self.answer.len().min(ANSWER_BETWEEN_BYTES_MAX)]);
+        LastAttempt { answer, ..self }
+    }
+}
+
+/// A delivery that was given up.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Names the delivery, as `webhook-id` did in each of its attempts.
+    pub id: Arc<str>,
+    pub flow: Id,
+    pub webhook: Id,
+    pub node: Arc<str>,
+    pub reason: DeadReason,
+    /// How often it was tried.
+    pub attempts: u32,
+    pub accepted_unix_millis: u64,
+    pub died_unix_millis: u64,
+    /// `None` if it was never tried.
+    pub last: Option<LastAttempt>,
+    pub payload: Payload,
+}

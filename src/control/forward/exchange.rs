@@ -1,0 +1,182 @@
+//! One attempt: a request to a target, and what of its answer is of use.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{HeaderMap, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::connect::{ConnectError, Connector};
+use super::report;
+use crate::base::clock::Clock;
+use crate::deliver::request::{ForwardRequest, request};
+use crate::deliver::schedule::retry_after;
+use crate::engine::{ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptResult, TargetAnswer};
+use crate::metrics::TargetsInFlight;
+
+/// How long a connection is kept that nothing is sent on: shorter than most servers keep one.
+const IDLE_TIME: Duration = Duration::from_secs(55);
+/// Connections to one target that are kept while nothing is sent on them.
+const IDLE_MAX: usize = 128;
+/// Bytes of an answer's head.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The rest of an answer that is of no use is received to keep its connection, up to this many bytes and this long.
+const DROPPED_BYTES_MAX: usize = 64 * 1024;
+const DROP_TIME: Duration = Duration::from_secs(5);
+
+/// Makes attempts.
+pub(super) struct Exchanger {
+    client: Client<Connector, Full<Bytes>>,
+    counts: Arc<TargetsInFlight>,
+    clock: Clock,
+}
+
+impl Exchanger {
+    pub(super) fn new(connector: Connector, counts: Arc<TargetsInFlight>, clock: Clock) -> Exchanger {
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http2_adaptive_window(true)
+            .build(connector);
+        Exchanger { client, counts, clock }
+    }
+
+    /// Makes an attempt and reports its result.
+    pub(super) async fn attempt(&self, attempt: Attempt) {
+        let _in_flight = self.counts.begin(&attempt.node.target);
+        let time = Duration::from_nanos(attempt.timeout_nanos);
+        let answered = tokio::time::timeout(time, self.exchange(&attempt)).await;
+        let (result, rest) = match answered {
+            Err(_) => (AttemptResult::Failed(AttemptError::TimedOut), None),
+            Ok(Err(error)) => (AttemptResult::Failed(error), None),
+            Ok(Ok((answer, rest))) => (AttemptResult::Answered(answer), rest),
+        };
+        report(&attempt.report, result).await;
+        if let Some(rest) = rest {
+            // Too much, too slow or broken: the connection is closed.
+            let _ = tokio::time::timeout(DROP_TIME, drop_rest(rest)).await;
+        }
+    }
+
+    /// The answer, and what of its body was not received.
+    async fn exchange(&self, attempt: &Attempt) -> Result<(TargetAnswer, Option<Incoming>), AttemptError> {
+        let unix_seconds = self.clock.now().unix_seconds();
+        let made = request(&attempt.node, &attempt.payload, &attempt.id, unix_seconds)
+            .map_err(AttemptError::Request)?;
+        let response = self.client.request(hyper_request(made)?).await.map_err(|error| failure(&error))?;
+        let (status, headers) = (response.status(), response.headers());
+        let mut answer = TargetAnswer {
+            status: status.as_u16(),
+            retry_after_nanos: self.retry_after(status, headers),
+            ..TargetAnswer::default()
+        };
+        if let Some(bytes_max) = attempt.reply_bytes_max {
+            answer.headers = fields(headers);
+            answer.body = whole_body(response, bytes_max).await?;
+            return Ok((answer, None));
+        }
+        let mut body = response.into_body();
+        if !status.is_success() {
+            // What arrives of it is kept; that it ends well matters to nobody.
+            answer.body = beginning(&mut body).await;
+        }
+        Ok((answer, Some(body)))
+    }
+
+    /// The pause that a target asks for, where the status is one that asks.
+    fn retry_after(&self, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+        let asks = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let value = headers.get(RETRY_AFTER).filter(|_| asks)?.to_str().ok()?;
+        retry_after(value, self.clock.now().unix_seconds())
+    }
+}
+
+fn hyper_request(made: ForwardRequest) -> Result<Request<Full<Bytes>>, AttemptError> {
+    let mut builder = Request::builder().method(made.method.as_str()).uri(made.url);
+    for (name, value) in made.headers {
+        builder = builder.header(name, value);
+    }
+    builder.body(Full::new(made.body)).map_err(|error| AttemptError::Broken(error.to_string()))
+}
+
+/// What a failure of the client means.
+fn failure(error: &legacy::Error) -> AttemptError {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    let mut innermost = error.to_string();
+    while let Some(error) = cause {
+        if let Some(ConnectError(error)) = error.downcast_ref() {
+            return error.clone();
+        }
+        innermost = error.to_string();
+        cause = error.source();
+    }
+    AttemptError::Broken(innermost)
+}
+
+/// The fields of an answer that are text.
+fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    text.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The body, if it is no larger than a reply may be.
+async fn whole_body(response: Response<Incoming>, bytes_max: usize) -> Result<Bytes, AttemptError> {
+    let mut body = response.into_body();
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(AttemptError::TooLarge);
+    }
+    let mut first: Option<Bytes> = None;
+    let mut whole: Vec<u8> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| AttemptError::Broken(error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let received = first.as_ref().map_or(whole.len(), Bytes::len);
+        if received + data.len() > bytes_max {
+            return Err(AttemptError::TooLarge);
+        }
+        // Most bodies arrive in one piece, which need not be copied.
+        match first.take() {
+            None if whole.is_empty() => first = Some(data),
+            None => whole.extend_from_slice(&data),
+            Some(before) => {
+                whole.extend_from_slice(&before);
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.into()))
+}
+
+/// The first bytes of a body, as far as they arrive in time.
+async fn beginning(body: &mut Incoming) -> Bytes {
+    let mut kept = Vec::new();
+    let receive = async {
+        while kept.len() < ANSWER_KEPT_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            if let Some(data) = frame.data_ref() {
+                kept.extend_from_slice(&data[..data.len().min(ANSWER_KEPT_BYTES_MAX - kept.len())]);
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DROP_TIME, receive).await;
+    kept.into()
+}
+
+/// Receives the rest of a body, if that is little.
+async fn drop_rest(mut body: Incoming) {
+    let mut left = DROPPED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let Some(less) = left.checked_sub(bytes) else { return };
+        left = less;
+    }
+}
