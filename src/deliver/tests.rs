@@ -1,5 +1,7 @@
 //! What a node replies is the same over those parts of an event that it looks at as over the whole payload.
 
+mod behind;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
