@@ -432,6 +432,39 @@ fn a_second_process_on_the_same_data_is_refused() {
 }
 
 #[test]
+fn a_flow_of_one_step_needs_no_json() {
+    let folder = folder();
+    let server = Server::start(folder.path(), &FREE_PORTS, &[("TIDEGATE_ACCESS_TOKEN", PLANTED_TOKEN)]);
+    let run = |arguments: &[&str]| {
+        let mut command = tidegate(folder.path());
+        command.args(arguments).env("TIDEGATE_ACCESS_TOKEN", PLANTED_TOKEN).output().expect("runs")
+    };
+    let id = json_of(&run(&["webhook", "create", "in"]))["id"].clone();
+    let other = json_of(&run(&["webhook", "create", "other"]))["id"].clone();
+    for (flags, kind, config) in [
+        (
+            &["--reply", "hi", "--code", "201"][..],
+            "WebhookReplyNode",
+            json!({"bodyTemplate": "hi", "responseCodeTemplate": "201"}),
+        ),
+        (&["--forward", "http://127.0.0.1:9/x"], "HttpForwardNode", json!({"url": "http://127.0.0.1:9/x"})),
+        (&["--worker"], "WorkerNode", Value::Null),
+    ] {
+        let named = other.as_str().expect("an id");
+        let flow =
+            json_of(&run(&[&["flow", "create", "f", "--webhook", "in", "--webhook", named], flags].concat()));
+        assert_eq!((&flow["triggers"][0]["key"], &flow["triggers"][1]["key"]), (&id, &other));
+        assert_eq!((&flow["nodes"][0]["type"], &flow["nodes"][0]["config"]), (&json!(kind), &config));
+    }
+    for flags in [&["--reply", "a", "--worker"][..], &["--code", "201"], &["--forward", "a", "--reply", "b"]]
+    {
+        assert_eq!(run(&[&["flow", "create", "f"], flags].concat()).status.code(), Some(2), "{flags:?}");
+    }
+    assert_eq!(run(&["flow", "create", "f", "--webhook", "absent"]).status.code(), Some(1));
+    drop(server);
+}
+
+#[test]
 fn the_client_commands_create_list_show_set_test_and_delete() {
     let folder = folder();
     let server = Server::start(folder.path(), &FREE_PORTS, &[("TIDEGATE_ACCESS_TOKEN", PLANTED_TOKEN)]);

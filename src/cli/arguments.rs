@@ -9,7 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::resources::Kind;
-use super::{Failure, output};
+use super::{Failure, flow_fields, output};
 use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
 
 /// Names the file of settings where no flag does.
@@ -203,6 +203,7 @@ fn resource(kind: Kind) -> Command {
         .arg(Arg::new("set").value_name("FIELD=VALUE").num_args(0..).help("The value is JSON, or else text"))
         .arg(json());
     let delete = Command::new("delete").about(format!("Delete {a} {noun}")).arg(id());
+    let create = if kind == Kind::Flow { flow_fields::with_flags(create) } else { create };
     let mut commands = vec![list, show, create, set, delete];
     if kind == Kind::Webhook {
         let flows = Arg::new("include-workflows").long("include-workflows").action(ArgAction::SetTrue);

@@ -9,6 +9,7 @@ mod arguments;
 mod check;
 mod client;
 mod demo;
+mod flow_fields;
 mod gateway;
 mod logs;
 mod output;

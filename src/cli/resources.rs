@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
-use super::{Failure, output};
+use super::{Failure, flow_fields, output};
 use crate::base::id::Id;
 
 /// Resources of one page of a list: as many as the API gives.
@@ -85,6 +85,10 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
         "create" => {
             let mut body = fields(matches)?;
             body.insert("name".to_owned(), Value::from(text(matches, "name").unwrap_or_default()));
+            if kind == Kind::Flow {
+                let webhooks = folder.replace(kind.plural(), Kind::Webhook.plural());
+                flow_fields::add(&client, &webhooks, matches, &mut body)?;
+            }
             print_saved(&client.send("POST", &folder, &Value::Object(body))?)
         }
         "set" => {

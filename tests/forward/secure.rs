@@ -18,10 +18,13 @@ use tokio_rustls::TlsAcceptor;
 use super::node;
 use crate::common::Server;
 
+/// Version and authority of the requests that were received.
+type Seen = Arc<Mutex<Vec<(Version, Option<String>)>>>;
+
 /// A target with TLS that offers these protocols.
 struct SecureTarget {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<(Version, Option<String>)>>>,
+    seen: Seen,
     connections: Arc<Mutex<usize>>,
 }
 
@@ -38,7 +41,7 @@ fn start(key: &CertifiedKey<rcgen::KeyPair>, protocols: &'static [&'static [u8]]
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let (tell, told) = std::sync::mpsc::channel();
-    let seen: Arc<Mutex<Vec<(Version, Option<String>)>>> = Arc::default();
+    let seen = Seen::default();
     let connections: Arc<Mutex<usize>> = Arc::default();
     let (all, count) = (Arc::clone(&seen), Arc::clone(&connections));
     std::thread::spawn(move || {

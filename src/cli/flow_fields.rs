@@ -1,0 +1,75 @@
+//! `tidegate flow create`: triggers and nodes from flags, so that a flow of one step needs no JSON.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Map, Value, json};
+
+use super::Failure;
+use super::client::Client;
+use super::resources::{Kind, resource};
+
+/// Flags that each make a node: a flow gets one of them.
+const NODES: [&str; 3] = ["reply", "forward", "worker"];
+
+/// Adds the flags to the command.
+pub(super) fn with_flags(command: Command) -> Command {
+    let flag = |name: &'static str| Arg::new(name).long(name);
+    let others = |own: &str| NODES.into_iter().filter(move |name| *name != own).collect::<Vec<_>>();
+    command.args([
+        flag("webhook")
+            .value_name("ID|NAME")
+            .action(ArgAction::Append)
+            .help("A webhook that triggers it; may be given again"),
+        flag("reply")
+            .value_name("TEMPLATE")
+            .conflicts_with_all(others("reply"))
+            .help("Replies with what the template renders"),
+        flag("code").value_name("N").requires("reply").help("Status of that reply, or a template of it"),
+        flag("forward")
+            .value_name("URL")
+            .conflicts_with_all(others("forward"))
+            .help("Forwards each trigger to the URL"),
+        flag("worker")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(others("worker"))
+            .help("Hands each trigger to an attached worker"),
+    ])
+}
+
+/// Puts the triggers and the node that flags ask for into a flow's fields. `webhooks` is their folder in the REST API.
+///
+/// # Errors
+/// A webhook that there is not.
+pub(super) fn add(
+    client: &Client,
+    webhooks: &str,
+    matches: &ArgMatches,
+    fields: &mut Map<String, Value>,
+) -> Result<(), Failure> {
+    let mut triggers = Vec::new();
+    for word in matches.get_many::<String>("webhook").unwrap_or_default() {
+        let path = resource(client, Kind::Webhook, webhooks, word)?;
+        triggers.push(json!({"type": "webhook", "key": path.rsplit('/').next().unwrap_or_default()}));
+    }
+    if !triggers.is_empty() {
+        fields.insert("triggers".to_owned(), Value::Array(triggers));
+    }
+    if let Some(node) = node(matches) {
+        fields.insert("nodes".to_owned(), json!([node]));
+    }
+    Ok(())
+}
+
+fn node(matches: &ArgMatches) -> Option<Value> {
+    let text = |name: &str| matches.get_one::<String>(name);
+    if let Some(template) = text("reply") {
+        let mut config = json!({"bodyTemplate": template});
+        if let Some(code) = text("code") {
+            config["responseCodeTemplate"] = json!(code);
+        }
+        return Some(json!({"id": "reply", "type": "WebhookReplyNode", "config": config}));
+    }
+    if let Some(url) = text("forward") {
+        return Some(json!({"id": "forward", "type": "HttpForwardNode", "config": {"url": url}}));
+    }
+    matches.get_flag("worker").then(|| json!({"id": "worker", "type": "WorkerNode"}))
+}
