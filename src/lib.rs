@@ -41,7 +41,7 @@
 //! | 1 | [`io`] | the kernel: operations in, completions out; io_uring, epoll, and a simulated one in the tests | any word of HTTP, decisions, a clock |
 //! | 1 | [`proxy`] | the PROXY protocol's header, versions 1 and 2 | whom to believe |
 //! | 2 | [`model`], [`settings`], [`template`], [`expression`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; conditions; counters of each core | storage, requests |
-//! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model | calling one another |
+//! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`], [`journal`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model, which bytes make an event durable | calling one another |
 //! | 4 | [`registry`] | compiles the model into hooks and finds one by its token | changing the model |
 //! | 5 | [`deliver`] | a flow and a trigger become effects; which worker gets which trigger, which target when | doing them |
 //! | 6 | [`ingress`] | a request, a message, a worker's handshake, decided step by step; the fixed answers | reading sockets, waiting |
@@ -105,6 +105,7 @@ pub mod guide;
 pub mod http;
 pub mod ingress;
 pub mod io;
+pub mod journal;
 pub mod limit;
 pub mod metrics;
 pub mod model;
