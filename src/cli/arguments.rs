@@ -9,7 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::resources::Kind;
-use super::{Failure, flow_fields, output};
+use super::{Failure, flow_fields, journal, output};
 use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
 
 /// Names the file of settings where no flag does.
@@ -41,6 +41,7 @@ pub(super) fn command() -> Command {
         .subcommands(Kind::ALL.map(resource))
         .subcommand(tail())
         .subcommand(worker())
+        .subcommand(journal::command())
 }
 
 /// What is wrong with a command line, in one line: clap's first sentence and its tip, without the usage.
@@ -62,7 +63,7 @@ fn server() -> Arg {
     ))
 }
 
-fn data() -> Arg {
+pub(super) fn data() -> Arg {
     Arg::new("data")
         .long("data")
         .global(true)
@@ -124,7 +125,7 @@ fn with_settings(command: Command) -> Command {
     command.arg(config()).args(flags)
 }
 
-fn config() -> Arg {
+pub(super) fn config() -> Arg {
     Arg::new("config")
         .long("config")
         .value_name("FILE")

@@ -11,6 +11,7 @@ mod client;
 mod demo;
 mod flow_fields;
 mod gateway;
+mod journal;
 mod logs;
 mod output;
 mod resources;
@@ -92,6 +93,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("check", matches)) => check::run(matches),
         Some(("tail", matches)) => tail::run(matches),
         Some(("worker", matches)) => worker::run(matches),
+        Some(("journal", matches)) => journal::run(matches),
         Some((name, matches)) => match resources::Kind::named(name) {
             Some(kind) => resources::run(kind, matches),
             None => Err(Failure::Usage(format!("there is no command {name}"))),

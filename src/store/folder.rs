@@ -17,7 +17,7 @@ const FOLDER_MODE: u32 = 0o700;
 /// Rights of the files in it.
 pub(super) const FILE_MODE: u32 = 0o600;
 /// Held with `flock` while a process works on the folder; holds its id.
-const LOCK_FILE: &str = "lock";
+pub const LOCK_FILE: &str = "lock";
 /// Holds the access token of the REST API.
 pub const ACCESS_TOKEN_FILE: &str = "access-token";
 /// Random bytes of an access token that is made here: as strong as a 256-bit key.

@@ -34,7 +34,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 pub use advanced::AdvancedQuery;
 pub use changes::Changes;
 pub use error::{ChangeError, Resource, StoreError};
-pub use folder::{ACCESS_TOKEN_FILE, AccessToken, DataFolder, access_token};
+pub use folder::{ACCESS_TOKEN_FILE, AccessToken, DataFolder, LOCK_FILE, access_token};
 pub use glob::Glob;
 pub use list::{FlowFilter, ListQuery, Listed, TriggerMatch};
 pub use tables::SortField;
