@@ -146,6 +146,9 @@ pub struct Journal {
     pub(super) pending: Vec<u8>,
     pub(super) room: Room,
     pub(super) completions: Completions,
+    /// Completions that are durable in a segment older than the copy of their entry wait for another write: no segment is
+    /// released meanwhile.
+    pub(super) has_requeued: bool,
     /// Completions of entries that are not durable yet.
     pub(super) early: Vec<(Sequence, u16)>,
     pub(super) open: OpenIndex,
@@ -185,6 +188,7 @@ impl Journal {
             pending: Vec::new(),
             room: Room::default(),
             completions: Completions::default(),
+            has_requeued: false,
             early: Vec::new(),
             open: OpenIndex::default(),
             repeats: 0,

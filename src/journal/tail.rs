@@ -189,8 +189,7 @@ impl Journal {
     }
 
     /// Takes repeats of entries that are done off the front of what is pending: a completion that was written already could
-    /// otherwise be in an older segment than a copy of its entry. And has the completions of deliveries written again that
-    /// an older segment holds.
+    /// otherwise be in an older segment than a copy of its entry.
     fn drop_stale_repeats(&mut self) {
         if self.repeats == 0 {
             return;
@@ -213,7 +212,8 @@ impl Journal {
         }
     }
 
-    /// Moves pending records to the tail, as many as fit the segment and a write.
+    /// Moves pending records to the tail, as many as fit the segment and a write. Of an entry that is written again the
+    /// deliveries that are done are told again: an older segment may hold their completions.
     fn move_pending_to_tail(&mut self, now: u64) {
         let Some(tail) = &mut self.tail else { return };
         let start = tail.end;
@@ -228,6 +228,7 @@ impl Journal {
                 && let Some(done) = self.open.done(header.sequence)
             {
                 done.iter().for_each(|delivery| self.completions.push(header.sequence, delivery, now));
+                self.has_requeued = true;
             }
             tail.end += bytes;
             taken += bytes;
