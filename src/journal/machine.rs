@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::RESERVED_SEGMENTS;
-use super::block::AlignedBlock;
 use super::completions::Completions;
 use super::index::{Completed, OpenIndex, SegmentIndex};
 use super::moving::Moving;
@@ -16,6 +15,7 @@ use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, SpareSegm
 use super::sequence::Sequence;
 use super::supply::{NoSegment, ReleasedSegment, Supply};
 use super::tail::{Flight, Tail};
+use crate::base::block::AlignedBlock;
 use crate::base::clock::Now;
 
 /// Open entries of a core: what is kept of each in memory is some 60 bytes.
@@ -146,9 +146,6 @@ pub struct Journal {
     pub(super) pending: Vec<u8>,
     pub(super) room: Room,
     pub(super) completions: Completions,
-    /// Completions that are durable in a segment older than the copy of their entry wait for another write: no segment is
-    /// released meanwhile.
-    pub(super) has_requeued: bool,
     /// Completions of entries that are not durable yet.
     pub(super) early: Vec<(Sequence, u16)>,
     pub(super) open: OpenIndex,
@@ -188,7 +185,6 @@ impl Journal {
             pending: Vec::new(),
             room: Room::default(),
             completions: Completions::default(),
-            has_requeued: false,
             early: Vec::new(),
             open: OpenIndex::default(),
             repeats: 0,

@@ -39,7 +39,6 @@
 //!
 //! Not here: files and threads (`engine`), the contents of an entry, what `journal.durability` means for a write.
 
-mod block;
 mod completions;
 mod index;
 mod machine;
@@ -57,7 +56,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-pub use block::{AlignedBlock, BLOCK_BYTES};
+pub use crate::base::block::{AlignedBlock, BLOCK_BYTES};
 pub use completions::COMPLETION_DELAY_NANOS;
 pub use machine::{Config, Journal, Refused, Stats, Write, WriteError};
 pub use manifest::{MANIFEST_FILE, Manifest, ManifestError};

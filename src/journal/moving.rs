@@ -1,7 +1,6 @@
 //! Moving forward: what is open in the oldest segment is read back and appended once more, so that the segment can be used
 //! again although an entry in it stays open for hours.
 
-use super::block::AlignedBlock;
 use super::index::SegmentIndex;
 use super::machine::Journal;
 use super::reading::{Read, ReadError};
@@ -10,6 +9,7 @@ use super::recovery::{Fault, FaultKind};
 use super::scan::{Found, Scan};
 use super::segment::SEGMENT_HEADER_BYTES;
 use super::supply::NoSegment;
+use crate::base::block::AlignedBlock;
 
 /// Bytes of one read.
 const MOVE_READ_BYTES: usize = 256 * 1024;

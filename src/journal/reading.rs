@@ -1,12 +1,12 @@
 //! Reading open entries back.
 
-use super::block::{AlignedBlock, BLOCK_BYTES};
 use super::index::SegmentIndex;
 use super::machine::{Journal, Segment};
 use super::record::{EntryKind, RecordType, Seed, check_header, check_payload};
 use super::recovery::{Fault, FaultKind};
 use super::segment::SegmentName;
 use super::sequence::Sequence;
+use crate::base::block::{AlignedBlock, BLOCK_BYTES};
 
 /// Bytes of a read for an entry: with what stands behind it, which is mostly asked for next. A larger read costs little more
 /// than a small one.

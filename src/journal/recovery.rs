@@ -149,6 +149,11 @@ pub struct Share {
 }
 
 impl Share {
+    /// The segments, oldest first.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentName> {
+        self.segments.iter().map(|segment| segment.header.name)
+    }
+
     /// The segment that an entry of this share is in, and its offset.
     #[must_use]
     pub fn place(&self, entry: &RecoveredEntry) -> (SegmentName, u32) {
@@ -209,8 +214,6 @@ pub struct Recovery {
     expected_ends: HashMap<(SegmentName, Seed), u32>,
     /// Deliveries that are done, of entries that may be found yet.
     done: HashMap<Sequence, Done, ahash::RandomState>,
-    /// Deliveries that are done, of entries that were found.
-    done_before: HashMap<Sequence, Done, ahash::RandomState>,
     /// Open entries.
     open: HashSet<Sequence, ahash::RandomState>,
     counter_max: u64,
@@ -254,7 +257,6 @@ impl Recovery {
             read: Vec::new(),
             expected_ends: HashMap::new(),
             done: HashMap::default(),
-            done_before: HashMap::default(),
             open: HashSet::default(),
             counter_max: manifest.map_or(0, |manifest| manifest.first),
             is_mixed: false,
@@ -362,25 +364,13 @@ impl Recovery {
             let share = &mut shares[core];
             let index = SegmentIndex(share.segments.len() as u32);
             share.segments.push(segment.segment);
-            for (offset, record, done) in segment.open {
-                let Some(done) = join(done, self.done_before.remove(&record.sequence), record.deliveries)
-                else {
-                    continue;
-                };
-                share.open.push(RecoveredEntry {
-                    sequence: record.sequence,
-                    kind: record.kind,
-                    unix_millis: record.unix_millis,
-                    place: Open::new(
-                        index,
-                        offset,
-                        record.record_bytes() as u32,
-                        record.deliveries,
-                        record.kind,
-                    ),
-                    done,
-                });
-            }
+            share.open.extend(segment.open.into_iter().map(|(offset, record, done)| RecoveredEntry {
+                sequence: record.sequence,
+                kind: record.kind,
+                unix_millis: record.unix_millis,
+                place: Open::new(index, offset, record.record_bytes() as u32, record.deliveries, record.kind),
+                done,
+            }));
         }
         // Of one core in the order of its sequences; those of a later run count from above those of an earlier one.
         for share in &mut shares {
@@ -404,12 +394,10 @@ impl Recovery {
     fn take_completions(&mut self, header: &SegmentHeader, payload: &[u8]) {
         for (sequence, delivery) in completions(payload) {
             self.is_mixed |= sequence.core() != header.core;
-            // Where a newer copy was found, it is a delivery that was done before the copy was made.
-            let done = if self.open.contains(&sequence) { &mut self.done_before } else { &mut self.done };
             if delivery == ALL_DELIVERIES {
-                done.insert(sequence, Done::All);
+                self.done.insert(sequence, Done::All);
             } else if delivery < DELIVERIES_MAX
-                && let Done::Some(done) = done.entry(sequence).or_insert_with(Done::none)
+                && let Done::Some(done) = self.done.entry(sequence).or_insert_with(Done::none)
             {
                 done.insert(delivery);
             }
@@ -444,23 +432,6 @@ impl Done {
     fn none() -> Done {
         Done::Some(DeliverySet::default())
     }
-}
-
-/// Deliveries that are done, of an entry and its older copies; `None` if all are.
-fn join(done: Option<DeliverySet>, before: Option<Done>, deliveries: u16) -> Option<Option<DeliverySet>> {
-    let joined = match (done, before) {
-        (_, Some(Done::All)) => return None,
-        (None, Some(Done::Some(before))) => Some(before),
-        (Some(mut done), Some(Done::Some(before))) => {
-            before.iter().for_each(|delivery| {
-                done.insert(delivery);
-            });
-            Some(done)
-        }
-        (done, None) => done,
-    };
-    let deliveries = deliveries.max(1);
-    (joined.as_ref().is_none_or(|done| done.count(deliveries) < deliveries)).then_some(joined)
 }
 
 /// Spreads what a random number and a name tell over all bits (the finalizer of splitmix64).

@@ -25,9 +25,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::block::BLOCK_BYTES;
 use super::record::{Seed, checksum, u32_at, u64_at};
 use super::sequence::Sequence;
+use crate::base::block::BLOCK_BYTES;
 
 const MAGIC: [u8; 8] = *b"TGSEGMNT";
 const VERSION: u32 = 1;

@@ -18,7 +18,6 @@ impl Journal {
                         tail.settle(&block);
                     }
                     self.keep_memory(block);
-                    self.has_requeued &= !self.completions.is_empty();
                     self.release_oldest();
                 }
                 Err(WriteError) => self.abandon(from),
@@ -91,8 +90,10 @@ impl Journal {
             let is_new = at >= from;
             at += record.len();
             if header.record_type == RecordType::Completion {
-                let payload = &record[HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize];
-                self.completions.put_back(completions(payload));
+                if is_new {
+                    let payload = &record[HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize];
+                    self.completions.put_back(completions(payload));
+                }
                 continue;
             }
             // What failed is done: it may be on the disk.

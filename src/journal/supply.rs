@@ -85,7 +85,7 @@ impl Journal {
     /// them is written again. A segment that is half overwritten would show its entries without their completions, and one
     /// that was opened later may hold completions of those in an older one.
     pub(super) fn release_oldest(&mut self) {
-        while !self.has_requeued && (self.segments.len() > 1 || self.tail.is_none()) {
+        while self.segments.len() > 1 || self.tail.is_none() {
             let Some(oldest) = self.segments.front().filter(|oldest| oldest.open_bytes == 0) else { break };
             let spare = oldest.spare();
             let is_usable = !oldest.is_abandoned && spare.bytes == self.config.segment_bytes;

@@ -3,7 +3,6 @@
 //! A tail keeps the records that the next write touches or that the last one did: those that stand, wholly or in part, in the
 //! last block that was written. They are what is written again elsewhere when a write fails.
 
-use super::block::{AlignedBlock, BLOCK_BYTES};
 use super::machine::{Journal, Segment, Write};
 use super::record::{
     COMPLETION_BYTES, EntryKind, HEADER_BYTES, RecordHeader, RecordType, Seed, completion_payload, frame,
@@ -11,6 +10,7 @@ use super::record::{
 };
 use super::segment::{Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::supply::ReleasedSegment;
+use crate::base::block::{AlignedBlock, BLOCK_BYTES};
 
 /// Bytes of one write, but for its last record: of more, the callers of the first records would wait for the last.
 const WRITE_BYTES_MAX: usize = 1024 * 1024;
@@ -189,7 +189,8 @@ impl Journal {
     }
 
     /// Takes repeats of entries that are done off the front of what is pending: a completion that was written already could
-    /// otherwise be in an older segment than a copy of its entry.
+    /// otherwise be in an older segment than a copy of its entry. And has the completions of deliveries written again that
+    /// an older segment holds.
     fn drop_stale_repeats(&mut self) {
         if self.repeats == 0 {
             return;
@@ -212,8 +213,7 @@ impl Journal {
         }
     }
 
-    /// Moves pending records to the tail, as many as fit the segment and a write. Of an entry that is written again the
-    /// deliveries that are done are told again: an older segment may hold their completions.
+    /// Moves pending records to the tail, as many as fit the segment and a write.
     fn move_pending_to_tail(&mut self, now: u64) {
         let Some(tail) = &mut self.tail else { return };
         let start = tail.end;
@@ -228,7 +228,6 @@ impl Journal {
                 && let Some(done) = self.open.done(header.sequence)
             {
                 done.iter().for_each(|delivery| self.completions.push(header.sequence, delivery, now));
-                self.has_requeued = true;
             }
             tail.end += bytes;
             taken += bytes;

@@ -39,8 +39,8 @@ struct Fate {
     /// Its caller was answered: it is durable.
     is_promised: bool,
     is_refused: bool,
-    /// Deliveries whose completions are durable.
-    confirmed: BTreeSet<u16>,
+    /// The completions of all deliveries are durable.
+    is_confirmed_done: bool,
     /// It stands where a failed write has destroyed sectors, and no write has ended well since.
     is_at_risk: bool,
 }
@@ -54,8 +54,8 @@ impl Fate {
 struct Core {
     journal: Journal,
     write: Option<Write>,
-    /// Deliveries whose completions are durable when the write in flight has ended.
-    confirms: Vec<(Sequence, BTreeSet<u16>)>,
+    /// Entries whose completions are durable when the write in flight has ended.
+    confirms: Vec<Sequence>,
     read: Option<Read>,
     /// What is offered to workers: durable, and open here.
     open: VecDeque<Sequence>,
@@ -129,10 +129,7 @@ impl World {
             let sequence = entry.sequence;
             assert!(found.insert(sequence), "{sequence} twice");
             let fate = self.fates.get_mut(&sequence).expect("was appended");
-            assert!(fate.confirmed.len() < usize::from(fate.deliveries), "{sequence} was done");
-            for delivery in &fate.confirmed {
-                assert!(entry.is_done(*delivery), "{sequence}: delivery {delivery} was done");
-            }
+            assert!(!fate.is_confirmed_done || self.had_failed_write, "{sequence} was done");
             for delivery in (0..fate.deliveries).filter(|delivery| entry.is_done(*delivery)) {
                 assert!(fate.done.contains(&delivery), "{sequence}: delivery {delivery} was not done");
                 self.seen.partly_done += 1;
@@ -141,6 +138,7 @@ impl World {
             fate.done = (0..fate.deliveries).filter(|delivery| entry.is_done(*delivery)).collect();
             fate.keeper = core;
             fate.is_promised = true;
+            fate.is_confirmed_done = false;
             fate.is_at_risk = false;
         }
         for (sequence, fate) in &self.fates {
@@ -222,7 +220,7 @@ impl World {
                     done: BTreeSet::new(),
                     is_promised: false,
                     is_refused: false,
-                    confirmed: BTreeSet::new(),
+                    is_confirmed_done: false,
                     is_at_risk: false,
                 };
                 assert!(self.used.insert(sequence), "{sequence} is used twice");
@@ -268,8 +266,8 @@ impl World {
         let Some(write) = state.journal.next_write(self.nanos) else { return };
         assert!(state.write.is_none(), "one write is in flight at a time");
         if state.journal.completions.is_empty() {
-            let kept = self.fates.iter().filter(|(_, fate)| fate.keeper == core && !fate.done.is_empty());
-            state.confirms = kept.map(|(sequence, fate)| (*sequence, fate.done.clone())).collect();
+            let done = self.fates.iter().filter(|(_, fate)| fate.keeper == core && fate.is_done());
+            state.confirms = done.map(|(sequence, _)| *sequence).collect();
         }
         state.write = Some(write);
     }
@@ -279,12 +277,8 @@ impl World {
         let fails = self.faults.failing_write > 0 && self.random.one_in(self.faults.failing_write);
         if fails {
             self.had_failed_write = true;
-            self.cores[core].confirms.clear();
             if self.faults.destroys {
                 self.note_risk(core, &write);
-                // So may completions be, until they are written again.
-                let kept = self.fates.values_mut().filter(|fate| fate.keeper == core);
-                kept.for_each(|fate| fate.confirmed.clear());
             }
             self.disk.fail(&write, self.faults.destroys, &mut self.random);
         } else {
@@ -310,8 +304,8 @@ impl World {
             }
         }
         if !fails {
-            for (sequence, done) in std::mem::take(&mut state.confirms) {
-                self.fates.get_mut(&sequence).expect("is known").confirmed.extend(done);
+            for sequence in std::mem::take(&mut state.confirms) {
+                self.fates.get_mut(&sequence).expect("is known").is_confirmed_done = true;
             }
             let (journal, fates) = (&self.cores[core].journal, &mut self.fates);
             for (sequence, fate) in
