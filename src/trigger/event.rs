@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+mod stored;
+
 use super::parts::{PARTS, Part, Parts};
 use crate::base::clock::Now;
 use crate::base::id::Id;
