@@ -1,5 +1,6 @@
 //! What one core counts.
 
+use super::journal::{JournalMetrics, JournalNumbers};
 use super::latency::{Latency, LatencyCounts};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -161,6 +162,8 @@ named! {
         ProxyTimeout = "proxy_timeout",
         /// A proxy that went away before its header was whole.
         ProxyGone = "proxy_gone",
+        /// A trigger was refused because the journal did not take it, or could not be written.
+        JournalRefused = "journal_refused",
         /// A message for another core was dropped, since that core's mailbox was full.
         MailboxFull = "mailbox_full",
         /// A task of a connection panicked and was contained.
@@ -200,6 +203,7 @@ pub struct CoreMetrics {
     latency: Latency,
     turns: Latency,
     turn_nanos_max: AtomicU64,
+    pub journal: JournalMetrics,
 }
 
 /// One core's numbers, or the sum of several cores'.
@@ -222,6 +226,7 @@ pub struct Numbers {
     pub turns: LatencyCounts,
     /// The longest turn since the start, in nanoseconds.
     pub turn_nanos_max: u64,
+    pub journal: JournalNumbers,
 }
 
 impl Default for CoreMetrics {
@@ -239,6 +244,7 @@ impl Default for CoreMetrics {
             latency: Latency::default(),
             turns: Latency::default(),
             turn_nanos_max: AtomicU64::new(0),
+            journal: JournalMetrics::default(),
         }
     }
 }
@@ -346,6 +352,7 @@ impl CoreMetrics {
             latency: self.latency.counts(),
             turns: self.turns.counts(),
             turn_nanos_max: self.turn_nanos_max.load(Relaxed),
+            journal: self.journal.numbers(),
         }
     }
 }
@@ -393,6 +400,7 @@ impl Numbers {
         self.latency.add(&other.latency);
         self.turns.add(&other.turns);
         self.turn_nanos_max = self.turn_nanos_max.max(other.turn_nanos_max);
+        self.journal.add(&other.journal);
     }
 
     /// What was counted since `earlier`. Gauges (open connections, waiting requests, the longest turn) mean nothing in it.

@@ -5,12 +5,14 @@
 //! snapshot may be some events apart.
 
 mod core;
+mod journal;
 mod latency;
 mod render;
 mod series;
 mod targets;
 
 pub use self::core::{ConnectionKind, CoreMetrics, Event, Numbers, Outcome};
+pub use self::journal::{JournalGauges, JournalMetrics, JournalNumbers};
 pub use latency::LatencyCounts;
 pub use series::{Points, SAMPLES_MAX, Series};
 pub use targets::{InFlight, TargetsInFlight};

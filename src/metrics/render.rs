@@ -88,6 +88,11 @@ const EVENT_FAMILIES: &[Family] = &[
         series: &[("received", Event::MessageReceived), ("sent", Event::MessageSent)],
     },
     one(
+        "tidegate_journal_refused_total",
+        "Triggers that were refused because the journal did not take them.",
+        &[("", Event::JournalRefused)],
+    ),
+    one(
         "tidegate_dropped_messages_total",
         "Messages between cores that were dropped, since the receiver's mailbox was full.",
         &[("", Event::MailboxFull)],
@@ -179,6 +184,13 @@ pub(super) fn render(snapshot: &Snapshot, out: &mut String) {
             let labels = [(*label, *value)];
             sample(out, name, if label.is_empty() { &[] } else { &labels }, total.event(*event));
         }
+    }
+
+    let name = "tidegate_journal_write_seconds";
+    render_durations(name, "How long writes to the journal took.", &total.journal.writes, out);
+    for (name, kind, help, value) in total.journal.families() {
+        head(out, name, kind, help);
+        sample(out, name, &[], value);
     }
 
     for (name, help, bytes) in [
