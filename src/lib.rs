@@ -22,6 +22,8 @@
 //! 7. The answer is written into the connection's output ([`ingress::respond`]), after those of the requests before it. At
 //!    the end of the turn the output of each connection becomes one send operation, and all operations of the turn are
 //!    handed to the kernel by the system call that waits for the next. A request that waits holds back the ones behind it.
+//!    Where the trigger is journalled ([`journal`]), its answer stands in the output and leaves once the write that holds the
+//!    trigger is complete, and so do those behind it; the trigger is given to its flow then.
 //! 8. A reply from elsewhere (a worker on any core, the REST API) opens its `replyId`, finds core and slot, and goes to
 //!    that core's mailbox; the first one counts, and the connection's deadline ends a wait without one.
 //!
@@ -91,7 +93,7 @@
 //!   and the guide's table.
 //! - A way to change the model without the store, or a hook without the registry.
 //! - HTTP/2 on the ingress, compressed responses, sessions, users and roles.
-//! - In this version also: the journal, clusters, and the node that publishes to NATS.
+//! - In this version also: clusters, and the node that publishes to NATS.
 
 pub mod admin;
 pub mod base;

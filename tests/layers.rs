@@ -49,6 +49,8 @@ const UNBOUNDED_LOGS: &[(&str, usize)] = &[
     // The end of a core, once for each.
     ("engine/drain.rs", 2),
     ("engine/mod.rs", 1),
+    // The start: damage is told a thousand times at most.
+    ("engine/recover.rs", 4),
     // Its start and its end.
     ("engine/supervise.rs", 2),
     // The start.

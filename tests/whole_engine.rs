@@ -286,6 +286,7 @@ fn simulate(model: &Model, seed: u64) {
         io: world.kernel(),
         ingress: world.listener(INGRESS),
         workers: world.listener(WORKERS),
+        journal: None,
     });
     let kernels: Vec<_> = kernels.collect();
     let count = kernels.len();

@@ -186,6 +186,7 @@ impl World {
             expires_nanos: expires,
             attempt: 1,
             behind: None,
+            receipt: None,
         };
         self.queue.offer(trigger, self.now, &mut self.orders);
     }

@@ -198,7 +198,7 @@ impl admin::Engine for Gateway {
     }
 
     fn ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && !self.registry.is_behind()
+        !self.draining.load(Ordering::Relaxed) && !self.registry.is_behind() && self.engine.is_journal_up()
     }
 }
 

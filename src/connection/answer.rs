@@ -76,6 +76,8 @@ impl Exchange<'_> {
         let duration_nanos = self.waited_since.map(|since| self.now.nanos.saturating_sub(since));
         match duration_nanos {
             Some(nanos) => core.metrics.latency(nanos),
+            // Counted when it leaves.
+            None if core.awaited.is_some() => {}
             None => core.answered += 1,
         }
         let Some(hook) = self.hook else { return };

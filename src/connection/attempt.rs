@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::Behind;
+use crate::deliver::entry::Receipt;
 use crate::deliver::request::RequestError;
 use crate::deliver::schedule::DeadReason;
 use crate::metrics::Event;
@@ -45,6 +46,8 @@ pub(crate) struct ForwardTrigger {
     pub(crate) expires_nanos: Option<u64>,
     /// The nodes that run once it is done.
     pub(crate) behind: Option<Arc<Behind>>,
+    /// Its share in the entry of a journal.
+    pub(crate) receipt: Option<Receipt>,
 }
 
 impl ForwardTrigger {

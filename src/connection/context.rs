@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::ServerConfig;
 
@@ -12,6 +12,8 @@ use super::buffers::Buffers;
 use super::chains::{ChainSource, Chains};
 use super::flow_queues::{FinishedDelivery, FlowQueues, Undelivered};
 use super::forward_queues::{DeadLetters, ForwardQueues, Forwarder, NoForwarding};
+use super::gate::Gate;
+use super::journal_state::CoreJournal;
 use super::message::{
     ConnectionId, ConnectionMessage, CoreMessage, Peers, ReplyOutcome, ReplySender, WorkerAddress,
 };
@@ -28,6 +30,7 @@ use crate::base::wheel::{TimerId, Wheel};
 use crate::deliver::{Effect, NodeError};
 use crate::http::encode::DateField;
 use crate::io::ListenerId;
+use crate::journal::Sequence;
 use crate::metrics::{CoreMetrics, Event};
 use crate::registry::{FlowPlan, Pin, Registry};
 use crate::reply::{Reply, Sheet};
@@ -55,6 +58,14 @@ pub(crate) enum Timer {
     Redeliver,
     /// Accepting is tried again after it failed.
     Accept(ListenerId),
+    /// Receipts are sent again.
+    Receipts,
+    /// What the journal did not take is tried again.
+    Refused,
+    /// The journal has something to do.
+    Journal,
+    /// There may be room for what is on the disk only.
+    Spill,
     /// A draining core checks whether it is done.
     Drain,
     /// Freed memory goes back to the system.
@@ -89,6 +100,8 @@ pub(crate) struct SharedCounts {
     pub(crate) connections: AtomicUsize,
     pub(crate) websockets: AtomicUsize,
     pub(crate) workers: AtomicUsize,
+    /// Cores whose journal cannot be written.
+    pub(crate) journals_down: AtomicUsize,
 }
 
 /// What cores have done by threads that are no cores.
@@ -122,6 +135,8 @@ pub(crate) struct CoreParts {
     /// Seed of what need not be secret: pauses between attempts, names of events.
     pub(crate) random: Random,
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// `None`: triggers are kept in memory only.
+    pub(crate) journal: Option<Box<CoreJournal>>,
 }
 
 /// The state of a core that its connections share.
@@ -164,6 +179,12 @@ pub(crate) struct CoreState {
     pub(crate) sheet: Sheet,
     /// The payload of the present request, where somebody watches its webhook.
     pub(crate) shown: Option<Payload>,
+    /// The journal; `None`: triggers are kept in memory only.
+    pub(crate) journal: Option<Box<CoreJournal>>,
+    /// The entry that the answer to the present request waits for.
+    pub(crate) awaited: Option<Sequence>,
+    /// Answers of the present call that wait.
+    pub(crate) gates: Vec<Gate>,
     /// Responses of this turn whose duration is not known before its end.
     pub(crate) answered: u64,
 }
@@ -229,6 +250,9 @@ impl CoreState {
             effects: Vec::new(),
             sheet: Sheet::default(),
             shown: None,
+            journal: parts.journal,
+            awaited: None,
+            gates: Vec::new(),
             answered: 0,
         }
     }
@@ -286,6 +310,16 @@ impl CoreState {
         let is_over = self.turn.is_over(&self.clock);
         self.now = self.turn.now();
         is_over
+    }
+
+    /// Notes whether the journal can be written.
+    pub(crate) fn note_journal(&self, is_up: bool) {
+        let down = &self.counts.journals_down;
+        if is_up {
+            down.fetch_sub(1, Ordering::Relaxed)
+        } else {
+            down.fetch_add(1, Ordering::Relaxed)
+        };
     }
 
     /// Sets a timer.

@@ -8,7 +8,6 @@ use super::answer::Exchange;
 use super::chains::CHAIN_WAIT_NANOS;
 use super::context::CoreState;
 use super::fanout::{Demand, TriggerContext, demand, reply_at_once, run_flows};
-use super::flows::Busy;
 use super::message::ReplyOutcome;
 use super::upgrade::Origin;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
@@ -286,10 +285,11 @@ impl CompleteRequest<'_> {
             slot,
             expires_nanos: target.map(|target| target.deadline),
             must: false,
+            websocket: None,
+            receipt: None,
         };
         let send = &mut |_: &mut CoreState, reply: Box<Reply>| caller.keep(reply);
-        run_flows(core, hook, event, &context, send)
-            .map_err(|Busy| Answer::Busy("The workflow's deliveries are behind, try again"))
+        run_flows(core, hook, event, &context, send).map_err(|not_taken| Answer::Busy(not_taken.reason()))
     }
 }
 

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use super::attempt::ForwardTrigger;
 use super::context::CoreState;
+use super::durable;
 use super::flow_queues::FinishedDelivery;
-use super::flows::{self, Busy};
-use super::message::{DeliveryTrigger, PayloadObserver, ReplyOutcome, ReplySender};
+use super::flows;
+use super::journal_state::PendingDelivery;
+use super::message::{ConnectionId, DeliveryTrigger, PayloadObserver, ReplyOutcome, ReplySender};
+use super::receipts;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
+use crate::deliver::entry::{Receipt, StoredDelivery, StoredEntry};
 use crate::deliver::workers::{Affinity, WorkerTrigger};
 use crate::deliver::{self, Delivery, Effect, Origin};
+use crate::journal::Refused;
 use crate::metrics::Event;
 use crate::registry::{Action, Hook, Reads};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyTo};
@@ -28,9 +33,38 @@ pub(crate) struct TriggerContext<'a> {
     pub(crate) slot: Option<Key>,
     /// After this moment nobody waits for a reply.
     pub(crate) expires_nanos: Option<u64>,
-    /// It cannot be refused any more: the end of a WebSocket.
+    /// It cannot be refused any more: the end of a WebSocket, or what follows from a trigger that was accepted.
     pub(crate) must: bool,
+    /// The connection of the event's WebSocket, which is closed if the journal cannot be written.
+    pub(crate) websocket: Option<ConnectionId>,
+    /// The share of each delivery in the entry of the trigger that these follow from.
+    pub(crate) receipt: Option<Receipt>,
 }
+
+/// Why an event was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// The deliveries of a flow are too far behind.
+    Behind,
+    /// The journal does not take it.
+    Journal(Refused),
+}
+
+impl NotTaken {
+    /// The reason, in words for the caller.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            NotTaken::Behind => "The workflow's deliveries are behind, try again",
+            NotTaken::Journal(Refused::Full) => "The journal is full, try again later",
+            NotTaken::Journal(Refused::Down) => JOURNAL_DOWN,
+            NotTaken::Journal(Refused::Busy) => "The journal is behind, try again",
+            NotTaken::Journal(Refused::TooLarge) => "The trigger is longer than the journal takes",
+        }
+    }
+}
+
+/// The reason where the journal cannot be written.
+pub(crate) const JOURNAL_DOWN: &str = "The journal cannot be written, try again later";
 
 /// What must be written of an event before the flows of a webhook run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,15 +134,15 @@ pub(crate) fn reply_at_once(
 /// Runs every flow of the webhook with an event. `send` gets each reply to the sender of the trigger.
 ///
 /// # Errors
-/// If the deliveries of one of them are too far behind. Then no reply was sent; another flow's may have begun already, as
-/// they would for a caller that tries again.
+/// If the deliveries of one of them are too far behind, or the journal does not take the event. Then no reply was sent;
+/// another flow's may have begun already, as they would for a caller that tries again.
 pub(crate) fn run_flows(
     core: &mut CoreState,
     hook: &Hook,
     event: trigger::Event,
     context: &TriggerContext<'_>,
     send: &mut dyn FnMut(&mut CoreState, Box<Reply>) -> ReplyOutcome,
-) -> Result<(), Busy> {
+) -> Result<(), NotTaken> {
     let caller = CallerKind::of(hook.is_websocket);
     let origin = Origin { caller, has_reply_id: context.reply_id.is_some() };
     let mut effects = std::mem::take(&mut core.effects);
@@ -163,8 +197,8 @@ pub(crate) fn run_flows(
 
 /// Runs the nodes behind the deliveries that are done. What is delivered further has been accepted: it is not refused.
 pub(crate) fn run_finished(core: &mut CoreState) {
-    while let Some(FinishedDelivery { behind, payload, reply_id, expires_nanos }) = core.finished.pop_front()
-    {
+    while let Some(finished) = core.finished.pop_front() {
+        let FinishedDelivery { behind, payload, reply_id, expires_nanos, mut receipt } = finished;
         let mut effects = Vec::new();
         let mut sheet = std::mem::take(&mut core.sheet);
         sheet.begin_event(payload.event.bytes().len());
@@ -178,6 +212,8 @@ pub(crate) fn run_finished(core: &mut CoreState) {
             slot: None,
             expires_nanos,
             must: true,
+            websocket: None,
+            receipt: receipt.as_mut().map(|receipt| receipt.split(deliveries(&effects).count())),
         };
         // What must be taken is never refused.
         let _ = hand_over(core, &effects, &context);
@@ -191,29 +227,41 @@ pub(crate) fn run_finished(core: &mut CoreState) {
                 Effect::Deliver(_) => {}
             }
         }
+        if let Some(receipt) = receipt {
+            receipts::give_back(core, receipt);
+        }
     }
 }
 
-/// Reserves room for every trigger of a delivering node, then offers them: all of them, or none for want of room.
-fn hand_over(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>) -> Result<(), Busy> {
+/// The deliveries among effects.
+fn deliveries(effects: &[Effect]) -> impl Iterator<Item = &Delivery> {
+    effects.iter().filter_map(|effect| match effect {
+        Effect::Deliver(delivery) => Some(delivery),
+        Effect::Reply { .. } | Effect::Failed { .. } => None,
+    })
+}
+
+/// Reserves room for every trigger of a delivering node, then offers them: all of them, or none for want of room. With a
+/// journal they are offered once they are on the disk, unless a caller waits for a reply, who would see their failure.
+fn hand_over(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>) -> Result<(), NotTaken> {
+    if deliveries(effects).next().is_none() {
+        return Ok(());
+    }
+    if core.journal.is_some() && context.expires_nanos.is_none() && context.receipt.is_none() {
+        return accept(core, effects, context);
+    }
     let mut event_id = None;
-    let deliveries = || {
-        effects.iter().filter_map(|effect| match effect {
-            Effect::Deliver(delivery) => Some(delivery),
-            Effect::Reply { .. } | Effect::Failed { .. } => None,
-        })
-    };
-    for (reserved, Delivery { plan, payload, .. }) in deliveries().enumerate() {
+    for (reserved, Delivery { plan, payload, .. }) in deliveries(effects).enumerate() {
         if context.must {
             plan.backlog.reserve_anyway(payload.kept_len());
         } else if !plan.backlog.reserve(payload.kept_len()) {
-            let reserved = deliveries().take(reserved);
+            let reserved = deliveries(effects).take(reserved);
             reserved.for_each(|delivery| delivery.plan.backlog.release(delivery.payload.kept_len()));
-            return Err(Busy);
+            return Err(NotTaken::Behind);
         }
     }
     let mut outcome = Ok(());
-    for delivery in deliveries() {
+    for delivery in deliveries(effects) {
         let backlog = &delivery.plan.backlog;
         let Some(trigger) = delivery_trigger(core, delivery, context, &mut event_id) else {
             backlog.release(delivery.payload.kept_len());
@@ -222,12 +270,81 @@ fn hand_over(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<
         if context.must {
             flows::offer_until_taken(core, backlog, trigger);
         } else if outcome.is_ok() {
-            outcome = flows::offer(core, backlog, trigger);
+            outcome = flows::offer(core, backlog, trigger).map_err(|flows::Busy| NotTaken::Behind);
         } else {
             backlog.release(delivery.payload.kept_len());
         }
     }
     outcome
+}
+
+/// Appends an event to the journal with its deliveries. Those that memory has no room for are read back later.
+fn accept(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>) -> Result<(), NotTaken> {
+    let mut event_id = None;
+    let (mut stored, mut pending) = (Vec::new(), Vec::new());
+    let mut first: Option<&Delivery> = None;
+    for delivery in deliveries(effects) {
+        let Some(trigger) = delivery_trigger(core, delivery, context, &mut event_id) else { continue };
+        let Some(step) = delivery.plan.steps.get(delivery.step) else { continue };
+        first.get_or_insert(delivery);
+        let (flow, backlog) = (delivery.plan.flow_id, Arc::clone(&delivery.plan.backlog));
+        let (node_id, tail) = (Arc::clone(&step.node_id), Arc::clone(&delivery.payload.tail));
+        stored.push(StoredDelivery { flow, node_id, tail });
+        let waits = core.journal.as_ref().is_some_and(|journal| journal.is_spilling(flow));
+        pending.push(if waits || !backlog.reserve(trigger.bytes()) {
+            PendingDelivery::Spill(backlog)
+        } else {
+            PendingDelivery::Offer(backlog, trigger)
+        });
+    }
+    let Some(first) = first else { return Ok(()) };
+    let entry = StoredEntry {
+        webhook: first.plan.webhook_id,
+        event: first.payload.event.clone(),
+        event_id,
+        reply_id: context.reply_id.map(Arc::from),
+        affinity: context.affinity,
+        deliveries: stored,
+    };
+    match durable::accept(core, entry, pending, context.websocket, context.must) {
+        Ok(sequence) => {
+            if context.affinity.is_none() {
+                core.awaited = Some(sequence);
+            }
+            Ok(())
+        }
+        Err(_) if context.must => Ok(()),
+        Err(refused) => Err(NotTaken::Journal(refused)),
+    }
+}
+
+/// A delivery that was read back from the journal, as it would be made today. `None` if its flow or its node is gone.
+pub(crate) fn restore(
+    core: &mut CoreState,
+    stored: &StoredEntry,
+    of: &StoredDelivery,
+    accepted_unix_millis: u64,
+) -> Option<DeliveryTrigger> {
+    let hook = core.registry.by_id(stored.webhook)?;
+    let plan = hook.flows.iter().find(|plan| plan.flow_id == of.flow)?;
+    let step = plan.steps.iter().position(|step| step.node_id == of.node_id)?;
+    let caller = CallerKind::of(stored.affinity.is_some());
+    let origin = Origin { caller, has_reply_id: stored.reply_id.is_some() };
+    let delivery = deliver::restored(plan, step, stored.payload(of), origin);
+    let context = TriggerContext {
+        observer: None,
+        affinity: stored.affinity,
+        reply_id: stored.reply_id.as_deref(),
+        slot: None,
+        expires_nanos: None,
+        must: true,
+        websocket: None,
+        receipt: None,
+    };
+    let mut event_id = stored.event_id;
+    let mut trigger = delivery_trigger(core, &delivery, &context, &mut event_id)?;
+    trigger.set_accepted(accepted_unix_millis);
+    Some(trigger)
 }
 
 /// What the owner of the flow gets of a delivery; `None` if its node delivers nothing.
@@ -249,6 +366,7 @@ fn delivery_trigger(
             expires_nanos: context.expires_nanos,
             attempt: 1,
             behind: delivery.behind.clone(),
+            receipt: context.receipt,
         }))),
         Action::Forward(_) => Some(DeliveryTrigger::Forward(Box::new(ForwardTrigger {
             plan: Arc::clone(&delivery.plan),
@@ -259,6 +377,7 @@ fn delivery_trigger(
             reply_id: context.reply_id.map(Arc::from),
             expires_nanos: context.expires_nanos,
             behind: delivery.behind.clone(),
+            receipt: context.receipt,
         }))),
         Action::Reply(_) | Action::Condition(_) | Action::Debug(_) | Action::Pass => None,
     }

@@ -4,13 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::message::{DeliveryTrigger, WorkerAddress};
+use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
 use crate::deliver::Behind;
+use crate::deliver::entry::Receipt;
 use crate::deliver::workers::{FlowQueue, Order};
 use crate::registry::Backlog;
 use crate::trigger::Payload;
+
+/// Pause before a message is sent again that its receiver had no room for.
+pub(crate) const REDELIVER_NANOS: u64 = NANOS_PER_SECOND / 100;
 
 /// The flows of a core that have a worker or a trigger.
 pub(crate) type FlowQueues = HashMap<Id, OwnedFlow, ahash::RandomState>;
@@ -59,4 +64,6 @@ pub(crate) struct FinishedDelivery {
     pub(crate) reply_id: Option<Arc<str>>,
     /// After this moment nobody waits for a reply.
     pub(crate) expires_nanos: Option<u64>,
+    /// Its share in the entry of a journal.
+    pub(crate) receipt: Option<Receipt>,
 }

@@ -9,20 +9,19 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::context::{CoreState, Timer};
-use super::flow_queues::{FinishedDelivery, OwnedFlow, QueueActions, Undelivered, owner_core};
+use super::flow_queues::{
+    FinishedDelivery, OwnedFlow, QueueActions, REDELIVER_NANOS, Undelivered, owner_core,
+};
 use super::forwards;
 use super::message::{
     ConnectionMessage, CoreMessage, DeliveryTrigger, WorkerAction, WorkerAddress, WorkerEvent,
 };
-use crate::base::clock::NANOS_PER_SECOND;
+use super::receipts;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::workers::{Order, ReplyUnclear, WorkerTrigger};
 use crate::metrics::Event;
 use crate::registry::Backlog;
-
-/// Pause before a message is sent again that its receiver had no room for.
-const REDELIVER_NANOS: u64 = NANOS_PER_SECOND / 100;
 
 /// A trigger cannot be taken now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +108,9 @@ pub(crate) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: Deliver
     if backlog.is_deleted() {
         // It was on its way when the flow was deleted: nobody will ever take it.
         backlog.release(trigger.bytes());
+        if let Some(receipt) = trigger.receipt() {
+            receipts::give_back(core, receipt);
+        }
         return;
     }
     match trigger {
@@ -266,9 +268,13 @@ fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
                 let trigger = ConnectionMessage::Trigger { seq, trigger: Box::new(trigger) };
                 core.post_to_worker(worker, trigger, "a trigger for a worker");
             }
-            Order::Done { bytes, acked } => {
+            Order::Done { bytes, acked, receipt } => {
                 core.metrics.event(Event::DeliveryDone);
-                core.finished.extend(acked.and_then(|trigger| finished(*trigger)));
+                match (acked.and_then(|trigger| finished(*trigger)), receipt) {
+                    (Some(finished), _) => core.finished.push_back(finished),
+                    (None, Some(receipt)) => receipts::give_back(core, receipt),
+                    (None, None) => {}
+                }
                 if let Some(owned) = core.flows.get(&flow) {
                     owned.backlog.release(bytes);
                 }
@@ -295,8 +301,8 @@ fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
 
 /// The delivery of an acked trigger, for the nodes behind it.
 fn finished(trigger: WorkerTrigger) -> Option<FinishedDelivery> {
-    let WorkerTrigger { behind, payload, reply_id, expires_nanos, .. } = trigger;
-    behind.map(|behind| FinishedDelivery { behind, payload, reply_id, expires_nanos })
+    let WorkerTrigger { behind, payload, reply_id, expires_nanos, receipt, .. } = trigger;
+    behind.map(|behind| FinishedDelivery { behind, payload, reply_id, expires_nanos, receipt })
 }
 
 fn complain(core: &mut CoreState, worker: WorkerAddress, message: String) {

@@ -63,16 +63,17 @@ impl Connection {
 
     /// Starts a send of all the output, if there is any.
     fn send(&mut self, core: &mut CoreState, start: &mut dyn FnMut(Operation)) {
-        let plaintext = self.out.len();
+        let released = self.take_released(core);
+        let plaintext = released.len();
         let bytes = match &mut self.tls {
-            None => std::mem::take(&mut self.out),
+            None => released,
             Some(tls) => {
-                let is_encrypted = tls.encrypt(&self.out).is_ok();
-                if matches!(self.phase, Phase::Ending | Phase::Lingering(_)) {
+                let is_encrypted = tls.encrypt(&released).is_ok();
+                if matches!(self.phase, Phase::Ending | Phase::Lingering(_)) && self.out.is_empty() {
                     tls.say_goodbye();
                 }
                 let bytes = tls.take_output();
-                core.buffers.give_out(std::mem::take(&mut self.out));
+                core.buffers.give_out(released);
                 if !is_encrypted && bytes.is_empty() && !matches!(self.phase, Phase::Lingering(_)) {
                     self.end_machine(core, Phase::Closed(CloseHow::Reset));
                     return;

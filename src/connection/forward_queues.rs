@@ -9,6 +9,7 @@ use super::message::{CoreMessage, OwnMailbox};
 use crate::base::random::Random;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
+use crate::deliver::entry::Receipt;
 use crate::deliver::targets::Targets;
 use crate::registry::{Backlog, ForwardNode};
 use crate::trigger::Payload;
@@ -118,6 +119,8 @@ pub(crate) struct ForwardItem {
 pub(crate) struct UnkeptLetter {
     pub(crate) letter: Arc<DeadLetter>,
     pub(crate) backlog: Arc<Backlog>,
+    /// Its share in the entry of a journal.
+    pub(crate) receipt: Option<Receipt>,
     /// Fires when it is offered again.
     pub(crate) retry: Option<TimerId>,
 }

@@ -11,6 +11,7 @@ use super::context::{CoreState, Timer};
 use super::flow_queues::FinishedDelivery;
 use super::forward_queues::{Attempt, AttemptReport, ForwardItem, LetterReport, UnkeptLetter};
 use super::message::ReplySender;
+use super::receipts;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
@@ -33,7 +34,11 @@ type Orders = Vec<TargetOrder<ForwardItem>>;
 /// At the owner: takes a trigger.
 pub(super) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: ForwardTrigger) {
     let Some((node, node_id)) = trigger.node() else {
-        return backlog.release(trigger.payload.kept_len());
+        backlog.release(trigger.payload.kept_len());
+        if let Some(receipt) = trigger.receipt {
+            receipts::give_back(core, receipt);
+        }
+        return;
     };
     let (node, node_id) = (Arc::clone(node), Arc::clone(node_id));
     let flow = trigger.plan.flow_id;
@@ -51,7 +56,7 @@ pub(super) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: Forward
             if matches!(expiry, Expiry::Retention(_)) {
                 return bury(core, item, DeadReason::Request, 0);
             }
-            let_go(&item);
+            let_go(core, &item);
             if let Some(reply_id) = item.trigger.reply_id {
                 core.reply(&reply_id, Box::new(result.into_reply()), ReplySender::Node);
             }
@@ -158,7 +163,7 @@ pub(super) fn clear(core: &mut CoreState, flow: Id) {
         if let Some(watchdog) = item.watchdog {
             core.wheel.cancel(watchdog);
         }
-        let_go(&item);
+        let_go(core, &item);
     }
     carry_out(core, orders);
 }
@@ -170,22 +175,34 @@ fn carry_out(core: &mut CoreState, orders: Orders) {
             TargetOrder::Send { delivery, attempt } => send(core, delivery, attempt),
             TargetOrder::Done { item } => {
                 core.metrics.event(Event::DeliveryDone);
-                let_go(&item);
-                let ForwardTrigger { behind, payload, reply_id, expires_nanos, .. } = item.trigger;
-                let finished =
-                    behind.map(|behind| FinishedDelivery { behind, payload, reply_id, expires_nanos });
+                if item.trigger.behind.is_none() {
+                    let_go(core, &item);
+                    continue;
+                }
+                item.backlog.release(item.trigger.payload.kept_len());
+                let ForwardTrigger { behind, payload, reply_id, expires_nanos, receipt, .. } = item.trigger;
+                let finished = behind.map(|behind| FinishedDelivery {
+                    behind,
+                    payload,
+                    reply_id,
+                    expires_nanos,
+                    receipt,
+                });
                 core.finished.extend(finished);
             }
-            TargetOrder::Expired { item } => let_go(&item),
+            TargetOrder::Expired { item } => let_go(core, &item),
             TargetOrder::Dead { item, reason, attempts } => bury(core, item, reason, attempts),
         }
     }
     arm(core);
 }
 
-/// Gives the room of a trigger back.
-fn let_go(item: &ForwardItem) {
+/// Gives the room of a trigger back, and its receipt.
+fn let_go(core: &mut CoreState, item: &ForwardItem) {
     item.backlog.release(item.trigger.payload.kept_len());
+    if let Some(receipt) = item.trigger.receipt {
+        receipts::give_back(core, receipt);
+    }
 }
 
 /// Has an attempt made.
@@ -253,7 +270,8 @@ fn bury(core: &mut CoreState, item: ForwardItem, reason: DeadReason, attempts: u
         last,
         payload: trigger.payload,
     };
-    let key = core.forwards.letters.insert(UnkeptLetter { letter: Arc::new(letter), backlog, retry: None });
+    let unkept = UnkeptLetter { letter: Arc::new(letter), backlog, receipt: trigger.receipt, retry: None };
+    let key = core.forwards.letters.insert(unkept);
     offer_letter(core, key);
 }
 
@@ -281,8 +299,11 @@ pub(crate) fn on_letter(core: &mut CoreState, key: Key, is_kept: bool) {
         }
         return;
     }
-    if let Some(UnkeptLetter { letter, backlog, .. }) = core.forwards.letters.remove(key) {
+    if let Some(UnkeptLetter { letter, backlog, receipt, .. }) = core.forwards.letters.remove(key) {
         backlog.release(letter.payload.kept_len());
+        if let Some(receipt) = receipt {
+            receipts::give_back(core, receipt);
+        }
     }
 }
 

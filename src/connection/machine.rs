@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::answer::refuse_into;
 use super::close::Linger;
 use super::context::{CoreContext, CoreState};
-use super::http::{HttpMachine, Next, WaitingRequest};
+use super::gate::Aside;
+use super::http::{GATHER_BYTES, HttpMachine, Next, WaitingRequest};
 use super::message::{ConnectionId, ConnectionMessage, PayloadObserver};
 use super::preamble::{ALERT_INTERNAL_ERROR, Preamble, Progress};
 use super::session::WebSocketSession;
@@ -84,7 +85,7 @@ pub(crate) struct Connection {
     /// Output that no send has been started for, as plaintext.
     pub(super) out: Vec<u8>,
     pub(super) tls: Option<Box<Tls>>,
-    pub(super) observer: Option<Box<PayloadObserver>>,
+    pub(super) aside: Option<Box<Aside>>,
     pub(super) id: ConnectionId,
     pub(super) deadline: u64,
     pub(crate) alarm: Alarm,
@@ -118,7 +119,7 @@ impl Connection {
             phase: Phase::Idle,
             out: Vec::new(),
             tls: None,
-            observer: observer.map(Box::new),
+            aside: Connection::aside(observer),
             id,
             deadline: NEVER,
             alarm: Alarm { armed: NEVER, timer: None },
@@ -134,7 +135,7 @@ impl Connection {
             is_close_started: false,
             is_listed: false,
         };
-        if listener == ListenerKind::Ingress && connection.observer.is_none() {
+        if listener == ListenerKind::Ingress && connection.aside.is_none() {
             match Preamble::begin(core, peer) {
                 Ok(None) => connection.begin_http(core),
                 Ok(Some(preamble)) => connection.phase = Phase::Preamble(Box::new(preamble)),
@@ -255,7 +256,7 @@ impl Connection {
         if matches!(self.phase, Phase::Http(_)) {
             self.prepare_output(context.core);
         }
-        let origin = origin(self.id, self.listener, self.peer, self.observer.as_deref());
+        let origin = origin(self.id, self.listener, self.peer, self.aside.as_deref());
         match &mut self.phase {
             Phase::Http(machine) => {
                 let next = machine.on_received(context, origin, received, &mut self.out);
@@ -373,6 +374,7 @@ impl Connection {
     /// Takes a message.
     pub(crate) fn on_message(&mut self, context: &mut CoreContext<'_>, message: ConnectionMessage) {
         match (&mut self.phase, message) {
+            (_, ConnectionMessage::NotWritten(failed)) => self.on_not_written(context.core, &failed),
             (Phase::WebSocket(session), message) => session.on_message(context.core, message),
             (Phase::Worker(session), message) => session.on_message(context.core, message),
             (Phase::Waiting(_), ConnectionMessage::ReplyReady) => {
@@ -478,7 +480,7 @@ impl Connection {
         work: impl FnOnce(&mut HttpMachine, &mut CoreContext<'_>, Origin<'_>, &mut Vec<u8>) -> Next,
     ) {
         self.prepare_output(context.core);
-        let origin = origin(self.id, self.listener, self.peer, self.observer.as_deref());
+        let origin = origin(self.id, self.listener, self.peer, self.aside.as_deref());
         let Phase::Http(machine) = &mut self.phase else { return };
         let next = work(machine, context, origin, &mut self.out);
         self.apply(context, next);
@@ -491,11 +493,15 @@ impl Connection {
     }
 
     fn apply(&mut self, context: &mut CoreContext<'_>, next: Next) {
+        if !context.gates.is_empty() {
+            self.take_gates(context.core);
+        }
         match next {
             Next::Continue | Next::Wait => {}
             Next::Pause => {
                 self.is_paused = true;
-                if self.out.is_empty() && !self.is_sending {
+                let is_held = self.is_gated() && self.out.len() < GATHER_BYTES;
+                if (self.out.is_empty() || is_held) && !self.is_sending {
                     context.continued.push(self.id);
                 }
             }
@@ -513,7 +519,8 @@ fn origin(
     id: ConnectionId,
     listener: ListenerKind,
     peer: Option<IpAddr>,
-    observer: Option<&PayloadObserver>,
+    aside: Option<&Aside>,
 ) -> Origin<'_> {
+    let observer = aside.and_then(|aside| aside.observer.as_ref());
     Origin { id, listener, peer, observer }
 }

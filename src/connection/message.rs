@@ -1,14 +1,17 @@
 //! Messages: from one core to another, and from one connection of a core to another. A connection never reaches into
 //! another one; it leaves a message, which the core delivers before it handles anything else.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::attempt::{AttemptId, AttemptResult, ForwardTrigger};
 use crate::base::id::Id;
 use crate::base::slots::Key;
+use crate::deliver::entry::Receipt;
 use crate::deliver::workers::WorkerTrigger;
 use crate::ingress::socket::Closing;
 use crate::io::SocketId;
+use crate::journal::Sequence;
 use crate::registry::Backlog;
 use crate::reply::{CallerKind, Reply};
 use crate::verify::alexa::{Chain, ChainUrl, FetchError};
@@ -90,6 +93,29 @@ impl DeliveryTrigger {
             DeliveryTrigger::Forward(trigger) => trigger.payload.kept_len(),
         }
     }
+
+    /// Its share in the entry of a journal.
+    pub(crate) fn receipt(&self) -> Option<Receipt> {
+        match self {
+            DeliveryTrigger::Worker(trigger) => trigger.receipt,
+            DeliveryTrigger::Forward(trigger) => trigger.receipt,
+        }
+    }
+
+    /// Gives it its share in the entry of a journal.
+    pub(crate) fn set_receipt(&mut self, receipt: Receipt) {
+        match self {
+            DeliveryTrigger::Worker(trigger) => trigger.receipt = Some(receipt),
+            DeliveryTrigger::Forward(trigger) => trigger.receipt = Some(receipt),
+        }
+    }
+
+    /// Sets when it was accepted, for one of an earlier run.
+    pub(crate) fn set_accepted(&mut self, unix_millis: u64) {
+        if let DeliveryTrigger::Forward(trigger) = self {
+            trigger.accepted_unix_millis = unix_millis;
+        }
+    }
 }
 
 /// A message for another core.
@@ -104,6 +130,8 @@ pub(crate) enum CoreMessage {
     LetterKept { key: Key, is_kept: bool },
     /// A trigger for a delivering node of a flow that this core owns; its room is reserved.
     Trigger { backlog: Arc<Backlog>, trigger: DeliveryTrigger },
+    /// Receipts of deliveries of this core's journal.
+    Receipts(Vec<Receipt>),
     /// A change of a worker of a flow whose queue this core owns.
     Worker { flow: Id, from: WorkerAddress, event: WorkerEvent },
     /// A message for a connection of this core.
@@ -130,6 +158,8 @@ pub(crate) enum ConnectionMessage {
     FlowsDeleted,
     /// Closes the WebSocket of a webhook.
     CloseWebSocket(Closing),
+    /// These entries of the journal were not written and never will be.
+    NotWritten(Range<Sequence>),
     /// The model has changed.
     Refresh,
     /// The core stops: a connection between two requests ends.

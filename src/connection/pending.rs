@@ -98,6 +98,14 @@ impl PendingReplies {
         }
     }
 
+    /// The connection of a WebSocket's slot.
+    pub(crate) fn websocket(&self, key: Key) -> Option<ConnectionId> {
+        match self.slots.get(key) {
+            Some(Pending::WebSocket(connection)) => Some(*connection),
+            _ => None,
+        }
+    }
+
     /// Number of places of all slots, free ones among them.
     pub(crate) fn places(&self) -> usize {
         self.slots.places()

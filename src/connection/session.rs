@@ -248,6 +248,8 @@ impl Client {
             slot: Some(self.slot),
             expires_nanos: None,
             must: last,
+            websocket: core.pending.websocket(self.slot),
+            receipt: None,
         };
         let send = &mut |core: &mut CoreState, reply: Box<Reply>| {
             if last { ReplyOutcome::NotWaiting } else { deliver(core, connection, &reply) }

@@ -6,10 +6,12 @@
 //! - [`workers`]: which attached worker gets which trigger;
 //! - [`targets`]: which trigger is sent to which target, and when; [`schedule`]: when a failed one is tried again;
 //! - [`request`]: the request that is sent;
+//! - [`entry`]: an event and its deliveries as the journal keeps them;
 //! - [`protocol`]: the frames that a worker and the engine exchange.
 //!
 //! Not here: rendering (`reply`), sockets, timers and places (`engine`).
 
+pub mod entry;
 pub mod protocol;
 pub mod request;
 pub mod schedule;
@@ -142,6 +144,16 @@ pub fn run_behind(behind: &Behind, payload: &Payload, sheet: &mut Sheet, effects
     let mut walk = Walk::behind(plan, *step, reached);
     run_steps(&mut walk, plan, payload, *origin, sheet, effects);
     tie_behind(reached, *origin, &mut effects[begun..]);
+}
+
+/// A delivery of an earlier run, with the nodes behind it.
+#[must_use]
+pub fn restored(plan: &Arc<FlowPlan>, step: usize, payload: Payload, origin: Origin) -> Delivery {
+    let behind = plan.leads_on(step).then(|| {
+        let reached = Walk::new(plan).reached();
+        Arc::new(Behind { plan: Arc::clone(plan), step, origin, reached })
+    });
+    Delivery { plan: Arc::clone(plan), step, payload, behind }
 }
 
 /// Whether nodes run once the delivery is done.

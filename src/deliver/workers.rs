@@ -256,8 +256,7 @@ impl<W: Clone> FlowQueue<W> {
         let alone = self.nodes.drain().flat_map(|(_, queue)| queue.into_items());
         let lanes = self.ties.drain().flat_map(|(_, tie)| tie.lanes.into_values());
         let waiting = alone.chain(lanes.flat_map(|lane| lane.queue.into_values()));
-        orders
-            .extend(waiting.map(|item| Order::Done { bytes: item.trigger.payload.kept_len(), acked: None }));
+        orders.extend(waiting.map(|item| dropped(&item.trigger)));
         self.expiring.clear();
         self.waiting = 0;
         for (_, worker) in self.workers.iter_mut() {
@@ -268,7 +267,7 @@ impl<W: Clone> FlowQueue<W> {
         let flights: Vec<Key> = self.flights.iter().map(|(key, _)| key).collect();
         for flight in flights.into_iter().filter_map(|key| self.flights.remove(key)) {
             orders.extend(flight.timer.map(Order::Cancel));
-            orders.push(Order::Done { bytes: flight.item.trigger.payload.kept_len(), acked: None });
+            orders.push(dropped(&flight.item.trigger));
         }
     }
 
@@ -326,7 +325,7 @@ impl<W: Clone> FlowQueue<W> {
     /// The trigger is done with: acked, or nobody waits for it any more.
     fn done(&mut self, trigger: &WorkerTrigger, is_acked: bool, orders: &mut Vec<Order<W>>) {
         let acked = (is_acked && trigger.behind.is_some()).then(|| Box::new(trigger.clone()));
-        orders.push(Order::Done { bytes: trigger.payload.kept_len(), acked });
+        orders.push(Order::Done { bytes: trigger.payload.kept_len(), acked, receipt: trigger.receipt });
         let Some(affinity) = trigger.affinity else { return };
         if let Some(tie) = self.ties.get_mut(&affinity.key) {
             tie.open = tie.open.saturating_sub(1);
@@ -411,6 +410,11 @@ impl<W: Clone> FlowQueue<W> {
             lane.place = place;
         }
     }
+}
+
+/// A trigger is dropped, as done with.
+fn dropped<W>(trigger: &WorkerTrigger) -> Order<W> {
+    Order::Done { bytes: trigger.payload.kept_len(), acked: None, receipt: trigger.receipt }
 }
 
 #[cfg(test)]

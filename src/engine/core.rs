@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::drain::{self, CHECK_NANOS, Drain, Step};
 use super::heap;
+use super::journal::{JournalFiles, JournalParts};
 use super::mailbox::Receiver;
 use super::message::Message;
 use super::table::Table;
@@ -22,6 +23,7 @@ use crate::connection::forwards;
 use crate::connection::message::{ConnectionId, ConnectionMessage, CoreMessage, PayloadObserver};
 use crate::connection::timeouts::NEVER;
 use crate::connection::upgrade::ListenerKind;
+use crate::connection::{durable, receipts};
 use crate::ingress::socket::Closing;
 use crate::io::{Completion, Io, ListenerId, Operation};
 use crate::metrics::Event;
@@ -60,6 +62,9 @@ pub(super) struct Core<I: Io> {
     flushed: Vec<ConnectionId>,
     receiver: Receiver<Message<I::Stream>>,
     listeners: Vec<(ListenerId, ListenerKind)>,
+    journal: Option<JournalFiles<I::File>>,
+    /// Connections whose answers have become durable.
+    released: Vec<ConnectionId>,
     drain: Option<Drain>,
     /// Brings changes of the model to the WebSockets.
     changes: Round,
@@ -77,10 +82,15 @@ impl<I: Io> Core<I> {
     /// If the kernel refuses a listener.
     pub(super) fn new(
         mut io: I,
-        state: CoreState,
+        mut state: CoreState,
         receiver: Receiver<Message<I::Stream>>,
         listeners: Vec<(I::Listener, ListenerKind)>,
+        journal: Option<JournalParts<I::File>>,
     ) -> io::Result<Core<I>> {
+        let journal = journal.map(|parts| {
+            state.journal = Some(parts.journal);
+            JournalFiles::new(&mut io, parts.source, parts.files)
+        });
         let mut added = Vec::new();
         for (listener, kind) in listeners {
             let id = io.add_listener(listener)?;
@@ -95,6 +105,8 @@ impl<I: Io> Core<I> {
             flushed: Vec::new(),
             receiver,
             listeners: added,
+            journal,
+            released: Vec::new(),
             drain: None,
             changes: Round::default(),
             restarts: Round::default(),
@@ -130,8 +142,19 @@ impl<I: Io> Core<I> {
             Completion::AcceptFailed { listener, error } => self.on_accept_failed(listener, &error),
             Completion::AcceptStopped { .. } => {}
             Completion::Woken => self.on_woken(pin),
-            // No file was added.
-            Completion::Written { .. } | Completion::ReadDone { .. } => {}
+            Completion::Written { transfer, result } => {
+                if let Some(journal) = &mut self.journal {
+                    journal.on_written(&mut self.state, *transfer, result, &mut self.released);
+                }
+                for id in std::mem::take(&mut self.released) {
+                    self.list(id);
+                }
+            }
+            Completion::ReadDone { transfer, result } => {
+                if let Some(journal) = &mut self.journal {
+                    journal.on_read(&mut self.state, *transfer, result);
+                }
+            }
         }
         self.deliver_posted(pin);
     }
@@ -225,6 +248,9 @@ impl<I: Io> Core<I> {
 
     /// Takes the messages of the mailbox, until it is empty or the turn is over.
     fn on_woken(&mut self, pin: &Pin<'_>) {
+        if let Some(journal) = &mut self.journal {
+            journal.take_segments(&mut self.io, &mut self.state);
+        }
         while let Some(message) = self.receiver.receive() {
             self.on_message(pin, message);
             self.deliver_posted(pin);
@@ -253,6 +279,9 @@ impl<I: Io> Core<I> {
                 forwards::on_letter(state, key, is_kept)
             }
             Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, trigger),
+            Message::Core(CoreMessage::Receipts(returned)) => {
+                returned.into_iter().for_each(|receipt| receipts::take(state, receipt));
+            }
             Message::Core(CoreMessage::Worker { flow, from, event }) => {
                 flows::on_worker(state, flow, from, event);
             }
@@ -338,7 +367,8 @@ impl<I: Io> Core<I> {
 
     fn continue_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
-        match drain.check(&self.state) {
+        let is_settled = self.journal.as_ref().is_none_or(|journal| journal.is_settled(&self.state));
+        match drain.check(&self.state, is_settled) {
             Step::Wait => {}
             Step::CloseWebSockets => {
                 self.restarts.begin(self.state.pending.places());
@@ -365,6 +395,18 @@ impl<I: Io> Core<I> {
             Timer::Attempt(delivery) => forwards::on_attempt_lost(&mut self.state, delivery),
             Timer::Letter(key) => forwards::offer_letter(&mut self.state, key),
             Timer::Redeliver => flows::redeliver(&mut self.state),
+            Timer::Receipts => receipts::on_timer(&mut self.state),
+            Timer::Refused => durable::retry(&mut self.state),
+            Timer::Journal => {
+                if let Some(journal) = &mut self.journal {
+                    journal.on_timer();
+                }
+            }
+            Timer::Spill => {
+                if let Some(journal) = &mut self.journal {
+                    journal.on_spill_timer();
+                }
+            }
             Timer::Accept(listener) if !self.state.is_draining => {
                 self.io.start(Operation::Accept { listener });
             }
@@ -387,6 +429,13 @@ impl<I: Io> Core<I> {
             self.with(pin, id, |connection, context| connection.on_deadline(context));
         } else {
             arm(&mut self.state, connection, id);
+        }
+    }
+
+    /// Starts what the journal wants done.
+    pub(super) fn advance_journal(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.advance(&mut self.io, &mut self.state);
         }
     }
 
@@ -424,6 +473,11 @@ impl<I: Io> Core<I> {
             body_bytes: self.state.buffers.body_bytes(),
             unacked_triggers: flows::open(&self.state).0,
         }
+    }
+
+    /// Takes the journal of a core that has ended by a panic, for the core that replaces it.
+    pub(super) fn take_journal(&mut self) -> Option<JournalParts<I::File>> {
+        self.journal.take()?.into_parts(&mut self.state)
     }
 
     /// Ends all that is left, so that every session's end is told and every count is right. The core ends.

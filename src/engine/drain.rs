@@ -12,6 +12,8 @@ use crate::connection::flows;
 const DRAIN_NANOS: u64 = 30 * NANOS_PER_SECOND;
 /// How long the peers of closed WebSockets get beyond that to answer.
 const CLOSE_NANOS: u64 = 5 * NANOS_PER_SECOND;
+/// How long the journal gets at the end: more than a write takes, and enough for one more attempt if it is down.
+const SETTLE_NANOS: u64 = 3 * NANOS_PER_SECOND;
 /// Interval at which a draining core checks whether it is done.
 pub(super) const CHECK_NANOS: u64 = NANOS_PER_SECOND / 100;
 
@@ -38,20 +40,25 @@ pub(super) enum Step {
 pub(super) struct Drain {
     stage: Stage,
     ends: u64,
+    /// When the journal is waited for no longer, once all else is done.
+    settles: Option<u64>,
 }
 
 impl Drain {
     /// A drain that begins at `now`.
     pub(super) fn begin(now: u64) -> Drain {
-        Drain { stage: Stage::Requests, ends: now + DRAIN_NANOS }
+        Drain { stage: Stage::Requests, ends: now + DRAIN_NANOS, settles: None }
     }
 
-    /// Checks how far the cores are; one step.
-    pub(super) fn check(&mut self, core: &CoreState) -> Step {
+    /// Checks how far the cores are; one step. `is_settled` says whether nothing of the journal is under way.
+    pub(super) fn check(&mut self, core: &CoreState, is_settled: bool) -> Step {
         let now = core.now().nanos;
         let (unacked, has_worker) = flows::open(core);
         let step = self.advance(now, &core.counts, unacked > 0 && has_worker);
-        if step == Step::CloseWorkers && unacked > 0 {
+        if step == Step::Finish && !is_settled && now < *self.settles.get_or_insert(now + SETTLE_NANOS) {
+            return Step::Wait;
+        }
+        if step == Step::CloseWorkers && unacked > 0 && core.journal.is_none() {
             tracing::warn!(
                 core = core.index,
                 triggers = unacked,
@@ -103,6 +110,7 @@ mod tests {
             connections: connections.into(),
             websockets: websockets.into(),
             workers: workers.into(),
+            journals_down: 0.into(),
         }
     }
 

@@ -7,20 +7,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::{Core, Holdings};
+use super::journal::JournalParts;
 use super::mailbox::{self, Sender};
 use super::message::Message;
 use super::peers::Mailboxes;
 use super::rules::rules;
+use super::supply::SegmentSource;
 use super::turn::Turns;
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::random::Random;
 use crate::connection::Services;
 use crate::connection::context::{CoreParts, CoreState, SharedCounts};
+use crate::connection::journal_state::CoreJournal;
 use crate::connection::message::{CoreMessage, ReplyCallback, ReplyOutcome, ReplySender};
 use crate::connection::seal::Seal;
 use crate::connection::upgrade::ListenerKind;
 use crate::io::Io;
+use crate::journal::{Journal, SegmentName, Sequence};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
@@ -47,6 +51,18 @@ pub struct DrivenKernel<I: Io> {
     pub io: I,
     pub ingress: I::Listener,
     pub workers: I::Listener,
+    /// `None`: triggers are kept in memory only.
+    pub journal: Option<DrivenJournal<I::File>>,
+}
+
+/// The journal of a driven core.
+pub struct DrivenJournal<F> {
+    pub journal: Journal,
+    /// The entries that are open, in order.
+    pub open: Vec<Sequence>,
+    pub source: Arc<dyn SegmentSource<F>>,
+    /// The files of the segments in use.
+    pub files: Vec<(SegmentName, F)>,
 }
 
 /// Cores that their owner drives.
@@ -73,7 +89,7 @@ where
         let rules = Arc::new(rules(config.settings, ingress, config.access_token));
         let (mailboxes, receivers): (Vec<_>, Vec<_>) =
             kernels.iter().map(|_| mailbox::mailbox(MAILBOX_MESSAGES)).unzip();
-        let mut cores = Vec::new();
+        let (mut cores, count) = (Vec::new(), kernels.len());
         for (index, (kernel, receiver)) in kernels.into_iter().zip(receivers).enumerate() {
             let clock = Rc::clone(&config.clock);
             let metrics = config.metrics.core(index).ok_or(io::ErrorKind::InvalidInput)?;
@@ -89,10 +105,16 @@ where
                 services: config.services.clone(),
                 random: Random::new(config.seed.wrapping_add(index as u64)),
                 tls: None,
+                journal: None,
             });
             let listeners =
                 vec![(kernel.ingress, ListenerKind::Ingress), (kernel.workers, ListenerKind::Workers)];
-            cores.push((Core::new(kernel.io, state, receiver, listeners)?, Turns::default()));
+            let parts = kernel.journal.map(|of| JournalParts {
+                journal: Box::new(CoreJournal::new(of.journal, of.open.into(), count)),
+                source: of.source,
+                files: of.files,
+            });
+            cores.push((Core::new(kernel.io, state, receiver, listeners, parts)?, Turns::default()));
         }
         let registry = Arc::clone(config.registry);
         Ok(DrivenCores { cores, mailboxes, seal, counts, registry })

@@ -6,17 +6,21 @@ mod core;
 mod drain;
 mod driven;
 mod heap;
+mod journal;
 mod listen;
 mod mailbox;
 mod message;
 mod peers;
+mod recover;
 mod rules;
 mod supervise;
+mod supply;
 mod table;
 #[cfg(test)]
 mod tests;
 mod turn;
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +32,7 @@ use self::mailbox::Full;
 use self::message::Message;
 use self::rules::rules;
 use self::supervise::{CoreConfig, Mailbox};
+use self::supply::Supply;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::connection::context::SharedCounts;
@@ -42,7 +47,9 @@ use crate::settings::{Address, Driver, Settings};
 use crate::store::Affected;
 
 pub use self::core::Holdings;
-pub use self::driven::{DrivenConfig, DrivenCores, DrivenKernel};
+pub use self::driven::{DrivenConfig, DrivenCores, DrivenJournal, DrivenKernel};
+pub use self::recover::JournalError;
+pub use self::supply::{SegmentSource, Supplied};
 pub use crate::connection::message::{
     PayloadObserver as Tap, ReplyCallback as Done, ReplyOutcome as Outcome,
 };
@@ -69,6 +76,8 @@ pub enum StartError {
     Listen { listener: &'static str, address: String, error: io::Error },
     /// The driver that was demanded does not serve.
     Driver(io::Error),
+    /// The journal cannot be opened.
+    Journal(JournalError),
     /// The certificates cannot be used.
     Tls(TlsError),
     /// Something else that the system refused: what.
@@ -85,6 +94,7 @@ impl std::fmt::Display for StartError {
                 f,
                 "driver = io_uring cannot be had: {error} (an old kernel, a container that refuses it, or too little locked memory); driver = auto falls back to epoll"
             ),
+            StartError::Journal(error) => error.fmt(f),
             StartError::Tls(error) => error.fmt(f),
             StartError::System { what, error } => write!(f, "{what}: {error}"),
         }
@@ -104,6 +114,7 @@ pub struct Engine {
     counts: Arc<SharedCounts>,
     registry: Arc<Registry>,
     tls: Arc<Certified>,
+    supply: Option<Arc<Supply>>,
 }
 
 impl Engine {
@@ -123,6 +134,11 @@ impl Engine {
         let cores = settings.cores;
         let tls = Arc::new(Certified::load(&settings.ingress.tls).map_err(StartError::Tls)?);
         let backend = choose(settings.driver, cores).map_err(StartError::Driver)?;
+        // Before anybody can connect: what is accepted from now on is behind what is open.
+        let journals = recover::start(settings, clock).map_err(StartError::Journal)?;
+        let (supply, mut journals) =
+            journals.map_or((None, Vec::new()), |(supply, parts)| (Some(supply), parts));
+        journals.reverse();
         let (listeners, ingress) = open_listeners("ingress", &settings.ingress.listen, cores)?;
         let (worker_listeners, workers) = open_listeners("workers", &settings.workers.listen, cores)?;
         let system = |what| move |error| StartError::System { what, error };
@@ -157,6 +173,7 @@ impl Engine {
                 services: services.clone(),
                 tls: Arc::clone(&tls),
                 receiver,
+                journal: RefCell::new(journals.pop()),
                 listeners,
                 ready: ready.clone(),
             };
@@ -176,7 +193,7 @@ impl Engine {
         }
         let (threads, next_core) = (Mutex::new(threads), AtomicUsize::new(0));
         let registry = Arc::clone(registry);
-        Ok(Engine { mailboxes, threads, seal, ingress, workers, next_core, counts, registry, tls })
+        Ok(Engine { mailboxes, threads, seal, ingress, workers, next_core, counts, registry, tls, supply })
     }
 
     /// Address of the ingress, with the port that was chosen where the settings left it open.
@@ -258,6 +275,12 @@ impl Engine {
         self.counts.connections.load(Ordering::Relaxed)
     }
 
+    /// Whether every core's journal can be written.
+    #[must_use]
+    pub fn is_journal_up(&self) -> bool {
+        self.counts.journals_down.load(Ordering::Relaxed) == 0
+    }
+
     /// Hands in a reply from outside; `done` is told about its outcome.
     pub fn reply(&self, reply_id: &str, reply: Box<Reply>, done: ReplyCallback) {
         let place = self.seal.open(reply_id);
@@ -301,6 +324,9 @@ impl Engine {
             if thread.join().is_err() {
                 tracing::error!("a core's thread ended with a panic");
             }
+        }
+        if let Some(supply) = &self.supply {
+            supply.stop();
         }
     }
 }

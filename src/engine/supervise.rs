@@ -1,5 +1,6 @@
 //! The thread of a core: what it starts from, and starts again from after a panic outside of any connection.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::core::Core;
+use super::journal::JournalParts;
 use super::mailbox::{Receiver, Sender};
 use super::message::Message;
 use super::peers::Mailboxes;
@@ -19,7 +21,7 @@ use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
 use crate::connection::seal::Seal;
 use crate::connection::tls::Certified;
 use crate::connection::upgrade::ListenerKind;
-use crate::io::{Backend, Kernel, Listener};
+use crate::io::{Backend, DiskFile, Kernel, Listener};
 use crate::metrics::CoreMetrics;
 use crate::registry::Registry;
 
@@ -43,6 +45,8 @@ pub(super) struct CoreConfig {
     pub(super) services: Services,
     pub(super) tls: Arc<Certified>,
     pub(super) receiver: Receiver<Message<OwnedFd>>,
+    /// The journal, for the next run.
+    pub(super) journal: RefCell<Option<JournalParts<DiskFile>>>,
     /// Of the ingress and of the workers.
     pub(super) listeners: (Listener, Listener),
     /// Told once that the core serves, or why it does not.
@@ -102,16 +106,21 @@ impl CoreConfig {
             services: self.services.clone(),
             random: Random::from_system(),
             tls: self.tls.config(),
+            journal: None,
         });
         let listeners = vec![
             (self.listeners.0.try_clone()?, ListenerKind::Ingress),
             (self.listeners.1.try_clone()?, ListenerKind::Workers),
         ];
-        let mut core = Core::new(self.open_kernel()?, state, self.receiver.clone(), listeners)?;
+        let mut core =
+            Core::new(self.open_kernel()?, state, self.receiver.clone(), listeners, self.journal.take())?;
         // A core that starts again after a panic has nobody to tell.
         let _ = self.ready.try_send(Ok(()));
         let result = catch_unwind(AssertUnwindSafe(|| turn::run(&mut core)));
         core.abandon();
+        if result.is_err() {
+            self.journal.replace(core.take_journal());
+        }
         match result {
             Ok(ended) => ended.map(|()| Ran::Drained),
             Err(_) => Ok(Ran::Panicked),

@@ -170,10 +170,11 @@ impl Scene {
             services: Services::with_chains(Arc::new(NoChains)),
             random: Random::new(1),
             tls: None,
+            journal: None,
         });
         let io = Memory::default();
         let (mailbox, receiver) = mailbox::mailbox(8);
-        let core = Core::new(io.clone(), state, receiver, vec![((), ListenerKind::Ingress)]).unwrap();
+        let core = Core::new(io.clone(), state, receiver, vec![((), ListenerKind::Ingress)], None).unwrap();
         let token = webhook.to_api()["token"].as_str().unwrap().to_owned();
         let request = format!("GET /webhooks/{token} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
         let mut scene = Scene { core, turns: Turns::default(), io, mailbox, time, request, counts };

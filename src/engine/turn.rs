@@ -73,6 +73,7 @@ impl Turns {
             let _ = core.state.step(true);
         }
         core.state.end_turn();
+        core.advance_journal();
         core.flush();
         Ok(())
     }

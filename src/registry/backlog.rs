@@ -84,6 +84,15 @@ impl Backlog {
         self.process.0.fetch_sub(bytes, Relaxed);
     }
 
+    /// Whether less than half of what the flow may have is taken, and so of the process: room for what is read back from a
+    /// disk, in pieces that are worth a read.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.triggers.load(Relaxed) < FLOW_TRIGGERS_MAX / 2
+            && self.bytes.load(Relaxed) < FLOW_BYTES_MAX / 2
+            && self.process.0.load(Relaxed) < PROCESS_BYTES_MAX / 2
+    }
+
     /// Triggers that are unacked.
     #[must_use]
     pub fn triggers(&self) -> usize {

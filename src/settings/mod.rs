@@ -30,6 +30,10 @@ pub enum Driver {
 /// When a trigger is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// It is on the disk: neither a crash nor a power cut loses it.
+    Fsync,
+    /// The kernel has it: a crash of the process does not lose it, one of the machine may.
+    Os,
     /// It is in this process's memory: a crash loses it.
     Memory,
 }
@@ -135,6 +139,8 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     pub durability: Durability,
+    /// The most bytes of its segments.
+    pub max_bytes: u64,
     /// How long a delivery is tried.
     pub retention_seconds: u32,
 }

@@ -37,6 +37,8 @@ const REQUESTS_PER_WINDOW_MAX: u32 = 1_000_000_000;
 const CONCURRENCY_MAX: u32 = 100_000_000;
 /// The longest window of a rate limit: a day.
 const WINDOW_SECONDS_MAX: u32 = 86_400;
+/// The smallest journal: some segments of the smallest size for one core.
+const JOURNAL_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// The largest payload that can be allowed: 64 MiB, so that one core can still hold a few.
 const PAYLOAD_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// The longest wait for a reply: an hour.
@@ -287,16 +289,15 @@ pub static ENTRIES: &[Entry] = &[
         "TIDEGATE_JOURNAL_DURABILITY",
         Some("durability"),
         "memory",
-        "When a trigger is safe: memory (fsync and os come with the journal)",
-        |s, v| match v {
-            "memory" => {
-                s.journal.durability = Durability::Memory;
-                Ok(())
-            }
-            "fsync" | "os" => Err(format!(
-                "can only be memory in this version: the journal that {v} needs is not there yet"
-            )),
-            _ => Err("must be memory".into()),
+        "When a trigger is safe: fsync (on the disk before the 2xx), os (with the kernel), memory",
+        |s, v| {
+            s.journal.durability = match v {
+                "fsync" => Durability::Fsync,
+                "os" => Durability::Os,
+                "memory" => Durability::Memory,
+                _ => return Err("must be fsync, os or memory".into()),
+            };
+            Ok(())
         }
     ),
     entry!(
@@ -304,8 +305,11 @@ pub static ENTRIES: &[Entry] = &[
         "TIDEGATE_JOURNAL_MAX_BYTES",
         Some("journal-max-bytes"),
         "8589934592",
-        "Bytes of the journal (not in this version)",
-        |_, v| not_yet(v)
+        "Bytes of the journal; new triggers are told 503 when it is full",
+        |s, v| {
+            s.journal.max_bytes = within(v, JOURNAL_BYTES_MIN, u64::MAX)?;
+            Ok(())
+        }
     ),
     entry!(
         "journal.retention_seconds",
@@ -541,7 +545,11 @@ pub(super) fn defaults(cores: usize) -> Settings {
             connections: 1_000_000,
             body_bytes: 256 * 1024 * 1024,
         },
-        journal: Journal { durability: Durability::Memory, retention_seconds: 86_400 },
+        journal: Journal {
+            durability: Durability::Memory,
+            max_bytes: 8 * 1024 * 1024 * 1024,
+            retention_seconds: 86_400,
+        },
         forward: Forward {
             allowed_networks: Vec::new(),
             denied_networks: DENIED_NETWORKS.iter().filter_map(|network| network.parse().ok()).collect(),

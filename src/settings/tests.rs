@@ -84,12 +84,7 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
         ("", &[("TIDEGATE_LOG", "")], &[], "TIDEGATE_LOG in the environment: log must be"),
         ("", &[], &[("log", "tidegate=loud")], "--log: log must be"),
         ("", &[], &[("driver", "kqueue")], "--driver: driver must be auto, io_uring or epoll"),
-        (
-            "",
-            &[],
-            &[("durability", "fsync")],
-            "--durability: journal.durability can only be memory in this version",
-        ),
+        ("", &[], &[("durability", "disk")], "--durability: journal.durability must be fsync, os or memory"),
         ("", &[], &[("nats", "nats://x")], "--nats: cluster.nats is not in this version yet"),
         (
             "[ingress.tls]\ncertificate = \"a.pem\"",

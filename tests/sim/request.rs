@@ -189,6 +189,7 @@ impl World {
                         expires_nanos: waits.map(|_| clock + timeout),
                         attempt: 1,
                         behind,
+                        receipt: None,
                     });
                     let flow = self.observer.calls[call].webhook;
                     self.post(self.home(flow), Mail::Trigger { flow, trigger });

@@ -47,6 +47,7 @@ pub(super) fn settle(
     hook: &Hook,
     decision: Decision,
 ) -> Option<Wait> {
+    let start = out.len();
     match decision {
         Decision::Answer(answer) => exchange.answer(core, out, &answer),
         Decision::Reply(reply) => reply_with(core, exchange, out, hook, &reply),
@@ -54,6 +55,7 @@ pub(super) fn settle(
         Decision::WaitForReply(wait) => return Some(Wait::Reply(wait)),
         Decision::WaitForChain(wait) => return Some(Wait::Chain(wait)),
     }
+    core.gate_answer(start);
     None
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
 use crate::deliver::Behind;
+use crate::deliver::entry::Receipt;
 use crate::trigger::Payload;
 
 /// A trigger for a worker.
@@ -28,6 +29,8 @@ pub struct WorkerTrigger {
     pub attempt: u32,
     /// The nodes that run once it is acked.
     pub behind: Option<Arc<Behind>>,
+    /// Its share in the entry of a journal.
+    pub receipt: Option<Receipt>,
 }
 
 /// What keeps triggers together.
@@ -46,8 +49,8 @@ pub enum Order<W> {
     /// tell [`FlowQueue::timed`](super::FlowQueue::timed) of it.
     Send { worker: W, seq: u64, trigger: WorkerTrigger, flight: Key, deadline_nanos: u64 },
     /// The trigger is done with (acked, or nobody waits for it any more): what it took is free. `acked`: nodes run behind
-    /// it.
-    Done { bytes: usize, acked: Option<Box<WorkerTrigger>> },
+    /// it, and take over its share in the journal's entry.
+    Done { bytes: usize, acked: Option<Box<WorkerTrigger>>, receipt: Option<Receipt> },
     /// A timer is not needed any more.
     Cancel(TimerId),
     /// Something that came back waits and is of no use after this moment: call [`FlowQueue::expire`](super::FlowQueue::expire)

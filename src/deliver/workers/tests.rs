@@ -27,6 +27,7 @@ fn trigger(name: &str) -> WorkerTrigger {
         expires_nanos: None,
         attempt: 1,
         behind: None,
+        receipt: None,
     }
 }
 

@@ -1,0 +1,125 @@
+//! The journal of a core and what waits for it: state only; [`durable`](super::durable) says what becomes of it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::message::{ConnectionId, DeliveryTrigger};
+use crate::base::id::Id;
+use crate::deliver::entry::{Receipt, StoredEntry};
+use crate::journal::{Journal, Sequence};
+use crate::registry::Backlog;
+
+/// The journal of a core.
+pub(crate) struct CoreJournal {
+    pub(crate) journal: Journal,
+    /// Entries that are not durable, the oldest first.
+    pub(crate) pending: VecDeque<PendingEntry>,
+    /// Connections with answers that wait, by the entries that they wait for, the oldest first.
+    pub(crate) gated: VecDeque<(Sequence, ConnectionId)>,
+    /// Deliveries of which shares have been returned, and not all.
+    pub(crate) shares: HashMap<(Sequence, u16), u64, ahash::RandomState>,
+    /// Receipts to be returned to other cores, by core.
+    pub(crate) returned: Vec<Vec<Receipt>>,
+    /// Ends of WebSockets that the journal did not take: they are never refused.
+    pub(crate) refused: VecDeque<Box<StoredEntry>>,
+    /// Entries whose deliveries are to be sorted into their flows, the oldest first: those that an earlier run has left open,
+    /// and while there are any, those that were accepted behind them.
+    pub(crate) restored: VecDeque<Sequence>,
+    /// Deliveries beyond what memory holds, to be read back: by flow, the oldest first.
+    pub(crate) spilled: HashMap<Id, SpilledFlow, ahash::RandomState>,
+    /// The flows of `spilled` in the order in which they are served.
+    pub(crate) spill_order: VecDeque<Id>,
+    /// New entries are refused until there is a segment for them.
+    pub(crate) is_refusing: bool,
+    /// Memory that entries are written in.
+    pub(crate) draft: Vec<u8>,
+    /// Whether a timer is set that sends receipts again.
+    pub(crate) is_timed: bool,
+    /// Whether a timer is set that tries again what was refused.
+    pub(crate) is_retrying: bool,
+}
+
+/// An entry that is not durable.
+pub(crate) struct PendingEntry {
+    pub(crate) sequence: Sequence,
+    /// The WebSocket of the event, which is closed if the entry fails.
+    pub(crate) websocket: Option<ConnectionId>,
+    /// Kept for another try if the entry fails: it is never refused.
+    pub(crate) entry: Option<Box<StoredEntry>>,
+    pub(crate) deliveries: Vec<PendingDelivery>,
+}
+
+/// A delivery of an entry that is not durable.
+pub(crate) enum PendingDelivery {
+    /// Its room is reserved.
+    Offer(Arc<Backlog>, DeliveryTrigger),
+    /// It is read back when there is room.
+    Spill(Arc<Backlog>),
+}
+
+impl PendingDelivery {
+    /// The flow.
+    pub(crate) fn flow(&self) -> Id {
+        match self {
+            PendingDelivery::Offer(backlog, _) | PendingDelivery::Spill(backlog) => backlog.flow(),
+        }
+    }
+
+    /// Gives back what was reserved for it.
+    pub(crate) fn give_up(self) {
+        if let PendingDelivery::Offer(backlog, trigger) = self {
+            backlog.release(trigger.bytes());
+        }
+    }
+}
+
+/// Deliveries of a flow that are on the disk only.
+pub(crate) struct SpilledFlow {
+    pub(crate) backlog: Arc<Backlog>,
+    pub(crate) waiting: VecDeque<(Sequence, u16)>,
+}
+
+impl CoreJournal {
+    /// The journal of one of `cores` cores. `restored` are the entries that are open.
+    pub(crate) fn new(journal: Journal, restored: VecDeque<Sequence>, cores: usize) -> CoreJournal {
+        CoreJournal {
+            journal,
+            pending: VecDeque::new(),
+            gated: VecDeque::new(),
+            shares: HashMap::default(),
+            returned: std::iter::repeat_with(Vec::new).take(cores).collect(),
+            refused: VecDeque::new(),
+            restored,
+            spilled: HashMap::default(),
+            spill_order: VecDeque::new(),
+            is_refusing: false,
+            draft: Vec::new(),
+            is_timed: false,
+            is_retrying: false,
+        }
+    }
+
+    /// Whether deliveries of a flow wait on the disk: what follows waits behind them.
+    pub(crate) fn is_spilling(&self, flow: Id) -> bool {
+        self.spilled.contains_key(&flow)
+    }
+
+    /// Has a delivery of an entry that is on the disk read back when its flow has room.
+    pub(crate) fn spill(&mut self, backlog: &Arc<Backlog>, sequence: Sequence, delivery: u16) {
+        let CoreJournal { spilled, spill_order, .. } = self;
+        let spilled = spilled.entry(backlog.flow()).or_insert_with(|| {
+            spill_order.push_back(backlog.flow());
+            SpilledFlow { backlog: Arc::clone(backlog), waiting: VecDeque::new() }
+        });
+        spilled.waiting.push_back((sequence, delivery));
+    }
+    /// Takes the first of what waits of a flow off.
+    pub(crate) fn drop_spilled(&mut self, flow: Id) {
+        let Some(spilled) = self.spilled.get_mut(&flow) else { return };
+        spilled.waiting.pop_front();
+        if spilled.waiting.is_empty() {
+            self.spilled.remove(&flow);
+            self.spill_order.retain(|waiting| *waiting != flow);
+        }
+    }
+}

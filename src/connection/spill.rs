@@ -1,0 +1,195 @@
+//! Deliveries that are on the disk only: those that memory had no room for, and all that an earlier run has left open. They
+//! are read back in order when their flow has room again; what follows them in their flow waits behind them.
+
+use super::context::CoreState;
+use super::fanout;
+use super::flows;
+use super::journal_state::CoreJournal;
+use crate::base::id::Id;
+use crate::base::log::bounded_log;
+use crate::deliver::entry::{Receipt, StoredEntry};
+use crate::journal::{EntryId, NotRead, Read, Sequence};
+
+/// What became of a delivery that was to be read back.
+enum Outcome {
+    /// It was offered, or is done.
+    Taken,
+    /// It stands elsewhere, or there is no room for it now.
+    Waits,
+}
+
+/// What is read back next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// An entry whose deliveries are sorted into their flows.
+    Restored(Sequence),
+    /// The first of what waits of a flow.
+    Spilled(Id, Sequence),
+}
+
+impl Wanted {
+    /// The entry to be read.
+    pub(crate) fn sequence(self) -> Sequence {
+        match self {
+            Wanted::Restored(sequence) | Wanted::Spilled(_, sequence) => sequence,
+        }
+    }
+}
+
+/// What is to be read back next; `None` if there is nothing, or no room for it.
+pub(crate) fn next(core: &mut CoreState) -> Option<Wanted> {
+    let journal = core.journal.as_mut()?;
+    if let Some(&sequence) = journal.restored.front() {
+        return Some(Wanted::Restored(sequence));
+    }
+    // Each in its turn: a flow that fills up at once holds back no other.
+    for _ in 0..journal.spill_order.len() {
+        let flow = journal.spill_order.pop_front()?;
+        let Some(spilled) = journal.spilled.get(&flow) else { continue };
+        journal.spill_order.push_back(flow);
+        if let Some(&(sequence, _)) = spilled.waiting.front()
+            && (spilled.backlog.has_room() || spilled.backlog.is_deleted())
+        {
+            return Some(Wanted::Spilled(flow, sequence));
+        }
+    }
+    None
+}
+
+/// Whether anything waits for being read back.
+pub(crate) fn is_waiting(core: &CoreState) -> bool {
+    core.journal.as_ref().is_some_and(|journal| !journal.restored.is_empty() || !journal.spilled.is_empty())
+}
+
+/// What was wanted is not to be read: it is done.
+pub(crate) fn skip(core: &mut CoreState, wanted: Wanted) {
+    let Some(journal) = &mut core.journal else { return };
+    match wanted {
+        Wanted::Restored(_) => {
+            journal.restored.pop_front();
+        }
+        Wanted::Spilled(flow, _) => journal.drop_spilled(flow),
+    }
+}
+
+/// Takes what a read has brought, in order, as far as there is room.
+pub(crate) fn on_read(core: &mut CoreState, wanted: Wanted, read: &Read) {
+    match wanted {
+        Wanted::Restored(_) => restore_all(core, read),
+        Wanted::Spilled(flow, _) => offer_all(core, flow, read),
+    }
+}
+
+/// Sorts the deliveries of entries into their flows: they are offered, or wait there.
+fn restore_all(core: &mut CoreState, read: &Read) {
+    while let Some(&sequence) = core.journal.as_ref().and_then(|journal| journal.restored.front()) {
+        match read_entry(core, read, sequence) {
+            Found::Elsewhere => return,
+            Found::Nothing => {}
+            Found::Entry(stored, accepted) => {
+                for delivery in 0..u16::try_from(stored.deliveries.len()).unwrap_or(u16::MAX) {
+                    restore(core, (&stored, accepted), sequence, delivery);
+                }
+            }
+        }
+        if let Some(journal) = &mut core.journal {
+            journal.restored.pop_front();
+        }
+        core.worked();
+    }
+}
+
+fn restore(core: &mut CoreState, entry: (&StoredEntry, u64), sequence: Sequence, delivery: u16) {
+    let flow = entry.0.deliveries.get(usize::from(delivery)).map(|of| of.flow);
+    let is_behind =
+        flow.is_some_and(|flow| core.journal.as_ref().is_some_and(|journal| journal.is_spilling(flow)));
+    if !is_behind && let Outcome::Taken = take(core, entry, sequence, delivery) {
+        return;
+    }
+    let backlog = flow.and_then(|flow| core.registry.flow(flow));
+    if let (Some(backlog), Some(journal)) = (backlog, &mut core.journal) {
+        journal.spill(&backlog, sequence, delivery);
+    }
+}
+
+/// Offers what waits of a flow.
+fn offer_all(core: &mut CoreState, flow: Id, read: &Read) {
+    loop {
+        let first = core.journal.as_ref().and_then(|journal| journal.spilled.get(&flow)?.waiting.front());
+        let Some(&(sequence, delivery)) = first else { return };
+        match read_entry(core, read, sequence) {
+            Found::Elsewhere => return,
+            Found::Nothing => {}
+            Found::Entry(stored, accepted) => match take(core, (&stored, accepted), sequence, delivery) {
+                Outcome::Waits => return,
+                Outcome::Taken => {}
+            },
+        }
+        if let Some(journal) = &mut core.journal {
+            journal.drop_spilled(flow);
+        }
+        core.worked();
+    }
+}
+
+/// An entry in a read.
+enum Found {
+    /// With the time at which it was accepted.
+    Entry(Box<StoredEntry>, u64),
+    /// It is done, or damaged, which was told.
+    Nothing,
+    Elsewhere,
+}
+
+fn read_entry(core: &mut CoreState, read: &Read, sequence: Sequence) -> Found {
+    let now = core.now().nanos;
+    let Some(journal) = &mut core.journal else { return Found::Nothing };
+    let stored = match journal.journal.entry(read, sequence) {
+        Ok(entry) => StoredEntry::read(entry.payload).map(|stored| (stored, entry.unix_millis)),
+        Err(NotRead::NotOpen) => return Found::Nothing,
+        Err(NotRead::Elsewhere) => return Found::Elsewhere,
+        Err(NotRead::Damaged(fault)) => {
+            bounded_log!(error, core = core.index, %fault, "an open trigger of the journal is damaged and lost");
+            None
+        }
+    };
+    match stored {
+        Some((stored, accepted)) => Found::Entry(Box::new(stored), accepted),
+        None => {
+            journal.journal.complete_entry(sequence, now);
+            Found::Nothing
+        }
+    }
+}
+
+/// Offers a delivery, if it is not done and there is room for it.
+fn take(
+    core: &mut CoreState,
+    (stored, accepted): (&StoredEntry, u64),
+    sequence: Sequence,
+    delivery: u16,
+) -> Outcome {
+    let (number, now) = (core.number(), core.now().nanos);
+    let is_done = |journal: &CoreJournal| journal.journal.is_done(sequence, delivery);
+    if core.journal.as_ref().is_none_or(|journal| is_done(journal)) {
+        return Outcome::Taken;
+    }
+    let restored = stored
+        .deliveries
+        .get(usize::from(delivery))
+        .and_then(|of| Some((core.registry.flow(of.flow)?, fanout::restore(core, stored, of, accepted)?)));
+    let Some((backlog, mut trigger)) = restored else {
+        // Its flow was deleted.
+        if let Some(journal) = &mut core.journal {
+            journal.journal.complete(sequence, delivery, now);
+        }
+        return Outcome::Taken;
+    };
+    if !backlog.reserve(trigger.bytes()) {
+        return Outcome::Waits;
+    }
+    let entry = EntryId { core: number, sequence };
+    trigger.set_receipt(Receipt { entry, delivery, share: Receipt::WHOLE });
+    flows::offer_until_taken(core, &backlog, trigger);
+    Outcome::Taken
+}

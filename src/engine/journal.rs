@@ -1,0 +1,341 @@
+//! The journal of a core at its kernel: its writes and reads become operations, its segments come from their source.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use super::supply::{SegmentSource, Supplied};
+use crate::base::block::AlignedBlock;
+use crate::base::clock::NANOS_PER_SECOND;
+use crate::base::log::bounded_log;
+use crate::connection::context::{CoreState, Timer};
+use crate::connection::journal_state::CoreJournal;
+use crate::connection::message::ConnectionId;
+use crate::connection::spill::{self, Wanted};
+use crate::connection::{durable, receipts};
+use crate::io::{FileId, Io, Operation, Transfer, Waker};
+use crate::journal::{RESERVED_SEGMENTS, Read, ReadError, ReleasedSegment, SegmentName, Write, WriteError};
+use crate::metrics::JournalGauges;
+
+/// Interval at which it is checked whether there is room for what is on the disk only.
+const SPILL_NANOS: u64 = NANOS_PER_SECOND / 100;
+/// Interval at which the gauges of the journal are brought up to date.
+const GAUGES_NANOS: u64 = NANOS_PER_SECOND / 10;
+
+/// Source of a core's segments.
+pub(super) type Segments<F> = Arc<dyn SegmentSource<F>>;
+
+/// What a core's journal begins with.
+pub(super) struct JournalParts<F> {
+    pub(super) journal: Box<CoreJournal>,
+    pub(super) source: Segments<F>,
+    /// The files of the segments in use.
+    pub(super) files: Vec<(SegmentName, F)>,
+}
+
+/// The files of a core's journal.
+pub(super) struct JournalFiles<F> {
+    source: Segments<F>,
+    files: HashMap<SegmentName, FileId, ahash::RandomState>,
+    /// The segment that the write in flight is for, and when it was started.
+    writing: Option<(SegmentName, u64)>,
+    reading: Option<Reading>,
+    /// What is on the disk only is to be looked after.
+    is_spill_due: bool,
+    waker: Waker,
+    /// When the timer of the journal is due.
+    timer_at: Option<u64>,
+    gauges_at: u64,
+    /// Whether the journal was up when it was looked at last.
+    was_up: bool,
+}
+
+/// The read in flight, without its block.
+struct Reading {
+    read: Read,
+    /// For whom; `None`: for the journal itself.
+    wanted: Option<Wanted>,
+}
+
+impl<F> JournalFiles<F> {
+    /// The files of a core's journal.
+    pub(super) fn new<I: Io<File = F>>(
+        io: &mut I,
+        source: Segments<F>,
+        files: Vec<(SegmentName, F)>,
+    ) -> JournalFiles<F> {
+        let waker = io.waker();
+        let files = files.into_iter().map(|(name, file)| (name, io.add_file(file))).collect();
+        JournalFiles {
+            source,
+            files,
+            writing: None,
+            reading: None,
+            is_spill_due: true,
+            waker,
+            timer_at: None,
+            gauges_at: 0,
+            was_up: true,
+        }
+    }
+
+    /// The journal's parts after its core has ended by a panic: what was under way counts as failed.
+    pub(super) fn into_parts(self, core: &mut CoreState) -> Option<JournalParts<F>> {
+        let now = core.now().nanos;
+        let mut journal = core.journal.take()?;
+        journal.gated.clear();
+        (journal.is_timed, journal.is_retrying) = (false, false);
+        if let Some((segment, _)) = self.writing {
+            let write = Write { segment, offset: 0, block: AlignedBlock::zeroed(0) };
+            journal.journal.on_written(write, Err(WriteError), now);
+        }
+        if let Some(Reading { read, wanted: None }) = self.reading {
+            journal.journal.on_read(read, Err(ReadError), now);
+        }
+        let reopen = |&name: &SegmentName| match self.source.reopen(name) {
+            Ok(file) => Some((name, file)),
+            Err(error) => {
+                bounded_log!(error, core = core.index, segment = %name, %error, "a segment of the journal cannot be opened");
+                None
+            }
+        };
+        let files = self.files.keys().filter_map(reopen).collect();
+        Some(JournalParts { journal, source: self.source, files })
+    }
+
+    /// Ends a turn: starts what the journal wants done.
+    pub(super) fn advance<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
+        receipts::send(core);
+        self.supply(io, core);
+        self.write(io, core);
+        self.read(io, core);
+        let (now, deadline) =
+            (core.now().nanos, core.journal.as_ref().and_then(|journal| journal.journal.deadline()));
+        if let Some(deadline) = deadline
+            && self.timer_at.is_none_or(|at| deadline < at)
+        {
+            self.timer_at = Some(deadline);
+            core.set_timer(deadline, Timer::Journal);
+        }
+        if self.gauges_at <= now {
+            self.gauges_at = now + GAUGES_NANOS;
+            self.tell_gauges(core);
+        }
+    }
+
+    /// Asks for segments, and gives back those that are not used any more.
+    fn supply<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
+        let (number, now) = (core.number(), core.now().nanos);
+        let Some(journal) = &mut core.journal else { return };
+        let wanted = journal.journal.segments_wanted(now);
+        if wanted > 0 {
+            self.source.request(number, wanted, &self.waker);
+        }
+        while let Some(released) = journal.journal.released() {
+            let name = match released {
+                ReleasedSegment::Spare(segment) => segment.name,
+                ReleasedSegment::Discard(name) => name,
+            };
+            if let Some(file) = self.files.remove(&name) {
+                io.start(Operation::CloseFile { file });
+            }
+            match released {
+                ReleasedSegment::Spare(segment) => self.source.give_back(segment),
+                ReleasedSegment::Discard(name) => self.source.discard(name),
+            }
+        }
+    }
+
+    /// Starts the next write.
+    fn write<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
+        let now = core.now().nanos;
+        let Some(journal) = &mut core.journal else { return };
+        let Some(Write { segment, offset, block }) = journal.journal.next_write(now) else { return };
+        match self.files.get(&segment) {
+            Some(&file) => {
+                self.writing = Some((segment, now));
+                io.start(Operation::Write(Box::new(Transfer { file, offset, block })));
+            }
+            // It cannot be: a segment is added with its file.
+            None => journal.journal.on_written(Write { segment, offset, block }, Err(WriteError), now),
+        }
+    }
+
+    /// Starts the next read: of the journal's own, or of what is on the disk only.
+    fn read<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
+        if self.reading.is_some() {
+            return;
+        }
+        let now = core.now().nanos;
+        let Some(journal) = &mut core.journal else { return };
+        if let Some(read) = journal.journal.next_read(now) {
+            return self.start_read(io, core, read, None);
+        }
+        if !std::mem::take(&mut self.is_spill_due) {
+            return;
+        }
+        while let Some(wanted) = spill::next(core) {
+            let read =
+                core.journal.as_ref().and_then(|journal| journal.journal.read(wanted.sequence(), None));
+            match read {
+                Some(read) => return self.start_read(io, core, read, Some(wanted)),
+                None => spill::skip(core, wanted),
+            }
+        }
+        if spill::is_waiting(core) {
+            core.set_timer(now + SPILL_NANOS, Timer::Spill);
+        } else {
+            // Until something is spilled again.
+            self.is_spill_due = true;
+        }
+    }
+
+    fn start_read<I: Io<File = F>>(
+        &mut self,
+        io: &mut I,
+        core: &mut CoreState,
+        mut read: Read,
+        wanted: Option<Wanted>,
+    ) {
+        let block = std::mem::replace(&mut read.block, AlignedBlock::zeroed(0));
+        match self.files.get(&read.segment) {
+            Some(&file) => {
+                let offset = read.offset;
+                self.reading = Some(Reading { read, wanted });
+                io.start(Operation::Read(Box::new(Transfer { file, offset, block })));
+            }
+            // It cannot be: a segment is added with its file.
+            None => {
+                read.block = block;
+                self.end_read(core, Reading { read, wanted }, Err(ReadError));
+            }
+        }
+    }
+
+    /// Takes the end of the read in flight.
+    pub(super) fn on_read(&mut self, core: &mut CoreState, transfer: Transfer, result: io::Result<()>) {
+        let Some(mut reading) = self.reading.take() else { return };
+        reading.read.block = transfer.block;
+        if let Err(error) = &result {
+            let segment = reading.read.segment;
+            bounded_log!(error, core = core.index, %segment, %error, "the journal cannot be read: it is tried again");
+        }
+        self.end_read(core, reading, result.map_err(|_| ReadError));
+    }
+
+    fn end_read(&mut self, core: &mut CoreState, reading: Reading, result: Result<(), ReadError>) {
+        let now = core.now().nanos;
+        match (reading.wanted, result) {
+            (Some(wanted), Ok(())) => {
+                spill::on_read(core, wanted, &reading.read);
+                self.is_spill_due = true;
+            }
+            (Some(_), Err(ReadError)) => {
+                core.set_timer(now + NANOS_PER_SECOND, Timer::Spill);
+            }
+            (None, result) => {
+                if let Some(journal) = &mut core.journal {
+                    journal.journal.on_read(reading.read, result, now);
+                    for fault in journal.journal.damaged() {
+                        bounded_log!(error, core = core.index, %fault, "an open trigger of the journal is damaged and lost");
+                    }
+                }
+            }
+        }
+    }
+
+    /// There may be room for what is on the disk only.
+    pub(super) fn on_spill_timer(&mut self) {
+        self.is_spill_due = true;
+    }
+
+    /// The timer of the journal has fired; what is due is done at the turn's end.
+    pub(super) fn on_timer(&mut self) {
+        self.timer_at = None;
+    }
+
+    /// Takes segments that are ready.
+    pub(super) fn take_segments<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
+        let (number, now) = (core.number(), core.now().nanos);
+        let Some(journal) = &mut core.journal else { return };
+        while let Some(supplied) = self.source.take(number) {
+            match supplied {
+                Supplied::Segment { segment, file } => {
+                    self.files.insert(segment.name, io.add_file(file));
+                    journal.journal.add_segment(segment);
+                }
+                Supplied::Refused(why) => journal.journal.segment_refused(why, now),
+            }
+        }
+        self.tell_state(core);
+    }
+
+    /// Takes the end of the write in flight. Connections whose answers may leave are appended to `released`.
+    pub(super) fn on_written(
+        &mut self,
+        core: &mut CoreState,
+        transfer: Transfer,
+        result: io::Result<()>,
+        released: &mut Vec<ConnectionId>,
+    ) {
+        let Some((segment, since)) = self.writing.take() else { return };
+        let now = core.now().nanos;
+        core.metrics.journal.wrote(now.saturating_sub(since));
+        if let Err(error) = &result {
+            bounded_log!(error, core = core.index, %segment, %error, "a write to the journal failed: its segment is left");
+        }
+        if let Some(journal) = &mut core.journal {
+            let write = Write { segment, offset: transfer.offset, block: transfer.block };
+            journal.journal.on_written(write, result.map_err(|_| WriteError), now);
+        }
+        durable::on_written(core, released);
+        self.tell_state(core);
+    }
+
+    /// Whether nothing of the journal is under way.
+    pub(super) fn is_settled(&self, core: &CoreState) -> bool {
+        let is_settled = |journal: &CoreJournal| {
+            journal.journal.is_settled() && journal.returned.iter().all(Vec::is_empty)
+        };
+        core.journal.as_ref().is_none_or(|journal| is_settled(journal))
+    }
+
+    fn tell_gauges(&mut self, core: &mut CoreState) {
+        let Some(journal) = &mut core.journal else { return };
+        let stats = journal.journal.stats();
+        if journal.is_refusing && journal.journal.is_up() && stats.spare_segments > RESERVED_SEGMENTS {
+            journal.is_refusing = false;
+        }
+        let is_down = journal.is_refusing || !journal.journal.is_up();
+        core.metrics.journal.set(JournalGauges {
+            segment_bytes: stats.segment_bytes,
+            open_bytes: stats.open_bytes,
+            open_entries: stats.open_entries as u64,
+            oldest_unix_millis: stats.oldest_unix_millis.unwrap_or(0),
+            written_records: stats.written_records,
+            written_bytes: stats.written_bytes,
+            failed_writes: stats.failed_writes,
+            down: u64::from(is_down),
+        });
+        self.tell_state(core);
+    }
+
+    /// Tells the process and the log when the journal goes down and comes up.
+    fn tell_state(&mut self, core: &mut CoreState) {
+        let Some(journal) = &core.journal else { return };
+        let is_up = journal.journal.is_up() && !journal.is_refusing;
+        if std::mem::replace(&mut self.was_up, is_up) == is_up {
+            return;
+        }
+        core.note_journal(is_up);
+        if is_up {
+            bounded_log!(info, core = core.index, "the journal can be written again");
+        } else {
+            bounded_log!(
+                error,
+                core = core.index,
+                "the journal is full or cannot be written: triggers are answered with 503 until it can"
+            );
+        }
+    }
+}
