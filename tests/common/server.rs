@@ -26,6 +26,7 @@ pub struct Settings {
     refuse_io_uring: bool,
     prepare: Option<Prepare>,
     user: Option<u32>,
+    disk: Option<PathBuf>,
 }
 
 impl Settings {
@@ -55,6 +56,12 @@ impl Settings {
     /// Runs `prepare` in the child before it becomes the program: system calls only.
     pub fn prepare(&mut self, prepare: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> &mut Settings {
         self.prepare = Some(Arc::new(prepare));
+        self
+    }
+
+    /// Has its data folder in this one, of another file system.
+    pub fn on_disk(&mut self, folder: &Path) -> &mut Settings {
+        self.disk = Some(folder.to_owned());
         self
     }
 
@@ -90,6 +97,10 @@ impl Server {
             .set("TIDEGATE_WORKERS_LISTEN", "127.0.0.1:0");
         set(&mut settings);
         let folder = tempfile::tempdir().expect("a folder");
+        if let Some(disk) = &settings.disk {
+            fs::create_dir(data(disk)).expect("a folder on the disk");
+            std::os::unix::fs::symlink(data(disk), data(folder.path())).expect("a link");
+        }
         if settings.user.is_some() {
             std::os::unix::fs::chown(folder.path(), settings.user, settings.user)
                 .expect("root gives it away");

@@ -15,13 +15,13 @@ use crate::process::{NOBODY, Started, is_root_or_skipped};
 
 /// A small file system in memory, in a mount namespace of this thread's own: nobody else sees it, and it is gone with
 /// the thread, however that ends.
-struct SmallDisk {
-    folder: TempDir,
+pub(crate) struct SmallDisk {
+    pub(crate) folder: TempDir,
 }
 
 impl SmallDisk {
     /// None, with a printed line, where the system does not allow it.
-    fn new(test: &str, bytes: usize) -> Option<SmallDisk> {
+    pub(crate) fn new(test: &str, bytes: usize) -> Option<SmallDisk> {
         if !is_root_or_skipped(test) {
             return None;
         }

@@ -31,6 +31,7 @@ mod crowd;
 mod data_folder;
 mod database;
 mod descriptors;
+mod journal;
 mod listeners;
 mod memory;
 mod resets;

@@ -1,9 +1,8 @@
 //! A simulated disk: files that outlive the processes of a simulation, with writes that fail, are late, torn by a power
 //! cut, or lost by it unless they were safe.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::io::Errno;
 use tidegate::io::Safety;
@@ -15,7 +14,7 @@ const SECTOR_BYTES: usize = 512;
 
 /// A disk. Clones share it.
 #[derive(Clone, Default)]
-pub struct Disk(Rc<RefCell<State>>);
+pub struct Disk(Arc<Mutex<State>>);
 
 /// What goes wrong on a disk.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,17 +60,21 @@ struct Write {
 }
 
 impl Disk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("one thread at a time")
+    }
+
     pub fn set_faults(&self, faults: Faults) {
-        self.0.borrow_mut().faults = faults;
+        self.state().faults = faults;
     }
 
     pub fn faults(&self) -> Faults {
-        self.0.borrow().faults
+        self.state().faults
     }
 
     /// Makes a file, safe at once; `false` if there is no room.
     pub fn create(&self, name: &str, bytes: Vec<u8>) -> bool {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state();
         if state.faults.is_full || state.faults.is_broken {
             return false;
         }
@@ -80,24 +83,24 @@ impl Disk {
     }
 
     pub fn open(&self, name: &str, safety: Safety) -> Option<SimFile> {
-        self.0.borrow().files.contains_key(name).then(|| SimFile { name: name.to_owned(), safety })
+        self.state().files.contains_key(name).then(|| SimFile { name: name.to_owned(), safety })
     }
 
     pub fn remove(&self, name: &str) {
-        self.0.borrow_mut().files.remove(name);
+        self.state().files.remove(name);
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.0.borrow().files.keys().cloned().collect()
+        self.state().files.keys().cloned().collect()
     }
 
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
-        self.0.borrow().files.get(name).map(|file| file.bytes.clone())
+        self.state().files.get(name).map(|file| file.bytes.clone())
     }
 
     /// Damages one bit of a file.
     pub fn flip(&self, name: &str, byte: usize, bit: u8) {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state();
         let Some(file) = state.files.get_mut(name) else { return };
         for bytes in [&mut file.bytes, &mut file.safe] {
             if let Some(byte) = bytes.get_mut(byte) {
@@ -108,13 +111,13 @@ impl Disk {
 
     /// Time that the next transfer takes.
     pub(super) fn delay(&self, random: &mut Random) -> u64 {
-        let most = self.0.borrow().faults.delay_max;
+        let most = self.state().faults.delay_max;
         let bound = if random.one_in(16) { most } else { most / 64 };
         random.below(bound as usize + 1) as u64
     }
 
     pub(super) fn begin_write(&self, file: &SimFile, offset: u64, bytes: &[u8]) -> u64 {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state();
         state.writes += 1;
         let write = Write { file: file.clone(), offset: offset as usize, bytes: bytes.to_vec() };
         state.in_flight.insert(state.writes, write);
@@ -123,7 +126,7 @@ impl Disk {
 
     /// Ends a write: all of it is done, or any part of it and it has failed.
     pub(super) fn end_write(&self, number: u64, random: &mut Random) -> Result<(), Errno> {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state();
         let Some(write) = state.in_flight.remove(&number) else { return Err(Errno::IO) };
         let faults = state.faults;
         let fails =
@@ -145,7 +148,7 @@ impl Disk {
     }
 
     pub(super) fn read(&self, file: &SimFile, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
-        let state = self.0.borrow();
+        let state = self.state();
         let file = state.files.get(&file.name).ok_or(Errno::BADF)?;
         let bytes = file.bytes.get(offset as usize..offset as usize + into.len()).ok_or(Errno::IO)?;
         into.copy_from_slice(bytes);
@@ -154,7 +157,7 @@ impl Disk {
 
     /// The process ends: writes in flight are done or not.
     pub fn kill(&self, random: &mut Random) {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state();
         for write in std::mem::take(&mut state.in_flight).into_values() {
             if random.one_in(2)
                 && let Some(file) = state.files.get_mut(&write.file.name)
@@ -167,7 +170,7 @@ impl Disk {
 
     /// The power fails: writes in flight are torn, and what was not safe is there or not, sector by sector.
     pub fn cut_power(&self, random: &mut Random) {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state();
         for write in std::mem::take(&mut state.in_flight).into_values() {
             if let Some(file) = state.files.get_mut(&write.file.name) {
                 file.tear(&write, random);

@@ -1,0 +1,217 @@
+//! Black-box tests of the journal (sections 9 and 12): what was answered with 2xx is delivered, whatever becomes of the
+//! process.
+
+#[path = "common/mod.rs"]
+mod common;
+#[allow(dead_code, reason = "shared with the tests of WebSocket webhooks, which use all of it")]
+#[path = "sockets/mod.rs"]
+mod sockets;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use common::{Hook, Server, eventually, request};
+use sockets::Worker;
+
+/// Makes a module for each driver with a test for each of these functions, which take the driver's name.
+macro_rules! on_each_driver {
+    ($($test:ident),* $(,)?) => {
+        mod on_io_uring {
+            $(#[test] fn $test() { super::$test("io_uring"); })*
+        }
+        mod on_epoll {
+            $(#[test] fn $test() { super::$test("epoll"); })*
+        }
+    };
+}
+
+on_each_driver! {
+    what_was_accepted_survives_a_crash,
+    what_was_acked_is_not_delivered_again,
+    more_than_memory_holds_waits_on_the_disk_in_order,
+    nothing_accepted_under_load_is_lost_in_a_crash,
+}
+
+/// A server with a journal, a webhook, and a flow of one worker node.
+fn served(driver: &str, cores: usize) -> (Server, Hook, String) {
+    let server = Server::start(|settings| {
+        settings
+            .driver(driver)
+            .cores(cores)
+            .set("TIDEGATE_JOURNAL_DURABILITY", "fsync")
+            // Small segments, so that several are used.
+            .set("TIDEGATE_JOURNAL_MAX_BYTES", 256 << 20)
+            .set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0)
+            .set("TIDEGATE_LIMITS_CONCURRENCY", 0);
+    });
+    let hook = server.webhook(json!({}));
+    let flow = server.flow(&hook, json!([{"type": "WorkerNode", "config": {}}]));
+    (server, hook, flow)
+}
+
+fn post(hook: &Hook, number: u64, padding: usize) -> Vec<u8> {
+    let body = json!({"number": number, "padding": "x".repeat(padding)}).to_string();
+    request("POST", &hook.target(""), &[("Content-Type", "application/json")], body.as_bytes())
+}
+
+/// Triggers the flow over one connection; each body is its number.
+fn trigger(server: &Server, hook: &Hook, numbers: std::ops::Range<u64>, padding: usize) {
+    let mut wire = server.wire();
+    for number in numbers {
+        assert_eq!(wire.ask(post(hook, number, padding)).status, 200);
+    }
+}
+
+fn number(payload: &Value) -> u64 {
+    payload["data"]["body"]["number"].as_u64().expect("a number")
+}
+
+/// Open triggers, as the metrics tell.
+fn open(server: &Server) -> u64 {
+    server.metric("tidegate_journal_open_triggers", "")
+}
+
+fn what_was_accepted_survives_a_crash(driver: &str) {
+    let (mut server, hook, flow) = served(driver, 2);
+    trigger(&server, &hook, 0..30, 10);
+    server.crash();
+    // Any number of cores takes over what others have left.
+    for cores in [1, 3] {
+        server.restart_with("TIDEGATE_CORES", &cores.to_string());
+        trigger(&server, &hook, 30 * cores..30 * (cores + 1), 10);
+        server.crash();
+    }
+    server.restart_with("TIDEGATE_CORES", "2");
+    let mut worker = Worker::attach(&server, &flow, 1000);
+    let mut numbers: Vec<u64> = (0..90)
+        .map(|_| {
+            let (seq, attempt, payload) = worker.trigger();
+            worker.ack(&[seq]);
+            assert_eq!(attempt, 1);
+            number(&payload)
+        })
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..60).chain(90..120).collect::<Vec<u64>>());
+    eventually("all is done", || (open(&server) == 0).then_some(()));
+}
+
+fn what_was_acked_is_not_delivered_again(driver: &str) {
+    let (mut server, hook, flow) = served(driver, 2);
+    trigger(&server, &hook, 0..20, 10);
+    let mut worker = Worker::attach(&server, &flow, 10);
+    for expected in 0..10 {
+        let (seq, _, payload) = worker.trigger();
+        worker.ack(&[seq]);
+        assert_eq!(number(&payload), expected);
+    }
+    eventually("acks are noted", || (open(&server) == 10).then_some(()));
+    drop(worker);
+    server.terminate();
+    assert!(server.ended().success());
+    server.restart();
+    let mut worker = Worker::attach(&server, &flow, 100);
+    for expected in 10..20 {
+        let (seq, _, payload) = worker.trigger();
+        worker.ack(&[seq]);
+        assert_eq!(number(&payload), expected);
+    }
+    trigger(&server, &hook, 20..21, 10);
+    assert_eq!(number(&worker.trigger().2), 20, "nothing else comes before it");
+}
+
+fn more_than_memory_holds_waits_on_the_disk_in_order(driver: &str) {
+    // Of one flow 64 MiB are kept in memory.
+    const COUNT: u64 = 400;
+    let (server, hook, flow) = served(driver, 1);
+    trigger(&server, &hook, 0..COUNT, 200_000);
+    let other = server.webhook(json!({}));
+    let other_flow = server.flow(&other, json!([{"type": "WorkerNode", "config": {}}]));
+    trigger(&server, &other, 0..1, 10);
+    let mut worker = Worker::attach(&server, &other_flow, 10);
+    assert_eq!(number(&worker.trigger().2), 0, "a flow that is stuck does not hold up another");
+    let mut worker = Worker::attach(&server, &flow, 10);
+    for expected in 0..COUNT {
+        let (seq, _, payload) = worker.trigger();
+        assert_eq!(number(&payload), expected);
+        worker.ack(&[seq]).say(&json!({"type": "ready", "credit": 1}));
+        if expected == COUNT / 2 {
+            trigger(&server, &hook, COUNT..COUNT + 5, 10);
+        }
+    }
+    for expected in COUNT..COUNT + 5 {
+        assert_eq!(number(&worker.trigger().2), expected);
+    }
+}
+
+/// Posts numbers until the connection breaks; returns those that were answered with 200.
+fn post_until_it_breaks(address: SocketAddr, hook: &Hook, numbers: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut accepted = Vec::new();
+    let Ok(mut stream) = TcpStream::connect(address) else { return accepted };
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    for number in numbers {
+        if stream.write_all(&post(hook, number, 100)).is_err() {
+            break;
+        }
+        let mut answer = Vec::new();
+        let mut piece = [0; 1024];
+        while !answer.windows(4).any(|window| window == b"\r\n\r\n") || !answer.ends_with(b"}") {
+            match stream.read(&mut piece) {
+                Ok(length) if length > 0 => answer.extend_from_slice(&piece[..length]),
+                _ => return accepted,
+            }
+        }
+        if answer.starts_with(b"HTTP/1.1 200 ") {
+            accepted.push(number);
+        }
+    }
+    accepted
+}
+
+fn nothing_accepted_under_load_is_lost_in_a_crash(driver: &str) {
+    const ROUNDS: u64 = 4;
+    const CALLERS: u64 = 8;
+    let (mut server, hook, flow) = served(driver, 2);
+    let (mut accepted, mut delivered) = (Vec::new(), BTreeMap::<u64, u64>::new());
+    for round in 0..ROUNDS {
+        let address = server.ingress;
+        let hook = &hook;
+        std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..CALLERS)
+                .map(|caller| {
+                    let first = (round * CALLERS + caller) << 32;
+                    scope.spawn(move || post_until_it_breaks(address, hook, first..))
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(150 + 70 * round));
+            server.crash();
+            accepted.extend(callers.into_iter().flat_map(|caller| caller.join().expect("a caller")));
+        });
+        server.restart_with("TIDEGATE_CORES", &(1 + round % 3).to_string());
+        // Some is delivered between two crashes, and not all of it acked.
+        let mut worker = Worker::attach(&server, &flow, 10);
+        for _ in 0..10 {
+            let (seq, _, payload) = worker.trigger();
+            if seq % 2 == 0 {
+                worker.ack(&[seq]);
+            }
+            *delivered.entry(number(&payload)).or_default() += 1;
+        }
+    }
+    let mut worker = Worker::attach(&server, &flow, 1_000_000);
+    eventually("all is delivered", || {
+        while worker.socket.is_readable() {
+            let (seq, _, payload) = worker.trigger();
+            worker.ack(&[seq]);
+            *delivered.entry(number(&payload)).or_default() += 1;
+        }
+        (open(&server) == 0).then_some(())
+    });
+    assert!(accepted.len() > 50, "{} accepted", accepted.len());
+    let lost: Vec<&u64> = accepted.iter().filter(|number| !delivered.contains_key(number)).collect();
+    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), accepted.len());
+}

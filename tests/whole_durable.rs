@@ -1,0 +1,429 @@
+//! The whole engine with a journal on a simulated disk, from a seed: lives of the process that end by kill, power cut or in
+//! order, on a disk that fails, is late, tears, fills up and comes back, each with another number of cores.
+//!
+//! What holds over all lives: every trigger that was answered with 2xx is delivered; what was refused is not, unless its
+//! write had begun and the process ended before it could take it back; the messages of a WebSocket are delivered in order.
+//!
+//! `TIDEGATE_SIM_SEEDS` says how many seeds are run, `TIDEGATE_SIM_SEED` which one alone.
+
+#[path = "whole/driver.rs"]
+mod driver;
+#[path = "whole/kernel/mod.rs"]
+mod kernel;
+#[path = "whole/segments.rs"]
+mod segments;
+#[path = "whole/talker.rs"]
+mod talker;
+#[path = "whole/worker.rs"]
+mod worker;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use driver::{Core, Driver};
+use kernel::{Config, Disk, Faults, Heard, Random, SimClient, SimKernel, World};
+use segments::Shape;
+use serde_json::{Value, json};
+use talker::Talker;
+use tidegate::base::clock::Now;
+use tidegate::base::id::Id;
+use tidegate::engine::{ChainSource, DrivenConfig, DrivenCores, DrivenKernel, Fetched, Services};
+use tidegate::io::Safety;
+use tidegate::metrics::Metrics;
+use tidegate::model::{Application, Flow, Webhook};
+use tidegate::registry::{Defaults, Registry};
+use tidegate::settings::Settings;
+use tidegate::store::Store;
+use tidegate::verify::alexa::ChainUrl;
+use worker::SimWorker;
+
+/// Seeds that are run where the environment does not say.
+const SEEDS: u64 = 60;
+const INGRESS: u16 = 1;
+const WORKERS: u16 = 2;
+const ACCESS_TOKEN: &str = "whole-engine-access-token";
+/// Small, so that segments are used up and used again.
+const SEGMENT_BYTES: u32 = 64 * 1024;
+/// A life that has more to do than this will never end.
+const STEPS_MAX: usize = 2_000_000;
+/// The longest that virtual time moves at once.
+const STEP_NANOS: u64 = 20_000_000;
+const UNIX_MILLIS: u64 = 1_771_521_960_000;
+
+struct NoChains;
+
+impl ChainSource for NoChains {
+    fn fetch(&self, _url: &ChainUrl, _done: Fetched) {}
+}
+
+/// A model with a webhook of each kind whose triggers go to workers; the same for all seeds.
+struct Model {
+    settings: Settings,
+    store: Store,
+    hook: String,
+    flow: String,
+    socket: String,
+    socket_flow: String,
+}
+
+impl Model {
+    fn new() -> Model {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("a new store");
+        let application = Application::create(&json!({"name": "a"}), UNIX_MILLIS).expect("a name");
+        let owner = application.id;
+        store.insert_application(application).expect("a new application");
+        let webhook = |is_websocket: bool| {
+            let body = json!({"name": "w", "isWebsocket": is_websocket,
+                "limits": {"requestsPerWindow": 0, "concurrency": 0}});
+            let mut webhook = Webhook::create(&body, owner, UNIX_MILLIS).expect("a good webhook");
+            // The same in each run, so that a seed replays: they say which core owns a flow.
+            webhook.id = Id::from_raw([1 + u8::from(is_websocket); 12]);
+            store.insert_webhook(webhook.clone()).expect("a new webhook");
+            let flow = json!({"name": "f",
+                "nodes": [{"type": "WorkerNode", "config": {"ackTimeoutSeconds": 1}}],
+                "triggers": [{"type": "webhook", "key": webhook.id.to_string()}]});
+            let mut flow = Flow::create(&flow, owner, UNIX_MILLIS).expect("a good flow");
+            flow.id = Id::from_raw([3 + u8::from(is_websocket); 12]);
+            let id = flow.id.to_string();
+            store.insert_flow(flow).expect("a new flow");
+            (format!("/webhooks/{}", webhook.to_api()["token"].as_str().expect("a token")), id)
+        };
+        let (hook, flow) = webhook(false);
+        let (socket, socket_flow) = webhook(true);
+        Model { settings: Settings::defaults(4), store, hook, flow, socket, socket_flow }
+    }
+
+    /// A registry as a start makes it.
+    fn registry(&self) -> Arc<Registry> {
+        let registry = Arc::new(Registry::new(Defaults::new(4, &self.settings.limits)));
+        registry
+            .load(&self.store, Now { nanos: 0, unix_millis: UNIX_MILLIS })
+            .expect("the model can be read");
+        registry
+    }
+}
+
+/// One core of the engine.
+struct OneCore {
+    cores: Rc<RefCell<DrivenCores<SimKernel>>>,
+    index: usize,
+    is_running: Rc<RefCell<bool>>,
+}
+
+impl Core for OneCore {
+    fn turn(&mut self, _now: u64) {
+        let is_running = self.cores.borrow_mut().turn(self.index).expect("the kernel serves");
+        *self.is_running.borrow_mut() = is_running;
+    }
+}
+
+/// What became of everything, over all lives.
+#[derive(Default)]
+struct Story {
+    next: u64,
+    accepted: BTreeSet<u64>,
+    /// Refused in a life that went on for long enough to take back what had been written of it.
+    refused: BTreeSet<u64>,
+    delivered: BTreeMap<u64, u32>,
+    /// The messages of each WebSocket in the order in which they were delivered for the first time.
+    messages: BTreeMap<u64, Vec<u64>>,
+    damaged: usize,
+}
+
+impl Story {
+    fn note(&mut self, data: &Value) {
+        if let Some(number) = data["body"]["number"].as_u64() {
+            *self.delivered.entry(number).or_default() += 1;
+        } else if let Some(text) = data["message"]["data"].as_str()
+            && data["type"] == "message"
+        {
+            let (socket, number) = text.split_once(':').expect("as it was said");
+            let of = self.messages.entry(socket.parse().expect("a number")).or_default();
+            let number = number.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+            if !of.contains(&number) {
+                of.push(number);
+            }
+        }
+    }
+}
+
+/// A caller that posts numbers, several at a time.
+struct Caller {
+    client: SimClient,
+    bytes: Vec<u8>,
+    heard: Vec<u8>,
+    waiting: VecDeque<u64>,
+    left: usize,
+    is_over: bool,
+}
+
+impl Caller {
+    fn new(client: SimClient, random: &mut Random) -> Caller {
+        let left = 1 + random.below(30);
+        Caller {
+            client,
+            bytes: Vec::new(),
+            heard: Vec::new(),
+            waiting: VecDeque::new(),
+            left,
+            is_over: false,
+        }
+    }
+
+    fn go_on(&mut self, model: &Model, story: &mut Story, refused: &mut BTreeSet<u64>, random: &mut Random) {
+        if self.is_over {
+            return;
+        }
+        if self.left > 0 && self.waiting.len() < 8 && random.one_in(3) {
+            self.left -= 1;
+            story.next += 1;
+            self.waiting.push_back(story.next);
+            let magnitude = random.below(14);
+            let padding = "x".repeat(random.below(1 << magnitude));
+            let body = json!({"number": story.next, "padding": padding}).to_string();
+            let head =
+                format!("POST {} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n", model.hook);
+            self.bytes.extend(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes());
+        }
+        match self.client.send(&self.bytes) {
+            Some(sent) => drop(self.bytes.drain(..sent)),
+            None => self.is_over = true,
+        }
+        match self.client.receive(&mut self.heard) {
+            Heard::Bytes | Heard::Nothing => {}
+            // After a refusal the connection ends.
+            Heard::End | Heard::Reset => self.is_over = true,
+        }
+        while let Some((status, length)) = response(&self.heard) {
+            self.heard.drain(..length);
+            let number = self.waiting.pop_front().expect("an answer to no request");
+            match status {
+                200 => assert!(story.accepted.insert(number)),
+                503 => assert!(refused.insert(number)),
+                other => panic!("{other}"),
+            }
+        }
+        self.is_over |= self.left == 0 && self.waiting.is_empty();
+    }
+}
+
+/// Status and length of the first response in `bytes`, if it is complete.
+fn response(bytes: &[u8]) -> Option<(u16, usize)> {
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..head]).expect("a head is ASCII").to_ascii_lowercase();
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
+    bytes.get(head..head + length)?;
+    Some((status, head + length))
+}
+
+#[test]
+fn what_was_accepted_is_delivered_over_any_number_of_lives() {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let seeds = match number("TIDEGATE_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let model = Model::new();
+    let (mut accepted, mut refused, mut repeated) = (0, 0, 0);
+    for seed in seeds {
+        match catch_unwind(AssertUnwindSafe(|| simulate(&model, seed))) {
+            Ok(story) => {
+                accepted += story.accepted.len();
+                refused += story.refused.len();
+                repeated += story.delivered.values().filter(|count| **count > 1).count();
+            }
+            Err(failure) => {
+                eprintln!("seed {seed} failed: TIDEGATE_SIM_SEED={seed} runs it alone");
+                resume_unwind(failure);
+            }
+        }
+    }
+    println!("accepted {accepted}, lost 0, refused {refused}, delivered more than once {repeated}");
+}
+
+/// How a seed's lives are.
+struct Fate {
+    safety: Safety,
+    /// Workers ack whatever they get, so that the order of what they got is that of what was sent.
+    is_diligent: bool,
+    segments_max: usize,
+}
+
+fn simulate(model: &Model, seed: u64) -> Story {
+    let mut random = Random(seed ^ 0xD15C);
+    let disk = Disk::default();
+    let fate = Fate {
+        safety: if random.one_in(3) { Safety::Kernel } else { Safety::Disk },
+        is_diligent: random.one_in(2),
+        segments_max: 10 + random.below(30),
+    };
+    let mut story = Story::default();
+    for life in 0..1 + random.below(4) as u64 {
+        live(model, &fate, (seed << 8) + life, &disk, &mut random, &mut story, false);
+    }
+    disk.set_faults(Faults { delay_max: 5_000_000, ..Faults::default() });
+    live(model, &fate, (seed << 8) + 99, &disk, &mut random, &mut story, true);
+    let lost: Vec<&u64> =
+        story.accepted.iter().filter(|number| !story.delivered.contains_key(number)).collect();
+    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), story.accepted.len());
+    let refused: Vec<&u64> =
+        story.refused.iter().filter(|number| story.delivered.contains_key(number)).collect();
+    assert!(refused.is_empty(), "refused and delivered: {refused:?}");
+    if fate.is_diligent {
+        for (socket, numbers) in &story.messages {
+            assert!(numbers.is_sorted(), "the messages of socket {socket} are out of order: {numbers:?}");
+        }
+    }
+    story
+}
+
+/// One life of the process. The last one goes on until everything is delivered.
+fn live(
+    model: &Model,
+    fate: &Fate,
+    seed: u64,
+    disk: &Disk,
+    random: &mut Random,
+    story: &mut Story,
+    is_last: bool,
+) {
+    let capacity_max = 1 << (10 + random.below(8));
+    let world = World::with_disk(seed, Config { capacity_max, ..Config::default() }, disk.clone());
+    let count = 1 + random.below(4);
+    let shape = Shape {
+        cores: count,
+        safety: fate.safety,
+        segment_bytes: SEGMENT_BYTES,
+        // In the last there is room for what is left to be moved.
+        segments_max: fate.segments_max * if is_last { 3 } else { 1 },
+        salt: random.next(),
+    };
+    let (journals, damaged) = segments::recover(disk, shape);
+    story.damaged += damaged;
+    assert_eq!(damaged, 0, "nothing damages what is safe");
+    let kernels = journals.into_iter().map(|journal| DrivenKernel {
+        io: world.kernel(),
+        ingress: world.listener(INGRESS),
+        workers: world.listener(WORKERS),
+        journal: Some(journal),
+    });
+    let kernels: Vec<_> = kernels.collect();
+    let clock_world = world.clone();
+    let metrics = Metrics::new(count);
+    let registry = model.registry();
+    let config = DrivenConfig {
+        settings: &model.settings,
+        access_token: ACCESS_TOKEN,
+        registry: &registry,
+        metrics: &metrics,
+        services: Services::with_chains(Arc::new(NoChains)),
+        seed,
+        clock: Rc::new(move || {
+            let nanos = clock_world.now();
+            Now { nanos, unix_millis: UNIX_MILLIS + nanos / 1_000_000 }
+        }),
+    };
+    let cores = Rc::new(RefCell::new(DrivenCores::new(&config, kernels).expect("the kernels serve")));
+    let running: Vec<_> = (0..count).map(|_| Rc::new(RefCell::new(true))).collect();
+    let one =
+        |index: usize| OneCore { cores: Rc::clone(&cores), index, is_running: Rc::clone(&running[index]) };
+    let mut driver = Driver::new(world.clone(), (0..count).map(one).collect());
+    (0..count).for_each(|index| driver.cores[index].turn(0));
+
+    let (mut callers, mut talkers, mut workers) = (Vec::new(), Vec::new(), Vec::<SimWorker>::new());
+    let mut refused = BTreeSet::new();
+    let workers_max = if is_last || fate.is_diligent { 1 } else { random.below(3) };
+    let wanted = if is_last { 0 } else { 1 + random.below(12) };
+    let steps = if is_last { STEPS_MAX } else { 200 + random.below(6_000) };
+    let mut is_drained = false;
+    for step in 0..steps {
+        if callers.len() < wanted
+            && random.one_in(20)
+            && let Some(client) = world.connect(INGRESS, None)
+        {
+            callers.push(Caller::new(client, random));
+        }
+        if talkers.len() < wanted / 3
+            && random.one_in(40)
+            && let Some(client) = world.connect(INGRESS, None)
+        {
+            story.next += 1;
+            talkers.push(Talker::new(&model.socket, client, story.next, random));
+        }
+        for flow in [&model.flow, &model.socket_flow] {
+            let attached = workers.iter().filter(|worker| !worker.is_over).count();
+            if attached < 2 * workers_max
+                && (is_last || random.one_in(30))
+                && !workers.iter().any(|worker| !worker.is_over && worker.flow == *flow)
+                && let Some(client) = world.connect(WORKERS, None)
+            {
+                workers.push(SimWorker::new(client, flow, ACCESS_TOKEN, is_last || fate.is_diligent));
+            }
+        }
+        if !is_last && random.one_in(400) {
+            disk.set_faults(faults(random));
+        }
+        driver.step(world.now() + STEP_NANOS);
+        callers.iter_mut().for_each(|caller| caller.go_on(model, story, &mut refused, random));
+        talkers.iter_mut().for_each(|talker| talker.go_on(random));
+        for worker in &mut workers {
+            worker.go_on(random).iter().for_each(|data| story.note(data));
+        }
+        if is_last && step % 64 == 0 {
+            let open: u64 = (0..count).map(|core| open_entries(&metrics, core)).sum();
+            if open == 0 && step > 2_000 {
+                is_drained = true;
+                break;
+            }
+        }
+    }
+    assert!(!is_last || is_drained, "something is never delivered");
+    // What was refused is taken back as soon as the journal can be written again.
+    disk.set_faults(Faults { delay_max: 1_000_000, ..Faults::default() });
+    if !is_last && random.one_in(3) {
+        assert!(cores.borrow().drain());
+        for _ in 0..STEPS_MAX {
+            if running.iter().all(|running| !*running.borrow()) {
+                break;
+            }
+            driver.step(world.now() + STEP_NANOS);
+            callers.iter_mut().for_each(|caller| caller.go_on(model, story, &mut refused, random));
+            talkers.iter_mut().for_each(|talker| talker.go_on(random));
+            for worker in &mut workers {
+                worker.go_on(random).iter().for_each(|data| story.note(data));
+            }
+        }
+        assert!(running.iter().all(|running| !*running.borrow()), "a core does not end");
+        story.refused.extend(refused);
+    }
+    for core in 0..count {
+        let numbers = metrics.core(core).expect("its counters").numbers();
+        assert_eq!(numbers.event(tidegate::metrics::Event::Panic), 0);
+    }
+    if fate.safety == Safety::Disk && random.one_in(2) {
+        disk.cut_power(random);
+    } else {
+        disk.kill(random);
+    }
+}
+
+fn open_entries(metrics: &Metrics, core: usize) -> u64 {
+    metrics.core(core).expect("its counters").numbers().journal.gauges.open_entries
+}
+
+/// What goes wrong next on the disk.
+fn faults(random: &mut Random) -> Faults {
+    let delay_max = [0, 1_000_000, 50_000_000][random.below(3)];
+    match random.below(6) {
+        0 => Faults { is_broken: true, delay_max, ..Faults::default() },
+        1 => Faults { is_full: true, delay_max, ..Faults::default() },
+        2 | 3 => Faults { write_fails_one_in: 2 + random.below(20), delay_max, ..Faults::default() },
+        _ => Faults { delay_max, ..Faults::default() },
+    }
+}
