@@ -41,6 +41,10 @@ pub enum SignatureScheme {
     Zoom,
     /// `X-PagerDuty-Signature`.
     Pagerduty,
+    /// SendGrid's `X-Twilio-Email-Event-Webhook-Signature`, over the timestamp and the body.
+    Sendgrid,
+    /// Mailgun's `signature` in the body, over a timestamp and a token.
+    Mailgun,
     /// Any other sender that puts a tag into a header.
     Header(Box<HeaderScheme>),
 }
@@ -187,7 +191,7 @@ const TOLERANCE_SECONDS_MAX: u32 = 86_400;
 const SEPARATOR_CHARS_MAX: usize = 8;
 
 /// The schemes; those without a value are described by further fields.
-const SCHEMES: [(&str, Option<SignatureScheme>); 13] = [
+const SCHEMES: [(&str, Option<SignatureScheme>); 15] = [
     ("standard-webhooks", Some(SignatureScheme::StandardWebhooks)),
     ("github", Some(SignatureScheme::Github)),
     ("stripe", Some(SignatureScheme::Stripe)),
@@ -199,6 +203,8 @@ const SCHEMES: [(&str, Option<SignatureScheme>); 13] = [
     ("discord", Some(SignatureScheme::Discord)),
     ("zoom", Some(SignatureScheme::Zoom)),
     ("pagerduty", Some(SignatureScheme::Pagerduty)),
+    ("sendgrid", Some(SignatureScheme::Sendgrid)),
+    ("mailgun", Some(SignatureScheme::Mailgun)),
     (SCHEME_HMAC, None),
     (SCHEME_ED25519, None),
 ];
@@ -209,6 +215,12 @@ const ALGORITHMS: [(&str, HmacAlgorithm); 3] =
 const ENCODINGS: [(&str, HmacEncoding); 2] = [("hex", HmacEncoding::Hex), ("base64", HmacEncoding::Base64)];
 
 impl SignatureScheme {
+    /// The API's words for all of them.
+    #[must_use]
+    pub fn words() -> Vec<&'static str> {
+        SCHEMES.iter().map(|(word, _)| *word).collect()
+    }
+
     /// The API's word for it.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{ED25519, ED25519_PUBLIC_KEY_LEN, UnparsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, ED25519_PUBLIC_KEY_LEN, UnparsedPublicKey};
 
 use super::tag::Tag;
 use crate::base::text::{base64_decode, hex_decode};
@@ -14,6 +14,7 @@ use crate::base::text::{base64_decode, hex_decode};
 pub(super) enum Keys {
     Hmac(Box<[hmac::Key]>),
     Ed25519(Box<[Ed25519Key]>),
+    P256(Box<[P256Key]>),
 }
 
 /// A sender's public key (RFC 8032).
@@ -28,13 +29,9 @@ impl Ed25519Key {
     pub(super) fn parse(text: &str) -> Result<Ed25519Key, &'static str> {
         const MUST: &str = "must be an Ed25519 public key: 32 bytes in hex or base64, or PEM";
         let text = text.trim();
-        let bytes = match text.strip_prefix("-----BEGIN PUBLIC KEY-----") {
-            Some(rest) => {
-                let inside = rest.split("-----END").next().unwrap_or_default();
-                base64_decode(&inside.split_ascii_whitespace().collect::<String>().into_bytes())
-            }
-            None if text.len() == 2 * ED25519_PUBLIC_KEY_LEN => hex_decode(text.as_bytes()),
-            None => base64_decode(text.as_bytes()),
+        let bytes = match text.len() == 2 * ED25519_PUBLIC_KEY_LEN {
+            true => hex_decode(text.as_bytes()),
+            false => der_of(text),
         };
         let bytes = bytes.ok_or(MUST)?;
         let key = bytes.strip_prefix(PUBLIC_KEY_INFO).unwrap_or(&bytes);
@@ -43,6 +40,47 @@ impl Ed25519Key {
 
     fn verifies(&self, message: &[u8], tag: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.0).verify(message, tag).is_ok()
+    }
+}
+
+/// Bytes of an uncompressed point of P-256 (SEC 1, section 2.3.3).
+const P256_POINT_LEN: usize = 65;
+/// The first byte of such a point.
+const UNCOMPRESSED: u8 = 0x04;
+
+/// A sender's public key on the curve P-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct P256Key([u8; P256_POINT_LEN]);
+
+/// DER of a public key on P-256 up to its point (RFC 5480, section 2).
+const P256_KEY_INFO: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+impl P256Key {
+    /// Reads a `SubjectPublicKeyInfo` in base64, or a PEM `PUBLIC KEY`.
+    pub(super) fn parse(text: &str) -> Result<P256Key, &'static str> {
+        const MUST: &str = "must be a public key on P-256: base64 as the sender shows it, or PEM";
+        let der = der_of(text.trim()).ok_or(MUST)?;
+        let point: [u8; P256_POINT_LEN] =
+            der.strip_prefix(P256_KEY_INFO).and_then(|point| point.try_into().ok()).ok_or(MUST)?;
+        if point[0] == UNCOMPRESSED { Ok(P256Key(point)) } else { Err(MUST) }
+    }
+
+    fn verifies(&self, message: &[u8], tag: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.0).verify(message, tag).is_ok()
+    }
+}
+
+/// The bytes of a PEM `PUBLIC KEY`, or of base64.
+fn der_of(text: &str) -> Option<Vec<u8>> {
+    match text.strip_prefix("-----BEGIN PUBLIC KEY-----") {
+        Some(rest) => {
+            let inside = rest.split("-----END").next().unwrap_or_default();
+            base64_decode(&inside.split_ascii_whitespace().collect::<String>().into_bytes())
+        }
+        None => base64_decode(text.as_bytes()),
     }
 }
 
@@ -55,22 +93,43 @@ impl Keys {
                 let expected = hmac_of(key, parts);
                 tags.iter().any(|tag| verify_slices_are_equal(tag, expected.as_ref()).is_ok())
             }),
-            Keys::Ed25519(keys) => {
-                // A signature is verified over one piece; it is put together only where there is a tag to verify.
-                let message = OnceCell::new();
-                let message = || message.get_or_init(|| parts.concat());
-                keys.iter().position(|key| tags.iter().any(|tag| key.verifies(message(), tag)))
-            }
+            Keys::Ed25519(keys) => matching_public(keys, Ed25519Key::verifies, parts, tags),
+            Keys::P256(keys) => matching_public(keys, P256Key::verifies, parts, tags),
         }
+    }
+
+    /// The tag of the joined `parts` under the first key; `None` where there is no key, or keys that only verify.
+    pub(super) fn sign_parts(&self, parts: &[&[u8]]) -> Option<hmac::Tag> {
+        match self {
+            Keys::Hmac(keys) => keys.first().map(|key| hmac_of(key, parts)),
+            Keys::Ed25519(_) | Keys::P256(_) => None,
+        }
+    }
+
+    /// Whether the keys only verify: the sender alone has what signs.
+    pub(super) fn are_public(&self) -> bool {
+        !matches!(self, Keys::Hmac(_))
     }
 
     /// The tag of `text` under one of the keys; `None` for keys that only verify.
     pub(super) fn sign(&self, index: usize, text: &[u8]) -> Option<hmac::Tag> {
         match self {
             Keys::Hmac(keys) => keys.get(index).map(|key| hmac_of(key, &[text])),
-            Keys::Ed25519(_) => None,
+            Keys::Ed25519(_) | Keys::P256(_) => None,
         }
     }
+}
+
+/// A signature is verified over one piece, which is put together only where there is a tag to verify.
+fn matching_public<K>(
+    keys: &[K],
+    verifies: impl Fn(&K, &[u8], &[u8]) -> bool,
+    parts: &[&[u8]],
+    tags: &[Tag],
+) -> Option<usize> {
+    let message = OnceCell::new();
+    let message = || message.get_or_init(|| parts.concat());
+    keys.iter().position(|key| tags.iter().any(|tag| verifies(key, message(), tag)))
 }
 
 fn hmac_of(key: &hmac::Key, parts: &[&[u8]]) -> hmac::Tag {

@@ -12,6 +12,8 @@
 //! | `discord` | `X-Signature-Ed25519` | timestamp and body | Ed25519, hex |
 //! | `zoom` | `x-zm-signature` | `v0:timestamp:body` | HMAC-SHA256, hex, `v0=` |
 //! | `pagerduty` | `X-PagerDuty-Signature` | body | HMAC-SHA256, hex, `v1=`, several |
+//! | `sendgrid` | `X-Twilio-Email-Event-Webhook-Signature` | timestamp and body | ECDSA P-256 with SHA-256, base64 |
+//! | `mailgun` | `signature` of the body | timestamp and token | HMAC-SHA256, hex |
 //! | `hmac`, `ed25519` | as configured | as configured | as configured |
 //!
 //! A handshake of [`super::provider`] carries no signature; it comes first, and what it answers is not checked here. The
@@ -19,7 +21,9 @@
 
 mod challenge;
 mod keys;
+mod mailgun;
 mod mismatch;
+mod sign;
 mod standard;
 mod tag;
 mod tagged;
@@ -30,6 +34,7 @@ mod vectors;
 
 pub use challenge::Challenge;
 pub use mismatch::Mismatch;
+pub use sign::{CannotSign, SignedFields, Unsigned};
 pub use standard::StandardKey;
 
 use aws_lc_rs::hmac;
@@ -37,7 +42,7 @@ use aws_lc_rs::hmac;
 use crate::base::clock::Now;
 use crate::model::{HmacAlgorithm, SignatureScheme, SignerKind};
 use crate::verify::fields::Fields;
-use keys::{Ed25519Key, Keys};
+use keys::{Ed25519Key, Keys, P256Key};
 use tagged::Tagged;
 
 /// How far a sender's timestamp may lie from now, either way, in seconds (section 8; the senders' own libraries have
@@ -59,6 +64,7 @@ enum Scheme {
     StandardWebhooks,
     Stripe,
     Twilio,
+    Mailgun,
 }
 
 /// The handshake that a sender makes within signed requests.
@@ -137,6 +143,8 @@ impl Signature {
             SignatureScheme::Discord => tagged(Tagged::discord()),
             SignatureScheme::Zoom => tagged(Tagged::zoom()),
             SignatureScheme::Pagerduty => tagged(Tagged::pagerduty()),
+            SignatureScheme::Sendgrid => tagged(Tagged::sendgrid()),
+            SignatureScheme::Mailgun => Scheme::Mailgun,
             SignatureScheme::Header(header) => tagged(Tagged::configured(header)),
         };
         Ok(Signature { scheme, keys: keys.finish(), handshake })
@@ -152,6 +160,7 @@ impl Signature {
             Scheme::StandardWebhooks => standard::check(&self.keys, request, now),
             Scheme::Stripe => timed::stripe(&self.keys, request, now),
             Scheme::Twilio => twilio::check(&self.keys, request),
+            Scheme::Mailgun => mailgun::check(&self.keys, request, now),
         };
         key.map(|key| Verified { key })
     }
@@ -181,21 +190,25 @@ impl Signature {
 enum KeyList {
     Hmac(Vec<hmac::Key>),
     Ed25519(Vec<Ed25519Key>),
+    P256(Vec<P256Key>),
 }
 
 impl KeyList {
     fn new(scheme: &SignatureScheme) -> KeyList {
-        let is_ed25519 = match scheme {
-            SignatureScheme::Discord => true,
-            SignatureScheme::Header(header) => header.signer == SignerKind::Ed25519,
-            _ => false,
-        };
-        if is_ed25519 { KeyList::Ed25519(Vec::new()) } else { KeyList::Hmac(Vec::new()) }
+        match scheme {
+            SignatureScheme::Discord => KeyList::Ed25519(Vec::new()),
+            SignatureScheme::Sendgrid => KeyList::P256(Vec::new()),
+            SignatureScheme::Header(header) if header.signer == SignerKind::Ed25519 => {
+                KeyList::Ed25519(Vec::new())
+            }
+            _ => KeyList::Hmac(Vec::new()),
+        }
     }
 
     fn push(&mut self, scheme: &SignatureScheme, secret: &str) -> Result<(), &'static str> {
         match self {
             KeyList::Ed25519(keys) => keys.push(Ed25519Key::parse(secret)?),
+            KeyList::P256(keys) => keys.push(P256Key::parse(secret)?),
             KeyList::Hmac(keys) => keys.push(match scheme {
                 SignatureScheme::StandardWebhooks => standard::key(secret)?,
                 // Fitbit signs as OAuth 1.0 does with no token: the client's secret and `&` are the key.
@@ -210,6 +223,7 @@ impl KeyList {
         match self {
             KeyList::Hmac(keys) => Keys::Hmac(keys.into_boxed_slice()),
             KeyList::Ed25519(keys) => Keys::Ed25519(keys.into_boxed_slice()),
+            KeyList::P256(keys) => Keys::P256(keys.into_boxed_slice()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::keys::Keys;
 use super::tag::{Tag, from_base64};
 use super::timed::timestamp;
-use super::{Mismatch, SignedRequest};
+use super::{Mismatch, SignedRequest, Unsigned};
 use crate::base::clock::Now;
 use crate::base::text::{base64_decode, base64_into};
 use crate::verify::fields::NotOnce;
@@ -57,6 +57,20 @@ pub(super) fn key(secret: &str) -> Result<hmac::Key, &'static str> {
         Some(bytes) if !bytes.is_empty() => Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
         _ => Err("must be base64, with or without whsec_ before it"),
     }
+}
+
+/// The fields that make a request genuine; `None` where there is no key to sign with.
+pub(super) fn sign(keys: &Keys, request: &Unsigned<'_>, now: Now) -> Option<Vec<(String, String)>> {
+    let seconds = now.unix_seconds().to_string();
+    let tag = keys.sign_parts(&[request.id.as_bytes(), b".", seconds.as_bytes(), b".", request.body])?;
+    let mut value = VERSION.to_vec();
+    base64_into(&mut value, tag.as_ref());
+    Some(vec![
+        (STANDARD.id.to_owned(), request.id.to_owned()),
+        (STANDARD.timestamp.to_owned(), seconds),
+        // Base64 is ASCII.
+        (STANDARD.signature.to_owned(), String::from_utf8(value).unwrap_or_default()),
+    ])
 }
 
 pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Result<usize, Mismatch<'static>> {

@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 use super::keys::Keys;
 use super::tag::{Tag, from_base64, from_hex};
 use super::timed::{self, Written};
-use super::{Mismatch, SignedRequest, TIMESTAMP_TOLERANCE_SECONDS};
+use super::{Mismatch, SignedRequest, TIMESTAMP_TOLERANCE_SECONDS, Unsigned};
 use crate::base::clock::Now;
-use crate::base::text::percent_decode_into;
+use crate::base::text::{base64_into, hex_into, percent_decode_into};
 use crate::model::{HeaderScheme, HmacEncoding, SignedPart, TimestampSource};
 
 /// Where the tag is, how it is written, and what is signed.
@@ -87,6 +87,15 @@ impl Tagged {
         }
     }
 
+    /// <https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features>
+    pub(super) fn sendgrid() -> Tagged {
+        Tagged {
+            timestamp: Some(Timestamp::seconds("X-Twilio-Email-Event-Webhook-Timestamp")),
+            signed: Cow::Borrowed(&[SignedPart::Timestamp, SignedPart::Body]),
+            ..Tagged::of_body("X-Twilio-Email-Event-Webhook-Signature", "", Encoding::Base64)
+        }
+    }
+
     /// `v0=<hex>` over `v0:<timestamp>:<body>`.
     fn of_version_0(field: &'static str, timestamp: &'static str) -> Tagged {
         Tagged {
@@ -155,6 +164,54 @@ impl Tagged {
             });
         }
         keys.matching(&parts, &tags).ok_or(Mismatch::Wrong(&self.field))
+    }
+
+    /// The fields that make a request genuine under the first of `keys`; `None` where there is none to sign with.
+    pub(super) fn sign(
+        &self,
+        keys: &Keys,
+        request: &Unsigned<'_>,
+        now: Now,
+    ) -> Option<Vec<(String, String)>> {
+        let seconds = now.unix_seconds().to_string();
+        let mut fields = Vec::new();
+        let mut parts: SmallVec<[&[u8]; 4]> = SmallVec::new();
+        for part in self.signed.iter() {
+            parts.push(match part {
+                SignedPart::Text(text) => text.as_bytes(),
+                SignedPart::Timestamp => seconds.as_bytes(),
+                SignedPart::Body => request.body,
+                SignedPart::Url => request.url,
+                SignedPart::Id => {
+                    fields.push((self.id_field.clone().into_owned(), request.id.to_owned()));
+                    request.id.as_bytes()
+                }
+            });
+        }
+        let tag = self.written(keys.sign_parts(&parts)?.as_ref());
+        let tag = match &self.timestamp {
+            Some(Timestamp { field, prefix: None, .. }) => {
+                fields.push((field.clone().into_owned(), seconds.clone()));
+                tag
+            }
+            Some(Timestamp { prefix: Some(prefix), .. }) => {
+                format!("{prefix}{seconds}{}{tag}", self.separator.as_deref().unwrap_or(","))
+            }
+            None => tag,
+        };
+        fields.push((self.field.clone().into_owned(), tag));
+        Some(fields)
+    }
+
+    /// A tag as the field holds it.
+    fn written(&self, tag: &[u8]) -> String {
+        let mut text = self.prefix.clone().into_owned().into_bytes();
+        match self.encoding {
+            Encoding::Hex => hex_into(&mut text, tag),
+            Encoding::Base64 | Encoding::PercentBase64 => base64_into(&mut text, tag),
+        }
+        // A prefix is text, hex and base64 are ASCII.
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// The tags of the field, at least one. Members of a list that are no tags are passed over.

@@ -4,9 +4,9 @@ use smallvec::SmallVec;
 
 use super::keys::Keys;
 use super::tag::{Tag, from_hex};
-use super::{Mismatch, SignedRequest, TIMESTAMP_TOLERANCE_SECONDS};
+use super::{Mismatch, SignedRequest, TIMESTAMP_TOLERANCE_SECONDS, Unsigned};
 use crate::base::clock::Now;
-use crate::base::text::parse_time;
+use crate::base::text::{hex_into, parse_time};
 
 /// More digits than a timestamp in seconds has for the next thirty thousand years.
 const SECONDS_DIGITS_MAX: usize = 12;
@@ -93,6 +93,16 @@ pub(super) fn stripe(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Resu
     let seconds = seconds.filter(|_| !tags.is_empty()).ok_or(malformed)?;
     timestamp(STRIPE, seconds, now)?;
     keys.matching(&[seconds, b".", request.body], &tags).ok_or(Mismatch::Wrong(STRIPE))
+}
+
+/// The field that makes a request genuine to [`stripe`]; `None` where there is no key to sign with.
+pub(super) fn sign_stripe(keys: &Keys, request: &Unsigned<'_>, now: Now) -> Option<Vec<(String, String)>> {
+    let seconds = now.unix_seconds().to_string();
+    let tag = keys.sign_parts(&[seconds.as_bytes(), b".", request.body])?;
+    let mut value = format!("t={seconds},v1=").into_bytes();
+    hex_into(&mut value, tag.as_ref());
+    // Hex is ASCII.
+    Some(vec![(STRIPE.to_owned(), String::from_utf8(value).unwrap_or_default())])
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::keys::Keys;
 use super::tag::from_base64;
 use super::{Mismatch, SignedRequest};
-use crate::base::text::hex_decode_slice;
+use crate::base::text::{base64_into, hex_decode_slice};
 use crate::verify::query::{Parameter, parameter, parameters};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -30,6 +30,25 @@ pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>) -> Result<usize, M
         keys.matching(&parts, std::slice::from_ref(&tag))
     });
     matching.ok_or(Mismatch::Wrong(FIELD))
+}
+
+/// The field that makes a request genuine; `None` where there is no key to sign with.
+///
+/// # Errors
+/// [`Mismatch`] where Twilio would not sign such a request: its body is neither a form nor hashed in the URL.
+pub(super) fn sign(
+    keys: &Keys,
+    request: &SignedRequest<'_>,
+) -> Result<Option<Vec<(String, String)>>, Mismatch<'static>> {
+    let parameters = signed_parameters(request)?;
+    let mut parts = vec![request.url];
+    parts.extend(parameters.iter().flat_map(|(name, value)| [&name[..], &value[..]]));
+    Ok(keys.sign_parts(&parts).map(|tag| {
+        let mut value = Vec::new();
+        base64_into(&mut value, tag.as_ref());
+        // Base64 is ASCII.
+        vec![(FIELD.to_owned(), String::from_utf8(value).unwrap_or_default())]
+    }))
 }
 
 /// The parameters that are signed beside the URL: those of a form, sorted by name and value, each pair once. A body
@@ -58,7 +77,7 @@ fn body_matches(hash: &[u8], body: &[u8]) -> bool {
         && verify_slices_are_equal(&expected, digest(&SHA256, body).as_ref()).is_ok()
 }
 
-fn is_form(content_type: &[u8]) -> bool {
+pub(super) fn is_form(content_type: &[u8]) -> bool {
     let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
     media_type.trim_ascii().eq_ignore_ascii_case(FORM)
 }

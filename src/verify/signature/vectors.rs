@@ -29,6 +29,9 @@ struct Vector {
     more: Map<String, Value>,
 }
 
+/// A public key on P-256 that signed nothing here.
+const OTHER_P256: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEX8tfP5h1PI31VKPfA/lP5rHOF0CALy6+KZMqyJAx6p99bDGXrREBTyOll7LtuGEkwzbjsngt4p72fJPgjdQijg==";
+
 fn vectors() -> Vec<Vector> {
     serde_json::from_str(include_str!("vectors.json")).expect("the vectors are JSON")
 }
@@ -74,6 +77,7 @@ impl Vector {
     /// A secret that the scheme can use and that did not sign.
     fn other_secret(&self) -> &'static str {
         match self.scheme.as_str() {
+            "sendgrid" => OTHER_P256,
             "discord" | "ed25519" => "0101010101010101010101010101010101010101010101010101010101010101",
             _ => "dGhlIG90aGVyIHNlY3JldA==",
         }
@@ -183,7 +187,7 @@ fn every_cut_and_every_changed_byte_of_a_signature_is_refused() {
 
 #[test]
 fn a_signed_timestamp_too_far_from_now_is_refused() {
-    let timed = ["standard-webhooks", "stripe", "slack", "discord", "zoom"];
+    let timed = ["standard-webhooks", "stripe", "slack", "discord", "zoom", "sendgrid"];
     let mut seen = 0;
     for vector in vectors().into_iter().filter(|vector| timed.contains(&vector.scheme.as_str())) {
         seen += 1;
@@ -356,5 +360,55 @@ fn a_public_key_must_be_one() {
         let error = Signature::compile(&scheme, &["", "not a key"]).expect_err("not a key");
         assert_eq!(error.index, 1);
         assert!(error.to_string().contains("must be an Ed25519 public key"), "{error}");
+    }
+    // The same point under another curve's name, and one that is compressed, are none.
+    for key in ["not a key", &OTHER_P256[4..], &OTHER_P256.replace("AQcDQgAE", "AQcDQgAC")] {
+        let error = Signature::compile(&SignatureScheme::Sendgrid, &[key]).expect_err("not a key");
+        assert!(error.to_string().contains("must be a public key on P-256"), "{error}");
+    }
+    let pem = format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n{}\n-----END PUBLIC KEY-----\n",
+        &OTHER_P256[..64],
+        &OTHER_P256[64..]
+    );
+    assert!(Signature::compile(&SignatureScheme::Sendgrid, &[pem]).is_ok());
+}
+
+#[test]
+fn what_is_signed_here_passes_the_check_of_its_scheme() {
+    let mut signed_count = 0;
+    for vector in vectors() {
+        let signature = Signature::compile(&vector.scheme(), &["", &vector.secret]).expect("a secret");
+        let now = Now { nanos: 0, unix_millis: vector.now * 1000 };
+        let content_type = vector.content_type.as_deref().unwrap_or_default();
+        let (url, body) = (vector.url.as_bytes(), vector.body.as_bytes());
+        let signed = match signature.sign(&Unsigned { url, content_type, body, id: "msg_1" }, now) {
+            Ok(signed) => signed,
+            Err(error) => {
+                assert_eq!(error, CannotSign::PublicKey, "{}", vector.origin);
+                assert!(["discord", "ed25519", "sendgrid"].contains(&vector.scheme.as_str()));
+                continue;
+            }
+        };
+        signed_count += 1;
+        assert_eq!(signed.body, None);
+        let mut fields: Vec<(&[u8], &[u8])> = vec![(b"content-type", content_type.as_bytes())];
+        fields.extend(signed.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let request = SignedRequest { url, fields: &fields.iter().copied(), body };
+        assert!(signature.check(&request, now).is_ok(), "{}: {:?}", vector.origin, signed.fields);
+    }
+    assert!(signed_count > 10);
+}
+
+#[test]
+fn nothing_is_signed_without_a_secret() {
+    let unsigned = Unsigned { url: b"", content_type: "", body: b"", id: "msg_1" };
+    for vector in vectors()
+        .into_iter()
+        .filter(|vector| !["discord", "ed25519", "sendgrid"].contains(&vector.scheme.as_str()))
+    {
+        let signature = Signature::compile(&vector.scheme(), &[""]).expect("an empty secret");
+        let now = Now { nanos: 0, unix_millis: vector.now * 1000 };
+        assert_eq!(signature.sign(&unsigned, now), Err(CannotSign::NoSecret), "{}", vector.origin);
     }
 }
