@@ -51,6 +51,7 @@ static FILES: &[File] = files! {
     "live.js" MODULE,
     "overview.js" MODULE,
     "parts.css" CSS,
+    "presets.js" MODULE,
     "router.js" MODULE,
     "socket.js" MODULE,
     "store.js" MODULE,

@@ -26,6 +26,7 @@ mod kinds;
 mod listener;
 mod openapi;
 mod platform;
+mod presets;
 mod preview;
 mod query;
 mod requests;
@@ -197,6 +198,8 @@ pub struct About {
     pub scheme: &'static str,
     /// `ingress.public_url`.
     pub public_url: Option<String>,
+    /// The URL of the ingress that senders sign.
+    pub called_url: String,
     /// What webhooks fall back to.
     pub limits: Limits,
 }
@@ -205,7 +208,9 @@ impl Default for About {
     fn default() -> About {
         let settings = Settings::defaults(1);
         let scheme = settings.ingress.scheme();
-        About { ingress: settings.ingress.listen, scheme, public_url: None, limits: settings.limits }
+        let called_url = settings.ingress.called_url(&settings.ingress.listen);
+        let (ingress, limits) = (settings.ingress.listen, settings.limits);
+        About { ingress, scheme, public_url: None, called_url, limits }
     }
 }
 

@@ -20,6 +20,7 @@ use super::error::{ApiError, Kind};
 use super::flows_import::import_flows;
 use super::globals::{list_globals, patch_global, patch_globals, show_global};
 use super::kinds::list_flows_by_version;
+use super::presets::presets;
 use super::preview::preview;
 use super::query::{self, ListKind};
 use super::requests::requests;
@@ -246,6 +247,8 @@ pub(super) static ROUTES: &[Route] = routes! {
     Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Token "replayDeadLetter" Nothing None => None,
         absent, "Delivers one of them again, or all";
 
+    Get "/presets" Token "listPresets" Nothing None => Some((200, Shape::Presets)), presets,
+        "Known senders: how their webhooks are set up, what to paste where at the sender, and a sample of what they send";
     Post "/preview" Token "preview" Nothing Some(Shape::PreviewRequest) => Some((200, Shape::Preview)), preview,
         "Renders templates over a payload; nothing is sent or kept";
     Post "/replies/{replyId}" Token "reply" Nothing Some(Shape::Reply) => Some((200, Shape::Accepted)), reply,

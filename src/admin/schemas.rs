@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{
     FLOW_CLASSES, FORWARD_METHODS, Flow, GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, HookLimits, HttpForwardConfig,
-    NAME_CHARS_MAX, NODE_TYPES, Retry, TEXT_CHARS_MAX, Webhook, WorkerConfig, known,
+    NAME_CHARS_MAX, NODE_TYPES, Retry, SignatureScheme, TEXT_CHARS_MAX, Webhook, WorkerConfig, known,
 };
 
 /// What a body is.
@@ -54,6 +54,7 @@ pub(super) enum Shape {
     Stats,
     Settings,
     Usages,
+    Presets,
     PreviewRequest,
     Preview,
 }
@@ -100,6 +101,7 @@ impl Shape {
             Shape::Stats => "Stats",
             Shape::Settings => "Settings",
             Shape::Usages => "Usages",
+            Shape::Presets => "Presets",
             Shape::PreviewRequest => "PreviewRequest",
             Shape::Preview => "Preview",
         })
@@ -134,6 +136,8 @@ pub(super) fn all() -> Value {
             "method": {"type": "string", "default": "POST"},
             "headers": {"type": "object", "additionalProperties": {"type": "string"}},
             "body": {"description": "A string is sent as it is, any other JSON as its text"},
+            "sign": {"type": "boolean", "default": false,
+                "description": "Adds the credentials that the webhook asks for, and its sender's signature"},
         }), &[]),
         "TestResponse": object(json!({
             "statusCode": {"type": "integer"},
@@ -152,6 +156,7 @@ pub(super) fn all() -> Value {
     let Some(named) = schemas.as_object_mut() else { return schemas };
     named.extend(super::schemas_watch::all());
     named.extend(parts_of_flows());
+    named.extend(super::presets::schemas());
     for (name, own_id, fields, kept) in resources {
         let mut writable = fields.as_object().cloned().unwrap_or_default();
         for kept in kept {
@@ -432,8 +437,7 @@ fn secret() -> Value {
 fn signature() -> Value {
     object(
         json!({
-            "scheme": {"type": "string", "enum": ["standard-webhooks", "github", "stripe", "slack", "shopify",
-                "twilio", "meta", "fitbit", "discord", "zoom", "pagerduty", "hmac", "ed25519"]},
+            "scheme": {"type": "string", "enum": SignatureScheme::words()},
             "secret": secret(),
             "header": {"type": "string", "description": "hmac and ed25519 only, and required there, as all that follow"},
             "algorithm": {"type": "string", "enum": ["sha1", "sha256", "sha512"], "default": "sha256",

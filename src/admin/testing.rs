@@ -1,4 +1,5 @@
-//! `POST …/test`: a request through the ingress, and what came of it (section 13).
+//! `POST …/test`: a request through the ingress, and what came of it (section 13). With `sign`, it carries what the
+//! webhook asks of its callers: secrets are not shown, so that a client cannot sign for itself.
 
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -6,13 +7,17 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::TestRequest;
 use super::error::ApiError;
 use super::resources::webhook_of;
 use super::routes::{Call, Outcome};
+use super::{AdminState, TestRequest};
+use crate::base::id::Id;
 use crate::base::json;
 use crate::base::json::Raw;
-use crate::store::Resource;
+use crate::model::{VerificationType, Webhook};
+use crate::registry::Sender;
+use crate::store::{Resource, Source};
+use crate::verify::signature::Unsigned;
 
 /// Headers that the engine sets, or that would change how the request is read.
 const RESERVED_HEADERS: [&str; 8] =
@@ -30,7 +35,10 @@ pub(super) async fn test(mut call: Call) -> Outcome {
     let (application, id) = (call.id(Resource::Application)?, call.id(Resource::Webhook)?);
     let webhook = webhook_of(&call.state, application, id).await?;
     let body = call.bytes().await?;
-    let request = read(&body)?;
+    let (mut request, signs) = read(&body)?;
+    if signs {
+        sign(&call.state, application, &webhook, &mut request).await?;
+    }
     let response = match call.state.engine.test_request(&webhook, request).await {
         Ok(response) => response,
         Err((status, message)) => return Err(ApiError::from_engine(status, message)),
@@ -84,19 +92,66 @@ fn shown_body(content_type: &str, body: &[u8]) -> Result<Option<Box<RawValue>>, 
     serde_json::value::to_raw_value(&String::from_utf8_lossy(body)).map(Some).map_err(failed)
 }
 
-fn read(body: &[u8]) -> Result<TestRequest, ApiError> {
+/// Adds what the webhook asks of its callers: credentials, and the signature of its sender.
+async fn sign(
+    state: &AdminState,
+    application: Id,
+    webhook: &Webhook,
+    request: &mut TestRequest,
+) -> Result<(), ApiError> {
+    if webhook.verification_type == VerificationType::Alexa {
+        return Err(ApiError::validation("`sign` must be false: only Amazon can sign for Alexa"));
+    }
+    let application = state.look(move |store| store.application(&application)).await?;
+    let application = application.ok_or_else(|| ApiError::missing(Resource::Application))?;
+    let sender = Sender::of(&application, webhook);
+    if let Some(authorization) = sender.authorization
+        && !request.headers.iter().any(|(name, _)| name == "authorization")
+    {
+        request.headers.push(("authorization".to_owned(), authorization));
+    }
+    let Some(signature) = sender.signature else { return Ok(()) };
+    let url = format!("{}/webhooks/{}{}", state.about.called_url, webhook.token.as_str(), request.path);
+    let now = state.clock.now();
+    let content_type = request.headers.iter().find(|(name, _)| name == "content-type");
+    let unsigned = Unsigned {
+        url: url.as_bytes(),
+        content_type: content_type.map_or("", |(_, value)| value),
+        body: request.body.as_deref().unwrap_or_default(),
+        id: &format!("msg_{}", Id::generate(now.unix_millis)),
+    };
+    let signed = signature.sign(&unsigned, now);
+    let signed = signed.map_err(|error| ApiError::validation(format!("`sign` must be false: {error}")))?;
+    for (name, value) in signed.fields {
+        // One that was given is another, wrong signature, which is what is tested.
+        if !request.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(&name)) {
+            request.headers.push((name.to_ascii_lowercase(), value));
+        }
+    }
+    if signed.body.is_some() {
+        request.body = signed.body;
+    }
+    Ok(())
+}
+
+/// A test request, and whether it is to be signed.
+fn read(body: &[u8]) -> Result<(TestRequest, bool), ApiError> {
     let empty = body.trim_ascii().is_empty();
     let document = if empty { Some(Raw::trusted(b"{}")) } else { Raw::document(body) };
     let document = document.filter(|document| document.kind() == json::Kind::Object);
     let document = document.ok_or_else(|| ApiError::validation("the body must be a JSON object"))?;
     let mut request =
         TestRequest { path: String::new(), method: "POST".to_owned(), headers: Vec::new(), body: None };
-    let mut sent = None;
+    let (mut sent, mut signs) = (None, false);
     for (name, value) in document.entries() {
         match name.as_ref() {
             "path" => request.path = path(value)?,
             "method" => request.method = method(value)?,
             "headers" => request.headers = headers(value)?,
+            "sign" => {
+                let must = || ApiError::validation("`sign` must be true or false");
+                signs = value.as_bool().ok_or_else(must)?;
+            }
             "body" => sent = Some(value).filter(|value| value.kind() != json::Kind::Null),
             other => {
                 return Err(ApiError::validation(format!("`{other}` is not a field of a test request")));
@@ -114,7 +169,7 @@ fn read(body: &[u8]) -> Result<TestRequest, ApiError> {
             None => value.bytes().to_vec(),
         });
     }
-    Ok(request)
+    Ok((request, signs))
 }
 
 fn path(value: Raw<'_>) -> Result<String, ApiError> {

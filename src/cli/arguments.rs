@@ -209,7 +209,9 @@ fn resource(kind: Kind) -> Command {
     if kind == Kind::Webhook {
         let flows = Arg::new("include-workflows").long("include-workflows").action(ArgAction::SetTrue);
         commands[4] = commands[4].clone().arg(flows.help("Delete every flow that it triggers too"));
+        commands[2] = commands[2].clone().args(preset());
         commands.push(test().arg(id()));
+        commands.push(Command::new("presets").about("The senders that --preset of create knows"));
     }
     if kind != Kind::Application {
         commands = commands.into_iter().map(|command| command.arg(app())).collect();
@@ -217,9 +219,31 @@ fn resource(kind: Kind) -> Command {
     command.subcommands(commands)
 }
 
+/// What `webhook create` takes beside a webhook's fields.
+fn preset() -> [Arg; 3] {
+    [
+        Arg::new("preset").long("preset").value_name("SENDER").help(
+            "Set up for a known sender (`tidegate webhook presets` lists them); the answer says what to paste where",
+        ),
+        Arg::new("secret").long("secret").value_name("SECRET").requires("preset").help(
+            "The sender's secret or public key; - reads standard input, which no process list shows [default: made \
+             where it is yours to choose, else asked for]",
+        ),
+        Arg::new("secret-later").long("secret-later").action(ArgAction::SetTrue).requires("preset").help(
+            "The sender shows its secret later: until it is set, calls are refused",
+        ),
+    ]
+}
+
 fn test() -> Command {
     Command::new("test")
         .about("Send a request through the ingress; print what came back and what it triggered, as JSON")
+        .arg(
+            Arg::new("sign")
+                .long("sign")
+                .action(ArgAction::SetTrue)
+                .help("Add the credentials that the webhook asks for, and its sender's signature"),
+        )
         .arg(Arg::new("method").long("method").value_name("METHOD").help("[default: POST]"))
         .arg(
             Arg::new("path")

@@ -14,6 +14,7 @@ mod gateway;
 mod journal;
 mod logs;
 mod output;
+mod preset;
 mod resources;
 pub mod serve;
 mod start;

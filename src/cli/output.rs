@@ -90,6 +90,12 @@ pub(super) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "tidegate: {}", in_one_line(message));
 }
 
+/// Writes a question to standard error, where a person sees it whatever reads standard output.
+pub(super) fn ask(question: &str) {
+    // A closed standard error leaves nobody to ask.
+    let _ = write!(io::stderr(), "{}", visible_lines(question));
+}
+
 /// The lines of a text one after the other, control characters as escapes.
 pub(super) fn in_one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

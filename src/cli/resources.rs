@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
-use super::{Failure, flow_fields, output};
+use super::{Failure, flow_fields, output, preset};
 use crate::base::id::Id;
 
 /// Resources of one page of a list: as many as the API gives.
@@ -17,7 +17,7 @@ const PER_PAGE: u64 = 1000;
 /// Bytes of a body from a file: more than any the API takes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Stands for standard input where a file is named.
-const STANDARD_INPUT: &str = "-";
+pub(super) const STANDARD_INPUT: &str = "-";
 
 /// The kinds of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,9 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{} needs a command", kind.word())));
     };
     let client = Client::new(matches)?;
+    if command == "presets" {
+        return preset::list(&client);
+    }
     let folder = match kind {
         Kind::Application => "/applications".to_owned(),
         Kind::Webhook | Kind::Flow => {
@@ -88,6 +91,11 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
             if kind == Kind::Flow {
                 let webhooks = folder.replace(kind.plural(), Kind::Webhook.plural());
                 flow_fields::add(&client, &webhooks, matches, &mut body)?;
+            }
+            if kind == Kind::Webhook
+                && let Some(id) = text(matches, "preset")
+            {
+                return print_saved(&preset::create(&client, &folder, matches, id, body)?);
             }
             print_saved(&client.send("POST", &folder, &Value::Object(body))?)
         }
@@ -196,7 +204,7 @@ fn member(item: &Value, name: &str) -> String {
 }
 
 /// A text within a query, percent-encoded but for RFC 3986's unreserved characters.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         match byte {
@@ -259,7 +267,7 @@ fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Resu
 }
 
 /// What webhooks' URLs begin with, as the server says it; empty where it listens on a Unix socket.
-fn ingress_url(client: &Client) -> Result<String, Failure> {
+pub(super) fn ingress_url(client: &Client) -> Result<String, Failure> {
     let settings: Value =
         serde_json::from_str(&client.get("/settings")?).context("the server's settings are not JSON")?;
     Ok(member(&settings, "ingressUrl"))
@@ -337,7 +345,7 @@ fn json_or_text(value: &str) -> Value {
 }
 
 /// The text of a file, or of standard input.
-fn read(file: &str) -> anyhow::Result<String> {
+pub(super) fn read(file: &str) -> anyhow::Result<String> {
     let mut text = String::new();
     let read = if file == STANDARD_INPUT {
         std::io::stdin().lock().take(FILE_BYTES_MAX).read_to_string(&mut text)
@@ -358,6 +366,8 @@ struct TestRequest<'m> {
     headers: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sign: bool,
 }
 
 impl<'m> TestRequest<'m> {
@@ -378,7 +388,8 @@ impl<'m> TestRequest<'m> {
             Some(body) => Some(raw(body.to_owned())?),
             None => None,
         };
-        Ok(TestRequest { method: text(matches, "method"), path: text(matches, "path"), headers, body })
+        let (method, path) = (text(matches, "method"), text(matches, "path"));
+        Ok(TestRequest { method, path, headers, body, sign: matches.get_flag("sign") })
     }
 }
 

@@ -82,6 +82,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         ingress: ingress_address.clone(),
         scheme: settings.ingress.scheme(),
         public_url: settings.ingress.public_url.clone(),
+        called_url: settings.ingress.called_url(&ingress_address),
         limits: settings.limits.clone(),
     };
     let state = Arc::new(state);

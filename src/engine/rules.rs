@@ -2,14 +2,14 @@
 
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::connection::context::Rules;
-use crate::settings::{Address, Ingress, Settings};
+use crate::settings::{Address, Settings};
 use crate::verify::secret::Expected;
 
 /// Resolves the settings that connections read. `ingress` is the address that was bound.
 pub(super) fn rules(settings: &Settings, ingress: &Address, access_token: &str) -> Rules {
     Rules {
         cors: settings.ingress.cors,
-        public_url: public_url(&settings.ingress, ingress),
+        public_url: settings.ingress.called_url(ingress),
         proxy_protocol: settings.ingress.proxy_protocol,
         trusted_proxies: settings.ingress.trusted_proxies.clone(),
         connections: settings.limits.connections as usize,
@@ -17,15 +17,5 @@ pub(super) fn rules(settings: &Settings, ingress: &Address, access_token: &str) 
         access_token: Expected::secret(access_token.as_bytes()),
         context_takeover: settings.websocket.context_takeover,
         retention_nanos: u64::from(settings.journal.retention_seconds) * NANOS_PER_SECOND,
-    }
-}
-
-/// Returns the URL that callers know the ingress by: as it was set, else as it listens.
-fn public_url(settings: &Ingress, ingress: &Address) -> String {
-    let scheme = settings.scheme();
-    match (&settings.public_url, ingress) {
-        (Some(url), _) => url.clone(),
-        (None, Address::Tcp(address)) => format!("{scheme}://{address}"),
-        (None, Address::Unix(_)) => format!("{scheme}://localhost"),
     }
 }

@@ -233,7 +233,11 @@ fn basic(application: &ApplicationPart, webhook: &Webhook) -> Option<Basic> {
 
 /// A secret that its scheme cannot use (a global may hold anything) matches nothing, as one that renders empty does:
 /// the others of a rotation go on.
-fn signature(application: &ApplicationPart, webhook: &Webhook, config: &SignatureConfig) -> Signature {
+pub(super) fn signature(
+    application: &ApplicationPart,
+    webhook: &Webhook,
+    config: &SignatureConfig,
+) -> Signature {
     let mut secrets: Vec<String> = config
         .secret
         .as_slice()
@@ -257,7 +261,7 @@ fn field(rendered: Option<&str>) -> Field<'_> {
 
 /// A template over the globals; none where it is blank. One that does not compile (it was checked when it was saved)
 /// renders empty, which refuses everything.
-fn render(application: &ApplicationPart, source: &str) -> Option<String> {
+pub(super) fn render(application: &ApplicationPart, source: &str) -> Option<String> {
     if source.is_empty() {
         return None;
     }

@@ -13,6 +13,7 @@ mod condition;
 mod forward;
 mod hook;
 mod runs;
+mod sender;
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -40,6 +41,7 @@ pub use condition::Condition;
 pub use forward::{BodySource, ForwardNode, ForwardRules, Signing};
 pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
+pub use sender::Sender;
 
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
 /// its token is compared where the rest of what a request needs lies.

@@ -78,6 +78,18 @@ impl Ingress {
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_set() { "https" } else { "http" }
     }
+
+    /// The URL that callers know the ingress by, without a slash at the end: as it was set, else of the address that was
+    /// bound. Senders that sign URLs are held to it.
+    #[must_use]
+    pub fn called_url(&self, bound: &Address) -> String {
+        let scheme = self.scheme();
+        match (&self.public_url, bound) {
+            (Some(url), _) => url.clone(),
+            (None, Address::Tcp(address)) => format!("{scheme}://{address}"),
+            (None, Address::Unix(_)) => format!("{scheme}://localhost"),
+        }
+    }
 }
 
 /// PEM files of certificate chains and of their keys, in pairs. The first is for clients that ask for no name that

@@ -6,5 +6,6 @@ mod alexa_server;
 mod credentials;
 mod harness;
 mod payloads;
+mod presets;
 mod providers;
 mod signatures;

@@ -296,6 +296,33 @@ await step("a webhook is deleted without its flows, and with them", async () => 
   check((await fetch(called)).status === 404, "the URL is gone");
 });
 
+await step("a webhook of a known sender says what to paste, and its sample is sent signed", async () => {
+  await page.goto(`/#/a/${application}/webhooks/new`);
+  await heading("Add Webhook");
+  await page.getByLabel("Who calls it", { exact: true }).selectOption("stripe");
+  await see("Stripe shows it (whsec_…)");
+  await judge("webhook-preset");
+  await page.getByLabel("Who calls it", { exact: true }).selectOption("github");
+  await fill("Name", "gh");
+  const secret = await page.getByLabel("Secret", { exact: true }).inputValue();
+  check(/^[0-9a-f]{64}$/.test(secret), "a secret is made");
+  await press("Add Webhook");
+  await see("At GitHub");
+  await see(secret);
+  await judge("webhook-steps");
+  await follow("Open the webhook");
+  await heading("gh");
+  check(!(await page.content()).includes(secret), "the secret is shown once");
+  await follow("Test");
+  await press("Fill in a sample of GitHub");
+  await judge("webhook-test-signed");
+  await press("Send Test Request");
+  await page.locator("#test-status", { hasText: "200" }).waitFor();
+  await page.getByLabel("Sign it as its sender does").uncheck();
+  await press("Send Test Request");
+  await page.locator("#test-status", { hasText: "401" }).waitFor();
+});
+
 await step("the charts move as requests come", async () => {
   const [webhook] = (await api("GET", `/applications/${application}/webhooks?filter=device*001&filterField=name`)).items;
   await api("PATCH", `/applications/${application}/webhooks/${webhook.id}`, { limits: { requestsPerWindow: 20 } });

@@ -132,7 +132,16 @@ export function urlOf(webhook, about) {
   return webhook.isWebsocket ? url.replace(/^http/, "ws") : url;
 }
 
+let senders = null;
+
+/** The presets of known senders; asked for once. */
+export async function presets() {
+  senders ??= (await ask("/presets")).items;
+  return senders;
+}
+
 /** Forgets what was asked once: the server may be another one now. */
 export function forgetSettings() {
   known = null;
+  senders = null;
 }

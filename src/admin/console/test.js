@@ -1,21 +1,26 @@
 // The Test tab of an HTTP webhook: a real request through the ingress, and what came of it.
 
-import { askText, paths } from "./api.js";
+import { askText, paths, presets } from "./api.js";
 import { append, h, put } from "./dom.js";
 import { elements, pretty, textAt } from "./json.js";
 import { jsonError } from "./json_error.js";
+import { presetOf } from "./presets.js";
 import { drafts } from "./store.js";
 import { announce, button, code, duration, failure, field, select } from "./ui.js";
 
 const METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"].map((method) => [method, method]);
-const EMPTY = { path: "", method: "POST", headers: [], body: "{\n  \"value\": 30\n}", isJson: true };
+const EMPTY = { path: "", method: "POST", headers: [], body: "{\n  \"value\": 30\n}", isJson: true, sign: false };
 
 /** The draft of a webhook's test, which the live view fills to send a request again. */
 export const testDraft = (webhook) => `test.${webhook.id}`;
 
 export async function testPanel({ app, webhook, panel, signal }) {
   const name = testDraft(webhook);
-  const values = { ...EMPTY, headers: loginHeader(webhook), ...drafts.read(name) };
+  const preset = presetOf(await presets(), webhook);
+  const asks = webhook.signature !== null || webhook.basicAuthUsername !== "" || webhook.basicAuthPassword !== "";
+  const canSign = asks && (webhook.signature === null || preset?.canSign !== false);
+  const values = { ...EMPTY, headers: [], sign: canSign, ...drafts.read(name) };
+  values.sign &&= canSign;
   const keep = () => drafts.keep(name, values);
 
   const path = field("Path and query", h("input", { value: values.path, placeholder: "/transition/up?location=52", autocomplete: "off", spellcheck: "false", class: "mono" }),
@@ -42,7 +47,7 @@ export async function testPanel({ app, webhook, panel, signal }) {
   }, { class: "small" });
   drawHeaders();
 
-  const isJson = field("Body is JSON", h("input", { type: "checkbox", checked: values.isJson }), "Checked as you type. Otherwise it is sent as the text that it is.");
+  const jsonBox = field("Body is JSON", h("input", { type: "checkbox", checked: values.isJson }), "Checked as you type. Otherwise it is sent as the text that it is.");
   const body = field("Body", h("textarea", { class: "mono", rows: 9, spellcheck: "false" }), null);
   body.control.value = values.body;
   const check = () => {
@@ -51,8 +56,25 @@ export async function testPanel({ app, webhook, panel, signal }) {
     return wrong === null;
   };
   body.control.addEventListener("input", () => { values.body = body.control.value; keep(); check(); });
-  isJson.control.addEventListener("change", () => { values.isJson = isJson.control.checked; keep(); check(); });
+  jsonBox.control.addEventListener("change", () => { values.isJson = jsonBox.control.checked; keep(); check(); });
   check();
+
+  const sign = canSign ? field("Sign it as its sender does", h("input", { type: "checkbox", checked: values.sign }),
+    "The server adds the credentials and the signature that this webhook asks for. Off: it is sent as it is, and refused.") : null;
+  sign?.control.addEventListener("change", () => { values.sign = sign.control.checked; keep(); });
+  const sample = preset === null ? null : button(`Fill in a sample of ${preset.name}`, () => {
+    const isJson = typeof preset.sample.body !== "string";
+    Object.assign(values, {
+      method: "POST", headers: Object.entries(preset.sample.headers), isJson,
+      body: isJson ? JSON.stringify(preset.sample.body, null, 2) : preset.sample.body,
+    });
+    keep();
+    method.control.value = values.method;
+    body.control.value = values.body;
+    jsonBox.control.checked = values.isJson;
+    drawHeaders();
+    check();
+  }, { class: "small" });
 
   const send = h("button", { type: "submit", class: "primary" }, "Send Test Request");
   const result = h("section", { class: "card" }, h("h2", {}, "Response"),
@@ -75,10 +97,10 @@ export async function testPanel({ app, webhook, panel, signal }) {
   };
   put(panel, h("div", { class: "columns" },
     h("form", { class: "card", onsubmit: submit, novalidate: true },
-      h("h2", {}, "Request"),
+      h("h2", {}, "Request"), sample ? h("p", {}, sample) : null,
       h("div", { class: "row" }, narrow(method.element), path.element),
       h("fieldset", { class: "field" }, h("legend", { class: "minor" }, "Headers"), rows, h("div", {}, add)),
-      body.element, isJson.element,
+      body.element, jsonBox.element, sign?.element,
       h("p", { class: "help" }, "It goes through the ingress and counts against the limits, as any request does. Ctrl+Enter sends it."),
       h("div", { class: "actions end" }, send)),
     result));
@@ -98,17 +120,9 @@ function narrow(element) {
 /** The body of the API's test request. JSON goes as the text that was typed, so that numbers keep their digits. */
 function request(values) {
   const headers = Object.fromEntries(values.headers.filter(([name]) => name.trim() !== "").map(([name, value]) => [name.trim(), value]));
-  const start = JSON.stringify({ path: values.path, method: values.method, headers });
+  const start = JSON.stringify({ path: values.path, method: values.method, headers, sign: values.sign });
   if (values.body.trim() === "" || values.method === "GET") return start;
   return `${start.slice(0, -1)},"body":${values.isJson ? values.body : JSON.stringify(values.body)}}`;
-}
-
-/** Credentials that are no template can be filled in. */
-function loginHeader(webhook) {
-  const login = `${webhook.basicAuthUsername}:${webhook.basicAuthPassword}`;
-  if (login === ":" || login.includes("{{")) return [];
-  const binary = Array.from(new TextEncoder().encode(login), (byte) => String.fromCharCode(byte)).join("");
-  return [["Authorization", `Basic ${btoa(binary)}`]];
 }
 
 function response({ json, text }) {

@@ -1,11 +1,13 @@
 // One webhook: its tabs, and what stands above them.
 
-import { ask, flowsOf, paths, settings, urlOf } from "./api.js";
+import { ask, flowsOf, paths, presets, settings, urlOf } from "./api.js";
 import { snippets } from "./calls.js";
 import { h, put, s } from "./dom.js";
 import { livePanel } from "./live.js";
+import { fieldsOf, presetCard, presetChoice, stepsCard } from "./presets.js";
 import { every, go, link } from "./router.js";
 import { socketPanel } from "./socket.js";
+import { drafts } from "./store.js";
 import { testPanel } from "./test.js";
 import { badge, bytes, button, code, copyButton, failure, heading, moment, notice, number, tabs } from "./ui.js";
 import { waitButton, warningList } from "./warnings.js";
@@ -60,15 +62,31 @@ export async function webhookPage(view) {
 
 async function newPage(view) {
   const { app, main } = view;
+  const [senders, about] = await Promise.all([presets(), settings()]);
   const panel = h("div", {});
+  const explained = h("div", {});
+  const draw = (preset) => {
+    put(explained, preset ? presetCard(preset) : null);
+    return webhookForm({
+      app, webhook: null, target: panel, preset: preset && fieldsOf(preset),
+      saved: (webhook, body) => {
+        if (!preset) return go(link(app, "webhooks", webhook.id));
+        put(main, heading(webhook.name, h("a", { class: "button", href: link(app, "webhooks", webhook.id) }, "Open the webhook")),
+          stepsCard(preset, body, urlOf(webhook, about)));
+        return main.querySelector("h1").focus();
+      },
+      cancel: () => go(link(app, "webhooks")),
+    });
+  };
+  const choice = presetChoice(senders, (preset) => {
+    // Another sender's fields are no draft of this one's.
+    drafts.forget(`webhook.new.${app}`);
+    return draw(preset);
+  });
   put(main,
     h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: link(app, "webhooks") }, "Webhooks"), " /"),
-    heading("Add Webhook"), panel);
-  await webhookForm({
-    app, webhook: null, target: panel,
-    saved: (webhook) => go(link(app, "webhooks", webhook.id)),
-    cancel: () => go(link(app, "webhooks")),
-  });
+    heading("Add Webhook"), choice, explained, panel);
+  await draw(null);
 }
 
 /** How to call it, what it triggers, and how much of its limits is used. */

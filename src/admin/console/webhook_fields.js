@@ -62,7 +62,8 @@ export const SECTIONS = [
 export const SIGNATURE_SCHEMES = [
   ["", "None"], ["standard-webhooks", "Standard Webhooks"], ["github", "GitHub"], ["stripe", "Stripe"], ["slack", "Slack"],
   ["shopify", "Shopify"], ["twilio", "Twilio"], ["meta", "Meta"], ["fitbit", "Fitbit"],
-  ["discord", "Discord"], ["zoom", "Zoom"], ["pagerduty", "PagerDuty"], ["hmac", "Other (HMAC)"], ["ed25519", "Other (Ed25519)"],
+  ["discord", "Discord"], ["zoom", "Zoom"], ["pagerduty", "PagerDuty"],
+  ["sendgrid", "SendGrid"], ["mailgun", "Mailgun"], ["hmac", "Other (HMAC)"], ["ed25519", "Other (Ed25519)"],
 ];
 
 /** What a limit's fallback reads like. */

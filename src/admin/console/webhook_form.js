@@ -9,12 +9,15 @@ import { DEFAULTS, SECTIONS, SIGNATURE_SCHEMES, fallback } from "./webhook_field
 /** What stands for a secret that is kept and not shown. */
 const KEPT = "***";
 
-/** Shows the form. `webhook` is null for a new one; `saved(webhook)` is called with what the server made of it. */
-export async function webhookForm({ app, webhook, target, saved, cancel }) {
+/**
+ * Shows the form. `webhook` is null for a new one, whose first values `preset` gives; `saved(webhook, body)` is called
+ * with what the server made of the body.
+ */
+export async function webhookForm({ app, webhook, target, saved, cancel, preset = null }) {
   const about = await settings();
   const draftName = webhook ? `webhook.${webhook.id}` : `webhook.new.${app}`;
   const draft = drafts.read(draftName);
-  const values = { ...structuredClone(DEFAULTS), ...structuredClone(webhook ?? {}), ...draft };
+  const values = { ...structuredClone(DEFAULTS), ...structuredClone(webhook ?? preset ?? {}), ...draft };
   values.limits = { ...values.limits };
   const fields = new Map();
   const said = h("p", { class: "error", role: "alert" });
@@ -36,7 +39,7 @@ export async function webhookForm({ app, webhook, target, saved, cancel }) {
       return one.element;
     });
     const note = section.note ? h("p", { class: "help" }, section.note) : null;
-    const isOpen = section.open || Boolean(webhook) || draft !== null;
+    const isOpen = section.open || Boolean(webhook ?? preset) || draft !== null;
     return h("details", { class: "card section", open: isOpen },
       h("summary", {}, section.title), note, section.title === "General" ? made : h("div", { class: "fields" }, made));
   });
@@ -54,7 +57,7 @@ export async function webhookForm({ app, webhook, target, saved, cancel }) {
       const kept = await ask(path, { method: webhook ? "PATCH" : "POST", body });
       drafts.forget(draftName);
       notice(webhook ? "Saved. It is served as it is shown." : `“${kept.name}” is there and can be called.`);
-      saved(kept);
+      saved(kept, body);
     } catch (error) {
       refused(error);
     } finally {
@@ -79,7 +82,7 @@ export async function webhookForm({ app, webhook, target, saved, cancel }) {
   const discard = draft === null ? null : h("p", { class: "help" }, "This is a draft that you did not save. ",
     button("Discard it", () => {
       drafts.forget(draftName);
-      webhookForm({ app, webhook, target, saved, cancel });
+      webhookForm({ app, webhook, target, saved, cancel, preset });
     }, { class: "linkish" }));
   put(target, h("form", { class: "sections", onsubmit: submit, novalidate: true }, discard, sections, said,
     h("div", { class: "actions end" }, cancel ? button("Cancel", () => {
