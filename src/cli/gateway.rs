@@ -1,6 +1,8 @@
 //! Where the admin listener meets the engine: the trait that `admin` asks for, on top of registry, cores and counters.
 
+use std::fmt::Write as _;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +19,8 @@ use crate::admin::{
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
-use crate::engine::{self, Engine, Outcome, RequestSink};
+use crate::control::process;
+use crate::engine::{self, CertificateEnd, Engine, Outcome, RequestSink};
 use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Registry};
@@ -37,6 +40,8 @@ pub(super) struct Gateway {
     pub(super) clock: Clock,
     /// Whether the process is draining: `/readyz` says so, and where a change is not in effect.
     pub(super) draining: AtomicBool,
+    /// The data folder.
+    pub(super) folder: PathBuf,
 }
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
@@ -190,6 +195,8 @@ impl admin::Engine for Gateway {
     fn metrics(&self) -> String {
         let mut page = String::new();
         self.metrics.render(&mut page);
+        render_certificates(&mut page, &self.engine.certificate_ends());
+        process::render(&mut page, &self.folder);
         page
     }
 
@@ -305,6 +312,23 @@ fn shown(seen: engine::SeenRequest) -> SeenRequest {
         refusal: seen.refusal,
         // A payload is valid JSON however it came about.
         payload: payload.and_then(|payload| RawValue::from_string(payload).ok()),
+    }
+}
+
+/// Appends when certificates end.
+fn render_certificates(page: &mut String, ends: &[CertificateEnd]) {
+    const NAME: &str = "tidegate_certificate_expiry_seconds";
+    if ends.is_empty() {
+        return;
+    }
+    // A string takes everything.
+    let _ = writeln!(
+        page,
+        "# HELP {NAME} End of a certificate's validity, in seconds since 1970.\n# TYPE {NAME} gauge"
+    );
+    for CertificateEnd { file, unix_seconds } in ends {
+        let file = file.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let _ = writeln!(page, "{NAME}{{listener=\"ingress\",certificate=\"{file}\"}} {unix_seconds}");
     }
 }
 

@@ -13,6 +13,7 @@ mod flow_fields;
 mod gateway;
 mod journal;
 mod logs;
+mod notify;
 mod output;
 mod preset;
 mod resources;

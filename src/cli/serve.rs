@@ -11,9 +11,11 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::Gateway;
+use super::notify::{self, State};
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
 use crate::base::log;
+use crate::base::log::bounded_log;
 use crate::control::chains::Chains;
 use crate::control::forward::{ForwardThreads, LoggedDeadLetters};
 use crate::engine::{ChainSource, Engine, Services, StartError};
@@ -72,7 +74,14 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     // The threads end with the cores, which have the rest of them.
     drop(services);
     let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());
-    let gateway = Arc::new(Gateway { registry, engine, metrics, clock, draining: AtomicBool::new(false) });
+    let gateway = Arc::new(Gateway {
+        registry,
+        engine,
+        metrics,
+        clock,
+        draining: AtomicBool::new(false),
+        folder: settings.data.clone(),
+    });
     let mut state =
         AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
     state.hosts.clone_from(&settings.admin.hosts);
@@ -92,6 +101,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let folder = store.folder().path();
     write_addresses(folder, (scheme, &ingress_address), &admin_address, &workers_address)?;
     tracing::info!(ingress = %ingress_address, tls = settings.ingress.tls.is_set(), admin = %admin_address, workers = %workers_address, cores = settings.cores, "serving");
+    notify::tell(State::Ready);
     super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
 
     runtime.block_on(async {
@@ -110,6 +120,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
             }
         }
         tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
+        notify::tell(State::Stopping);
         gateway.draining.store(true, Ordering::Relaxed);
         let draining = Arc::clone(&gateway);
         let drained = tokio::task::spawn_blocking(move || {
@@ -147,11 +158,13 @@ fn cut_off() -> ! {
     std::process::exit(1);
 }
 
-/// SIGTERM, SIGINT and SIGHUP, from when it is made.
+/// SIGTERM, SIGINT, SIGHUP and those that mean nothing here, from when it is made.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// SIGUSR1 and SIGUSR2, which end a process that does not take them: other programs rotate their logs at them.
+    users: [Signal; 2],
 }
 
 /// What a signal asks for.
@@ -167,15 +180,21 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            users: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
 
     /// Waits for the next of them.
     async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::ToStop,
-            _ = self.interrupt.recv() => Asked::ToStop,
-            _ = self.hangup.recv() => Asked::ToReload,
+        let [user1, user2] = &mut self.users;
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Asked::ToStop,
+                _ = self.interrupt.recv() => return Asked::ToStop,
+                _ = self.hangup.recv() => return Asked::ToReload,
+                _ = user1.recv() => bounded_log!(info, "SIGUSR1: it means nothing here"),
+                _ = user2.recv() => bounded_log!(info, "SIGUSR2: it means nothing here"),
+            }
         }
     }
 

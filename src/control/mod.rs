@@ -1,7 +1,10 @@
-//! Floor 8: what the process asks of other machines, on threads of its own, so that no core waits for it.
+//! Floor 8: what the process asks of other machines and of the system, on threads of its own, so that no core waits for
+//! it.
 //!
 //! - [`chains`]: the certificate chains that sign Alexa's requests;
-//! - [`forward`]: what flows forward to targets.
+//! - [`forward`]: what flows forward to targets;
+//! - [`process`]: what the system knows of this process.
 
 pub mod chains;
 pub mod forward;
+pub mod process;

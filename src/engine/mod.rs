@@ -54,7 +54,7 @@ pub use crate::connection::message::{
     PayloadObserver as Tap, ReplyCallback as Done, ReplyOutcome as Outcome,
 };
 pub use crate::connection::recent::{RECORDS_MAX, RequestSink, SHOWN_PAYLOAD_BYTES_MAX, SeenRequest};
-pub use crate::connection::tls::{TlsError, check as check_tls};
+pub use crate::connection::tls::{CertificateEnd, TlsError, check as check_tls};
 pub use crate::connection::{
     ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX,
     ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, LastAttempt, LetterReport, Services,
@@ -226,6 +226,12 @@ impl Engine {
         let Some(config) = self.tls.reload()? else { return Ok(false) };
         self.tell_all(|| Message::Tls(Arc::clone(&config)));
         Ok(true)
+    }
+
+    /// When the certificates of the ingress end.
+    #[must_use]
+    pub fn certificate_ends(&self) -> Arc<[CertificateEnd]> {
+        self.tls.ends()
     }
 
     /// A webhook's last requests on each core, newest first; `done` gets each core's.

@@ -16,6 +16,7 @@ use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::EndEntityCert;
 
+use super::expiry::not_after;
 use crate::settings::TlsFiles;
 
 /// What is spoken inside (RFC 7301). A client that offers other protocols alone is refused, as section 3.2 there says.
@@ -91,7 +92,22 @@ fn ticketer() -> Result<Arc<dyn ProducesTickets>, TlsError> {
 pub(crate) struct Certified {
     files: TlsFiles,
     tickets: Option<Arc<dyn ProducesTickets>>,
-    config: Mutex<Option<Arc<ServerConfig>>>,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+/// What the files made.
+struct Loaded {
+    config: Arc<ServerConfig>,
+    ends: Arc<[CertificateEnd]>,
+}
+
+/// The end of a certificate's validity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateEnd {
+    /// The file of its chain.
+    pub file: PathBuf,
+    /// Seconds since 1970.
+    pub unix_seconds: i64,
 }
 
 impl Certified {
@@ -101,7 +117,7 @@ impl Certified {
     /// As [`check`].
     pub(crate) fn load(files: &TlsFiles) -> Result<Certified, TlsError> {
         let tickets = if files.is_set() { Some(ticketer()?) } else { None };
-        let certified = Certified { files: files.clone(), tickets, config: Mutex::default() };
+        let certified = Certified { files: files.clone(), tickets, loaded: Mutex::default() };
         certified.reload()?;
         Ok(certified)
     }
@@ -112,14 +128,22 @@ impl Certified {
     /// As [`check`].
     pub(crate) fn reload(&self) -> Result<Option<Arc<ServerConfig>>, TlsError> {
         let Some(tickets) = &self.tickets else { return Ok(None) };
-        let config = load(&self.files, Arc::clone(tickets))?;
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&config));
+        let loaded = load(&self.files, Arc::clone(tickets))?;
+        let config = Arc::clone(&loaded.config);
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
         Ok(Some(config))
+    }
+
+    /// When the present certificates end, in the order of the settings.
+    pub(crate) fn ends(&self) -> Arc<[CertificateEnd]> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.as_ref().map_or_else(Arc::default, |loaded| Arc::clone(&loaded.ends))
     }
 
     /// The present configuration; none where there is no TLS.
     pub(crate) fn config(&self) -> Option<Arc<ServerConfig>> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.as_ref().map(|loaded| Arc::clone(&loaded.config))
     }
 }
 
@@ -135,9 +159,10 @@ pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
 ///
 /// # Errors
 /// As [`check`].
-fn load(files: &TlsFiles, tickets: Arc<dyn ProducesTickets>) -> Result<Arc<ServerConfig>, TlsError> {
+fn load(files: &TlsFiles, tickets: Arc<dyn ProducesTickets>) -> Result<Loaded, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let certificates = Certificates::load(files, &provider)?;
+    let ends = certificates.ends.clone();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| TlsError::Library(error.to_string()))?
@@ -147,7 +172,7 @@ fn load(files: &TlsFiles, tickets: Arc<dyn ProducesTickets>) -> Result<Arc<Serve
     // Sessions are kept by clients, in tickets: nothing here grows, and any core can resume any session.
     config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Arc::new(config))
+    Ok(Loaded { config: Arc::new(config), ends })
 }
 
 /// Which certificate for which name.
@@ -159,6 +184,8 @@ struct Certificates {
     wildcard: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
     /// For clients that name no name, or none of these.
     default: Arc<CertifiedKey>,
+    /// When each ends.
+    ends: Arc<[CertificateEnd]>,
 }
 
 impl Certificates {
@@ -167,6 +194,11 @@ impl Certificates {
         for (certificate, key) in files.pairs() {
             loaded.push(load_pair(certificate, key, provider)?);
         }
+        let leaves = loaded.iter().map(|certified: &Arc<CertifiedKey>| certified.cert.first());
+        let ends = files.pairs().zip(leaves).filter_map(|((file, _), leaf)| {
+            Some(CertificateEnd { file: file.to_owned(), unix_seconds: not_after(leaf?)? })
+        });
+        let ends = ends.collect();
         let default = loaded.first().cloned();
         let default = default.ok_or_else(|| TlsError::Library("there is no certificate".to_owned()))?;
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
@@ -186,7 +218,7 @@ impl Certificates {
                 of_name.push(Arc::clone(&certified));
             }
         }
-        Ok(Certificates { exact, wildcard, default })
+        Ok(Certificates { exact, wildcard, default, ends })
     }
 
     /// Those that are for a name, in the order of the settings.

@@ -4,6 +4,7 @@
 //! take.
 
 mod config;
+mod expiry;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use rustls::ServerConfig;
 use super::timeouts::Timeout;
 
 pub(crate) use self::config::Certified;
-pub use self::config::{TlsError, check};
+pub use self::config::{CertificateEnd, TlsError, check};
 pub(crate) use self::session::Session;
 
 /// A TLS session of a connection.
