@@ -2,7 +2,8 @@
 //! order, on a disk that fails, is late, tears, fills up and comes back, each with another number of cores.
 //!
 //! What holds over all lives: every trigger that was answered with 2xx is delivered; what was refused is not, unless its
-//! write had begun and the process ended before it could take it back; the messages of a WebSocket are delivered in order.
+//! write had begun and the process ended before its journal was up again to take it back; the messages of a WebSocket are
+//! delivered in order.
 //!
 //! `TIDEGATE_SIM_SEEDS` says how many seeds are run, `TIDEGATE_SIM_SEED` which one alone.
 
@@ -400,7 +401,11 @@ fn live(
             }
         }
         assert!(running.iter().all(|running| !*running.borrow()), "a core does not end");
-        story.refused.extend(refused);
+        // A journal that is down to the end has had no segment to take back in what it could not write.
+        let is_down = |core| metrics.core(core).expect("its counters").numbers().journal.gauges.down > 0;
+        if !(0..count).any(is_down) {
+            story.refused.extend(refused);
+        }
     }
     for core in 0..count {
         let numbers = metrics.core(core).expect("its counters").numbers();
