@@ -6,6 +6,7 @@ mod common;
 mod isolation;
 mod retries;
 mod secure;
+mod signature;
 #[allow(dead_code, reason = "shared with the tests of WebSocket webhooks, which use all of it")]
 #[path = "../sockets/mod.rs"]
 mod sockets;
