@@ -3,7 +3,7 @@
 use super::context::CoreState;
 use super::machine::{Connection, Phase, Reception};
 use super::timeouts::{NEVER, Timeout};
-use crate::io::{CloseHow, Operation};
+use crate::io::{CloseHow, Operation, SendReport};
 
 impl Connection {
     /// Starts the operations of the turn, and sets the next deadline.
@@ -87,8 +87,21 @@ impl Connection {
         }
         self.sending_bytes = u32::try_from(plaintext).unwrap_or(u32::MAX);
         self.is_sending = true;
+        let report = self.send_report();
+        self.is_send_deferred = report == SendReport::Deferred;
         self.deadline = Timeout::Write.after(core.now().nanos);
-        start(Operation::Send { socket: self.id, bytes });
+        start(Operation::Send { socket: self.id, bytes, report });
+    }
+
+    /// Whether something is done once the output has been sent: requests that wait for it, or the end.
+    fn send_report(&mut self) -> SendReport {
+        let has_more = match &mut self.phase {
+            Phase::Http(_) => self.is_paused || self.reception == Reception::Ended,
+            Phase::WebSocket(session) => session.connection().awaits_sent(),
+            Phase::Worker(session) => session.connection().awaits_sent(),
+            _ => true,
+        };
+        if has_more { SendReport::Prompt } else { SendReport::Deferred }
     }
 
     /// Changes how bytes are received.
@@ -120,7 +133,7 @@ impl Connection {
             Phase::WebSocket(session) => session.connection().deadline(),
             Phase::Worker(session) => session.connection().deadline(),
             // Set when the send was started, or made progress.
-            _ if self.is_sending => self.deadline,
+            _ if self.is_sending && !self.is_send_deferred => self.deadline,
             Phase::Preamble(preamble) if core.is_draining && preamble.is_idle() => {
                 Timeout::DrainIdle.after(now).min(preamble.deadline)
             }

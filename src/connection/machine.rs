@@ -96,6 +96,8 @@ pub(crate) struct Connection {
     pub(super) kind: Kind,
     pub(super) reception: Reception,
     pub(super) is_sending: bool,
+    /// Its end may be reported late, which means that the kernel has taken all of it.
+    pub(super) is_send_deferred: bool,
     /// It expects nothing soon.
     pub(super) is_quiet: bool,
     /// Requests have been received that wait for the output to be sent.
@@ -129,6 +131,7 @@ impl Connection {
             kind: Kind::Preamble,
             reception: Reception::Stopped,
             is_sending: false,
+            is_send_deferred: false,
             is_quiet: false,
             is_paused: false,
             is_shut_down: false,
@@ -180,6 +183,11 @@ impl Connection {
     /// When [`Self::on_deadline`] is due, as of the last flush.
     pub(crate) fn deadline(&self) -> u64 {
         self.deadline
+    }
+
+    /// Whether it expects nothing soon.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_quiet
     }
 
     /// Whether it is a worker's.
@@ -305,6 +313,7 @@ impl Connection {
 
     /// A part of the send in flight was taken: any progress restarts the write timeout.
     pub(crate) fn on_progress(&mut self, core: &CoreState) {
+        self.is_send_deferred = false;
         self.deadline = Timeout::Write.after(core.now().nanos);
         match &mut self.phase {
             Phase::WebSocket(session) => session.connection().on_progress(),
@@ -407,7 +416,9 @@ impl Connection {
                 Expired::Cut => self.end_session(context.core),
             },
             // A peer that does not read: the kernel's buffers are freed at once.
-            _ if self.is_sending => self.end_machine(context.core, Phase::Closed(CloseHow::Reset)),
+            _ if self.is_sending && !self.is_send_deferred => {
+                self.end_machine(context.core, Phase::Closed(CloseHow::Reset));
+            }
             Phase::Preamble(preamble) => {
                 let event = preamble.end_event(context.core, true);
                 context.metrics.event(event);

@@ -137,6 +137,11 @@ impl WebSocketConnection {
         self.deadline
     }
 
+    /// Whether something is done once the send that is started now has ended: more is to be sent, or it is closing.
+    pub(crate) fn awaits_sent(&self) -> bool {
+        !self.queue.out.is_empty() || !self.machine.is_open()
+    }
+
     /// Number of bytes that no send has been started for.
     pub(crate) fn unsent(&self) -> usize {
         self.queue.out.len()

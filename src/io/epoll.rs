@@ -20,8 +20,8 @@ use super::disk_thread::{Direction, DiskThread};
 use super::file::DiskFile;
 use super::files::Files;
 use super::interface::{
-    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SocketId,
-    Transfer, Waker,
+    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SendReport,
+    SocketId, Transfer, Waker,
 };
 use super::lease::{BUFFER_BYTES, BUFFERS, BufferLease, ReturnedBuffers, is_reusable};
 use super::listen::{BACKLOG, Listener};
@@ -59,6 +59,8 @@ pub struct Epoll {
     /// Sockets that may have something to do, each once.
     active: VecDeque<Key>,
     ready: VecDeque<Completion>,
+    /// Ends of sends that do not end a wait.
+    deferred: Vec<Completion>,
     buffers: BufferPool,
     waker: Arc<EventWaker>,
     events: Vec<epoll::Event>,
@@ -84,6 +86,7 @@ struct Socket {
 struct Sending {
     bytes: Vec<u8>,
     sent: usize,
+    report: SendReport,
 }
 
 struct ListenerState {
@@ -136,6 +139,7 @@ impl Epoll {
             sends: Slots::new(),
             active: VecDeque::new(),
             ready: VecDeque::new(),
+            deferred: Vec::new(),
             buffers: BufferPool::new(),
             waker,
             events: Vec::with_capacity(EVENTS_MAX),
@@ -182,7 +186,7 @@ impl Epoll {
         }
     }
 
-    fn send(&mut self, id: SocketId, bytes: Vec<u8>) {
+    fn send(&mut self, id: SocketId, bytes: Vec<u8>, report: SendReport) {
         let Some(socket) = self.sockets.get_mut(key(id)) else { return };
         debug_assert!(socket.send.is_none(), "one send is in flight at a time");
         if socket.send.is_some() {
@@ -190,7 +194,7 @@ impl Epoll {
         } else if bytes.is_empty() {
             self.ready.push_back(Completion::Sent { socket: id, bytes });
         } else {
-            socket.send = Some(self.sends.insert(Sending { bytes, sent: 0 }));
+            socket.send = Some(self.sends.insert(Sending { bytes, sent: 0, report }));
             if socket.writable {
                 activate(&mut self.active, key(id), socket);
             }
@@ -341,7 +345,7 @@ impl Epoll {
     /// Does what the active sockets can, each once and within its bounds.
     fn drive(&mut self, bound: usize, completions: &mut Vec<Completion>) {
         for _ in 0..self.active.len() {
-            if completions.len() + COMPLETIONS_OF_SOCKET > bound {
+            if completions.len() + self.deferred.len() + COMPLETIONS_OF_SOCKET > bound {
                 break;
             }
             let Some(key) = self.active.pop_front() else { break };
@@ -376,8 +380,10 @@ impl Epoll {
             }
         }
         if !failed && sending.sent < sending.bytes.len() {
-            if progressed {
-                self.counters.partial_sends += 1;
+            let was_deferred =
+                std::mem::replace(&mut sending.report, SendReport::Prompt) == SendReport::Deferred;
+            if progressed || was_deferred {
+                self.counters.partial_sends += u64::from(progressed);
                 completions.push(Completion::SendProgressed { socket: id });
             }
             if socket.writable {
@@ -390,11 +396,11 @@ impl Epoll {
         if std::mem::take(&mut socket.shut_down_after_send) {
             socket::shut_down_write(&socket.fd);
         }
-        if let Some(Sending { bytes, .. }) = self.sends.remove(send) {
-            completions.push(match failed {
-                true => Completion::SendFailed { socket: id, bytes },
-                false => Completion::Sent { socket: id, bytes },
-            });
+        let Some(Sending { bytes, report, .. }) = self.sends.remove(send) else { return };
+        match (failed, report) {
+            (true, _) => completions.push(Completion::SendFailed { socket: id, bytes }),
+            (false, SendReport::Prompt) => completions.push(Completion::Sent { socket: id, bytes }),
+            (false, SendReport::Deferred) => self.deferred.push(Completion::Sent { socket: id, bytes }),
         }
     }
 
@@ -520,7 +526,7 @@ impl Io for Epoll {
             // A socket that rests holds no more than one that does not.
             Operation::Receive { socket } | Operation::Rest { socket } => self.want(socket, true),
             Operation::StopReceiving { socket } => self.want(socket, false),
-            Operation::Send { socket, bytes } => self.send(socket, bytes),
+            Operation::Send { socket, bytes, report } => self.send(socket, bytes, report),
             Operation::ShutdownWrite { socket } => self.shut_down_write(socket),
             Operation::Close { socket, how } => self.close(socket, how),
             Operation::Write(transfer) => self.transfer(Direction::Write, transfer),
@@ -551,10 +557,12 @@ impl Io for Epoll {
             self.ready.extend(std::iter::from_fn(|| self.disk.next()));
         }
         taken?;
+        completions.append(&mut self.deferred);
         self.take_ready(bound, completions);
         if self.ready.is_empty() {
             self.drive(bound, completions);
         }
+        completions.append(&mut self.deferred);
         Ok(())
     }
 

@@ -52,7 +52,7 @@ pub enum Operation {
     StopReceiving { socket: SocketId },
     /// Sends all of `bytes`. Started again from its offset where the kernel takes a part. One send is in flight for a
     /// socket at a time.
-    Send { socket: SocketId, bytes: Vec<u8> },
+    Send { socket: SocketId, bytes: Vec<u8>, report: SendReport },
     /// Says that nothing more will be sent, once the send in flight has ended.
     ShutdownWrite { socket: SocketId },
     /// Writes a block to a file. Complete once it is as safe as the file was opened for. Several may be in flight, also for
@@ -66,6 +66,17 @@ pub enum Operation {
     /// same turn, ends with `Sent` or `SendFailed` before `Closed`; what was received meanwhile is dropped. A second one
     /// that asks for a reset makes it one.
     Close { socket: SocketId, how: CloseHow },
+}
+
+/// When the end of a send is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendReport {
+    /// As soon as it is known.
+    Prompt,
+    /// If the kernel takes all of it at once: no later than the next wait that returns for another reason. A wait for the
+    /// next request is then one system call, which a prompt report would end at once. If it does not take all of it, that
+    /// is reported by [`Completion::SendProgressed`], and the end as soon as it is known.
+    Deferred,
 }
 
 /// How a socket is closed.
@@ -100,7 +111,7 @@ pub enum Completion {
     Received { socket: SocketId, lease: BufferLease },
     /// Nothing more is received.
     Ended { socket: SocketId, end: End },
-    /// A part of a send was taken; more of it is under way.
+    /// A part of a send was taken, or none of a [`SendReport::Deferred`] one; more of it is under way.
     SendProgressed { socket: SocketId },
     /// All was sent. `bytes` is the buffer of the operation, unchanged.
     Sent { socket: SocketId, bytes: Vec<u8> },

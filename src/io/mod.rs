@@ -55,8 +55,8 @@ mod waker;
 pub use self::epoll::Epoll;
 pub use self::file::{DiskFile, Safety};
 pub use self::interface::{
-    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SocketId,
-    Transfer, Wake, Waker,
+    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SendReport,
+    SocketId, Transfer, Wake, Waker,
 };
 pub use self::kernel::{Backend, Kernel, Preference, choose};
 pub use self::lease::{BUFFER_BYTES, BUFFERS, BufferLease, ReturnedBuffers};

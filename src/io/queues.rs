@@ -30,6 +30,8 @@ use crate::base::slots::{Key, Slots};
 const BUFFER_GROUP: u16 = 0;
 /// Bytes of one send operation: its length is a 32-bit number, and the kernel caps it at 2 GiB.
 const SEND_BYTES_MAX: usize = 1 << 30;
+/// The flag of a send that wants all of its bytes taken, which rustix has for receives only.
+const MSG_WAITALL: u32 = 0x100;
 /// Attempts to cancel all that is in flight before its memory is leaked instead.
 const CANCEL_ROUNDS_MAX: u32 = 1_000;
 /// Pause between two of them where a disk is waited for, whose writes cannot be cancelled.
@@ -145,6 +147,8 @@ struct Sending {
     bytes: Vec<u8>,
     sent: usize,
     in_flight: bool,
+    /// It completes only if the kernel does not take all of it as it is submitted.
+    silent: bool,
 }
 
 /// The queues of one ring, for the thread that made them.
@@ -162,6 +166,9 @@ pub(super) struct Queues {
     transfers: Transfers,
     /// Writes with their flushes that found no room for both.
     pairs: VecDeque<[squeue::Entry; 2]>,
+    /// Silent sends that were started. Those that have not completed once they are submitted and all completions are taken
+    /// were taken whole.
+    silent: Vec<Key>,
     /// Receives in flight: while there are any, the kernel may write into a provided buffer.
     receives: usize,
     /// Read by the kernel when the operation that names it is submitted.
@@ -213,6 +220,7 @@ impl Queues {
             sends: Slots::new(),
             transfers: Transfers::default(),
             pairs: VecDeque::new(),
+            silent: Vec::new(),
             receives: 0,
             timeout: Box::default(),
         })
@@ -287,25 +295,58 @@ impl Queues {
         self.push(entry, plain_tag(kind::WAKE));
     }
 
-    /// Sends all of `bytes`, as long as the kernel takes parts and they are resumed.
-    pub(super) fn send(&mut self, socket: SocketId, fd: BorrowedFd<'_>, bytes: Vec<u8>) {
-        let send = self.sends.insert(Sending { socket, bytes, sent: 0, in_flight: false });
+    /// Sends all of `bytes`, as long as the kernel takes parts and they are resumed. A silent one that is taken whole as it
+    /// is submitted makes no completion: [`Self::next_silent`] tells of it.
+    pub(super) fn send(&mut self, socket: SocketId, fd: BorrowedFd<'_>, bytes: Vec<u8>, silent: bool) {
+        let silent = silent && bytes.len() <= SEND_BYTES_MAX;
+        let send = self.sends.insert(Sending { socket, bytes, sent: 0, in_flight: false, silent });
+        if silent {
+            self.silent.push(send);
+        }
         self.resume_send(send, fd);
     }
 
     /// Sends what is left of a send of which a part was taken.
-    pub(super) fn resume_send(&mut self, send: Key, fd: BorrowedFd<'_>) {
-        let Some(sending) = self.sends.get_mut(send) else { return };
+    pub(super) fn resume_send(&mut self, key: Key, fd: BorrowedFd<'_>) {
+        let Some(sending) = self.sends.get_mut(key) else { return };
         if sending.in_flight {
             return;
         }
         sending.in_flight = true;
         let rest = &sending.bytes[sending.sent..];
-        let entry =
-            opcode::Send::new(Fd(fd.as_raw_fd()), rest.as_ptr(), rest.len().min(SEND_BYTES_MAX) as u32)
-                .flags(SendFlags::NOSIGNAL.bits() as i32)
-                .build();
-        self.push(entry, Tag { kind: kind::SEND, index: send.index, generation: send.generation });
+        let send =
+            opcode::Send::new(Fd(fd.as_raw_fd()), rest.as_ptr(), rest.len().min(SEND_BYTES_MAX) as u32);
+        let entry = if sending.silent {
+            // Not to wait makes it complete as it is submitted; to want all of it makes a part a failure, which completes
+            // with the length of that part.
+            let flags = SendFlags::NOSIGNAL.bits() | SendFlags::DONTWAIT.bits() | MSG_WAITALL;
+            send.flags(flags as i32).build().flags(squeue::Flags::SKIP_SUCCESS)
+        } else {
+            send.flags(SendFlags::NOSIGNAL.bits() as i32).build()
+        };
+        self.push(entry, Tag { kind: kind::SEND, index: key.index, generation: key.generation });
+    }
+
+    /// Takes the next silent send that was taken whole. `None` while that is not known of any: completions have to be
+    /// taken first, or operations handed over.
+    pub(super) fn next_silent(&mut self) -> Option<Event> {
+        let is_held_back = !self.backlog.is_empty() || !self.pairs.is_empty();
+        if self.silent.is_empty() || is_held_back || !self.completions.is_empty() {
+            return None;
+        }
+        self.submissions.sync();
+        if !self.submissions.is_empty() || self.submissions.cq_overflow() {
+            return None;
+        }
+        while let Some(send) = self.silent.pop() {
+            // One that has completed is no longer silent, or gone.
+            if let Some(sending) = self.sends.get(send).filter(|sending| sending.silent) {
+                let socket = sending.socket;
+                let bytes = self.sends.remove(send).map(|sending| sending.bytes).unwrap_or_default();
+                return Some(Event::Sent { socket, bytes });
+            }
+        }
+        None
     }
 
     /// Takes back the bytes of a send that is not in flight.
@@ -493,10 +534,12 @@ impl Queues {
     fn on_send(&mut self, send: Key, result: Result<u32, Errno>) -> Event {
         let Some(sending) = self.sends.get_mut(send) else { return Event::Nothing };
         sending.in_flight = false;
+        let was_silent = std::mem::take(&mut sending.silent);
         let socket = sending.socket;
         match result {
             Ok(length) if length > 0 => sending.sent += length as usize,
             Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if was_silent => {}
             _ => {
                 let bytes = self.abandon_send(send).unwrap_or_default();
                 return Event::SendFailed { socket, bytes };

@@ -20,8 +20,8 @@ use super::disk_thread::Direction;
 use super::file::DiskFile;
 use super::files::Files;
 use super::interface::{
-    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SocketId,
-    Transfer, Waker,
+    COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SendReport,
+    SocketId, Transfer, Waker,
 };
 use super::lease::BufferLease;
 use super::listen::{BACKLOG, Listener};
@@ -48,6 +48,8 @@ pub struct Ring {
     /// Completions that did not come from the kernel, and those beyond a turn's bound.
     ready: VecDeque<Completion>,
     waker: Arc<EventWaker>,
+    /// Something depends on the end of a send that may make no completion: the next wait does not wait.
+    awaits_silent: bool,
     /// Time at which the armed timeout fires, of the caller's clock.
     timeout_at: Option<u64>,
     counters: Counters,
@@ -118,6 +120,7 @@ impl Ring {
             starved: VecDeque::new(),
             ready: VecDeque::new(),
             waker,
+            awaits_silent: false,
             timeout_at: None,
             counters: Counters::default(),
         })
@@ -145,7 +148,7 @@ impl Ring {
         arm(&mut self.queues, id, socket);
     }
 
-    fn send(&mut self, id: SocketId, bytes: Vec<u8>) {
+    fn send(&mut self, id: SocketId, bytes: Vec<u8>, report: SendReport) {
         let Some(socket) = self.sockets.get_mut(key(id)) else { return };
         if socket.closing {
             return;
@@ -157,7 +160,7 @@ impl Ring {
             self.ready.push_back(Completion::Sent { socket: id, bytes });
         } else {
             socket.sending = true;
-            self.queues.send(id, socket.fd.as_fd(), bytes);
+            self.queues.send(id, socket.fd.as_fd(), bytes, report == SendReport::Deferred);
         }
     }
 
@@ -165,6 +168,7 @@ impl Ring {
         let Some(socket) = self.sockets.get_mut(key(id)) else { return };
         if socket.sending {
             socket.shut_down_after_send = true;
+            self.awaits_silent = true;
         } else if !socket.closing {
             socket::shut_down_write(&socket.fd);
         }
@@ -181,6 +185,7 @@ impl Ring {
         socket.closing = true;
         if socket.armed != Armed::Nothing || socket.sending || socket.watching {
             socket::shut_down(&socket.fd);
+            self.awaits_silent |= socket.sending;
         } else if let Some(closed) = self.finish_close(id) {
             self.ready.push_back(closed);
         }
@@ -267,7 +272,8 @@ impl Ring {
 
     /// Returns whether something can be done without waiting for the kernel.
     fn has_work(&mut self) -> bool {
-        !self.ready.is_empty()
+        std::mem::take(&mut self.awaits_silent)
+            || !self.ready.is_empty()
             || !self.queues.is_drained()
             || !self.starved.is_empty() && self.queues.available_buffers() > 0
     }
@@ -541,7 +547,7 @@ impl Io for Ring {
             Operation::Receive { socket } => self.want(socket, Wanted::Receive),
             Operation::Rest { socket } => self.want(socket, Wanted::Rest),
             Operation::StopReceiving { socket } => self.want(socket, Wanted::Nothing),
-            Operation::Send { socket, bytes } => self.send(socket, bytes),
+            Operation::Send { socket, bytes, report } => self.send(socket, bytes, report),
             Operation::ShutdownWrite { socket } => self.shut_down_write(socket),
             Operation::Close { socket, how } => self.close(socket, how),
             Operation::Write(transfer) => self.transfer(Direction::Write, transfer),
@@ -574,7 +580,7 @@ impl Io for Ring {
         }
         while self.ready.is_empty()
             && completions.len() + COMPLETIONS_OF_EVENT <= bound
-            && let Some(event) = self.queues.next_event()
+            && let Some(event) = self.queues.next_event().or_else(|| self.queues.next_silent())
         {
             self.on_event(event, completions);
         }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 
 use tidegate::io::{
-    BufferLease, CloseHow, Completion, End, Io, ListenerId, Operation, Safety, SocketId, Transfer,
+    BufferLease, CloseHow, Completion, End, Io, ListenerId, Operation, Safety, SendReport, SocketId, Transfer,
 };
 
 /// A backend and the clients that can reach it.
@@ -102,6 +102,8 @@ pub struct Host<W: World> {
     pub transferred: Vec<(bool, Box<Transfer>, io::Result<()>)>,
     /// Leases are kept in [`Seen::leases`] instead of being dropped.
     pub hold_leases: bool,
+    /// Sends that were started.
+    sends: u64,
 }
 
 impl<W: World> Host<W> {
@@ -121,6 +123,7 @@ impl<W: World> Host<W> {
             woken: 0,
             transferred: Vec::new(),
             hold_leases: false,
+            sends: 0,
         };
         host.start(Operation::Accept { listener });
         // What is started reaches the kernel in the next wait.
@@ -188,7 +191,10 @@ impl<W: World> Host<W> {
         let seen = self.sockets.get_mut(&socket).expect("a socket that is known");
         assert!(seen.sending.is_none(), "a test sends one after the other");
         seen.sending = Some(bytes.to_vec());
-        self.start(Operation::Send { socket, bytes: bytes.to_vec() });
+        // Both ways of reporting promise the same, but for the time.
+        self.sends += 1;
+        let report = if self.sends % 2 == 0 { SendReport::Prompt } else { SendReport::Deferred };
+        self.start(Operation::Send { socket, bytes: bytes.to_vec(), report });
     }
 
     /// Closes and waits for the end.

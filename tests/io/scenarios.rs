@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use tidegate::io::{BUFFER_BYTES, BUFFERS, CloseHow, End, Io, Operation, SocketId};
+use tidegate::io::{BUFFER_BYTES, BUFFERS, CloseHow, End, Io, Operation, SendReport, SocketId};
 
 pub use crate::files::{
     a_read_beyond_the_end_is_an_error, blocks_that_were_written_are_read_back,
@@ -126,7 +126,7 @@ fn drop_operations<W: World>(host: &mut Host<W>, socket: SocketId) {
     host.start(Operation::Receive { socket });
     host.start(Operation::Rest { socket });
     host.start(Operation::StopReceiving { socket });
-    host.start(Operation::Send { socket, bytes: b"late".to_vec() });
+    host.start(Operation::Send { socket, bytes: b"late".to_vec(), report: SendReport::Prompt });
     host.start(Operation::ShutdownWrite { socket });
     host.start(Operation::Close { socket, how: CloseHow::Reset });
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use tidegate::io::{CloseHow, Completion, End, Io, ListenerId, Operation, SocketId, Waker};
+use tidegate::io::{CloseHow, Completion, End, Io, ListenerId, Operation, SendReport, SocketId, Waker};
 
 use crate::driver::Core;
 use crate::kernel::SimKernel;
@@ -154,7 +154,7 @@ impl Relay {
         if !connection.sending && !connection.output.is_empty() {
             connection.sending = true;
             let bytes = connection.output.drain(..).collect();
-            self.kernel.start(Operation::Send { socket, bytes });
+            self.kernel.start(Operation::Send { socket, bytes, report: SendReport::Prompt });
         }
         if connection.ended && connection.away == 0 && !connection.sending && connection.output.is_empty() {
             if !std::mem::replace(&mut connection.shut_down, true) {

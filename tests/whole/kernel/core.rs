@@ -11,7 +11,7 @@ use tidegate::base::block::BLOCK_BYTES;
 use tidegate::base::slots::{Key, Slots};
 use tidegate::io::{
     BUFFER_BYTES, BUFFERS, BufferLease, COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io,
-    ListenerId, Operation, ReturnedBuffers, SocketId, Transfer, Wake, Waker,
+    ListenerId, Operation, ReturnedBuffers, SendReport, SocketId, Transfer, Wake, Waker,
 };
 
 use super::disk::{Disk, SimFile};
@@ -55,6 +55,8 @@ pub struct Core {
     /// Sockets that wait for a buffer.
     starved: VecDeque<Key>,
     ready: VecDeque<Completion>,
+    /// Ends of sends that do not end a wait.
+    deferred: Vec<Completion>,
     free: Vec<(u16, Vec<u8>)>,
     home: Rc<ReturnedBuffers>,
     counters: Counters,
@@ -76,6 +78,7 @@ pub struct Socket {
     broken: bool,
     active: bool,
     sending: Option<(Vec<u8>, usize)>,
+    report: SendReport,
     shut_down_after_send: bool,
     closing: Option<CloseHow>,
 }
@@ -114,6 +117,7 @@ impl Core {
             active: VecDeque::new(),
             starved: VecDeque::new(),
             ready: VecDeque::new(),
+            deferred: Vec::new(),
             free: (0..BUFFERS).map(|number| (number, Vec::with_capacity(BUFFER_BYTES))).collect(),
             home: Rc::default(),
             counters: Counters::default(),
@@ -353,13 +357,20 @@ impl Turn<'_> {
         if cut {
             count = count.min(1 + self.state.random.below(count));
         }
+        let was_deferred = std::mem::replace(&mut socket.report, SendReport::Prompt) == SendReport::Deferred;
         if count == 0 {
             // There is room when the client has received.
+            if was_deferred {
+                self.completions.push(Completion::SendProgressed { socket: id(key) });
+            }
             return;
         }
         let at = connection.outbound.push(at, &bytes[*sent..*sent + count]);
         *sent += count;
         let whole = *sent == bytes.len();
+        if whole && was_deferred {
+            socket.report = SendReport::Deferred;
+        }
         self.state.schedule(at, Event::Client);
         if whole {
             return self.end_send(key, true);
@@ -373,11 +384,12 @@ impl Turn<'_> {
         let Some(socket) = self.state.cores[self.core].sockets.get_mut(key) else { return };
         let Some((bytes, _)) = socket.sending.take() else { return };
         let shut_down = std::mem::take(&mut socket.shut_down_after_send);
-        let (socket, connection) = (id(key), socket.connection);
-        self.completions.push(match whole {
-            true => Completion::Sent { socket, bytes },
-            false => Completion::SendFailed { socket, bytes },
-        });
+        let (socket, connection, report) = (id(key), socket.connection, socket.report);
+        match (whole, report) {
+            (false, _) => self.completions.push(Completion::SendFailed { socket, bytes }),
+            (true, SendReport::Prompt) => self.completions.push(Completion::Sent { socket, bytes }),
+            (true, SendReport::Deferred) => self.this().deferred.push(Completion::Sent { socket, bytes }),
+        }
         if shut_down {
             self.state.shut_down_write(connection);
         }
@@ -394,6 +406,8 @@ impl Turn<'_> {
         self.end_send(key, false);
         let Some(socket) = self.this().sockets.remove(key) else { return };
         self.state.close_server(socket.connection, how);
+        let deferred = std::mem::take(&mut self.this().deferred);
+        self.completions.extend(deferred);
         self.completions.push(Completion::Closed { socket: id(key) });
     }
 }
@@ -412,6 +426,7 @@ impl Core {
             broken: false,
             active: false,
             sending: None,
+            report: SendReport::Prompt,
             shut_down_after_send: false,
             closing: None,
         }))
@@ -478,13 +493,14 @@ impl State {
             Operation::StopReceiving { socket } => {
                 of.want(socket, if pieces == 0 { Wanted::Nothing } else { Wanted::Last(pieces) });
             }
-            Operation::Send { socket, bytes } => {
+            Operation::Send { socket, bytes, report } => {
                 let Some(state) = of.open(socket) else { return };
                 assert!(state.sending.is_none(), "one send is in flight at a time");
                 if bytes.is_empty() {
                     of.ready.push_back(Completion::Sent { socket, bytes });
                 } else {
                     state.sending = Some((bytes, 0));
+                    state.report = report;
                     of.activate(key(socket));
                 }
             }
@@ -604,6 +620,11 @@ impl Io for SimKernel {
         if std::mem::take(&mut turn.this().woken) {
             turn.this().wake_under_way = false;
             turn.completions.push(Completion::Woken);
+        }
+        // Never alone: a wait that would report nothing else has not ended.
+        if !turn.completions.is_empty() || until.is_some_and(|until| until <= turn.state.now) {
+            let deferred = std::mem::take(&mut turn.this().deferred);
+            turn.completions.extend(deferred);
         }
         Ok(())
     }
