@@ -115,6 +115,14 @@ impl<K: Copy> Wheel<K> {
         true
     }
 
+    /// Returns when a timer fires, if it is set.
+    #[must_use]
+    pub fn deadline(&self, id: TimerId) -> Option<u64> {
+        let timer = self.timers.get(id.index as usize)?;
+        let is_set = timer.generation == id.generation && timer.list != NOWHERE;
+        is_set.then_some(timer.tick.saturating_mul(TICK_NANOS))
+    }
+
     /// Goes to the time `now_nanos` and appends to `fired` the keys of all timers whose deadline has come: by tick, within
     /// a tick in the order they were set in. A time before the last one is taken as that one.
     pub fn advance(&mut self, now_nanos: u64, fired: &mut Vec<K>) {

@@ -34,6 +34,7 @@ pub(crate) mod forwards;
 mod gate;
 mod http;
 pub(crate) mod journal_state;
+mod idle;
 mod machine;
 pub(crate) mod message;
 pub(crate) mod pace;
@@ -60,4 +61,5 @@ pub use self::context::Services;
 pub use self::forward_queues::{
     Attempt, AttemptReport, CORE_ATTEMPTS_MAX, DeadLetters, Forwarder, LetterReport,
 };
+pub(crate) use self::idle::IdleConnection;
 pub(crate) use self::machine::Connection;

@@ -166,7 +166,7 @@ impl<I: Io> Core<I> {
         id: ConnectionId,
         call: impl FnOnce(&mut Connection, &mut CoreContext<'_>),
     ) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id, &self.state.wheel) else { return };
         let mut context = CoreContext { core: &mut self.state, pin };
         // What a connection shares with others is consistent between any two calls.
         if catch_unwind(AssertUnwindSafe(|| call(connection, &mut context))).is_err() {
@@ -188,7 +188,7 @@ impl<I: Io> Core<I> {
                 fanout::run_finished(&mut self.state);
             }
             let Some((id, message)) = self.state.posted.pop_front() else { return };
-            if self.connections.get_mut(id).is_some() {
+            if self.connections.has(id) {
                 self.with(pin, id, |connection, context| connection.on_message(context, message));
             } else {
                 self.state.refuse_message(message);
@@ -223,7 +223,7 @@ impl<I: Io> Core<I> {
     }
 
     fn list(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id)
+        if let Some(connection) = self.connections.get_mut(id, &self.state.wheel)
             && !std::mem::replace(&mut connection.is_listed, true)
         {
             self.flushed.push(id);
@@ -231,7 +231,7 @@ impl<I: Io> Core<I> {
     }
 
     fn on_closed(&mut self, socket: ConnectionId) {
-        let Some(mut connection) = self.connections.remove(socket) else { return };
+        let Some(mut connection) = self.connections.remove(socket, &self.state.wheel) else { return };
         if let Some(timer) = connection.alarm.timer.take() {
             self.state.wheel.cancel(timer);
         }
@@ -423,7 +423,7 @@ impl<I: Io> Core<I> {
 
     fn on_alarm(&mut self, pin: &Pin<'_>, id: ConnectionId) {
         let now = self.state.now().nanos;
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id, &self.state.wheel) else { return };
         (connection.alarm.armed, connection.alarm.timer) = (NEVER, None);
         if connection.deadline() <= now {
             self.with(pin, id, |connection, context| connection.on_deadline(context));
@@ -444,10 +444,13 @@ impl<I: Io> Core<I> {
         let Core { io, state, connections, flushed, .. } = self;
         let mut listed = std::mem::take(flushed);
         for id in listed.drain(..) {
-            let Some(connection) = connections.get_mut(id) else { continue };
+            let Some(connection) = connections.get_mut(id, &state.wheel) else { continue };
             connection.is_listed = false;
             connection.flush(state, &mut |operation| io.start(operation));
             arm(state, connection, id);
+            if connection.is_quiet() && connections.shrink(id) {
+                state.buffers.note_freed();
+            }
         }
         self.flushed = listed;
         if self.state.buffers.freed() >= FREED_MIN && !std::mem::replace(&mut self.returns_memory, true) {
@@ -483,7 +486,7 @@ impl<I: Io> Core<I> {
     /// Ends all that is left, so that every session's end is told and every count is right. The core ends.
     pub(super) fn abandon(&mut self) {
         self.state.begin_turn();
-        for mut connection in self.connections.drain() {
+        for mut connection in self.connections.drain(&self.state.wheel) {
             let state = &mut self.state;
             let _ = catch_unwind(AssertUnwindSafe(|| connection.abandon(state)));
             connection.uncount(state);

@@ -1,7 +1,10 @@
-//! The connections of a core, by the name of their socket.
+//! The connections of a core, by the name of their socket. Idle ones are kept small, and whole again when they are asked
+//! for.
 
-use crate::connection::Connection;
+use crate::base::wheel::Wheel;
+use crate::connection::context::Timer;
 use crate::connection::message::ConnectionId;
+use crate::connection::{Connection, IdleConnection};
 
 /// Connections in the places of their sockets: no second numbering.
 #[derive(Default)]
@@ -13,8 +16,19 @@ pub(super) struct Table {
 #[derive(Default)]
 struct Place {
     generation: u32,
-    connection: Option<Connection>,
+    state: State,
 }
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Empty,
+    Idle(IdleConnection),
+    Open(Box<Connection>),
+}
+
+// Beside it an idle connection has an entry of the wheel and one of its kernel.
+const _: () = assert!(size_of::<Place>() <= 40);
 
 impl Table {
     /// Adds the connection of a socket.
@@ -23,21 +37,51 @@ impl Table {
         if index >= self.places.len() {
             self.places.resize_with(index + 1, Place::default);
         }
-        self.places[index] = Place { generation: id.generation, connection: Some(connection) };
+        self.places[index] = Place { generation: id.generation, state: State::Open(Box::new(connection)) };
         self.len += 1;
     }
 
-    /// The connection of a socket, unless it has ended.
-    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+    /// Whether a socket has a connection.
+    pub(super) fn has(&self, id: ConnectionId) -> bool {
+        let place = self.places.get(id.index as usize);
+        place.is_some_and(|place| place.generation == id.generation && !matches!(place.state, State::Empty))
+    }
+
+    /// The connection of a socket, unless it has ended. Deadlines of idle ones are those of their timers.
+    pub(super) fn get_mut(&mut self, id: ConnectionId, wheel: &Wheel<Timer>) -> Option<&mut Connection> {
         let place = self.places.get_mut(id.index as usize)?;
-        place.connection.as_mut().filter(|_| place.generation == id.generation)
+        if place.generation != id.generation {
+            return None;
+        }
+        if let State::Idle(idle) = &place.state {
+            place.state = State::Open(Box::new(idle.wake(id, wheel.deadline(idle.timer()))));
+        }
+        match &mut place.state {
+            State::Open(connection) => Some(connection),
+            State::Empty | State::Idle(_) => None,
+        }
+    }
+
+    /// Makes a connection small, if it is idle. Returns whether it was made so.
+    pub(super) fn shrink(&mut self, id: ConnectionId) -> bool {
+        if let Some(place) = self.places.get_mut(id.index as usize)
+            && let State::Open(connection) = &place.state
+            && let Some(idle) = IdleConnection::of(connection)
+        {
+            place.state = State::Idle(idle);
+            return true;
+        }
+        false
     }
 
     /// Takes the connection of a socket out.
-    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
-        self.get_mut(id)?;
+    pub(super) fn remove(&mut self, id: ConnectionId, wheel: &Wheel<Timer>) -> Option<Box<Connection>> {
+        self.get_mut(id, wheel)?;
         self.len -= 1;
-        self.places[id.index as usize].connection.take()
+        match std::mem::take(&mut self.places[id.index as usize].state) {
+            State::Open(connection) => Some(connection),
+            State::Empty | State::Idle(_) => None,
+        }
     }
 
     /// Number of connections.
@@ -47,25 +91,22 @@ impl Table {
 
     /// Names of all connections.
     pub(super) fn ids(&self) -> Vec<ConnectionId> {
-        let places = (0u32..).zip(&self.places);
-        places
-            .filter(|(_, place)| place.connection.is_some())
-            .map(|(index, place)| ConnectionId { index, generation: place.generation })
-            .collect()
+        self.ids_of(|state| !matches!(state, State::Empty))
     }
 
     /// Names of the workers' connections.
     pub(super) fn workers(&self) -> Vec<ConnectionId> {
-        let places = (0u32..).zip(&self.places);
-        places
-            .filter(|(_, place)| place.connection.as_ref().is_some_and(Connection::is_worker))
-            .map(|(index, place)| ConnectionId { index, generation: place.generation })
-            .collect()
+        self.ids_of(|state| matches!(state, State::Open(connection) if connection.is_worker()))
+    }
+
+    fn ids_of(&self, is_meant: impl Fn(&State) -> bool) -> Vec<ConnectionId> {
+        let places = (0u32..).zip(&self.places).filter(|(_, place)| is_meant(&place.state));
+        places.map(|(index, place)| ConnectionId { index, generation: place.generation }).collect()
     }
 
     /// Takes all connections out.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Connection> {
-        self.len = 0;
-        std::mem::take(&mut self.places).into_iter().filter_map(|place| place.connection)
+    pub(super) fn drain(&mut self, wheel: &Wheel<Timer>) -> Vec<Box<Connection>> {
+        let ids = self.ids();
+        ids.into_iter().filter_map(|id| self.remove(id, wheel)).collect()
     }
 }
