@@ -486,7 +486,8 @@ impl<I: Io> Core<I> {
     /// Ends all that is left, so that every session's end is told and every count is right. The core ends.
     pub(super) fn abandon(&mut self) {
         self.state.begin_turn();
-        for mut connection in self.connections.drain(&self.state.wheel) {
+        for id in self.connections.ids() {
+            let Some(mut connection) = self.connections.remove(id, &self.state.wheel) else { continue };
             let state = &mut self.state;
             let _ = catch_unwind(AssertUnwindSafe(|| connection.abandon(state)));
             connection.uncount(state);

@@ -103,10 +103,4 @@ impl Table {
         let places = (0u32..).zip(&self.places).filter(|(_, place)| is_meant(&place.state));
         places.map(|(index, place)| ConnectionId { index, generation: place.generation }).collect()
     }
-
-    /// Takes all connections out.
-    pub(super) fn drain(&mut self, wheel: &Wheel<Timer>) -> Vec<Box<Connection>> {
-        let ids = self.ids();
-        ids.into_iter().filter_map(|id| self.remove(id, wheel)).collect()
-    }
 }

@@ -40,6 +40,7 @@
 mod buffers;
 mod disk_thread;
 mod epoll;
+mod event;
 pub mod file;
 mod files;
 mod interface;
@@ -48,6 +49,7 @@ mod lease;
 pub mod listen;
 mod queues;
 mod ring;
+mod sends;
 mod socket;
 mod transfers;
 mod waker;

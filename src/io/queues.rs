@@ -15,23 +15,21 @@ use io_uring::types::{CancelBuilder, Fd, FsyncFlags, TimeoutFlags, Timespec};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+use rustix::net::{RecvFlags, SocketFlags};
 
 use super::buffers::ProvidedBuffers;
 use super::disk_thread::Direction;
+use super::event::Event;
 use super::file::DiskFile;
-use super::interface::{Completion, ListenerId, SocketId, Transfer};
-use super::lease::{BUFFERS, BufferLease};
+use super::interface::{ListenerId, SocketId, Transfer};
+use super::lease::BUFFERS;
+use super::sends::{Outcome, Sends};
 use super::socket::Tag;
 use super::transfers::{Next, Transfers};
-use crate::base::slots::{Key, Slots};
+use crate::base::slots::Key;
 
 /// The one group of provided buffers of a ring.
 const BUFFER_GROUP: u16 = 0;
-/// Bytes of one send operation: its length is a 32-bit number, and the kernel caps it at 2 GiB.
-const SEND_BYTES_MAX: usize = 1 << 30;
-/// The flag of a send that wants all of its bytes taken, which rustix has for receives only.
-const MSG_WAITALL: u32 = 0x100;
 /// Attempts to cancel all that is in flight before its memory is leaked instead.
 const CANCEL_ROUNDS_MAX: u32 = 1_000;
 /// Pause between two of them where a disk is waited for, whose writes cannot be cancelled.
@@ -87,70 +85,6 @@ impl RingSetup {
     }
 }
 
-/// What the kernel reports.
-pub(super) enum Event {
-    /// `armed` says whether the operation goes on.
-    Accepted {
-        listener: ListenerId,
-        result: Result<OwnedFd, Errno>,
-        armed: bool,
-    },
-    /// A lease with bytes, the end (`Ok(None)`), or an error.
-    Received {
-        socket: SocketId,
-        result: Result<Option<BufferLease>, Errno>,
-        armed: bool,
-    },
-    /// A poll ended: by readiness, or because the socket was shut down.
-    Polled {
-        socket: SocketId,
-    },
-    /// A connection was reset, or the socket was shut down.
-    HungUp {
-        socket: SocketId,
-    },
-    /// All was sent.
-    Sent {
-        socket: SocketId,
-        bytes: Vec<u8>,
-    },
-    /// A part was sent. The rest waits for [`Queues::resume_send`] or [`Queues::abandon_send`].
-    SentPart {
-        socket: SocketId,
-        send: Key,
-    },
-    SendFailed {
-        socket: SocketId,
-        bytes: Vec<u8>,
-    },
-    /// A cancel found nothing to cancel: the operation is about to complete, or to be tried again.
-    AcceptNotCancelled {
-        listener: ListenerId,
-    },
-    ReceiveNotCancelled {
-        socket: SocketId,
-    },
-    /// The timeout fired.
-    TimedOut,
-    Woken {
-        armed: bool,
-    },
-    /// A read or write of a file has ended.
-    Transferred(Completion),
-    /// Nothing that anybody waits for.
-    Nothing,
-}
-
-/// A send that the kernel reads from, or that waits for being resumed.
-struct Sending {
-    socket: SocketId,
-    bytes: Vec<u8>,
-    sent: usize,
-    in_flight: bool,
-    /// It completes only if the kernel does not take all of it as it is submitted.
-    silent: bool,
-}
-
 /// The queues of one ring, for the thread that made them.
 pub(super) struct Queues {
     // In the order in which they are dropped: the queues before the ring that they point into.
@@ -162,13 +96,10 @@ pub(super) struct Queues {
     backlog: VecDeque<squeue::Entry>,
     enter_flags: EnterFlags,
     buffers: Option<ProvidedBuffers>,
-    sends: Slots<Sending>,
+    sends: Sends,
     transfers: Transfers,
     /// Writes with their flushes that found no room for both.
     pairs: VecDeque<[squeue::Entry; 2]>,
-    /// Silent sends that were started. Those that have not completed once they are submitted and all completions are taken
-    /// were taken whole.
-    silent: Vec<Key>,
     /// Receives in flight: while there are any, the kernel may write into a provided buffer.
     receives: usize,
     /// Read by the kernel when the operation that names it is submitted.
@@ -217,10 +148,9 @@ impl Queues {
             backlog: VecDeque::new(),
             enter_flags,
             buffers: Some(buffers),
-            sends: Slots::new(),
+            sends: Sends::default(),
             transfers: Transfers::default(),
             pairs: VecDeque::new(),
-            silent: Vec::new(),
             receives: 0,
             timeout: Box::default(),
         })
@@ -298,63 +228,34 @@ impl Queues {
     /// Sends all of `bytes`, as long as the kernel takes parts and they are resumed. A silent one that is taken whole as it
     /// is submitted makes no completion: [`Self::next_silent`] tells of it.
     pub(super) fn send(&mut self, socket: SocketId, fd: BorrowedFd<'_>, bytes: Vec<u8>, silent: bool) {
-        let silent = silent && bytes.len() <= SEND_BYTES_MAX;
-        let send = self.sends.insert(Sending { socket, bytes, sent: 0, in_flight: false, silent });
-        if silent {
-            self.silent.push(send);
-        }
+        let send = self.sends.insert(socket, bytes, silent);
         self.resume_send(send, fd);
     }
 
     /// Sends what is left of a send of which a part was taken.
-    pub(super) fn resume_send(&mut self, key: Key, fd: BorrowedFd<'_>) {
-        let Some(sending) = self.sends.get_mut(key) else { return };
-        if sending.in_flight {
-            return;
+    pub(super) fn resume_send(&mut self, send: Key, fd: BorrowedFd<'_>) {
+        if let Some(entry) = self.sends.begin(send, fd) {
+            self.push(entry, Tag { kind: kind::SEND, index: send.index, generation: send.generation });
         }
-        sending.in_flight = true;
-        let rest = &sending.bytes[sending.sent..];
-        let send =
-            opcode::Send::new(Fd(fd.as_raw_fd()), rest.as_ptr(), rest.len().min(SEND_BYTES_MAX) as u32);
-        let entry = if sending.silent {
-            // Not to wait makes it complete as it is submitted; to want all of it makes a part a failure, which completes
-            // with the length of that part.
-            let flags = SendFlags::NOSIGNAL.bits() | SendFlags::DONTWAIT.bits() | MSG_WAITALL;
-            send.flags(flags as i32).build().flags(squeue::Flags::SKIP_SUCCESS)
-        } else {
-            send.flags(SendFlags::NOSIGNAL.bits() as i32).build()
-        };
-        self.push(entry, Tag { kind: kind::SEND, index: key.index, generation: key.generation });
     }
 
     /// Takes the next silent send that was taken whole. `None` while that is not known of any: completions have to be
     /// taken first, or operations handed over.
     pub(super) fn next_silent(&mut self) -> Option<Event> {
         let is_held_back = !self.backlog.is_empty() || !self.pairs.is_empty();
-        if self.silent.is_empty() || is_held_back || !self.completions.is_empty() {
+        if !self.sends.has_silent() || is_held_back || !self.completions.is_empty() {
             return None;
         }
         self.submissions.sync();
         if !self.submissions.is_empty() || self.submissions.cq_overflow() {
             return None;
         }
-        while let Some(send) = self.silent.pop() {
-            // One that has completed is no longer silent, or gone.
-            if let Some(sending) = self.sends.get(send).filter(|sending| sending.silent) {
-                let socket = sending.socket;
-                let bytes = self.sends.remove(send).map(|sending| sending.bytes).unwrap_or_default();
-                return Some(Event::Sent { socket, bytes });
-            }
-        }
-        None
+        self.sends.next_silent().map(|(socket, bytes)| Event::Sent { socket, bytes })
     }
 
     /// Takes back the bytes of a send that is not in flight.
     pub(super) fn abandon_send(&mut self, send: Key) -> Option<Vec<u8>> {
-        if self.sends.get(send)?.in_flight {
-            return None;
-        }
-        self.sends.remove(send).map(|sending| sending.bytes)
+        self.sends.take(send)
     }
 
     /// Closes a socket that nothing is in flight for.
@@ -532,23 +433,12 @@ impl Queues {
     }
 
     fn on_send(&mut self, send: Key, result: Result<u32, Errno>) -> Event {
-        let Some(sending) = self.sends.get_mut(send) else { return Event::Nothing };
-        sending.in_flight = false;
-        let was_silent = std::mem::take(&mut sending.silent);
-        let socket = sending.socket;
-        match result {
-            Ok(length) if length > 0 => sending.sent += length as usize,
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) if was_silent => {}
-            _ => {
-                let bytes = self.abandon_send(send).unwrap_or_default();
-                return Event::SendFailed { socket, bytes };
-            }
+        match self.sends.on_completed(send, result) {
+            None => Event::Nothing,
+            Some((socket, Outcome::Part)) => Event::SentPart { socket, send },
+            Some((socket, Outcome::Whole(bytes))) => Event::Sent { socket, bytes },
+            Some((socket, Outcome::Failed(bytes))) => Event::SendFailed { socket, bytes },
         }
-        if sending.sent < sending.bytes.len() {
-            return Event::SentPart { socket, send };
-        }
-        Event::Sent { socket, bytes: self.abandon_send(send).unwrap_or_default() }
     }
 
     fn on_transfer(&mut self, kind: u8, key: Key, result: Result<u32, Errno>) -> Event {
@@ -578,8 +468,8 @@ impl Queues {
             if self.enter(true).is_err() {
                 break;
             }
-            while self.next_event().is_some() {}
-            let is_quiet = self.receives == 0 && self.sends.iter().all(|(_, sending)| !sending.in_flight);
+            while self.next_event().or_else(|| self.next_silent()).is_some() {}
+            let is_quiet = self.receives == 0 && !self.sends.are_in_flight();
             if is_quiet && self.transfers.is_empty() {
                 return self.backlog.is_empty();
             }

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::disk_thread::Direction;
+use super::event::Event;
 use super::file::DiskFile;
 use super::files::Files;
 use super::interface::{
@@ -25,7 +26,7 @@ use super::interface::{
 };
 use super::lease::BufferLease;
 use super::listen::{BACKLOG, Listener};
-use super::queues::{Event, Queues, RingSetup};
+use super::queues::{Queues, RingSetup};
 use super::socket::{self, AcceptError, INDEX_MAX};
 use super::waker::EventWaker;
 use crate::base::slots::{Key, Slots};

@@ -193,7 +193,7 @@ impl<W: World> Host<W> {
         seen.sending = Some(bytes.to_vec());
         // Both ways of reporting promise the same, but for the time.
         self.sends += 1;
-        let report = if self.sends % 2 == 0 { SendReport::Prompt } else { SendReport::Deferred };
+        let report = if self.sends.is_multiple_of(2) { SendReport::Prompt } else { SendReport::Deferred };
         self.start(Operation::Send { socket, bytes: bytes.to_vec(), report });
     }
 
