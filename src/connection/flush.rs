@@ -101,7 +101,7 @@ impl Connection {
             Phase::Worker(session) => session.connection().awaits_sent(),
             _ => true,
         };
-        if has_more { SendReport::Prompt } else { SendReport::Deferred }
+        if has_more || !self.out.is_empty() { SendReport::Prompt } else { SendReport::Deferred }
     }
 
     /// Changes how bytes are received.

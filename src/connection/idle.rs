@@ -28,7 +28,7 @@ impl IdleConnection {
             && connection.reception == Reception::Resting
             && connection.out.capacity() == 0
             && connection.tls.is_none()
-            && connection.observer.is_none()
+            && connection.aside.is_none()
             && alarm.armed == connection.deadline
             && !(connection.is_sending || connection.is_listed);
         let timer = alarm.timer.filter(|_| is_idle)?;
@@ -46,7 +46,7 @@ impl IdleConnection {
             phase: Phase::Idle,
             out: Vec::new(),
             tls: None,
-            observer: None,
+            aside: None,
             id,
             deadline: deadline.unwrap_or(0),
             alarm: Alarm { armed: deadline.unwrap_or(NEVER), timer: deadline.map(|_| self.timer) },
