@@ -1,6 +1,11 @@
 //! Templates as people might write them, and stranger ones, from a seed. All that they use means the same to
 //! handlebars.js and to Tidegate, but for what the README names.
 
+#[path = "../common/seed.rs"]
+mod seed;
+
+pub use seed::Seed;
+
 /// What all generated templates are rendered over. Numbers are written as JavaScript writes them, keys are no numbers,
 /// and no list holds `null`.
 pub const CONTEXT: &str = r#"{"a":"A<b>","b":{"c":"deep","list":["x","y"],"o":{"k":"v"}},"list":[1,2,"three",true,[4,5],{"n":6,"a":"inner"}],
@@ -83,25 +88,8 @@ const ONE: [&str; 5] = ["upper", "lower", "length", "typeof", "trim"];
 const TWO: [&str; 12] =
     ["eq", "ne", "gt", "gte", "lt", "lte", "add", "subtract", "multiply", "lookup", "join", "lookup"];
 
-/// A generator of numbers (splitmix64).
-pub struct Seed(pub u64);
-
-impl Seed {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
-
-    fn one_of<'t>(&mut self, of: &[&'t str]) -> &'t str {
-        of[self.below(of.len())]
-    }
-
-    fn tilde(&mut self) -> &'static str {
-        if self.below(5) == 0 { "~" } else { "" }
-    }
+fn tilde(seed: &mut Seed) -> &'static str {
+    if seed.below(5) == 0 { "~" } else { "" }
 }
 
 /// A template.
@@ -114,7 +102,7 @@ pub fn template(seed: &mut Seed) -> String {
 fn program(seed: &mut Seed, depth: usize, out: &mut String) {
     for _ in 0..1 + seed.below(4) {
         out.push_str(seed.one_of(&TEXTS));
-        let (open, close) = (seed.tilde(), seed.tilde());
+        let (open, close) = (tilde(seed), tilde(seed));
         match seed.below(if depth < 3 { 14 } else { 6 }) {
             0 => out.extend(["{{{", &value(seed), "}}}"]),
             1 if seed.below(5) == 0 => {
@@ -181,30 +169,30 @@ fn container(seed: &mut Seed) -> String {
 
 fn block(seed: &mut Seed, depth: usize, out: &mut String) {
     let (name, head_text) = head(seed);
-    out.extend(["{{", seed.tilde(), "#", &head_text, seed.tilde(), "}}"]);
+    out.extend(["{{", tilde(seed), "#", &head_text, tilde(seed), "}}"]);
     program(seed, depth + 1, out);
     while seed.below(4) == 0 {
         let (_, chained) = head(seed);
-        out.extend(["{{", seed.tilde(), "else ", &chained, seed.tilde(), "}}"]);
+        out.extend(["{{", tilde(seed), "else ", &chained, tilde(seed), "}}"]);
         program(seed, depth + 2, out);
     }
     if seed.below(2) == 0 {
         let tag = seed.one_of(&["else", "^", " else "]);
-        out.extend(["{{", seed.tilde(), tag, seed.tilde(), "}}"]);
+        out.extend(["{{", tilde(seed), tag, tilde(seed), "}}"]);
         program(seed, depth + 1, out);
     }
-    out.extend(["{{", seed.tilde(), "/", &name, seed.tilde(), "}}"]);
+    out.extend(["{{", tilde(seed), "/", &name, tilde(seed), "}}"]);
 }
 
 fn inverse(seed: &mut Seed, depth: usize, out: &mut String) {
     let name = seed.one_of(&["no", "yes", "none", "list", "missing", "b", "empty", "zero", "h.nul"]);
-    out.extend(["{{", seed.tilde(), "^", name, seed.tilde(), "}}"]);
+    out.extend(["{{", tilde(seed), "^", name, tilde(seed), "}}"]);
     program(seed, depth + 1, out);
     if seed.below(2) == 0 {
-        out.extend(["{{", seed.tilde(), "else", seed.tilde(), "}}"]);
+        out.extend(["{{", tilde(seed), "else", tilde(seed), "}}"]);
         program(seed, depth + 1, out);
     }
-    out.extend(["{{", seed.tilde(), "/", name, seed.tilde(), "}}"]);
+    out.extend(["{{", tilde(seed), "/", name, tilde(seed), "}}"]);
 }
 
 fn value(seed: &mut Seed) -> String {
