@@ -11,6 +11,9 @@ use crate::metrics::SAMPLES_MAX;
 /// Version of OpenAPI that the document is written in.
 const OPENAPI_VERSION: &str = "3.1.0";
 
+/// The licence, as SPDX writes it.
+const LICENSE: &str = env!("CARGO_PKG_LICENSE");
+
 /// The document.
 pub(super) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
@@ -27,7 +30,7 @@ pub(super) fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Webhooks and the flows that they trigger. Every answer that is an error is \
                 {type, message}. Lists count pages from 0. PATCH replaces the fields that it names, lists whole.",
-            "license": {"name": "Apache-2.0 OR MIT"},
+            "license": {"name": LICENSE, "identifier": LICENSE},
         },
         "servers": [{"url": "/"}],
         "security": [{"accessToken": []}],
@@ -70,14 +73,16 @@ fn operation(route: &Route) -> Value {
         }
         None => {
             let description = "This version does not have this path";
+            responses.insert("2XX".to_owned(), json!({"description": "In a version that has this path"}));
             responses.insert(
                 "404".to_owned(),
                 json!({"description": description, "content": content(Shape::Error)}),
             );
         }
     }
-    if route.access != Access::Open {
-        responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Error"}));
+    // On any path: a `Host` that is not served, an `Origin` that is not the listener's own.
+    for status in ["4XX", "5XX"] {
+        responses.insert(status.to_owned(), json!({"$ref": "#/components/responses/Error"}));
     }
     let mut operation = json!({
         "operationId": route.name,

@@ -414,7 +414,10 @@ fn node() -> Value {
     let choices: Vec<Value> = NODE_TYPES
         .iter()
         .zip(configs)
-        .map(|(kind, config)| json!({"properties": {"type": {"const": kind}, "config": object(config, &[])}}))
+        .map(|(kind, config)| {
+            let properties = json!({"type": {"const": kind}, "config": object(config, &[])});
+            json!({"properties": properties, "required": ["type"]})
+        })
         .collect();
     if let Some(object) = node.as_object_mut() {
         object.insert("oneOf".to_owned(), Value::Array(choices));
