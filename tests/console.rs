@@ -32,6 +32,7 @@ impl Server {
             .env("TIDEGATE_ADMIN_LISTEN", admin)
             .env("TIDEGATE_WORKERS_LISTEN", "127.0.0.1:0")
             .env("TIDEGATE_ACCESS_TOKEN", TOKEN)
+            .env("TIDEGATE_JOURNAL_DURABILITY", "memory")
             .env("TIDEGATE_LOG", "warn")
             .stdout(Stdio::null())
             .spawn()

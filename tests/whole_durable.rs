@@ -159,6 +159,12 @@ struct Caller {
     heard: Vec<u8>,
     waiting: VecDeque<u64>,
     left: usize,
+    /// It says that it sends nothing more, once it has sent all.
+    half_closes: bool,
+    /// Its last request asks for the end of the connection.
+    closes: bool,
+    /// It was refused, which ends its connection.
+    is_refused: bool,
     is_over: bool,
 }
 
@@ -171,11 +177,21 @@ impl Caller {
             heard: Vec::new(),
             waiting: VecDeque::new(),
             left,
+            half_closes: random.one_in(4),
+            closes: random.one_in(4),
+            is_refused: false,
             is_over: false,
         }
     }
 
-    fn go_on(&mut self, model: &Model, story: &mut Story, refused: &mut BTreeSet<u64>, random: &mut Random) {
+    fn go_on(
+        &mut self,
+        model: &Model,
+        story: &mut Story,
+        refused: &mut BTreeSet<u64>,
+        is_draining: bool,
+        random: &mut Random,
+    ) {
         if self.is_over {
             return;
         }
@@ -186,17 +202,21 @@ impl Caller {
             let magnitude = random.below(14);
             let padding = "x".repeat(random.below(1 << magnitude));
             let body = json!({"number": story.next, "padding": padding}).to_string();
-            let head =
-                format!("POST {} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n", model.hook);
+            let connection = if self.closes && self.left == 0 { "Connection: close\r\n" } else { "" };
+            let head = format!(
+                "POST {} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{connection}",
+                model.hook
+            );
             self.bytes.extend(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes());
         }
-        match self.client.send(&self.bytes) {
-            Some(sent) => drop(self.bytes.drain(..sent)),
-            None => self.is_over = true,
+        if !self.bytes.is_empty() {
+            match self.client.send(&self.bytes) {
+                Some(sent) => drop(self.bytes.drain(..sent)),
+                None => self.is_over = true,
+            }
         }
         match self.client.receive(&mut self.heard) {
             Heard::Bytes | Heard::Nothing => {}
-            // After a refusal the connection ends.
             Heard::End | Heard::Reset => self.is_over = true,
         }
         while let Some((status, length)) = response(&self.heard) {
@@ -204,9 +224,17 @@ impl Caller {
             let number = self.waiting.pop_front().expect("an answer to no request");
             match status {
                 200 => assert!(story.accepted.insert(number)),
-                503 => assert!(refused.insert(number)),
+                503 => {
+                    self.is_refused = true;
+                    assert!(refused.insert(number));
+                }
                 other => panic!("{other}"),
             }
+        }
+        let is_whole = self.waiting.is_empty() || self.is_refused || is_draining;
+        assert!(!self.is_over || is_whole, "a request has no answer: {:?}", self.waiting);
+        if self.left == 0 && self.bytes.is_empty() && std::mem::take(&mut self.half_closes) {
+            self.client.shutdown_write();
         }
         self.is_over |= self.left == 0 && self.waiting.is_empty();
     }
@@ -371,7 +399,7 @@ fn live(
             disk.set_faults(faults(random));
         }
         driver.step(world.now() + STEP_NANOS);
-        callers.iter_mut().for_each(|caller| caller.go_on(model, story, &mut refused, random));
+        callers.iter_mut().for_each(|caller| caller.go_on(model, story, &mut refused, false, random));
         talkers.iter_mut().for_each(|talker| talker.go_on(random));
         for worker in &mut workers {
             worker.go_on(random).iter().for_each(|data| story.note(data));
@@ -394,7 +422,7 @@ fn live(
                 break;
             }
             driver.step(world.now() + STEP_NANOS);
-            callers.iter_mut().for_each(|caller| caller.go_on(model, story, &mut refused, random));
+            callers.iter_mut().for_each(|caller| caller.go_on(model, story, &mut refused, true, random));
             talkers.iter_mut().for_each(|talker| talker.go_on(random));
             for worker in &mut workers {
                 worker.go_on(random).iter().for_each(|data| story.note(data));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::context::{CoreState, Timer};
 use super::flows;
-use super::journal_state::{PendingDelivery, PendingEntry};
+use super::journal_state::{PendingDelivery, PendingEntry, Restored};
 use super::message::{ConnectionId, ConnectionMessage};
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::deliver::entry::{Receipt, StoredEntry};
@@ -94,7 +94,7 @@ fn offer(core: &mut CoreState, pending: PendingEntry) {
         && !journal.restored.is_empty()
     {
         // Others of its flows may still be behind those.
-        journal.restored.push_back(pending.sequence);
+        journal.restored.push_back(Restored { sequence: pending.sequence, owner: None });
         return pending.deliveries.into_iter().for_each(PendingDelivery::give_up);
     }
     let entry = EntryId { core: core.number(), sequence: pending.sequence };

@@ -243,6 +243,13 @@ pub(crate) fn clear(core: &mut CoreState, flow: Id) {
     }
 }
 
+/// Drops the triggers of all flows owned here: the core ends.
+pub(crate) fn clear_all(core: &mut CoreState) {
+    let mut flows: Vec<Id> = core.flows.keys().copied().collect();
+    flows.extend(core.forwards.targets.flows());
+    flows.into_iter().for_each(|flow| clear(core, flow));
+}
+
 /// Number of triggers that are not delivered, of all flows owned here, and whether anybody may take some of them.
 pub(crate) fn open(core: &CoreState) -> (usize, bool) {
     let flows = &core.flows;

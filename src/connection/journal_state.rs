@@ -24,7 +24,7 @@ pub(crate) struct CoreJournal {
     pub(crate) refused: VecDeque<Box<StoredEntry>>,
     /// Entries whose deliveries are to be sorted into their flows, the oldest first: those that an earlier run has left open,
     /// and while there are any, those that were accepted behind them.
-    pub(crate) restored: VecDeque<Sequence>,
+    pub(crate) restored: VecDeque<Restored>,
     /// Deliveries beyond what memory holds, to be read back: by flow, the oldest first.
     pub(crate) spilled: HashMap<Id, SpilledFlow, ahash::RandomState>,
     /// The flows of `spilled` in the order in which they are served.
@@ -37,6 +37,14 @@ pub(crate) struct CoreJournal {
     pub(crate) is_timed: bool,
     /// Whether a timer is set that tries again what was refused.
     pub(crate) is_retrying: bool,
+}
+
+/// An entry whose deliveries are to be sorted into their flows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restored {
+    pub(crate) sequence: Sequence,
+    /// Those of the flows of one owner core alone, which has lost them; `None`: all of them.
+    pub(crate) owner: Option<u16>,
 }
 
 /// An entry that is not durable.
@@ -80,8 +88,9 @@ pub(crate) struct SpilledFlow {
 }
 
 impl CoreJournal {
-    /// The journal of one of `cores` cores. `restored` are the entries that are open.
-    pub(crate) fn new(journal: Journal, restored: VecDeque<Sequence>, cores: usize) -> CoreJournal {
+    /// The journal of one of `cores` cores. `open` are the entries that are open.
+    pub(crate) fn new(journal: Journal, open: Vec<Sequence>, cores: usize) -> CoreJournal {
+        let restored = open.into_iter().map(|sequence| Restored { sequence, owner: None }).collect();
         CoreJournal {
             journal,
             pending: VecDeque::new(),

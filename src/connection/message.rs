@@ -132,6 +132,8 @@ pub(crate) enum CoreMessage {
     Trigger { backlog: Arc<Backlog>, trigger: DeliveryTrigger },
     /// Receipts of deliveries of this core's journal.
     Receipts(Vec<Receipt>),
+    /// A core has started again after a panic, and has lost what it had of the flows that it owns.
+    OwnerRestarted { owner: u16 },
     /// A change of a worker of a flow whose queue this core owns.
     Worker { flow: Id, from: WorkerAddress, event: WorkerEvent },
     /// A message for a connection of this core.

@@ -3,8 +3,9 @@
 
 use super::context::CoreState;
 use super::fanout;
+use super::flow_queues::owner_core;
 use super::flows;
-use super::journal_state::CoreJournal;
+use super::journal_state::{CoreJournal, Restored};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::deliver::entry::{Receipt, StoredEntry};
@@ -39,8 +40,8 @@ impl Wanted {
 /// What is to be read back next; `None` if there is nothing, or no room for it.
 pub(crate) fn next(core: &mut CoreState) -> Option<Wanted> {
     let journal = core.journal.as_mut()?;
-    if let Some(&sequence) = journal.restored.front() {
-        return Some(Wanted::Restored(sequence));
+    if let Some(first) = journal.restored.front() {
+        return Some(Wanted::Restored(first.sequence));
     }
     // Each in its turn: a flow that fills up at once holds back no other.
     for _ in 0..journal.spill_order.len() {
@@ -54,6 +55,19 @@ pub(crate) fn next(core: &mut CoreState) -> Option<Wanted> {
         }
     }
     None
+}
+
+/// The owner of some flows has lost what it had of them: it is offered again. What it has done already and not told is
+/// delivered twice.
+pub(crate) fn restore_owner(core: &mut CoreState, owner: u16) {
+    let cores = core.peers.count();
+    let Some(journal) = &mut core.journal else { return };
+    let is_lost = |flow: &Id| owner_core(*flow, cores) == usize::from(owner);
+    // What waits of them here is among what is open.
+    journal.spilled.retain(|flow, _| !is_lost(flow));
+    journal.spill_order.retain(|flow| !is_lost(flow));
+    let open = journal.journal.open_entries().into_iter();
+    journal.restored.extend(open.map(|sequence| Restored { sequence, owner: Some(owner) }));
 }
 
 /// Whether anything waits for being read back.
@@ -82,13 +96,18 @@ pub(crate) fn on_read(core: &mut CoreState, wanted: Wanted, read: &Read) {
 
 /// Sorts the deliveries of entries into their flows: they are offered, or wait there.
 fn restore_all(core: &mut CoreState, read: &Read) {
-    while let Some(&sequence) = core.journal.as_ref().and_then(|journal| journal.restored.front()) {
+    while let Some(&Restored { sequence, owner }) =
+        core.journal.as_ref().and_then(|journal| journal.restored.front())
+    {
         match read_entry(core, read, sequence) {
             Found::Elsewhere => return,
             Found::Nothing => {}
             Found::Entry(stored, accepted) => {
-                for delivery in 0..u16::try_from(stored.deliveries.len()).unwrap_or(u16::MAX) {
-                    restore(core, (&stored, accepted), sequence, delivery);
+                let cores = core.peers.count();
+                for (delivery, of) in (0..).zip(&stored.deliveries) {
+                    if owner.is_none_or(|owner| owner_core(of.flow, cores) == usize::from(owner)) {
+                        restore(core, (&stored, accepted), sequence, delivery);
+                    }
                 }
             }
         }
@@ -189,6 +208,10 @@ fn take(
         return Outcome::Waits;
     }
     let entry = EntryId { core: number, sequence };
+    if let Some(journal) = &mut core.journal {
+        // Of an earlier offer that was lost.
+        journal.shares.remove(&(sequence, delivery));
+    }
     trigger.set_receipt(Receipt { entry, delivery, share: Receipt::WHOLE });
     flows::offer_until_taken(core, &backlog, trigger);
     Outcome::Taken

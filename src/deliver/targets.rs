@@ -264,6 +264,11 @@ impl<T> Targets<T> {
         }
     }
 
+    /// The flows that have something here, each as often as it has nodes.
+    pub fn flows(&self) -> impl Iterator<Item = Id> {
+        self.queues.iter().map(|(_, queue)| queue.flow)
+    }
+
     /// The flow is gone: returns all that it has here. The results of its attempts are of no use.
     pub fn clear(&mut self, flow: Id, now: u64, orders: &mut Vec<TargetOrder<T>>) -> Vec<T> {
         let of_flow = self.queues.iter().filter(|(_, queue)| queue.flow == flow);

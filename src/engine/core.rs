@@ -23,7 +23,7 @@ use crate::connection::forwards;
 use crate::connection::message::{ConnectionId, ConnectionMessage, CoreMessage, PayloadObserver};
 use crate::connection::timeouts::NEVER;
 use crate::connection::upgrade::ListenerKind;
-use crate::connection::{durable, receipts};
+use crate::connection::{durable, receipts, spill};
 use crate::ingress::socket::Closing;
 use crate::io::{Completion, Io, ListenerId, Operation};
 use crate::metrics::Event;
@@ -282,6 +282,7 @@ impl<I: Io> Core<I> {
             Message::Core(CoreMessage::Receipts(returned)) => {
                 returned.into_iter().for_each(|receipt| receipts::take(state, receipt));
             }
+            Message::Core(CoreMessage::OwnerRestarted { owner }) => spill::restore_owner(state, owner),
             Message::Core(CoreMessage::Worker { flow, from, event }) => {
                 flows::on_worker(state, flow, from, event);
             }
@@ -480,7 +481,10 @@ impl<I: Io> Core<I> {
 
     /// Takes the journal of a core that has ended by a panic, for the core that replaces it.
     pub(super) fn take_journal(&mut self) -> Option<JournalParts<I::File>> {
-        self.journal.take()?.into_parts(&mut self.state)
+        let parts = self.journal.take()?.into_parts(&mut self.state)?;
+        // The room of what was lost; without a journal here no receipt is returned.
+        flows::clear_all(&mut self.state);
+        Some(parts)
     }
 
     /// Ends all that is left, so that every session's end is told and every count is right. The core ends.

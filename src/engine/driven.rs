@@ -110,7 +110,7 @@ where
             let listeners =
                 vec![(kernel.ingress, ListenerKind::Ingress), (kernel.workers, ListenerKind::Workers)];
             let parts = kernel.journal.map(|of| JournalParts {
-                journal: Box::new(CoreJournal::new(of.journal, of.open.into(), count)),
+                journal: Box::new(CoreJournal::new(of.journal, of.open, count)),
                 source: of.source,
                 files: of.files,
             });

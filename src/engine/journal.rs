@@ -258,7 +258,9 @@ impl<F> JournalFiles<F> {
     pub(super) fn take_segments<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
         let (number, now) = (core.number(), core.now().nanos);
         let Some(journal) = &mut core.journal else { return };
+        let mut is_any = false;
         while let Some(supplied) = self.source.take(number) {
+            is_any = true;
             match supplied {
                 Supplied::Segment { segment, file } => {
                     self.files.insert(segment.name, io.add_file(file));
@@ -267,7 +269,9 @@ impl<F> JournalFiles<F> {
                 Supplied::Refused(why) => journal.journal.segment_refused(why, now),
             }
         }
-        self.tell_state(core);
+        if is_any {
+            self.tell_gauges(core);
+        }
     }
 
     /// Takes the end of the write in flight. Connections whose answers may leave are appended to `released`.
@@ -289,7 +293,7 @@ impl<F> JournalFiles<F> {
             journal.journal.on_written(write, result.map_err(|_| WriteError), now);
         }
         durable::on_written(core, released);
-        self.tell_state(core);
+        self.tell_gauges(core);
     }
 
     /// Whether nothing of the journal is under way.

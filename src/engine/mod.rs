@@ -20,7 +20,7 @@ mod table;
 mod tests;
 mod turn;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -173,6 +173,7 @@ impl Engine {
                 services: services.clone(),
                 tls: Arc::clone(&tls),
                 receiver,
+                has_panicked: Cell::new(false),
                 journal: RefCell::new(journals.pop()),
                 listeners,
                 ready: ready.clone(),

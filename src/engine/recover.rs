@@ -1,6 +1,5 @@
 //! The journal's folder at the start: what is open in it is found again before anything is accepted.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
@@ -89,7 +88,7 @@ pub(super) fn start(settings: &Settings, clock: Clock) -> Result<Option<Started>
         open(&path, Shape { cores, bytes_max, segment_bytes, safety })?;
     let mut begun = Vec::new();
     for (core, (share, mut files)) in (0..).zip(shares) {
-        let open: VecDeque<Sequence> = share.open.iter().map(|entry| entry.sequence).collect();
+        let open: Vec<Sequence> = share.open.iter().map(|entry| entry.sequence).collect();
         let mut journal = Journal::new(Config { core, folder: folder.manifest.folder, segment_bytes }, share);
         let now = clock.now().nanos;
         for _ in 0..journal.segments_wanted(now) {

@@ -1,15 +1,16 @@
 //! The thread of a core: what it starts from, and starts again from after a panic outside of any connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use super::core::Core;
 use super::journal::JournalParts;
-use super::mailbox::{Receiver, Sender};
+use super::mailbox::{Full, Receiver, Sender};
 use super::message::Message;
 use super::peers::Mailboxes;
 use super::turn;
@@ -18,12 +19,17 @@ use crate::base::log::bounded_log;
 use crate::base::random::Random;
 use crate::connection::Services;
 use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
+use crate::connection::message::CoreMessage;
 use crate::connection::seal::Seal;
 use crate::connection::tls::Certified;
 use crate::connection::upgrade::ListenerKind;
 use crate::io::{Backend, DiskFile, Kernel, Listener};
 use crate::metrics::CoreMetrics;
 use crate::registry::Registry;
+
+/// Attempts to tell a busy core of a restart, and the pause between two of them: a second in all.
+const RESTART_ATTEMPTS_MAX: u32 = 100;
+const RESTART_PAUSE: Duration = Duration::from_millis(10);
 
 /// A core's mailbox, as others see it.
 pub(super) type Mailbox = Sender<Message<OwnedFd>>;
@@ -45,6 +51,8 @@ pub(super) struct CoreConfig {
     pub(super) services: Services,
     pub(super) tls: Arc<Certified>,
     pub(super) receiver: Receiver<Message<OwnedFd>>,
+    /// Whether this is not the first run.
+    pub(super) has_panicked: Cell<bool>,
     /// The journal, for the next run.
     pub(super) journal: RefCell<Option<JournalParts<DiskFile>>>,
     /// Of the ingress and of the workers.
@@ -92,6 +100,22 @@ impl CoreConfig {
         }
     }
 
+    /// Has all cores offer again what this one has lost of their journals.
+    fn tell_restart(&self) {
+        let owner = u16::try_from(self.index).unwrap_or(u16::MAX);
+        for mailbox in &self.mailboxes {
+            let mut message = Message::Core(CoreMessage::OwnerRestarted { owner });
+            // This core does not serve yet, and may wait for one that is busy.
+            for _ in 0..RESTART_ATTEMPTS_MAX {
+                match mailbox.send(message) {
+                    Ok(()) => break,
+                    Err(Full(back)) => message = back,
+                }
+                std::thread::sleep(RESTART_PAUSE);
+            }
+        }
+    }
+
     fn run(&self) -> io::Result<Ran> {
         let clock = self.clock;
         let state = CoreState::new(CoreParts {
@@ -114,11 +138,15 @@ impl CoreConfig {
         ];
         let mut core =
             Core::new(self.open_kernel()?, state, self.receiver.clone(), listeners, self.journal.take())?;
+        if self.has_panicked.get() {
+            self.tell_restart();
+        }
         // A core that starts again after a panic has nobody to tell.
         let _ = self.ready.try_send(Ok(()));
         let result = catch_unwind(AssertUnwindSafe(|| turn::run(&mut core)));
         core.abandon();
         if result.is_err() {
+            self.has_panicked.set(true);
             self.journal.replace(core.take_journal());
         }
         match result {

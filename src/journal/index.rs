@@ -174,6 +174,12 @@ impl OpenIndex {
         inside.map(|(sequence, _)| *sequence).collect()
     }
 
+    /// The open entries, by age.
+    pub(super) fn sequences(&self) -> Vec<Sequence> {
+        let open = self.ages.iter().filter(|(sequence, _)| self.entries.contains_key(sequence));
+        open.map(|(sequence, _)| *sequence).collect()
+    }
+
     /// Milliseconds since 1970 when the oldest open entry was accepted.
     pub(super) fn oldest_unix_millis(&mut self) -> Option<u64> {
         while let Some((sequence, unix_millis)) = self.ages.front() {

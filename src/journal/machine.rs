@@ -295,6 +295,12 @@ impl Journal {
         self.complete(sequence, ALL_DELIVERIES, now)
     }
 
+    /// The open entries that are durable, in the order in which they were accepted.
+    #[must_use]
+    pub fn open_entries(&self) -> Vec<Sequence> {
+        self.open.sequences()
+    }
+
     /// Whether a delivery of an open entry is done: not to be made again after a start.
     #[must_use]
     pub fn is_done(&self, sequence: Sequence, delivery: u16) -> bool {

@@ -288,7 +288,7 @@ pub static ENTRIES: &[Entry] = &[
         "journal.durability",
         "TIDEGATE_JOURNAL_DURABILITY",
         Some("durability"),
-        "memory",
+        "fsync",
         "When a trigger is safe: fsync (on the disk before the 2xx), os (with the kernel), memory",
         |s, v| {
             s.journal.durability = match v {
@@ -546,7 +546,7 @@ pub(super) fn defaults(cores: usize) -> Settings {
             body_bytes: 256 * 1024 * 1024,
         },
         journal: Journal {
-            durability: Durability::Memory,
+            durability: Durability::Fsync,
             max_bytes: 8 * 1024 * 1024 * 1024,
             retention_seconds: 86_400,
         },

@@ -29,7 +29,7 @@ use tidegate::engine::{Engine, RECORDS_MAX, Services};
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry};
-use tidegate::settings::{Address, Driver, Settings};
+use tidegate::settings::{Address, Driver, Durability, Settings};
 use tidegate::store::Store;
 
 /// A rate that is counted and never reached, in windows of a second: a window's tokens have all come back once before
@@ -73,6 +73,7 @@ impl Served {
         let now = clock.now();
         let mut settings = Settings::defaults(1);
         settings.driver = driver;
+        settings.journal.durability = Durability::Memory;
         settings.ingress.listen = local();
         settings.workers.listen = local();
         let application = Application::create(&json!({"name": "An application"}), now.unix_millis)

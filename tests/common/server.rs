@@ -92,6 +92,8 @@ impl Server {
         settings
             .cores(1)
             .set("TIDEGATE_ACCESS_TOKEN", ACCESS_TOKEN)
+            // The tests of the journal ask for it; the others need no disk.
+            .set("TIDEGATE_JOURNAL_DURABILITY", "memory")
             .set("TIDEGATE_INGRESS_LISTEN", "127.0.0.1:0")
             .set("TIDEGATE_ADMIN_LISTEN", "127.0.0.1:0")
             .set("TIDEGATE_WORKERS_LISTEN", "127.0.0.1:0");

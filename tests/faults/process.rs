@@ -149,6 +149,8 @@ fn command(data: &Path) -> Command {
     for listener in ["INGRESS", "ADMIN", "WORKERS"] {
         command.env(format!("TIDEGATE_{listener}_LISTEN"), "127.0.0.1:0");
     }
+    // The disks here have room for a database, and the tests of the journal ask for it.
+    command.env("TIDEGATE_JOURNAL_DURABILITY", "memory");
     command.env("TIDEGATE_CORES", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -197,6 +197,7 @@ impl OnSocket {
             .env_clear()
             .env("TIDEGATE_DATA", folder.path().join("data"))
             .env("TIDEGATE_CORES", "1")
+            .env("TIDEGATE_JOURNAL_DURABILITY", "memory")
             .env("TIDEGATE_INGRESS_LISTEN", format!("unix:{}", folder.path().join("in").display()))
             .env("TIDEGATE_ADMIN_LISTEN", "127.0.0.1:0")
             .env("TIDEGATE_WORKERS_LISTEN", format!("unix:{}", folder.path().join("work").display()))

@@ -75,6 +75,7 @@ impl Server {
             .env("TIDEGATE_DATA", &data)
             .env("TIDEGATE_CORES", "2")
             .env("TIDEGATE_ACCESS_TOKEN", ACCESS_TOKEN)
+            .env("TIDEGATE_JOURNAL_DURABILITY", "memory")
             .env("TIDEGATE_INGRESS_LISTEN", "127.0.0.1:0")
             .env("TIDEGATE_ADMIN_LISTEN", "127.0.0.1:0")
             .env("TIDEGATE_WORKERS_LISTEN", "127.0.0.1:0")
