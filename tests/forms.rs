@@ -136,7 +136,7 @@ fn compare_pairs(texts: &[String]) {
         // As text: the order counts too.
         let body = if text.is_empty() { json!({}) } else { shown["body"].clone() };
         for (place, shown) in [("query", &shown["query"]), ("body", &body)] {
-            if shown.to_string() != expected.to_string() {
+            if format!("{shown}") != format!("{expected}") {
                 differences.push(format!("{place} {text:?}\n    ours {shown}\n    node {expected}"));
             }
         }
@@ -252,7 +252,7 @@ fn compare_forms(
             // What is no form is the text that it is.
             None => Value::from(String::from_utf8_lossy(&form.body).into_owned()),
         };
-        if ours.to_string() != expected.to_string() {
+        if format!("{ours}") != format!("{expected}") {
             let text = String::from_utf8_lossy(&form.body).into_owned();
             differences.push(format!(
                 "{} {text:?}\n    ours   {ours}\n    {oracle} {expected} {}",
