@@ -13,11 +13,12 @@ use super::message::{ConnectionId, DeliveryTrigger, PayloadObserver, ReplyOutcom
 use super::receipts;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
-use crate::deliver::entry::{Receipt, StoredDelivery, StoredEntry};
+use crate::deliver::entry::{DeliveryKind, Receipt, StoredDelivery, StoredEntry};
 use crate::deliver::workers::{Affinity, WorkerTrigger};
 use crate::deliver::{self, Delivery, Effect, Origin};
 use crate::journal::Refused;
 use crate::metrics::Event;
+use crate::model::WorkerConfig;
 use crate::registry::{Action, Hook, Reads};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyTo};
 use crate::trigger::{self, Draft, Parts, Payload};
@@ -289,7 +290,11 @@ fn accept(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>
         first.get_or_insert(delivery);
         let (flow, backlog) = (delivery.plan.flow_id, Arc::clone(&delivery.plan.backlog));
         let (node_id, tail) = (Arc::clone(&step.node_id), Arc::clone(&delivery.payload.tail));
-        stored.push(StoredDelivery { flow, node_id, tail });
+        let kind = match &trigger {
+            DeliveryTrigger::Worker(_) => DeliveryKind::Worker,
+            DeliveryTrigger::Forward(_) => DeliveryKind::Forward,
+        };
+        stored.push(StoredDelivery { flow, kind, node_id, tail });
         let waits = core.journal.as_ref().is_some_and(|journal| journal.is_spilling(flow));
         pending.push(if waits || !backlog.reserve(trigger.bytes()) {
             PendingDelivery::Spill(backlog)
@@ -318,19 +323,14 @@ fn accept(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>
     }
 }
 
-/// A delivery that was read back from the journal, as it would be made today. `None` if its flow or its node is gone.
+/// A delivery that was read back from the journal, as it would be made today. Where its node is gone a worker gets it all the
+/// same, as one in memory would be; `None` if there is no target for it any more.
 pub(crate) fn restore(
     core: &mut CoreState,
     stored: &StoredEntry,
     of: &StoredDelivery,
     accepted_unix_millis: u64,
 ) -> Option<DeliveryTrigger> {
-    let hook = core.registry.by_id(stored.webhook)?;
-    let plan = hook.flows.iter().find(|plan| plan.flow_id == of.flow)?;
-    let step = plan.steps.iter().position(|step| step.node_id == of.node_id)?;
-    let caller = CallerKind::of(stored.affinity.is_some());
-    let origin = Origin { caller, has_reply_id: stored.reply_id.is_some() };
-    let delivery = deliver::restored(plan, step, stored.payload(of), origin);
     let context = TriggerContext {
         observer: None,
         affinity: stored.affinity,
@@ -341,10 +341,34 @@ pub(crate) fn restore(
         websocket: None,
         receipt: None,
     };
-    let mut event_id = stored.event_id;
-    let mut trigger = delivery_trigger(core, &delivery, &context, &mut event_id)?;
-    trigger.set_accepted(accepted_unix_millis);
-    Some(trigger)
+    let hook = core.registry.by_id(stored.webhook);
+    let plan = hook.as_ref().and_then(|hook| hook.flows.iter().find(|plan| plan.flow_id == of.flow));
+    let step = plan.and_then(|plan| plan.steps.iter().position(|step| step.node_id == of.node_id));
+    if let (Some(plan), Some(step)) = (plan, step) {
+        let caller = CallerKind::of(stored.affinity.is_some());
+        let origin = Origin { caller, has_reply_id: stored.reply_id.is_some() };
+        let delivery = deliver::restored(plan, step, stored.payload(of), origin);
+        let mut event_id = stored.event_id;
+        if let Some(mut trigger) = delivery_trigger(core, &delivery, &context, &mut event_id) {
+            trigger.set_accepted(accepted_unix_millis);
+            return Some(trigger);
+        }
+    }
+    (of.kind == DeliveryKind::Worker).then(|| {
+        let config = WorkerConfig::default();
+        DeliveryTrigger::Worker(Box::new(WorkerTrigger {
+            node_id: Arc::clone(&of.node_id),
+            payload: stored.payload(of),
+            ack_timeout_nanos: u64::from(config.ack_timeout_seconds) * NANOS_PER_SECOND,
+            max_in_flight: config.max_in_flight,
+            affinity: stored.affinity,
+            reply_id: stored.reply_id.clone(),
+            expires_nanos: None,
+            attempt: 1,
+            behind: None,
+            receipt: None,
+        }))
+    })
 }
 
 /// What the owner of the flow gets of a delivery; `None` if its node delivers nothing.

@@ -454,6 +454,7 @@ impl Connection {
 
     /// Nothing has happened for a moment.
     fn be_quiet(&mut self, now: u64) {
+        self.release_aside();
         self.is_quiet = true;
         self.deadline = now + Timeout::Idle.nanos() - Timeout::Quiet.nanos();
     }

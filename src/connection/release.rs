@@ -26,15 +26,19 @@ impl Connection {
     }
 
     /// Takes over the answers of the last call that wait.
-    #[cold]
     pub(super) fn take_gates(&mut self, core: &mut CoreState) {
-        let gates = std::mem::take(&mut core.gates);
-        for gate in &gates {
-            if let Some(journal) = &mut core.journal {
-                journal.gated.push_back((gate.sequence, self.id));
-            }
+        let CoreState { gates, journal, .. } = core;
+        if let Some(journal) = journal {
+            journal.gated.extend(gates.iter().map(|gate| (gate.sequence, self.id)));
         }
-        self.aside.get_or_insert_default().gates.queue.extend(gates);
+        self.aside.get_or_insert_default().gates.queue.extend(gates.drain(..));
+    }
+
+    /// Frees what a quiet connection does not need.
+    pub(super) fn release_aside(&mut self) {
+        if self.aside.as_ref().is_some_and(|aside| aside.observer.is_none() && aside.gates.queue.is_empty()) {
+            self.aside = None;
+        }
     }
 
     /// Takes the output that may be sent.
@@ -45,9 +49,6 @@ impl Connection {
         let released =
             aside.gates.open(durable, self.out.len(), |gate| metrics.latency(now.saturating_sub(gate.since)));
         if released == self.out.len() {
-            if aside.observer.is_none() {
-                self.aside = None;
-            }
             return std::mem::take(&mut self.out);
         }
         if released == 0 {

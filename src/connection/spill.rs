@@ -10,6 +10,7 @@ use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::deliver::entry::{Receipt, StoredEntry};
 use crate::journal::{EntryId, NotRead, Read, Sequence};
+use crate::metrics::Event;
 
 /// What became of a delivery that was to be read back.
 enum Outcome {
@@ -83,6 +84,23 @@ pub(crate) fn skip(core: &mut CoreState, wanted: Wanted) {
             journal.restored.pop_front();
         }
         Wanted::Spilled(flow, _) => journal.drop_spilled(flow),
+    }
+}
+
+/// What was wanted cannot be read: it is put behind the others.
+pub(crate) fn postpone(core: &mut CoreState, wanted: Wanted) {
+    let Some(journal) = &mut core.journal else { return };
+    match wanted {
+        Wanted::Restored(_) => {
+            let first = journal.restored.pop_front();
+            journal.restored.extend(first);
+        }
+        Wanted::Spilled(flow, _) => {
+            if let Some(spilled) = journal.spilled.get_mut(&flow) {
+                let first = spilled.waiting.pop_front();
+                spilled.waiting.extend(first);
+            }
+        }
     }
 }
 
@@ -193,12 +211,20 @@ fn take(
     if core.journal.as_ref().is_none_or(|journal| is_done(journal)) {
         return Outcome::Taken;
     }
-    let restored = stored
-        .deliveries
-        .get(usize::from(delivery))
-        .and_then(|of| Some((core.registry.flow(of.flow)?, fanout::restore(core, stored, of, accepted)?)));
+    let of = stored.deliveries.get(usize::from(delivery));
+    let flow = of.and_then(|of| Some((of, core.registry.flow(of.flow)?)));
+    let restored =
+        flow.and_then(|(of, backlog)| Some((backlog, fanout::restore(core, stored, of, accepted)?)));
     let Some((backlog, mut trigger)) = restored else {
-        // Its flow was deleted.
+        if let (Some(of), true) = (of, of.is_some_and(|of| core.registry.flow(of.flow).is_some())) {
+            core.metrics.event(Event::DeliveryDead);
+            bounded_log!(
+                warn,
+                flow = %of.flow,
+                node = ?of.node_id,
+                "a trigger of the journal is dropped: its flow has no such node any more"
+            );
+        }
         if let Some(journal) = &mut core.journal {
             journal.journal.complete(sequence, delivery, now);
         }

@@ -11,7 +11,7 @@
 //! | 2, n | `replyId`, or nothing |
 //! | 1, 10 | whether the event is a WebSocket's, and its last; if so core, place and generation |
 //! | 2 | number of tails, each: length and text, length and globals |
-//! | 2 | number of deliveries, each: flow, number of its tail, length and id of its node |
+//! | 2 | number of deliveries, each: flow, kind of its node, number of its tail, length and id of its node |
 //! | rest | text of the event |
 //!
 //! Lengths of texts are 4 bytes, others 2; all numbers are little endian.
@@ -30,6 +30,9 @@ const VERSION: u8 = 1;
 /// Bits of the byte that tells of a WebSocket.
 const IS_WEBSOCKET: u8 = 1;
 const IS_LAST: u8 = 2;
+/// Kinds of nodes.
+const WORKER: u8 = 1;
+const FORWARD: u8 = 2;
 
 /// Share of an open delivery that a trigger holds. The delivery is done once all of its shares have been returned: the
 /// nodes behind it, which may deliver further, get shares of their own before it is told that it is done.
@@ -55,10 +58,18 @@ impl Receipt {
     }
 }
 
+/// Kind of a delivering node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryKind {
+    Worker,
+    Forward,
+}
+
 /// A delivery of an entry: the node of a flow that gets the payload.
 #[derive(Clone, Debug)]
 pub struct StoredDelivery {
     pub flow: Id,
+    pub kind: DeliveryKind,
     pub node_id: Arc<str>,
     pub tail: Arc<Tail>,
 }
@@ -115,6 +126,10 @@ impl StoredEntry {
         write_u16(out, self.deliveries.len());
         for (delivery, tail) in self.deliveries.iter().zip(numbers) {
             out.extend_from_slice(delivery.flow.raw());
+            out.push(match delivery.kind {
+                DeliveryKind::Worker => WORKER,
+                DeliveryKind::Forward => FORWARD,
+            });
             write_u16(out, tail);
             write_short(out, delivery.node_id.as_bytes());
         }
@@ -151,8 +166,13 @@ impl StoredEntry {
         let mut deliveries = Vec::new();
         for _ in 0..take_u16(&mut rest)? {
             let flow = take_id(&mut rest)?;
+            let kind = match take(&mut rest, 1)? {
+                [WORKER] => DeliveryKind::Worker,
+                [FORWARD] => DeliveryKind::Forward,
+                _ => return None,
+            };
             let tail = Arc::clone(tails.get(usize::from(take_u16(&mut rest)?))?);
-            deliveries.push(StoredDelivery { flow, node_id: Arc::from(take_short(&mut rest)?), tail });
+            deliveries.push(StoredDelivery { flow, kind, node_id: Arc::from(take_short(&mut rest)?), tail });
         }
         let mut event = Event::restore(places, Bytes::copy_from_slice(rest))?;
         if let Some(raw) = raw {
@@ -272,6 +292,7 @@ mod tests {
         let deliveries = [(3, "x", &one), (3, "y", &one), (4, "z", &two)];
         let deliveries = deliveries.map(|(flow, node, tail)| StoredDelivery {
             flow: id(flow),
+            kind: if flow == 4 { DeliveryKind::Forward } else { DeliveryKind::Worker },
             node_id: node.into(),
             tail: Arc::clone(tail),
         });
@@ -316,6 +337,7 @@ mod tests {
             assert_eq!(read.deliveries.len(), 3);
             for (read_delivery, delivery) in read.deliveries.iter().zip(&entry.deliveries) {
                 assert_eq!((read_delivery.flow, &read_delivery.node_id), (delivery.flow, &delivery.node_id));
+                assert_eq!(read_delivery.kind, delivery.kind);
                 let (mut one, mut two) = (Vec::new(), Vec::new());
                 read.payload(read_delivery).write(&mut one);
                 entry.payload(delivery).write(&mut two);

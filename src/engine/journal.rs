@@ -19,6 +19,9 @@ use crate::metrics::JournalGauges;
 
 /// Interval at which it is checked whether there is room for what is on the disk only.
 const SPILL_NANOS: u64 = NANOS_PER_SECOND / 100;
+/// Attempts to read an entry back before others are read, and the pause between two of them.
+const READ_ATTEMPTS: u32 = 3;
+const READ_RETRY_NANOS: u64 = NANOS_PER_SECOND;
 /// Interval at which the gauges of the journal are brought up to date.
 const GAUGES_NANOS: u64 = NANOS_PER_SECOND / 10;
 
@@ -40,6 +43,8 @@ pub(super) struct JournalFiles<F> {
     /// The segment that the write in flight is for, and when it was started.
     writing: Option<(SegmentName, u64)>,
     reading: Option<Reading>,
+    /// Reads in a row that failed.
+    failed_reads: u32,
     /// What is on the disk only is to be looked after.
     is_spill_due: bool,
     waker: Waker,
@@ -71,6 +76,7 @@ impl<F> JournalFiles<F> {
             files,
             writing: None,
             reading: None,
+            failed_reads: 0,
             is_spill_due: true,
             waker,
             timer_at: None,
@@ -227,11 +233,16 @@ impl<F> JournalFiles<F> {
         let now = core.now().nanos;
         match (reading.wanted, result) {
             (Some(wanted), Ok(())) => {
+                self.failed_reads = 0;
                 spill::on_read(core, wanted, &reading.read);
                 self.is_spill_due = true;
             }
-            (Some(_), Err(ReadError)) => {
-                core.set_timer(now + NANOS_PER_SECOND, Timer::Spill);
+            (Some(wanted), Err(ReadError)) => {
+                self.failed_reads += 1;
+                if self.failed_reads.is_multiple_of(READ_ATTEMPTS) {
+                    spill::postpone(core, wanted);
+                }
+                core.set_timer(now + READ_RETRY_NANOS, Timer::Spill);
             }
             (None, result) => {
                 if let Some(journal) = &mut core.journal {
