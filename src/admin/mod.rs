@@ -18,6 +18,7 @@
 mod activity;
 mod bundle;
 mod console;
+mod dead_letters;
 mod door;
 mod error;
 mod flows_import;

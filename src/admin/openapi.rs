@@ -198,6 +198,23 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             parameters.push(parameter("sortDirection", direction, "The order, by time"));
             parameters
         }
+        Reads::DeadLetters => {
+            let text = || json!({"type": "string"});
+            let most = PER_PAGE_MAX;
+            vec![
+                parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counts from 0"),
+                parameter(
+                    "perPage",
+                    json!({"type": "integer", "minimum": 1, "maximum": most, "default": PER_PAGE_DEFAULT}),
+                    "Letters of a page",
+                ),
+                parameter("reason", text(), "Those that were given up for this reason"),
+                parameter("nodeId", text(), "Those of this node"),
+                parameter("since", text(), "Those from then on: milliseconds since 1970, or RFC 3339"),
+                parameter("until", text(), "Those before then"),
+                parameter("search", text(), "Those in which, or in whose payload, this text stands"),
+            ]
+        }
         Reads::AllowReplacement => vec![parameter(
             "allowReplacement",
             json!({"type": "boolean", "default": false}),

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::activity::{flow_errors, flow_stats};
 use super::bundle::{download, export_application, import_application};
+use super::dead_letters::{drop_dead_letter, list_dead_letters, show_dead_letter};
 use super::error::{ApiError, Kind};
 use super::flows_import::import_flows;
 use super::globals::{list_globals, patch_global, patch_globals, show_global};
@@ -115,6 +116,8 @@ pub(super) enum Reads {
     FlowStats,
     /// `duration`, `end`, `limit`, `sortDirection`.
     FlowErrors,
+    /// `page`, `perPage`, and what narrows the list.
+    DeadLetters,
     /// `seconds`.
     Seconds,
     /// `ids`.
@@ -240,10 +243,12 @@ pub(super) static ROUTES: &[Route] = routes! {
         patch::<FlowVersion>, "Replaces notes and enabled";
     Delete "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Token "deleteFlowVersion" Nothing None => Some((200, Shape::Success)),
         delete::<FlowVersion>, "Deletes a version that is not the one that runs";
-    Get "/applications/{applicationId}/flows/{flowId}/deadLetters" Token "listDeadLetters" Nothing None => None,
-        absent, "The triggers that a flow's nodes could not deliver";
-    Delete "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Token "dropDeadLetter" Nothing None => None,
-        absent, "Drops one of them, or all";
+    Get "/applications/{applicationId}/flows/{flowId}/deadLetters" Token "listDeadLetters" DeadLetters None => Some((200, Shape::DeadLetters)),
+        list_dead_letters, "The deliveries that a flow's nodes gave up, the newest first, without their payloads";
+    Get "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Token "getDeadLetter" Nothing None => Some((200, Shape::DeadLetter)),
+        show_dead_letter, "One of them, with its payload";
+    Delete "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Token "dropDeadLetter" Nothing None => Some((200, Shape::DeadLettersDropped)),
+        drop_dead_letter, "Drops one of them, or all with the id `all`";
     Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Token "replayDeadLetter" Nothing None => None,
         absent, "Delivers one of them again, or all";
 

@@ -42,6 +42,14 @@ pub(super) fn all() -> Map<String, Value> {
                 "error": object(json!({"name": {"type": "string"}, "message": {"type": "string"}}), &["name", "message"]),
             }), &["time", "nodeId", "error"])},
         }), &["start", "end", "limit", "sortDirection", "errors"]),
+        "DeadLetter": dead_letter(&json!({"payload": {"description": "Only of one letter alone"}})),
+        "DeadLetters": object(json!({
+            "items": {"type": "array", "items": {"$ref": "#/components/schemas/DeadLetter"}},
+            "count": {"type": "integer"}, "totalCount": {"type": "integer"}, "page": {"type": "integer"},
+            "perPage": {"type": "integer"}, "applicationId": id(), "flowId": id(),
+        }), &["items", "count", "totalCount", "page", "perPage", "applicationId", "flowId"]),
+        "DeadLettersDropped": object(json!({"success": {"type": "boolean"}, "dropped": {"type": "integer"}}),
+            &["success", "dropped"]),
         "ExportPost": {"type": "object", "description": "The platform's options; those for resources that Tidegate does not \
             have are ignored"},
         "Exported": object(json!({"url": {"type": "string", "format": "uri"}}), &["url"]),
@@ -141,4 +149,25 @@ pub(super) fn all() -> Map<String, Value> {
         Value::Object(schemas) => schemas,
         _ => Map::new(),
     }
+}
+
+fn dead_letter(more: &Value) -> Value {
+    let mut properties = json!({
+        "id": {"type": "string", "description": "As `webhook-id` in each attempt"},
+        "time": {"type": "string", "format": "date-time", "description": "When it was given up"},
+        "accepted": {"type": "string", "format": "date-time"},
+        "webhookId": id(), "nodeId": {"type": "string"},
+        "reason": {"enum": ["attempts", "retention", "gone", "loop", "request"]},
+        "attempts": {"type": "integer"},
+        "lastStatus": {"type": ["integer", "null"]}, "lastError": {"type": ["string", "null"]},
+        "lastAnswer": {"type": ["string", "null"], "description": "The first 4 KiB"},
+        "payloadBytes": {"type": "integer"},
+    });
+    if let (Some(properties), Some(more)) = (properties.as_object_mut(), more.as_object()) {
+        properties.extend(more.clone());
+    }
+    object(
+        properties,
+        &["id", "time", "accepted", "webhookId", "nodeId", "reason", "attempts", "payloadBytes"],
+    )
 }

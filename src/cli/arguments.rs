@@ -9,7 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::resources::Kind;
-use super::{Failure, flow_fields, journal, output};
+use super::{Failure, dead_letters, flow_fields, journal, output};
 use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
 
 /// Names the file of settings where no flag does.
@@ -41,6 +41,7 @@ pub(super) fn command() -> Command {
         .subcommands(Kind::ALL.map(resource))
         .subcommand(tail())
         .subcommand(worker())
+        .subcommand(dead_letters::command())
         .subcommand(journal::command())
 }
 
@@ -57,7 +58,7 @@ pub(super) fn misused(error: &clap::Error) -> String {
 }
 
 /// Where the commands that talk to a server look for it.
-fn server() -> Arg {
+pub(super) fn server() -> Arg {
     Arg::new("server").long("server").global(true).value_name("URL").help(format!(
         "Admin listener: http://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"
     ))
@@ -71,7 +72,7 @@ pub(super) fn data() -> Arg {
         .help("Data folder of the server [default: tidegate-data] [env: TIDEGATE_DATA]")
 }
 
-fn app() -> Arg {
+pub(super) fn app() -> Arg {
     Arg::new("app").long("app").value_name("ID|NAME").help("Application [default: the only one]")
 }
 

@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Registry};
 use crate::reply;
+use crate::store::letters::LetterQuery;
 use crate::store::{Affected, Store};
 
 /// How long a test request may take beyond what its webhook waits for a reply.
@@ -46,11 +47,36 @@ pub(super) struct Gateway {
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
 
+/// Drops the dead letters of flows that were deleted, on a thread of its own: there may be a million.
+fn drop_letters(store: &Store, affected: &Affected) {
+    for &flow in &affected.flows {
+        if !matches!(store.flow(&flow), Ok(None)) {
+            continue;
+        }
+        let dropped = store.letters().and_then(|letters| {
+            if letters.list(&flow, &LetterQuery::default())?.total > 0 {
+                let drop_all = move || {
+                    if let Err(error) = letters.remove_all(&flow) {
+                        bounded_log!(error, %flow, %error, "the dead letters of a deleted flow cannot be dropped");
+                    }
+                };
+                // Without a thread they go with their age.
+                let _ = std::thread::Builder::new().name("drop-letters".to_owned()).spawn(drop_all);
+            }
+            Ok(())
+        });
+        if let Err(error) = dropped {
+            bounded_log!(error, %flow, %error, "the dead letters of a deleted flow cannot be dropped");
+        }
+    }
+}
+
 impl admin::Engine for Gateway {
     fn refresh(&self, store: &Store, affected: &Affected) -> Result<(), String> {
         let refreshed = self.registry.refresh(store, affected, self.clock.now());
         // Some of it may be published, whatever became of the rest.
         self.engine.changed(affected);
+        drop_letters(store, affected);
         refreshed.map_err(|error| {
             bounded_log!(error, %error, webhooks = affected.webhooks.len(), "a change is kept and not in effect: it is tried again");
             error.to_string()

@@ -8,6 +8,7 @@
 mod arguments;
 mod check;
 mod client;
+mod dead_letters;
 mod demo;
 mod flow_fields;
 mod gateway;
@@ -95,6 +96,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("check", matches)) => check::run(matches),
         Some(("tail", matches)) => tail::run(matches),
         Some(("worker", matches)) => worker::run(matches),
+        Some(("deadletters", matches)) => dead_letters::run(matches),
         Some(("journal", matches)) => journal::run(matches),
         Some((name, matches)) => match resources::Kind::named(name) {
             Some(kind) => resources::run(kind, matches),

@@ -96,6 +96,21 @@ pub(super) fn ask(question: &str) {
     let _ = write!(io::stderr(), "{}", visible_lines(question));
 }
 
+/// Asks a question on a terminal. Without one nobody can be asked, and the answer is yes.
+///
+/// # Errors
+/// Where the answer cannot be read.
+pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Ok(true);
+    }
+    write!(io::stderr(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
 /// The lines of a text one after the other, control characters as escapes.
 pub(super) fn in_one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

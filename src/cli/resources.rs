@@ -195,7 +195,7 @@ fn items(client: &Client, folder: &str, filter: Option<&str>) -> Result<Vec<Valu
 }
 
 /// A member as text; empty where there is none.
-fn member(item: &Value, name: &str) -> String {
+pub(super) fn member(item: &Value, name: &str) -> String {
     match item.get(name) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),

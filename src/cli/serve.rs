@@ -17,7 +17,8 @@ use crate::base::clock::Clock;
 use crate::base::log;
 use crate::base::log::bounded_log;
 use crate::control::chains::Chains;
-use crate::control::forward::{ForwardThreads, LoggedDeadLetters};
+use crate::control::dead_letters::KeptDeadLetters;
+use crate::control::forward::ForwardThreads;
 use crate::engine::{ChainSource, Engine, Services, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
@@ -69,7 +70,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 
     let chains: Arc<dyn ChainSource> = Arc::new(Chains::start(&settings.alexa, clock)?);
     let forwarder = Arc::new(ForwardThreads::start(settings, metrics.targets(), clock)?);
-    let services = Services { chains, forwarder, dead_letters: Arc::new(LoggedDeadLetters) };
+    let dead_letters = Arc::new(KeptDeadLetters::start(store.letters()?, clock)?);
+    let services = Services { chains, forwarder, dead_letters };
     let engine = Engine::start(settings, &token.secret, &registry, &metrics, &services, clock)?;
     // The threads end with the cores, which have the rest of them.
     drop(services);

@@ -31,6 +31,7 @@ pages! {
     websockets = "websockets.md";
     workers = "workers.md";
     deliveries = "deliveries.md";
+    journal = "journal.md";
     verification = "verification.md";
     limits_and_refusals = "limits-and-refusals.md";
     operations = "operations.md";

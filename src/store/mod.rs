@@ -23,13 +23,14 @@ mod database;
 mod error;
 mod folder;
 mod glob;
+pub mod letters;
 mod list;
 mod tables;
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::mpsc;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use advanced::AdvancedQuery;
 pub use changes::Changes;
@@ -42,6 +43,7 @@ pub use tables::SortField;
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, ModelError, StoredError, Webhook};
 use database::Database;
+use letters::{LetterLimits, Letters};
 
 /// Name of the database in the data folder.
 pub(crate) const MODEL_FILE: &str = "model.redb";
@@ -83,6 +85,7 @@ pub type Observer = Box<dyn Fn(&Store, &Affected) -> Result<(), String> + Send +
 /// The model on disk. Shared by reference between threads; writes wait for the disk.
 pub struct Store {
     database: Database,
+    letters: Mutex<Option<Arc<Letters>>>,
     /// Changes that wait for a commit.
     waiting: Mutex<Vec<Job>>,
     /// Held by the thread that commits.
@@ -126,11 +129,26 @@ impl Store {
         let database = Database::open(folder.path())?;
         Ok(Store {
             database,
+            letters: Mutex::default(),
             waiting: Mutex::default(),
             committing: Mutex::default(),
             observer: OnceLock::new(),
             folder,
         })
+    }
+
+    /// The dead letters of the folder, opened at the first call.
+    ///
+    /// # Errors
+    ///
+    /// If their file cannot be opened.
+    pub fn letters(&self) -> Result<Arc<Letters>, StoreError> {
+        let mut letters = lock(&self.letters);
+        if let Some(letters) = &*letters {
+            return Ok(Arc::clone(letters));
+        }
+        let opened = Arc::new(Letters::open(self.folder.path(), LetterLimits::default())?);
+        Ok(Arc::clone(letters.insert(opened)))
     }
 
     /// The folder that it holds.

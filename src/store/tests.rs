@@ -1,5 +1,6 @@
 //! Reopening, sharing, lists, damage.
 
+mod letters;
 mod versions;
 
 use std::collections::HashSet;

@@ -1,15 +1,16 @@
 // Flows: the list, and one flow with its JSON and its dead letters.
 
-import { ApiError, ask, paths } from "./api.js";
+import { ApiError, ask, askText, paths } from "./api.js";
 import { h, put } from "./dom.js";
 import { newFlowForm } from "./flow_form.js";
-import { jsonField, pretty } from "./json.js";
+import { jsonField, pretty, textAt } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
 import { announce, badge, button, code, dialog, empty, failure, heading, moment, notice, pager, table, tabs } from "./ui.js";
 import { waitButtons, warningList } from "./warnings.js";
 
 const PER_PAGE = 50;
+const LETTERS_PER_PAGE = 20;
 const SEARCH_MS = 250;
 
 /** What of a flow may be changed; the rest is the server's. */
@@ -179,40 +180,53 @@ function edit(view, flow, panel) {
   area.check();
 }
 
-/** Triggers that the flow's nodes could not deliver. */
-async function deadLetters(view, flow, panel) {
+/** Deliveries that the flow's nodes gave up. */
+async function deadLetters(view, flow, panel, page = 0, search = "") {
   const { app, signal } = view;
   const path = paths.deadLetters(app, flow.id);
-  const reload = () => deadLetters(view, flow, panel).catch((error) => put(panel, failure(error, reload)));
-  let list;
-  try {
-    list = await ask(path, { signal });
-  } catch (error) {
-    if (error.status !== 404) throw error;
-    put(panel, empty("No deliveries are kept in this version, so there are no dead letters. A delivering node's failures are counted in the metrics."));
-    return;
-  }
-  const act = (id, method, suffix, done) => async () => {
+  const show = (nextPage, text) =>
+    deadLetters(view, flow, panel, nextPage, text).catch((error) => put(panel, failure(error, () => show(nextPage, text))));
+  const query = new URLSearchParams({ page, perPage: LETTERS_PER_PAGE });
+  if (search) query.set("search", search);
+  const list = await ask(`${path}?${query}`, { signal });
+  const act = (id, done) => async () => {
     try {
-      await ask(`${path}/${encodeURIComponent(id)}${suffix}`, { method });
+      await ask(`${path}/${encodeURIComponent(id)}`, { method: "DELETE" });
       notice(done);
     } catch (error) {
       notice(error.message, "error");
     }
-    reload();
+    show(0, search);
   };
-  if (list.items.length === 0) {
+  if (list.totalCount === 0 && !search) {
     put(panel, empty("No dead letters: everything was delivered, or is being tried."));
     return;
   }
+  const field = h("input", { type: "search", value: search, "aria-label": "Text in a letter or its payload", placeholder: "Search" });
   put(panel,
-    h("div", { class: "toolbar" },
-      button("Deliver all again", act("all", "POST", "/replay", "All are being delivered again.")),
-      button("Drop all", act("all", "DELETE", "", "All are dropped."), { class: "danger" })),
-    list.items.map((letter) => h("section", { class: "card" },
-      h("div", { class: "heading" }, h("h2", {}, `${moment(letter.time)} – ${letter.reason ?? letter.error ?? "not delivered"}`),
-        h("div", { class: "actions" },
-          button("Deliver again", act(letter.id, "POST", "/replay", "It is being delivered again."), { class: "small" }),
-          button("Drop", act(letter.id, "DELETE", "", "Dropped."), { class: "small danger" }))),
-      code("Payload", pretty(JSON.stringify(letter.payload ?? letter))))));
+    h("form", { class: "toolbar", onsubmit: (event) => { event.preventDefault(); show(0, field.value); } }, field, button("Search", null, { type: "submit" }),
+      button("Drop all", act("all", "All are dropped."), { class: "danger" })),
+    list.items.length === 0 ? empty("No dead letter holds this text.") : null,
+    list.items.map((letter) => deadLetter(path, letter, act)),
+    pager(list, (next) => show(next, search)));
+}
+
+function deadLetter(path, letter, act) {
+  const whole = h("div", {});
+  const payload = async () => {
+    try {
+      put(whole, code("Payload", pretty(textAt((await askText(`${path}/${encodeURIComponent(letter.id)}`)).text, "payload"))));
+    } catch (error) {
+      notice(error.message, "error");
+    }
+  };
+  const status = letter.lastStatus === null ? "" : `, last status ${letter.lastStatus}`;
+  return h("section", { class: "card" },
+    h("div", { class: "heading" }, h("h2", {}, `${moment(letter.time)} – ${letter.reason}`),
+      h("div", { class: "actions" },
+        button("Payload", payload, { class: "small" }),
+        button("Drop", act(letter.id, "Dropped."), { class: "small danger" }))),
+    h("p", { class: "help" }, `Node ${letter.nodeId}, ${letter.attempts} attempts${status}. ${letter.lastError ?? ""}`),
+    letter.lastAnswer ? code("Last answer", letter.lastAnswer) : null,
+    whole);
 }

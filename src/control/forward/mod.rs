@@ -21,11 +21,7 @@ use self::address::Networks;
 use self::connect::Connector;
 use self::exchange::Exchanger;
 use crate::base::clock::Clock;
-use crate::base::log::bounded_log;
-use crate::engine::{
-    Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX, DeadLetter, DeadLetters,
-    Forwarder, LetterReport,
-};
+use crate::engine::{Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX, Forwarder};
 use crate::metrics::TargetsInFlight;
 use crate::settings::Settings;
 
@@ -170,18 +166,5 @@ async fn report(report: &AttemptReport, result: AttemptResult) {
             Err(back) => unreported = back,
         }
         tokio::time::sleep(REPORT_PAUSE).await;
-    }
-}
-
-/// Dead letters of a process that keeps none: each is one line of the log, and gone.
-#[derive(Debug)]
-pub struct LoggedDeadLetters;
-
-impl DeadLetters for LoggedDeadLetters {
-    fn keep(&self, letter: Arc<DeadLetter>, report: LetterReport) {
-        let DeadLetter { id, flow, node, reason, attempts, .. } = &*letter;
-        bounded_log!(warn, %id, %flow, ?node, %reason, attempts, "a delivery was given up");
-        // The core offers the letter again if it was too busy to hear of it.
-        report.report(true);
     }
 }

@@ -1,0 +1,118 @@
+//! `…/flows/{flowId}/deadLetters`: deliveries that a flow's nodes gave up (section 9).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::AdminState;
+use super::error::{ApiError, Kind};
+use super::kinds::flow_of;
+use super::query::{self, PER_PAGE_DEFAULT, PER_PAGE_MAX, Parameters};
+use super::routes::{Call, Outcome};
+use crate::model::time_text;
+use crate::store::StoreError;
+use crate::store::letters::{Letter, LetterQuery, Letters};
+
+/// The id that means every letter.
+const ALL: &str = "all";
+/// The parameters that narrow a list.
+pub(super) const LETTER_FILTERS: [&str; 5] = ["reason", "nodeId", "since", "until", "search"];
+
+pub(super) async fn list_dead_letters(call: Call) -> Outcome {
+    let state = Arc::clone(&call.state);
+    let flow = flow_of(&call).await?;
+    let parameters = Parameters::of(&call.uri)?;
+    parameters.only(&[&["page", "perPage"], &LETTER_FILTERS[..]].concat())?;
+    let page = query::number(parameters.given("page"), "page", 0, u64::from(u32::MAX))?.unwrap_or(0);
+    let per_page =
+        query::number(parameters.given("perPage"), "perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);
+    let mut query = filters(&parameters)?;
+    (query.skip, query.take) = (page * per_page, usize::try_from(per_page).unwrap_or(usize::MAX));
+    let id = flow.id;
+    let found = with_letters(&state, move |letters| letters.list(&id, &query)).await?;
+    let items: Vec<Value> = found.letters.iter().map(|(letter, bytes)| shown(letter, *bytes)).collect();
+    let answer = json!({
+        "count": items.len(), "items": items, "totalCount": found.total, "page": page, "perPage": per_page,
+        "applicationId": flow.application_id.to_string(), "flowId": flow.id.to_string(),
+    });
+    Ok(Json(answer).into_response())
+}
+
+pub(super) async fn show_dead_letter(call: Call) -> Outcome {
+    let state = Arc::clone(&call.state);
+    let flow = flow_of(&call).await?.id;
+    let id = call.parameter("id").to_owned();
+    let found = with_letters(&state, move |letters| letters.find(&flow, &id)).await?.ok_or_else(missing)?;
+    // The payload is spliced in as it was written, with all its digits.
+    let mut text = shown(&found.letter, found.payload.len()).to_string();
+    text.pop();
+    text.push_str(",\"payload\":");
+    text.push_str(&String::from_utf8_lossy(&found.payload));
+    text.push('}');
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+pub(super) async fn drop_dead_letter(call: Call) -> Outcome {
+    let state = Arc::clone(&call.state);
+    let flow = flow_of(&call).await?.id;
+    let id = call.parameter("id").to_owned();
+    let dropped = with_letters(&state, move |letters| match id.as_str() {
+        ALL => letters.remove_all(&flow).map(Some),
+        id => Ok(letters.remove(&flow, id)?.then_some(1)),
+    });
+    let dropped = dropped.await?.ok_or_else(missing)?;
+    Ok(Json(json!({"success": true, "dropped": dropped})).into_response())
+}
+
+fn missing() -> ApiError {
+    ApiError::new(Kind::NotFound, "the flow has no dead letter with this id")
+}
+
+/// Works with the letters on a thread that may wait for the disk.
+async fn with_letters<T: Send + 'static>(
+    state: &AdminState,
+    work: impl FnOnce(&Letters) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
+    state
+        .look(move |store| {
+            let letters = store.letters()?;
+            work(&letters)
+        })
+        .await
+}
+
+fn filters(parameters: &Parameters) -> Result<LetterQuery, ApiError> {
+    let text = |name| parameters.given(name).map(str::to_owned);
+    Ok(LetterQuery {
+        reason: text("reason"),
+        node: text("nodeId"),
+        since_unix_millis: time(parameters, "since")?,
+        until_unix_millis: time(parameters, "until")?,
+        search: text("search"),
+        ..LetterQuery::default()
+    })
+}
+
+/// A moment: milliseconds since 1970, or RFC 3339.
+fn time(parameters: &Parameters, name: &str) -> Result<Option<u64>, ApiError> {
+    let Some(text) = parameters.given(name) else { return Ok(None) };
+    let parsed = text.parse::<u64>().ok().or_else(|| {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(time.as_millisecond()).ok()
+    });
+    let must =
+        || ApiError::validation(format!("`{name}` must be milliseconds since 1970, or as in RFC 3339"));
+    parsed.map(Some).ok_or_else(must)
+}
+
+fn shown(letter: &Letter, payload_bytes: usize) -> Value {
+    json!({
+        "id": letter.id, "time": time_text(letter.died_unix_millis), "accepted": time_text(letter.accepted_unix_millis),
+        "webhookId": letter.webhook, "nodeId": letter.node, "reason": letter.reason, "attempts": letter.attempts,
+        "lastStatus": letter.status, "lastError": letter.error, "lastAnswer": letter.answer,
+        "payloadBytes": payload_bytes,
+    })
+}

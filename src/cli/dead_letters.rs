@@ -1,0 +1,145 @@
+//! `tidegate deadletters list|show|replay|drop`: the deliveries that a flow's nodes gave up.
+
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde_json::Value;
+
+use super::client::Client;
+use super::resources::{self, Kind, encoded, member};
+use super::{Failure, arguments, output};
+
+/// Letters that are listed where no number is given.
+const LISTED_DEFAULT: u64 = 100;
+/// Letters that one list shows: as many as the API gives.
+const LISTED_MAX: u64 = 1_000;
+/// The id that means all letters.
+const ALL: &str = "all";
+/// Flags that narrow what is meant, each with the parameter of the API and its help.
+const FILTERS: [(&str, &str, &str, &str); 5] = [
+    ("reason", "reason", "REASON", "attempts, retention, gone, loop or request"),
+    ("node", "nodeId", "ID", "Node of the flow"),
+    ("since", "since", "TIME", "Given up from then on, as in 2026-01-31T12:00:00Z"),
+    ("until", "until", "TIME", "Given up before then"),
+    ("search", "search", "TEXT", "Text in the letter or its payload"),
+];
+
+/// `tidegate deadletters`.
+pub(super) fn command() -> Command {
+    let flow = || Arg::new("flow").required(true).value_name("FLOW").help("Id or name of the flow");
+    let id = || Arg::new("id").value_name("ID").help("Id of the letter, as list shows it");
+    let all = |help: &'static str| {
+        Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("id").help(help)
+    };
+    let filters =
+        || FILTERS.map(|(flag, _, value, help)| Arg::new(flag).long(flag).value_name(value).help(help));
+    Command::new("deadletters")
+        .about("List, show, deliver again and drop the deliveries that a flow's nodes gave up")
+        .subcommand_required(true)
+        .args([arguments::server(), arguments::data(), arguments::config().global(true)])
+        .subcommand(
+            Command::new("list")
+                .about("The letters of a flow, the newest first")
+                .args([flow(), arguments::app()])
+                .args(filters())
+                .arg(
+                    Arg::new("count")
+                        .short('n')
+                        .value_name("N")
+                        .value_parser(value_parser!(u64).range(1..=LISTED_MAX))
+                        .help(format!("At most so many [default: {LISTED_DEFAULT}]")),
+                )
+                .arg(
+                    Arg::new("output")
+                        .short('o')
+                        .long("output")
+                        .value_name("table|json")
+                        .value_parser(["table", "json"])
+                        .default_value("table")
+                        .help("A table, or the API's answer as JSON"),
+                ),
+        )
+        .subcommand(Command::new("show").about("A letter as JSON, with its payload").args([
+            flow(),
+            id().required(true),
+            arguments::app(),
+        ]))
+        .subcommand(
+            Command::new("drop")
+                .about("Drop a letter, or all")
+                .args([flow(), id(), all("Every letter of the flow"), arguments::app()])
+                .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask")),
+        )
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// Arguments that make no sense; what the server refused, in its words.
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((command, matches)) = matches.subcommand() else {
+        return Err(Failure::Usage("list, show or drop".to_owned()));
+    };
+    let client = Client::new(matches)?;
+    let flows = format!("/applications/{}/flows", resources::application(&client, matches)?);
+    let word = matches.get_one::<String>("flow").map_or("", String::as_str);
+    let path = format!("{}/deadLetters", resources::resource(&client, Kind::Flow, &flows, word)?);
+    match command {
+        "list" => list(&client, &path, matches),
+        "show" => Ok(output::print_json(&client.get(&format!("{path}/{}", target(matches)?))?)?),
+        "drop" => drop_letters(&client, &path, matches),
+        other => Err(Failure::Usage(format!("there is no command deadletters {other}"))),
+    }
+}
+
+/// The id that is meant, as it stands in a path.
+fn target(matches: &ArgMatches) -> Result<String, Failure> {
+    if matches.try_get_one::<bool>("all").ok().flatten().is_some_and(|all| *all) {
+        return Ok(ALL.to_owned());
+    }
+    let id = matches.get_one::<String>("id").filter(|id| *id != ALL);
+    id.map(|id| encoded(id)).ok_or_else(|| Failure::Usage("name a letter by its id, or --all".to_owned()))
+}
+
+/// The parameters of the API that the flags make.
+fn narrowed(matches: &ArgMatches) -> String {
+    let given = FILTERS.iter().filter_map(|(flag, parameter, ..)| {
+        let value = matches.get_one::<String>(flag)?;
+        Some(format!("&{parameter}={}", encoded(value)))
+    });
+    given.collect()
+}
+
+fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+    let count = matches.get_one::<u64>("count").copied().unwrap_or(LISTED_DEFAULT);
+    let answer = client.get(&format!("{path}?perPage={count}{}", narrowed(matches)))?;
+    if matches.get_one::<String>("output").is_some_and(|format| format == "json") {
+        return Ok(output::print_json(&answer)?);
+    }
+    let answer: Value = serde_json::from_str(&answer).context("the server's list is not JSON")?;
+    let items = answer.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .map(|item| {
+            ["id", "time", "nodeId", "reason", "attempts", "lastStatus", "lastError"]
+                .map(|name| member(item, name))
+                .to_vec()
+        })
+        .collect();
+    output::print(&output::table(
+        &["ID", "GIVEN UP", "NODE", "REASON", "ATTEMPTS", "STATUS", "ERROR"],
+        &rows,
+    ))?;
+    let total = answer.get("totalCount").and_then(Value::as_u64).unwrap_or(0);
+    if total > rows.len() as u64 {
+        output::complain(&format!("{} of {total} are shown; -n shows more", rows.len()));
+    }
+    Ok(())
+}
+
+fn drop_letters(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+    let id = target(matches)?;
+    if id == ALL && !matches.get_flag("yes") && !output::confirm("Drop all dead letters of the flow?")? {
+        return Err(Failure::Failed(anyhow::anyhow!("nothing was dropped")));
+    }
+    Ok(output::print_json(&client.delete(&format!("{path}/{id}"))?)?)
+}
