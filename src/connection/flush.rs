@@ -89,7 +89,7 @@ impl Connection {
         self.is_sending = true;
         let report = self.send_report();
         self.is_send_deferred = report == SendReport::Deferred;
-        self.deadline = Timeout::Write.after(core.now().nanos);
+        self.deadline = core.rules.timeouts.write.after(core.now().nanos);
         start(Operation::Send { socket: self.id, bytes, report });
     }
 

@@ -10,7 +10,7 @@ use super::http::{GATHER_BYTES, HttpMachine, Next, WaitingRequest};
 use super::message::{ConnectionId, ConnectionMessage, PayloadObserver};
 use super::preamble::{ALERT_INTERNAL_ERROR, Preamble, Progress};
 use super::session::WebSocketSession;
-use super::timeouts::{NEVER, Timeout};
+use super::timeouts::{NEVER, Span, Timeout};
 use super::tls::{Tls, TlsEnd};
 use super::upgrade::{ListenerKind, Origin};
 use super::websocket::Expired;
@@ -232,7 +232,8 @@ impl Connection {
     fn on_ciphertext(&mut self, context: &mut CoreContext<'_>, ciphertext: &[u8]) {
         let Some(tls) = &mut self.tls else { return };
         let mut plaintext = context.buffers.take_out();
-        let result = tls.decrypt(ciphertext, &mut plaintext, context.now().nanos);
+        let result =
+            tls.decrypt(ciphertext, &mut plaintext, context.now().nanos, context.rules.timeouts.body);
         let is_over = tls.is_over();
         if !plaintext.is_empty() {
             self.on_plaintext(context, &mut plaintext);
@@ -314,7 +315,7 @@ impl Connection {
     /// A part of the send in flight was taken: any progress restarts the write timeout.
     pub(crate) fn on_progress(&mut self, core: &CoreState) {
         self.is_send_deferred = false;
-        self.deadline = Timeout::Write.after(core.now().nanos);
+        self.deadline = core.rules.timeouts.write.after(core.now().nanos);
         match &mut self.phase {
             Phase::WebSocket(session) => session.connection().on_progress(),
             Phase::Worker(session) => session.connection().on_progress(),
@@ -425,7 +426,7 @@ impl Connection {
                 self.close(CloseHow::Graceful);
             }
             Phase::Idle if self.is_quiet || context.is_draining => self.phase = Phase::Ending,
-            Phase::Idle => self.be_quiet(now),
+            Phase::Idle => self.be_quiet(now, context.rules.timeouts.idle),
             Phase::Http(machine) => {
                 if machine.waits_for_reply() {
                     self.wait_on(context);
@@ -437,7 +438,7 @@ impl Connection {
                     machine.end(context.core);
                     context.buffers.note_freed();
                     self.phase = if context.is_draining { Phase::Ending } else { Phase::Idle };
-                    self.be_quiet(now);
+                    self.be_quiet(now, context.rules.timeouts.idle);
                 } else if !machine.step_pace() {
                     self.refuse(context.core, &TOO_SLOW);
                 }
@@ -453,10 +454,10 @@ impl Connection {
     }
 
     /// Nothing has happened for a moment.
-    fn be_quiet(&mut self, now: u64) {
+    fn be_quiet(&mut self, now: u64, idle: Span) {
         self.release_aside();
         self.is_quiet = true;
-        self.deadline = now + Timeout::Idle.nanos() - Timeout::Quiet.nanos();
+        self.deadline = now + idle.nanos().saturating_sub(Timeout::Quiet.nanos());
     }
 
     /// A request has waited for a moment, or its reply is overdue.

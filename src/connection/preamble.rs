@@ -63,10 +63,10 @@ impl Preamble {
                 warn(peer, "it is not in ingress.trusted_proxies");
                 return Err(Event::ProxyUntrusted);
             }
-            let deadline = Timeout::ProxyHeader.after(now);
+            let deadline = core.rules.timeouts.head.after(now);
             return Ok(Some(Preamble { stage: Stage::Proxy, header: Vec::new(), deadline }));
         }
-        let deadline = Timeout::TlsHandshake.after(now);
+        let deadline = core.rules.timeouts.tls_handshake.after(now);
         let preamble = Preamble { stage: Stage::FirstByte, header: Vec::new(), deadline };
         Ok(core.tls.is_some().then_some(preamble))
     }
@@ -104,7 +104,7 @@ impl Preamble {
                 return Progress::Complete;
             }
             self.stage = Stage::FirstByte;
-            self.deadline = Timeout::TlsHandshake.after(core.now().nanos);
+            self.deadline = core.rules.timeouts.tls_handshake.after(core.now().nanos);
             if received.is_empty() {
                 return Progress::Continue;
             }

@@ -6,7 +6,7 @@ use super::context::CoreState;
 use super::send_queue::SendQueue;
 use super::timeouts::Timeout;
 use crate::base::buffer::ReceiveBuffer;
-use crate::ingress::socket::{BACKLOG_BYTES_MAX, CODE_BROKEN, Closing, Silence, silence};
+use crate::ingress::socket::{BACKLOG_BYTES_MAX, CODE_BROKEN, Closing, Pings, Silence, silence};
 use crate::websocket::{self, DeflateParameters, Event, Role};
 
 /// Room that a read must have before the buffer grows for a large message.
@@ -335,7 +335,12 @@ impl WebSocketConnection {
         if quiet_at <= now {
             self.machine.release();
         }
-        match silence(now, self.heard, self.pinged) {
+        let timeouts = &core.rules.timeouts;
+        let pings = Pings {
+            after_nanos: timeouts.websocket_ping.nanos(),
+            within_nanos: timeouts.websocket_pong.nanos(),
+        };
+        match silence(now, self.heard, self.pinged, pings) {
             Silence::Broken => Expired::Cut,
             Silence::Until(next) if quiet_at <= now && self.is_idle() => {
                 self.deadline = next;

@@ -2,6 +2,7 @@
 
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::connection::context::Rules;
+use crate::connection::timeouts::Timeouts;
 use crate::settings::{Address, Settings};
 use crate::verify::secret::Expected;
 
@@ -15,6 +16,7 @@ pub(super) fn rules(settings: &Settings, ingress: &Address, access_token: &str) 
         connections: settings.limits.connections as usize,
         body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
         access_token: Expected::secret(access_token.as_bytes()),
+        timeouts: Timeouts::from(&settings.timeouts),
         context_takeover: settings.websocket.context_takeover,
         retention_nanos: u64::from(settings.journal.retention_seconds) * NANOS_PER_SECOND,
     }

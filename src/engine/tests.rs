@@ -19,7 +19,7 @@ use crate::base::slots::Key;
 use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
 use crate::connection::message::{CoreMessage, OwnMailbox, OwnSender, Peers, ReplyOutcome, ReplySender};
 use crate::connection::seal::Seal;
-use crate::connection::timeouts::Timeout;
+use crate::connection::timeouts::{Timeout, Timeouts};
 use crate::connection::upgrade::ListenerKind;
 use crate::connection::{ChainSource, Fetched, Services};
 use crate::io::{
@@ -127,6 +127,11 @@ struct Scene {
 
 const SOCKET: SocketId = SocketId { index: 0, generation: 0 };
 
+/// The default timeouts.
+fn timeouts() -> Timeouts {
+    Timeouts::from(&Settings::defaults(1).timeouts)
+}
+
 impl Scene {
     fn new() -> Scene {
         let time = Rc::new(RefCell::new(NANOS_PER_SECOND));
@@ -150,6 +155,7 @@ impl Scene {
             connections: 10,
             body_bytes: 1_000_000,
             access_token: Expected::secret(b"0123456789abcdef"),
+            timeouts: timeouts(),
             context_takeover: false,
             retention_nanos: 86_400 * NANOS_PER_SECOND,
         };
@@ -277,7 +283,7 @@ fn a_connection_that_is_quiet_rests_and_then_is_closed() {
     assert_eq!(names(&started), ["send"], "its kernel has armed it again");
     scene.sent(started);
     assert_eq!(names(&scene.pass(Timeout::Quiet.nanos())), ["rest"]);
-    assert_eq!(names(&scene.pass(Timeout::Idle.nanos())), ["close"]);
+    assert_eq!(names(&scene.pass(timeouts().idle.nanos())), ["close"]);
     assert_eq!(scene.counts.connections.load(Ordering::Relaxed), 1);
     scene.complete(Completion::Closed { socket: SOCKET });
     assert_eq!(scene.counts.connections.load(Ordering::Relaxed), 0);
@@ -345,7 +351,7 @@ fn a_response_that_is_not_taken_resets_its_peer_and_progress_gives_it_the_whole_
     scene.receive(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     // The kernel takes none of it for now.
     scene.complete(Completion::SendProgressed { socket: SOCKET });
-    let write = Timeout::Write.nanos();
+    let write = timeouts().write.nanos();
     assert_eq!(names(&scene.pass(write - NANOS_PER_SECOND)), [""; 0]);
     scene.complete(Completion::SendProgressed { socket: SOCKET });
     assert_eq!(names(&scene.pass(write - NANOS_PER_SECOND)), [""; 0]);
@@ -356,7 +362,7 @@ fn a_response_that_is_not_taken_resets_its_peer_and_progress_gives_it_the_whole_
 fn a_slow_head_is_refused_and_the_refusal_lingers() {
     let mut scene = Scene::new();
     scene.receive(b"GET /healthz HTTP/1.1\r\nHo");
-    assert_eq!(names(&scene.pass(Timeout::Head.nanos() - NANOS_PER_SECOND)), [""; 0]);
+    assert_eq!(names(&scene.pass(timeouts().head.nanos() - NANOS_PER_SECOND)), [""; 0]);
     let started = scene.pass(NANOS_PER_SECOND);
     let (answer, started) = scene.sent(started);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");

@@ -4,10 +4,6 @@
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::websocket::Failure;
 
-/// After this much silence a Ping goes out.
-pub const PING_AFTER_NANOS: u64 = 30 * NANOS_PER_SECOND;
-/// A Ping that nothing follows for this long breaks the connection.
-pub const PONG_WITHIN_NANOS: u64 = 30 * NANOS_PER_SECOND;
 /// A Close that is not answered is cut after this long.
 pub const CLOSE_WITHIN_NANOS: u64 = 2 * NANOS_PER_SECOND;
 /// What may wait for a slow reader, beside the message that is being sent.
@@ -84,14 +80,26 @@ pub enum Silence {
     Broken,
 }
 
-/// Looks at a connection that last heard something at `heard` and was pinged at `pinged` (0: never).
-pub fn silence(now: u64, heard: u64, pinged: u64) -> Silence {
+/// When silence is noticed, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pings {
+    /// After this much silence a Ping is sent; 0: never.
+    pub after_nanos: u64,
+    /// A Ping that nothing follows for this long breaks the connection.
+    pub within_nanos: u64,
+}
+
+/// Checks a connection that last received something at `heard` and was pinged at `pinged` (0: never).
+pub fn silence(now: u64, heard: u64, pinged: u64, pings: Pings) -> Silence {
+    if pings.after_nanos == 0 {
+        return Silence::Until(u64::MAX);
+    }
     if pinged > heard {
-        let ends = pinged.saturating_add(PONG_WITHIN_NANOS);
+        let ends = pinged.saturating_add(pings.within_nanos);
         return if now < ends { Silence::Until(ends) } else { Silence::Broken };
     }
-    let due = heard.saturating_add(PING_AFTER_NANOS);
-    if now < due { Silence::Until(due) } else { Silence::Ping(now.saturating_add(PONG_WITHIN_NANOS)) }
+    let due = heard.saturating_add(pings.after_nanos);
+    if now < due { Silence::Until(due) } else { Silence::Ping(now.saturating_add(pings.within_nanos)) }
 }
 
 #[cfg(test)]
@@ -99,20 +107,27 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = NANOS_PER_SECOND;
+    const PINGS: Pings = Pings { after_nanos: 30 * SECOND, within_nanos: 20 * SECOND };
 
     #[test]
-    fn thirty_seconds_of_silence_call_for_a_ping_and_thirty_more_break() {
+    fn silence_calls_for_a_ping_and_silence_after_it_breaks() {
         let heard = 100 * SECOND;
-        assert_eq!(silence(129 * SECOND, heard, 0), Silence::Until(130 * SECOND));
-        assert_eq!(silence(130 * SECOND, heard, 0), Silence::Ping(160 * SECOND));
-        assert_eq!(silence(159 * SECOND, heard, 130 * SECOND), Silence::Until(160 * SECOND));
-        assert_eq!(silence(160 * SECOND, heard, 130 * SECOND), Silence::Broken);
+        assert_eq!(silence(129 * SECOND, heard, 0, PINGS), Silence::Until(130 * SECOND));
+        assert_eq!(silence(130 * SECOND, heard, 0, PINGS), Silence::Ping(150 * SECOND));
+        assert_eq!(silence(149 * SECOND, heard, 130 * SECOND, PINGS), Silence::Until(150 * SECOND));
+        assert_eq!(silence(150 * SECOND, heard, 130 * SECOND, PINGS), Silence::Broken);
     }
 
     #[test]
-    fn anything_heard_after_a_ping_begins_the_silence_anew() {
+    fn anything_received_after_a_ping_begins_the_silence_anew() {
         let (heard, pinged) = (131 * SECOND, 130 * SECOND);
-        assert_eq!(silence(160 * SECOND, heard, pinged), Silence::Until(161 * SECOND));
-        assert_eq!(silence(161 * SECOND, heard, pinged), Silence::Ping(191 * SECOND));
+        assert_eq!(silence(160 * SECOND, heard, pinged, PINGS), Silence::Until(161 * SECOND));
+        assert_eq!(silence(161 * SECOND, heard, pinged, PINGS), Silence::Ping(181 * SECOND));
+    }
+
+    #[test]
+    fn without_pings_silence_breaks_nothing() {
+        let none = Pings { after_nanos: 0, within_nanos: 20 * SECOND };
+        assert_eq!(silence(1_000_000 * SECOND, SECOND, 0, none), Silence::Until(u64::MAX));
     }
 }

@@ -8,15 +8,19 @@
 //! Not here: reading files or the environment of the process (`cli`).
 
 mod address;
+mod defaults;
 mod names;
 mod table;
+mod values;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use address::{Address, IpNet};
+pub use address::Address;
 pub use names::check_access_token;
 pub use table::{ENTRIES, Entry};
+
+use crate::base::ip_net::IpNet;
 
 /// Which event loop the cores run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +190,19 @@ pub struct Alexa {
     pub connect_to: Option<String>,
 }
 
+/// How long peers are waited for, in seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub head: u32,
+    pub body: u32,
+    pub idle: u32,
+    pub write: u32,
+    pub tls_handshake: u32,
+    /// 0: WebSockets are not pinged.
+    pub websocket_ping: u32,
+    pub websocket_pong: u32,
+}
+
 /// Everything that can be set, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -201,6 +218,9 @@ pub struct Settings {
     pub forward: Forward,
     pub websocket: WebSocket,
     pub alexa: Alexa,
+    pub timeouts: Timeouts,
+    /// Seconds between the signal to stop, when `/readyz` turns to 503, and the end of accepting.
+    pub drain_delay_seconds: u32,
     pub driver: Driver,
     /// A level (`info`) or directives (`tidegate=debug,info`).
     pub log: String,
@@ -248,7 +268,7 @@ impl Settings {
     /// If a default of the table is not valid, which a test excludes.
     #[must_use]
     pub fn defaults(cores: usize) -> Settings {
-        table::defaults(cores)
+        defaults::defaults(cores)
     }
 
     /// Resolves the settings: the file over the defaults, the environment over the file, flags over both.

@@ -1,12 +1,8 @@
 //! The table of settings.
 
-use std::str::FromStr;
-
 use super::names::{check_access_token, check_admin_host, check_host_port, check_public_url};
-use super::{
-    Address, Admin, Alexa, Driver, Durability, Forward, Ingress, Journal, Limits, Secret, Settings, TlsFiles,
-    WebSocket, Workers,
-};
+use super::values::{list, log_directives, not_yet, truth, within};
+use super::{Driver, Durability, Secret, Settings};
 
 /// One setting.
 pub struct Entry {
@@ -43,24 +39,15 @@ const JOURNAL_BYTES_MIN: u64 = 32 * 1024 * 1024;
 const PAYLOAD_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// The longest wait for a reply: an hour.
 const REPLY_TIMEOUT_SECONDS_MAX: u32 = 3600;
+/// The longest timeout: a day.
+const TIMEOUT_SECONDS_MAX: u32 = 86_400;
 /// Engine threads: a `replyId` has 16 bits for its core, and no machine has this many.
-const CORES_MAX: usize = 1024;
+pub(super) const CORES_MAX: usize = 1024;
 
 /// The longest retention: a year.
 const RETENTION_SECONDS_MAX: u32 = 365 * 86_400;
 /// Threads that send: a target is waited for by tasks, not by threads.
 const FORWARD_THREADS_MAX: usize = 64;
-/// Networks that nothing is forwarded to unless an operator says otherwise: link-local addresses, and those where clouds
-/// serve the credentials of the machine (AWS, Google, Alibaba, Azure, Oracle).
-const DENIED_NETWORKS: [&str; 7] = [
-    "169.254.0.0/16",
-    "fe80::/10",
-    "fd00:ec2::254",
-    "fd20:ce::254",
-    "100.100.100.200",
-    "168.63.129.16",
-    "192.0.0.192",
-];
 
 macro_rules! entry {
     ($key:literal, $variable:literal, $flag:expr, $default:literal, $help:literal, $set:expr) => {
@@ -440,6 +427,94 @@ pub static ENTRIES: &[Entry] = &[
         }
     ),
     entry!(
+        "timeouts.head",
+        "TIDEGATE_TIMEOUTS_HEAD",
+        Some("timeouts-head"),
+        "10",
+        "A head must be complete, counted from its first byte; a PROXY header, too (seconds)",
+        |s, v| {
+            s.timeouts.head = within(v, 1, TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "timeouts.body",
+        "TIDEGATE_TIMEOUTS_BODY",
+        Some("timeouts-body"),
+        "30",
+        "A body must bring 100 bytes a second over any span of this length (seconds)",
+        |s, v| {
+            s.timeouts.body = within(v, 1, TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "timeouts.idle",
+        "TIDEGATE_TIMEOUTS_IDLE",
+        Some("timeouts-idle"),
+        "75",
+        "A connection between two requests is closed (seconds)",
+        |s, v| {
+            s.timeouts.idle = within(v, 1, TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "timeouts.write",
+        "TIDEGATE_TIMEOUTS_WRITE",
+        Some("timeouts-write"),
+        "30",
+        "A response must be taken, or make progress (seconds)",
+        |s, v| {
+            s.timeouts.write = within(v, 1, TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "timeouts.tls_handshake",
+        "TIDEGATE_TIMEOUTS_TLS_HANDSHAKE",
+        Some("timeouts-tls-handshake"),
+        "10",
+        "A TLS handshake must be complete (seconds)",
+        |s, v| {
+            s.timeouts.tls_handshake = within(v, 1, TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "timeouts.websocket_ping",
+        "TIDEGATE_TIMEOUTS_WEBSOCKET_PING",
+        Some("timeouts-websocket-ping"),
+        "30",
+        "A silent WebSocket is pinged; 0: never (seconds)",
+        |s, v| {
+            s.timeouts.websocket_ping = within(v, 0, TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "timeouts.websocket_pong",
+        "TIDEGATE_TIMEOUTS_WEBSOCKET_PONG",
+        Some("timeouts-websocket-pong"),
+        "30",
+        "Something must come back after a ping (seconds)",
+        |s, v| {
+            s.timeouts.websocket_pong = within(v, 1, TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "drain_delay_seconds",
+        "TIDEGATE_DRAIN_DELAY_SECONDS",
+        Some("drain-delay-seconds"),
+        "0",
+        "Between the signal to stop, when /readyz turns to 503, and the end of accepting",
+        |s, v| {
+            s.drain_delay_seconds = within(v, 0, TIMEOUT_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
         "driver",
         "TIDEGATE_DRIVER",
         Some("driver"),
@@ -468,97 +543,3 @@ pub static ENTRIES: &[Entry] = &[
         }
     ),
 ];
-
-/// Levels of the log.
-const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
-
-/// Checks a level, or directives as `tracing_subscriber` reads them. That takes a word which is no level for the name
-/// of a module; here a bare word has to be a level, so that a slip of the pen does not silence the log.
-fn log_directives(value: &str) -> Result<(), String> {
-    let must = || {
-        format!(
-            "must be one of {}, or directives such as tidegate=debug,info; not {value:?}",
-            LOG_LEVELS.join(", ")
-        )
-    };
-    let bare =
-        value.split(',').map(str::trim).filter(|directive| !directive.contains(['=', '[', ']', '{', '}']));
-    for word in bare {
-        if !LOG_LEVELS.contains(&word) {
-            return Err(must());
-        }
-    }
-    tracing_subscriber::EnvFilter::builder().parse(value).map(drop).map_err(|_| must())
-}
-
-fn not_yet(_value: &str) -> Result<(), String> {
-    Err("is not in this version yet".to_owned())
-}
-
-fn within<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
-    value: &str,
-    least: T,
-    most: T,
-) -> Result<T, String> {
-    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let number = if digits { value.parse().ok() } else { None };
-    number
-        .filter(|number| *number >= least && *number <= most)
-        .ok_or_else(|| format!("must be a whole number from {least} to {most}, not {value:?}"))
-}
-
-fn truth(value: &str) -> Result<bool, String> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(format!("must be true or false, not {value:?}")),
-    }
-}
-
-/// The items of a list with commas; white space around them and empty ones do not count.
-fn list(value: &str) -> impl Iterator<Item = &str> {
-    value.split(',').map(str::trim).filter(|item| !item.is_empty())
-}
-
-pub(super) fn defaults(cores: usize) -> Settings {
-    let listen = |port| Address::Tcp(([127, 0, 0, 1], port).into());
-    Settings {
-        data: "tidegate-data".into(),
-        cores: cores.clamp(1, CORES_MAX),
-        ingress: Ingress {
-            listen: listen(8080),
-            trusted_proxies: Vec::new(),
-            proxy_protocol: false,
-            cors: true,
-            tls: TlsFiles::default(),
-            public_url: None,
-        },
-        admin: Admin { listen: listen(8081), hosts: Vec::new(), open_metrics: false },
-        workers: Workers { listen: listen(8082) },
-        access_token: None,
-        limits: Limits {
-            requests_per_window: 100,
-            window_seconds: 10,
-            concurrency: 100,
-            payload_bytes: 262_144,
-            reply_timeout_seconds: 60,
-            connections: 1_000_000,
-            body_bytes: 256 * 1024 * 1024,
-        },
-        journal: Journal {
-            durability: Durability::Fsync,
-            max_bytes: 8 * 1024 * 1024 * 1024,
-            retention_seconds: 86_400,
-        },
-        forward: Forward {
-            allowed_networks: Vec::new(),
-            denied_networks: DENIED_NETWORKS.iter().filter_map(|network| network.parse().ok()).collect(),
-            threads: 2,
-            roots: None,
-        },
-        websocket: WebSocket { context_takeover: false },
-        alexa: Alexa { roots: None, connect_to: None },
-        driver: Driver::Auto,
-        log: "info".to_owned(),
-    }
-}

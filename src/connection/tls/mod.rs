@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use super::timeouts::Timeout;
+use super::timeouts::Span;
 
 pub(crate) use self::config::Certified;
 pub use self::config::{CertificateEnd, TlsError, check};
@@ -68,6 +68,7 @@ impl Tls {
         ciphertext: &[u8],
         plaintext: &mut Vec<u8>,
         now: u64,
+        record: Span,
     ) -> Result<(), TlsEnd> {
         self.session.feed(ciphertext).map_err(TlsEnd::Failed)?;
         plaintext.reserve(self.session.unread_bytes());
@@ -77,7 +78,7 @@ impl Tls {
             return Ok(());
         }
         let began = *self.record_began.get_or_insert(now);
-        if now >= Timeout::TlsRecord.after(began) { Err(TlsEnd::Timeout) } else { Ok(()) }
+        if now >= record.after(began) { Err(TlsEnd::Timeout) } else { Ok(()) }
     }
 
     /// Whether the peer said that it sends nothing more.
