@@ -15,7 +15,7 @@ use common::Model;
 use common::path::{Path, SocketPath, text_frame};
 use serde_json::json;
 use tidegate::base::clock::Now;
-use tidegate::base::id::Token;
+use tidegate::base::id::TokenText;
 
 /// Rounds where nobody says how many.
 const ROUNDS: u32 = 100;
@@ -102,7 +102,7 @@ fn requests(model: Model, depth: usize, rounds: u32, status: &[u8], body: &[u8])
 
 /// The same token in each run: nothing that is counted can depend on its characters.
 fn with_fixed_token(mut model: Model) -> Model {
-    model.webhooks[0].token = Token::from_bytes(common::TOKEN.as_bytes()).expect("forty characters");
+    model.webhooks[0].token = TokenText::parse(common::TOKEN).expect("forty characters");
     model
 }
 

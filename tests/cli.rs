@@ -639,3 +639,20 @@ fn a_list_of_webhooks_shows_the_urls_that_callers_use() {
     let table = out(&run(folder.path(), &["webhook", "list"]));
     assert!(table.contains("  https://hooks.example.org/webhooks/"), "{table}");
 }
+
+#[test]
+fn a_webhook_gets_another_url_and_the_old_one_goes_on_for_its_grace() {
+    let folder = folder();
+    let _server = Server::start(folder.path(), &FREE_PORTS, &[]);
+    let run = |arguments: &[&str]| run(folder.path(), arguments);
+    let before = json_of(&run(&["webhook", "show", "hello"]));
+    let made = json_of(&run(&["webhook", "rotate", "hello", "--grace", "60"]));
+    assert_eq!((made["token"].as_str().map(str::len), &made["id"]), (Some(40), &before["id"]));
+    assert_eq!(made["previousTokens"][0]["token"], before["token"]);
+    let given = json_of(&run(&["webhook", "rotate", "hello", "--token", "a-name-of-its-own"]));
+    assert_eq!(given["token"], "a-name-of-its-own");
+    for refused in [["--token", "short"], ["--grace", "2592001"], ["--grace", "soon"]] {
+        let output = run(&[&["webhook", "rotate", "hello"][..], &refused].concat());
+        assert!(!output.status.success(), "{refused:?}: {}", out(&output));
+    }
+}

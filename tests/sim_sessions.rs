@@ -247,7 +247,7 @@ impl World {
 
 fn lets_in(hook: &Hook, password: &str) -> bool {
     let sent = format!("Basic {}", BASE64_STANDARD.encode(format!("u:{password}")));
-    hook.enabled && hook.basic.as_ref().is_none_or(|basic| basic.check(Some(sent.as_bytes())))
+    hook.enabled && hook.basic().is_none_or(|basic| basic.check(Some(sent.as_bytes())))
 }
 
 fn at(nanos: u64) -> Now {
@@ -273,7 +273,7 @@ impl Model {
         let created: Vec<Webhook> = (0..WEBHOOKS)
             .map(|_| Webhook::create(&body, application.id, 0).expect("a good webhook"))
             .collect();
-        let tokens = created.iter().map(|webhook| webhook.token).collect();
+        let tokens = created.iter().map(|webhook| webhook.token.key()).collect();
         let webhooks = created.iter().cloned().map(Some).collect();
         Model { application, tokens, created, webhooks }
     }

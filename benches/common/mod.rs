@@ -7,7 +7,7 @@ pub mod path;
 
 use serde_json::{Value, json};
 use tidegate::base::clock::{Clock, Now};
-use tidegate::base::id::{Id, Token};
+use tidegate::base::id::{Id, TokenText};
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry};
 use tidegate::settings::Settings;
@@ -33,7 +33,8 @@ impl Model {
         let body =
             json!({"name": "one of many", "limits": {"requestsPerWindow": RATE_HIGH, "concurrency": 0}});
         let first = Webhook::create(&body, application.id, now.unix_millis).expect("a good webhook");
-        let one = || Webhook { id: Id::generate(now.unix_millis), token: Token::generate(), ..first.clone() };
+        let one =
+            || Webhook { id: Id::generate(now.unix_millis), token: TokenText::generate(), ..first.clone() };
         let webhooks = (0..count).map(|_| one()).collect();
         Model { application, webhooks, flow: None }
     }

@@ -17,7 +17,7 @@ use super::Engine;
 use super::error::{ApiError, Kind};
 use super::kinds::{id_in, within};
 use super::routes::{BODY_DEPTH_MAX, Call, Outcome};
-use crate::base::id::{Id, Token};
+use crate::base::id::{Id, TokenText};
 use crate::base::json as strict;
 use crate::model::{Application, Flow, FlowVersion, GlobalChange, ModelError, Webhook, read_changes};
 use crate::store::{ChangeError, Changes, ListQuery, Resource, Source, Store, StoreError};
@@ -44,20 +44,20 @@ const EXPORT_IGNORED: [&str; 6] =
 pub(super) struct Exports(Mutex<Vec<Export>>);
 
 struct Export {
-    key: Token,
+    key: TokenText,
     expires_millis: u64,
     bundle: Vec<u8>,
 }
 
 impl Exports {
-    fn keep(&self, bundle: Vec<u8>, now: u64) -> Token {
-        let key = Token::generate();
+    fn keep(&self, bundle: Vec<u8>, now: u64) -> TokenText {
+        let key = TokenText::generate();
         let mut exports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         exports.retain(|export| export.expires_millis > now);
         if exports.len() >= EXPORTS_MAX {
             exports.remove(0);
         }
-        exports.push(Export { key, expires_millis: now + EXPORT_MILLIS, bundle });
+        exports.push(Export { key: key.clone(), expires_millis: now + EXPORT_MILLIS, bundle });
         key
     }
 

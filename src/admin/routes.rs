@@ -30,6 +30,7 @@ use super::schemas::Shape;
 use super::stats::{settings, stats, usage};
 use super::system::{absent, document, healthz, metrics, readyz, reply};
 use super::testing::test;
+use super::token::change_token;
 use super::{AdminState, BODY_BYTES_MAX, console, door};
 use crate::base::id::Id;
 use crate::base::json as strict;
@@ -208,6 +209,8 @@ pub(super) static ROUTES: &[Route] = routes! {
         patch::<Webhook>, "Replaces the fields that the body names";
     Delete "/applications/{applicationId}/webhooks/{webhookId}" Token "deleteWebhook" IncludeWorkflows None => Some((200, Shape::Success)),
         delete::<Webhook>, "Deletes a webhook, and with includeWorkflows every flow that has a trigger on it";
+    Post "/applications/{applicationId}/webhooks/{webhookId}/token" Token "changeWebhookToken" Nothing Some(Shape::TokenPost) => Some((200, Shape::Webhook)),
+        change_token, "Gives a webhook another token, made or given; the old one goes on for the grace";
     Post "/applications/{applicationId}/webhooks/{webhookId}/test" Token "testWebhook" Nothing Some(Shape::TestRequest) => Some((200, Shape::TestResponse)),
         test, "Sends a request through the ingress and shows what came of it";
     Get "/applications/{applicationId}/webhooks/{webhookId}/requests" Token "listRequests" Stream None => Some((200, Shape::Requests)),

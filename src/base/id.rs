@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -12,8 +13,13 @@ use crate::base::text::{hex_decode_slice, hex_digits};
 pub const ID_BYTES: usize = 12;
 /// Hex digits of an id (the platform's ids are 24 hex digits).
 pub const ID_DIGITS: usize = 2 * ID_BYTES;
-/// Characters of a token: 30 random bytes as base64url without padding.
+/// Characters of a token that is made here, and bytes of any token's key: 30 random bytes are 40 characters of base64url
+/// without padding.
 pub const TOKEN_CHARACTERS: usize = 40;
+/// Characters of a token that is given (section 3).
+pub const TOKEN_CHARACTERS_MIN: usize = 8;
+/// Characters of a token that is given (section 3).
+pub const TOKEN_CHARACTERS_MAX: usize = 128;
 /// Random bytes behind a token.
 const TOKEN_BYTES: usize = 30;
 
@@ -116,46 +122,112 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-/// The secret part of a webhook's URL: 40 base64url characters.
+/// The text of a token: the secret part of a URL, 8 to 128 base64url characters; 40 where it is made here.
 ///
-/// It lets whoever knows it call the webhook, so `Debug` does not show it and there is no `Display`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token([u8; TOKEN_CHARACTERS]);
+/// It lets whoever knows it call what it names, so `Debug` does not show it and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText(Box<str>);
 
-impl Token {
+impl TokenText {
     /// A new token from 30 random bytes.
     ///
     /// # Panics
     /// If the system has no random bytes to give.
     #[must_use]
-    pub fn generate() -> Token {
+    pub fn generate() -> TokenText {
         use base64::Engine as _;
         let mut bytes = [0; TOKEN_BYTES];
         getrandom::fill(&mut bytes).expect("the system gives random bytes");
-        let mut characters = [0; TOKEN_CHARACTERS];
-        base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .encode_slice(bytes, &mut characters)
-            .expect("30 bytes are 40 characters");
-        Token(characters)
+        TokenText(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes).into())
     }
 
-    /// Reads exactly 40 base64url characters.
+    /// Reads 8 to 128 base64url characters.
     #[must_use]
-    pub fn from_bytes(text: &[u8]) -> Option<Token> {
-        let characters: [u8; TOKEN_CHARACTERS] = text.try_into().ok()?;
-        // Without a way out of the loop it is done sixteen characters at a time.
-        let is_clean = |c: &u8| c.is_ascii_alphanumeric() | (*c == b'-') | (*c == b'_');
-        let clean = characters.iter().fold(true, |clean, c| clean & is_clean(c));
-        clean.then_some(Token(characters))
+    pub fn parse(text: &str) -> Option<TokenText> {
+        Token::from_bytes(text.as_bytes()).map(|_| TokenText(text.into()))
     }
 
-    /// The 40 characters.
+    /// The characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("base64url characters are ASCII")
+        &self.0
     }
 
-    /// The 40 characters, as bytes.
+    /// What it is found by.
+    #[must_use]
+    pub fn key(&self) -> Token {
+        Token::of_clean(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText(…)")
+    }
+}
+
+impl Serialize for TokenText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TokenText, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        TokenText::parse(&text).ok_or_else(|| D::Error::custom("must be 8 to 128 base64url characters"))
+    }
+}
+
+/// A token as it is found: 40 bytes whatever the length of its text, and no allocation.
+///
+/// A text of up to 40 characters is here as it is, followed by zeros. A longer one is [`LONG`], its length, and its
+/// SHA-256. Neither byte is a character of a token, so that no two texts are the same key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token([u8; TOKEN_CHARACTERS]);
+
+/// The first byte of the key of a text that is longer than a key.
+const LONG: u8 = 0xff;
+
+impl Token {
+    /// Reads 8 to 128 base64url characters.
+    #[must_use]
+    pub fn from_bytes(text: &[u8]) -> Option<Token> {
+        // Without a way out of the loop it is done sixteen characters at a time.
+        let is_clean = |c: &u8| c.is_ascii_alphanumeric() | (*c == b'-') | (*c == b'_');
+        if let Ok(characters) = <[u8; TOKEN_CHARACTERS]>::try_from(text) {
+            let clean = characters.iter().fold(true, |clean, c| clean & is_clean(c));
+            return clean.then_some(Token(characters));
+        }
+        let is_token =
+            (TOKEN_CHARACTERS_MIN..=TOKEN_CHARACTERS_MAX).contains(&text.len()) && text.iter().all(is_clean);
+        is_token.then(|| Token::of_clean(text))
+    }
+
+    fn of_clean(text: &[u8]) -> Token {
+        let mut key = [0; TOKEN_CHARACTERS];
+        if let Some(start) = key.get_mut(..text.len()) {
+            start.copy_from_slice(text);
+        } else {
+            let digest = digest(&SHA256, text);
+            key[0] = LONG;
+            key[1] = u8::try_from(text.len()).unwrap_or(u8::MAX);
+            key[2..2 + SHA256_OUTPUT_LEN].copy_from_slice(digest.as_ref());
+        }
+        Token(key)
+    }
+
+    /// Number of characters of the text.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        match self.0 {
+            [LONG, length, ..] => usize::from(length),
+            [.., last] if last != 0 => TOKEN_CHARACTERS,
+            _ => self.0.iter().position(|byte| *byte == 0).unwrap_or(TOKEN_CHARACTERS),
+        }
+    }
+
+    /// The key's bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; TOKEN_CHARACTERS] {
         &self.0
@@ -165,19 +237,6 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
-    }
-}
-
-impl Serialize for Token {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Token {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Token, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Token::from_bytes(text.as_bytes()).ok_or_else(|| D::Error::custom("must be 40 base64url characters"))
     }
 }
 
@@ -216,16 +275,50 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_40_base64url_characters_and_not_shown() {
-        let token = Token::generate();
+    fn a_token_that_is_made_is_40_base64url_characters_and_not_shown() {
+        let token = TokenText::generate();
         assert_eq!(token.as_str().len(), TOKEN_CHARACTERS);
-        assert_eq!(Token::from_bytes(token.as_bytes()), Some(token));
-        assert_ne!(token, Token::generate());
-        assert_eq!(format!("{token:?}"), "Token(…)");
-        for bad in [&b"short"[..], &[b'a'; 41], &[b'a'; 39], &[b'+'; 40], &[b'='; 40], &[0xc3; 40]] {
-            assert_eq!(Token::from_bytes(bad), None);
-        }
+        assert_ne!(token, TokenText::generate());
+        assert_eq!(
+            (format!("{token:?}"), format!("{:?}", token.key())),
+            ("TokenText(…)".into(), "Token(…)".into())
+        );
         let text = serde_json::to_string(&token).unwrap();
-        assert_eq!(serde_json::from_str::<Token>(&text).unwrap(), token);
+        assert_eq!(serde_json::from_str::<TokenText>(&text).unwrap(), token);
+    }
+
+    #[test]
+    fn a_token_has_8_to_128_characters_and_a_key_of_its_own() {
+        let mut keys = Vec::new();
+        for length in TOKEN_CHARACTERS_MIN..=TOKEN_CHARACTERS_MAX {
+            let text = "aB3-_".repeat(26)[..length].to_owned();
+            let token = TokenText::parse(&text).unwrap();
+            assert_eq!(token.as_str(), text);
+            assert_eq!(Token::from_bytes(text.as_bytes()), Some(token.key()));
+            assert_eq!(token.key().text_len(), length);
+            keys.push(token.key());
+        }
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn what_is_no_token_has_no_key() {
+        let long = "a".repeat(129);
+        for bad in
+            ["", "seven77", &long, "a b c d e", "abcdefg/", "abcdefg+", "abcdefg=", "abcdefg\0", "abcdefgü"]
+        {
+            assert_eq!(Token::from_bytes(bad.as_bytes()), None, "{bad:?}");
+            assert_eq!(TokenText::parse(bad), None, "{bad:?}");
+        }
+        for byte in [b'+', b'=', b'/', 0, 0xff, 0xc3] {
+            for length in [8, 39, 40, 41, 128] {
+                let mut text = vec![b'a'; length];
+                text[length - 1] = byte;
+                assert_eq!(Token::from_bytes(&text), None, "{byte} {length}");
+            }
+        }
     }
 }

@@ -213,6 +213,7 @@ fn resource(kind: Kind) -> Command {
         commands[2] = commands[2].clone().args(preset());
         commands.push(test().arg(id()));
         commands.push(Command::new("presets").about("The senders that --preset of create knows"));
+        commands.push(rotate().arg(id()));
     }
     if kind != Kind::Application {
         commands = commands.into_iter().map(|command| command.arg(app())).collect();
@@ -234,6 +235,24 @@ fn preset() -> [Arg; 3] {
             "The sender shows its secret later: until it is set, calls are refused",
         ),
     ]
+}
+
+fn rotate() -> Command {
+    Command::new("rotate")
+        .about("Give a webhook another token, and so another URL; print it as JSON")
+        .arg(
+            Arg::new("token")
+                .long("token")
+                .value_name("TOKEN")
+                .help("8 to 128 of A-Z a-z 0-9 _ - [default: a random one]"),
+        )
+        .arg(
+            Arg::new("grace")
+                .long("grace")
+                .value_name("SECONDS")
+                .value_parser(value_parser!(u32))
+                .help("How long the old URL goes on [default: 0]"),
+        )
 }
 
 fn test() -> Command {

@@ -261,6 +261,33 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Withdraws earlier tokens of webhooks once their grace has ended. Requests find them gone at that moment; this
+    /// gives their memory back and closes their WebSockets. Returns never.
+    pub(super) async fn withdraw_tokens(self: Arc<Gateway>, store: Arc<Store>) {
+        loop {
+            tokio::time::sleep(WITHDRAW_INTERVAL).await;
+            let now = self.clock.now();
+            let affected = self.registry.outdated(now.unix_millis);
+            if affected == Affected::default() {
+                continue;
+            }
+            let (gateway, store) = (Arc::clone(&self), Arc::clone(&store));
+            let withdrawn = tokio::task::spawn_blocking(move || {
+                let refreshed = gateway.registry.refresh(&*store, &affected, now);
+                gateway.engine.changed(&affected);
+                refreshed
+            });
+            if !matches!(withdrawn.await, Ok(Ok(()))) {
+                bounded_log!(error, "a token whose grace has ended could not be withdrawn yet");
+            }
+        }
+    }
+}
+
+/// How often it is checked whether the grace of a token has ended.
+const WITHDRAW_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How soon, and how seldom at the least, what could not be put into effect is tried again.
 const HEAL_PAUSE_MIN: Duration = Duration::from_secs(1);
 const HEAL_PAUSE_MAX: Duration = Duration::from_secs(60);

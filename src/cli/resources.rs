@@ -116,6 +116,13 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
             client.delete(&if with_flows { format!("{path}?includeWorkflows=true") } else { path })?;
             Ok(())
         }
+        "rotate" => {
+            let mut body = Map::new();
+            body.extend(text(matches, "token").map(|token| ("token".to_owned(), Value::from(token))));
+            let grace = matches.get_one::<u32>("grace");
+            body.extend(grace.map(|seconds| ("graceSeconds".to_owned(), Value::from(*seconds))));
+            print_saved(&client.send("POST", &format!("{}/token", one()?), &Value::Object(body))?)
+        }
         "test" => {
             print_json(&client.send("POST", &format!("{}/test", one()?), &TestRequest::read(matches)?)?)
         }

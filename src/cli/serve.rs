@@ -110,6 +110,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         tokio::spawn(admin::sample(state));
         tokio::spawn(tell_left_out());
         tokio::spawn(Arc::clone(&gateway).heal(Arc::clone(&store)));
+        tokio::spawn(Arc::clone(&gateway).withdraw_tokens(Arc::clone(&store)));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let served = tokio::spawn(admin::serve(admin_listener, router, async {
             // The sender going away is as good a reason to stop.
@@ -124,6 +125,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
         notify::tell(State::Stopping);
         gateway.draining.store(true, Ordering::Relaxed);
+        // Load balancers see `/readyz` before connections are refused.
+        let delay = Duration::from_secs(u64::from(settings.drain_delay_seconds));
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = signals.stop() => cut_off(),
+        }
         let draining = Arc::clone(&gateway);
         let drained = tokio::task::spawn_blocking(move || {
             draining.engine.drain();

@@ -60,7 +60,16 @@ impl Session {
         }
         self.version = version;
         let pin = registry.pin();
-        let Some(hook) = pin.find(&self.hook.token) else { return Refreshed::Ended(Closing::Deleted) };
+        let Some(hook) = pin.find(&self.hook.token) else {
+            let has_other_token = registry
+                .by_id(self.hook.webhook_id)
+                .is_some_and(|hook| Arc::ptr_eq(&hook.concurrency, &self.hook.concurrency));
+            return Refreshed::Ended(if has_other_token {
+                Closing::CredentialsChanged
+            } else {
+                Closing::Deleted
+            });
+        };
         if Arc::ptr_eq(hook, &self.hook) {
             return Refreshed::Unchanged;
         }

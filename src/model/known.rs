@@ -53,7 +53,7 @@ pub const GLOBAL_KEPT: &[&str] = &["cloudOnly", "description"];
 
 /// Read-only fields of a webhook.
 pub const WEBHOOK_IGNORED: &[&str] =
-    &["id", "webhookId", "applicationId", "creationDate", "lastUpdated", "token"];
+    &["id", "webhookId", "applicationId", "creationDate", "lastUpdated", "token", "previousTokens"];
 
 /// Kept fields of a webhook: the platform has none that Tidegate does not use.
 pub const WEBHOOK_KEPT: &[&str] = &[];

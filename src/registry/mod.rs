@@ -5,6 +5,7 @@
 //! before the change or after it, never in between, and from the moment [`Registry::refresh`] returns only after.
 //! The model itself is never changed here.
 
+mod aliases;
 mod aside;
 mod backlog;
 mod behind;
@@ -12,6 +13,7 @@ mod compile;
 mod condition;
 mod forward;
 mod hook;
+mod options;
 mod runs;
 mod sender;
 
@@ -25,10 +27,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use papaya::{Guard, LocalGuard};
 
+use self::aliases::{Alias, Aliases};
 use self::compile::{ApplicationPart, Wiring};
 use crate::base::clock::Now;
 use crate::base::id::{Id, Token};
-use crate::model::Flow;
+use crate::model::{Flow, Webhook};
 use crate::store::{Affected, Source, StoreError};
 
 type HashMap<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
@@ -40,6 +43,7 @@ pub use compile::{Defaults, check_application, check_flow, check_webhook};
 pub use condition::Condition;
 pub use forward::{BodySource, ForwardNode, ForwardRules, Signing};
 pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
+pub use options::{Deduplicate, HookOptions};
 pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
 pub use sender::Sender;
 
@@ -57,6 +61,7 @@ pub struct Registry {
     runs: SharedMap<Id, Arc<FlowRuns>>,
     defaults: Defaults,
     aside: aside::Aside,
+    aliases: Aliases,
     behind: behind::Behind,
     /// How many changes were published, and one.
     version: AtomicU64,
@@ -132,6 +137,7 @@ impl Registry {
             runs: SharedMap::with_hasher(ahash::RandomState::new()),
             defaults,
             aside: aside::Aside::default(),
+            aliases: Aliases::default(),
             behind: behind::Behind::default(),
             version: AtomicU64::new(1),
         }
@@ -197,11 +203,13 @@ impl Registry {
             }
         })?;
         let wiring = self.wiring(now);
-        let mut hooks = Vec::new();
+        let (mut hooks, mut aliases) = (Vec::new(), Vec::new());
         source.for_each_webhook(&mut |webhook| {
             let Some(part) = parts.get(&webhook.application_id) else { return };
             let flows = flows.get(&webhook.id).map_or(&[][..], Vec::as_slice);
-            hooks.push(Arc::new(compile::hook(&wiring, part, &webhook, flows, None)));
+            let hook = Arc::new(compile::hook(&wiring, part, &webhook, flows, None));
+            aliases.extend(self.aliases_of(&wiring, part, &webhook, flows, &hook));
+            hooks.push(hook);
         })?;
         // Once their number is known: a map that grows by doubling moves each of a million several times.
         let (by_token, mut by_id) = (self.by_token.pin(), self.write_by_id());
@@ -210,6 +218,9 @@ impl Registry {
         for hook in hooks {
             by_token.insert(ByToken(Arc::clone(&hook)), Arc::clone(&hook));
             by_id.replace(ById(hook));
+        }
+        for alias in aliases {
+            by_token.insert(ByToken(Arc::clone(&alias)), alias);
         }
         Ok(())
     }
@@ -300,8 +311,55 @@ impl Registry {
             },
         };
         let flows = source.flows_of_webhook(&id)?;
-        self.publish(Arc::new(compile::hook(wiring, part, &webhook, &flows, before.as_deref())));
+        let hook = Arc::new(compile::hook(wiring, part, &webhook, &flows, before.as_deref()));
+        let had = self.aliases.replace(id, Vec::new());
+        let aliases = self.aliases_of(wiring, part, &webhook, &flows, &hook);
+        let kept: Vec<Token> = aliases.iter().chain([&hook]).map(|hook| hook.token).collect();
+        for alias in aliases {
+            self.by_token.pin().insert(ByToken(Arc::clone(&alias)), alias);
+        }
+        self.publish(hook);
+        let before = before.map(|before| before.token);
+        for token in had.into_iter().map(|alias| alias.token).chain(before) {
+            if !kept.contains(&token) {
+                self.remove(id, &token);
+            }
+        }
         Ok(())
+    }
+
+    /// Compiles a hook for each earlier token of a webhook whose grace has not ended. They share the counts of the
+    /// webhook's own hook.
+    fn aliases_of(
+        &self,
+        wiring: &Wiring<'_>,
+        application: &ApplicationPart,
+        webhook: &Webhook,
+        flows: &[impl Borrow<Flow>],
+        hook: &Hook,
+    ) -> Vec<Arc<Hook>> {
+        let mut aliases = Vec::new();
+        let mut hooks = Vec::new();
+        for previous in &webhook.previous_tokens {
+            if previous.ends_millis > wiring.now.unix_millis {
+                let alias = compile::alias(wiring, application, webhook, previous, flows, hook);
+                aliases.push(Alias { token: alias.token, ends_millis: previous.ends_millis });
+                hooks.push(Arc::new(alias));
+            }
+        }
+        self.aliases.replace(webhook.id, aliases);
+        hooks
+    }
+
+    /// Webhooks with an earlier token whose grace has ended: they are to be refreshed.
+    #[must_use]
+    pub fn outdated(&self, unix_millis: u64) -> Affected {
+        Affected { webhooks: self.aliases.over(unix_millis), flows: Vec::new() }
+    }
+
+    /// Takes a token away, unless it is another webhook's by now.
+    fn remove(&self, webhook: Id, token: &Token) {
+        let _ = self.by_token.pin().remove_if(token, |_, hook| hook.webhook_id == webhook);
     }
 
     fn wiring(&self, now: Now) -> Wiring<'_> {
@@ -329,8 +387,10 @@ impl Registry {
     fn withdraw(&self, id: Id) {
         let withdrawn = self.write_by_id().take(&id);
         self.aside.take(id);
-        if let Some(ById(hook)) = withdrawn {
-            self.by_token.pin().remove(&hook.token);
+        let aliases = self.aliases.replace(id, Vec::new());
+        let own = withdrawn.map(|ById(hook)| hook.token);
+        for token in aliases.into_iter().map(|alias| alias.token).chain(own) {
+            self.remove(id, &token);
         }
         self.version.fetch_add(1, Ordering::Release);
     }

@@ -20,13 +20,13 @@ type Records<'t> = Table<'t, &'static IdKey, &'static [u8]>;
 /// A write transaction with its tables open. Each operation checks first and then writes, so that an operation that
 /// fails for its caller's sake has changed nothing.
 pub struct Changes<'t> {
-    path: &'t Path,
+    pub(super) path: &'t Path,
     applications: Records<'t>,
     webhooks: Records<'t>,
     flows: Records<'t>,
     flow_versions: Records<'t>,
     flow_classes: Table<'t, &'static IdKey, u8>,
-    tokens: Table<'t, &'static [u8; TOKEN_BYTES], &'static IdKey>,
+    pub(super) tokens: Table<'t, &'static [u8; TOKEN_BYTES], &'static IdKey>,
     order: Table<'t, &'static [u8], ()>,
     counts: Table<'t, &'static ListKey, u64>,
     flows_of_webhook: Table<'t, &'static [u8; 2 * ID_BYTES], ()>,
@@ -124,12 +124,13 @@ impl<'t> Changes<'t> {
         if self.application(&webhook.application_id)?.is_none() {
             return Err(ChangeError::Missing(Resource::Application));
         }
-        let token = webhook.token.as_bytes();
-        let token_taken = self.tokens.get(token).map_err(|error| failed(self.path, error))?.is_some();
+        let token = webhook.token.key();
+        let token_taken =
+            self.tokens.get(token.as_bytes()).map_err(|error| failed(self.path, error))?.is_some();
         if token_taken || self.webhook(&webhook.id)?.is_some() {
             return Err(ChangeError::Conflict(Resource::Webhook));
         }
-        self.tokens.insert(token, webhook.id.raw()).map_err(|error| failed(self.path, error))?;
+        self.tokens.insert(token.as_bytes(), webhook.id.raw()).map_err(|error| failed(self.path, error))?;
         self.put_webhook(None, &webhook)?;
         Ok(webhook)
     }
@@ -148,7 +149,8 @@ impl<'t> Changes<'t> {
         let old = self.webhook_of(application, id)?;
         let mut new = old.clone();
         alter(&mut new)?;
-        (new.id, new.application_id, new.token) = (old.id, old.application_id, old.token);
+        (new.id, new.application_id) = (old.id, old.application_id);
+        (new.token, new.previous_tokens) = (old.token.clone(), old.previous_tokens.clone());
         self.put_webhook(Some(&old), &new)?;
         Ok(new)
     }
@@ -170,7 +172,9 @@ impl<'t> Changes<'t> {
         }
         let list = list_key(Resource::Webhook, Some(application));
         self.relist(&list, Some(&sortable_webhook(&webhook)), None)?;
-        self.tokens.remove(webhook.token.as_bytes()).map_err(|error| failed(self.path, error))?;
+        for token in webhook.tokens() {
+            self.tokens.remove(token.key().as_bytes()).map_err(|error| failed(self.path, error))?;
+        }
         self.webhooks.remove(id.raw()).map_err(|error| failed(self.path, error))?;
         self.affected.webhooks.push(*id);
         Ok(())
@@ -333,7 +337,7 @@ impl<'t> Changes<'t> {
         version.ok_or(ChangeError::Missing(Resource::FlowVersion))
     }
 
-    fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
+    pub(super) fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
         read_record(&self.webhooks, self.path, id)
     }
 
@@ -367,7 +371,7 @@ impl<'t> Changes<'t> {
         put(&mut self.applications, self.path, new.id, &new.to_stored())
     }
 
-    fn put_webhook(&mut self, old: Option<&Webhook>, new: &Webhook) -> Result<(), StoreError> {
+    pub(super) fn put_webhook(&mut self, old: Option<&Webhook>, new: &Webhook) -> Result<(), StoreError> {
         let list = list_key(Resource::Webhook, Some(&new.application_id));
         self.relist(&list, old.map(sortable_webhook).as_ref(), Some(&sortable_webhook(new)))?;
         self.affected.webhooks.push(new.id);
@@ -484,7 +488,7 @@ impl<'t> Changes<'t> {
     }
 }
 
-fn failed(path: &Path, error: redb::StorageError) -> StoreError {
+pub(super) fn failed(path: &Path, error: redb::StorageError) -> StoreError {
     StoreError::database(path, error)
 }
 

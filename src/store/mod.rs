@@ -26,6 +26,7 @@ mod glob;
 pub mod letters;
 mod list;
 mod tables;
+mod token;
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -41,7 +42,7 @@ pub use list::{FlowFilter, ListQuery, Listed, TriggerMatch};
 pub use tables::SortField;
 
 use crate::base::id::Id;
-use crate::model::{Application, Flow, FlowVersion, ModelError, StoredError, Webhook};
+use crate::model::{Application, Flow, FlowVersion, ModelError, StoredError, TokenChange, Webhook};
 use database::Database;
 use letters::{LetterLimits, Letters};
 
@@ -303,6 +304,21 @@ impl Store {
         alter: impl FnOnce(&mut Webhook) -> Result<(), ModelError> + Send + 'static,
     ) -> Result<Changed<Webhook>, ChangeError> {
         self.change(move |changes| changes.update_webhook(&application, &id, alter))
+    }
+
+    /// Gives a webhook of an application another token.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such webhook, another one has the token, or the database failed.
+    pub fn change_token(
+        &self,
+        application: Id,
+        id: Id,
+        change: TokenChange,
+        unix_millis: u64,
+    ) -> Result<Changed<Webhook>, ChangeError> {
+        self.change(move |changes| changes.change_token(&application, &id, change, unix_millis))
     }
 
     /// Deletes a webhook of an application and, `with_flows`, every flow that has a trigger on it.

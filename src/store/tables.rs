@@ -35,8 +35,9 @@ pub(super) const FLOWS_OF_WEBHOOK: TableDefinition<'_, &[u8; 2 * ID_BYTES], ()> 
 
 /// `META`'s key of the version of the tables.
 pub(super) const FORMAT_KEY: &str = "format";
-/// The version that this file writes. 1: without [`FLOW_VERSIONS`] and [`FLOW_CLASSES`].
-pub(super) const FORMAT: u64 = 2;
+/// The version that this file writes. 1: without [`FLOW_VERSIONS`] and [`FLOW_CLASSES`]. 2: without the options and the
+/// earlier tokens of webhooks, which a build of that time would leave out, and with them who may call.
+pub(super) const FORMAT: u64 = 3;
 
 /// The kind of resource and its owner (an application, or a flow): names a list.
 pub(super) type ListKey = [u8; 1 + ID_BYTES];

@@ -196,7 +196,7 @@ fn a_refused_change_keeps_nothing_and_spoils_no_other() {
     assert_eq!(store.delete_webhook(other.id, hook.id, true), Err(ChangeError::Missing(Resource::Webhook)));
     assert_eq!(store.insert_webhook(hook.clone()), Err(ChangeError::Conflict(Resource::Webhook)));
     let mut same_token = Webhook::create(&json!({"name": "x"}), app.id, START).expect("valid");
-    same_token.token = hook.token;
+    same_token.token = hook.token.clone();
     assert_eq!(store.insert_webhook(same_token), Err(ChangeError::Conflict(Resource::Webhook)));
     let orphan = Webhook::create(&json!({"name": "x"}), hook.id, START).expect("valid");
     assert_eq!(store.insert_webhook(orphan), Err(ChangeError::Missing(Resource::Application)));

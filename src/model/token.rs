@@ -1,0 +1,147 @@
+//! The token of a webhook's URL, changed: the old one goes on for a grace (section 3, `POST …/token`).
+
+use serde_json::{Value, json};
+
+use super::error::ModelError;
+use super::fields::Fields;
+use super::time_text;
+use super::webhook::Webhook;
+use crate::base::id::{TOKEN_CHARACTERS_MAX, TOKEN_CHARACTERS_MIN, TokenText};
+
+/// A token that was replaced and goes on until its grace ends.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousToken {
+    pub token: TokenText,
+    /// Milliseconds since 1970.
+    pub ends_millis: u64,
+}
+
+impl PreviousToken {
+    pub(super) fn to_api(&self) -> Value {
+        json!({"token": self.token.as_str(), "endsAt": time_text(self.ends_millis)})
+    }
+}
+
+/// The body of `POST …/token`.
+#[derive(Clone, Debug)]
+pub struct TokenChange {
+    pub token: TokenText,
+    grace_millis: u64,
+}
+
+impl TokenChange {
+    /// Longest grace: 30 days.
+    pub const GRACE_SECONDS_MAX: u32 = 2_592_000;
+    /// Most tokens that go on beside the present one; one more, and that which ends first ends at once.
+    pub const PREVIOUS_MAX: usize = 8;
+
+    /// Reads the body; a token that it does not give is made.
+    pub fn read(body: &Value) -> Result<TokenChange, ModelError> {
+        const MILLIS_PER_SECOND: u64 = 1_000;
+        let mut fields = Fields::of(body, "")?;
+        let must = || {
+            format!("must be {TOKEN_CHARACTERS_MIN} to {TOKEN_CHARACTERS_MAX} characters of A–Z a–z 0–9 _ -")
+        };
+        let token = match fields.value("token") {
+            None => TokenText::generate(),
+            Some(value) => {
+                let token = value.as_str().and_then(TokenText::parse);
+                token.ok_or_else(|| fields.error("token", must()))?
+            }
+        };
+        let grace_seconds = fields.integer("graceSeconds", 0..=Self::GRACE_SECONDS_MAX)?.unwrap_or(0);
+        fields.finish_strict("the change of a token")?;
+        Ok(TokenChange { token, grace_millis: u64::from(grace_seconds) * MILLIS_PER_SECOND })
+    }
+}
+
+impl Webhook {
+    /// Gives the webhook another token. The one that it had goes on for the grace; those that it had before go on until
+    /// theirs ends.
+    pub fn change_token(&mut self, change: TokenChange, unix_millis: u64) {
+        let old = std::mem::replace(&mut self.token, change.token);
+        self.last_updated = unix_millis;
+        let previous = &mut self.previous_tokens;
+        previous.retain(|previous| previous.token != old);
+        previous.push(PreviousToken { token: old, ends_millis: unix_millis + change.grace_millis });
+        previous.retain(|previous| previous.ends_millis > unix_millis && previous.token != self.token);
+        previous.sort_by_key(|previous| previous.ends_millis);
+        let over = previous.len().saturating_sub(TokenChange::PREVIOUS_MAX);
+        previous.drain(..over);
+    }
+
+    /// The present token and those that go on beside it, whether their grace has ended or not.
+    pub fn tokens(&self) -> impl Iterator<Item = &TokenText> {
+        std::iter::once(&self.token).chain(self.previous_tokens.iter().map(|previous| &previous.token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+
+    fn change(token: &str, grace_seconds: u32) -> TokenChange {
+        TokenChange::read(&json!({"token": token, "graceSeconds": grace_seconds})).unwrap()
+    }
+
+    fn tokens(webhook: &Webhook) -> Vec<&str> {
+        webhook.tokens().map(TokenText::as_str).collect()
+    }
+
+    fn webhook() -> Webhook {
+        let mut webhook = Webhook::create(&json!({"name": "w"}), Id::from_raw([1; 12]), 0).unwrap();
+        webhook.token = TokenText::parse("the-first").unwrap();
+        webhook
+    }
+
+    #[test]
+    fn an_old_token_goes_on_until_its_grace_ends() {
+        let mut webhook = webhook();
+        webhook.change_token(change("the-second", 10), 1_000);
+        assert_eq!(tokens(&webhook), ["the-second", "the-first"]);
+        assert_eq!(webhook.previous_tokens[0].ends_millis, 11_000);
+        webhook.change_token(change("the-third", 20), 10_999);
+        assert_eq!(tokens(&webhook), ["the-third", "the-first", "the-second"]);
+        webhook.change_token(change("the-fourth", 0), 11_000);
+        assert_eq!(tokens(&webhook), ["the-fourth", "the-second"]);
+    }
+
+    #[test]
+    fn a_token_that_is_taken_back_is_no_previous_one() {
+        let mut webhook = webhook();
+        webhook.change_token(change("the-second", 10), 0);
+        webhook.change_token(change("the-first", 10), 1_000);
+        assert_eq!(tokens(&webhook), ["the-first", "the-second"]);
+        webhook.change_token(change("the-first", 10), 2_000);
+        assert_eq!(tokens(&webhook), ["the-first", "the-second"]);
+    }
+
+    #[test]
+    fn the_token_that_ends_first_makes_room() {
+        let mut webhook = webhook();
+        for number in 0..=TokenChange::PREVIOUS_MAX {
+            webhook.change_token(change(&format!("token-no-{number}"), 100), number as u64);
+        }
+        assert_eq!(webhook.previous_tokens.len(), TokenChange::PREVIOUS_MAX);
+        assert!(!tokens(&webhook).contains(&"the-first"));
+    }
+
+    #[test]
+    fn a_token_that_is_not_given_is_made_and_a_bad_one_is_refused() {
+        let made = TokenChange::read(&json!({})).unwrap();
+        assert_eq!((made.token.as_str().len(), made.grace_millis), (40, 0));
+        for (body, field) in [
+            (json!({"token": "seven77"}), "token"),
+            (json!({"token": "a".repeat(129)}), "token"),
+            (json!({"token": "not/a/token"}), "token"),
+            (json!({"token": null}), "token"),
+            (json!({"graceSeconds": 2_592_001}), "graceSeconds"),
+            (json!({"graceSeconds": -1}), "graceSeconds"),
+            (json!({"grace": 1}), "grace"),
+        ] {
+            assert_eq!(TokenChange::read(&body).unwrap_err().field(), field, "{body}");
+        }
+    }
+}
