@@ -21,7 +21,7 @@ use tidegate::http::{Connection, Limits, Step};
 use tidegate::model::CastBuffersAs;
 use tidegate::proxy;
 use tidegate::template::{Escape, OUTPUT_BYTES_MAX, Path, Template, Work};
-use tidegate::trigger::{HttpData, Peer, http_event};
+use tidegate::trigger::{Hidden, HttpData, Peer, http_event};
 use tidegate::websocket::{self, Event, Role, Scratch, mask};
 
 /// Bytes of a member of a document that templates are rendered over.
@@ -270,7 +270,9 @@ fn event(content_type: Option<&'static str>, query: Option<String>, body: String
             body: black_box(connection.body(&buffer)),
             peer: Peer::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             peer_is_trusted: false,
-            hide_authorization: false,
+            hidden: Hidden::default(),
+            raw_body: false,
+            claims: None,
             cast: CastBuffersAs::Array,
             annotate_multipart: true,
             payload_limit: BYTES_MAX,

@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::base::buffer::ReceiveBuffer;
 use tidegate::http::{Connection, Limits, Step};
 use tidegate::model::CastBuffersAs;
-use tidegate::trigger::{HttpData, Peer, http_event};
+use tidegate::trigger::{Hidden, HttpData, Peer, http_event};
 
 const BODY_LIMIT: usize = 262_144;
 
@@ -51,7 +51,9 @@ fn payloads(criterion: &mut Criterion) {
                     body: black_box(connection.body(&buffer)),
                     peer: Peer::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                     peer_is_trusted: false,
-                    hide_authorization: false,
+                    hidden: Hidden::default(),
+                    raw_body: false,
+                    claims: None,
                     cast: CastBuffersAs::Array,
                     annotate_multipart: false,
                     payload_limit: BODY_LIMIT,

@@ -11,11 +11,11 @@ use tidegate::deliver::{self, Origin};
 use tidegate::http::encode::DateField;
 use tidegate::http::{self, Limits, Step};
 use tidegate::ingress::request::{self, AtBody, AtHead, Door};
-use tidegate::ingress::respond::{self, Frame};
+use tidegate::ingress::respond::{self, Cors, Frame};
 use tidegate::metrics::{CoreMetrics, Event as Counted, Metrics, Outcome};
 use tidegate::registry::{Hook, Pin, Reads, Registry};
 use tidegate::reply::{CallerKind, Rendered, Sheet};
-use tidegate::trigger::{self, Draft, HttpData, Parts, Peer, UpgradeData, WsEvent};
+use tidegate::trigger::{self, Draft, Hidden, HttpData, Parts, Peer, UpgradeData, WsEvent};
 use tidegate::websocket::frame::{Header, Opcode};
 use tidegate::websocket::{self, Event, Role, Scratch, mask};
 
@@ -149,7 +149,11 @@ fn at_head<'g>(
     date: &mut DateField,
     out: &mut Vec<u8>,
 ) -> Result<(&'g Arc<Hook>, usize), (Outcome, u16, u64)> {
-    match request::at_head(Door { core: 0, now }, pin, &machine.request(buffer)) {
+    match request::at_head(
+        Door { core: 0, now, peer: None, trusted_proxies: &[] },
+        pin,
+        &machine.request(buffer),
+    ) {
         AtHead::Take { hook, limit } => Ok((hook, limit)),
         AtHead::Answer(answer, hook) => {
             respond::answer(out, &answer, &frame(date, now, machine.keep_alive()));
@@ -160,7 +164,7 @@ fn at_head<'g>(
 }
 
 fn frame(date: &mut DateField, now: Now, keep_alive: bool) -> Frame<'_> {
-    Frame { date: date.line(now.unix_millis), keep_alive, http10: false, head_only: false, cors: true }
+    Frame { date: date.line(now.unix_millis), keep_alive, http10: false, head_only: false, cors: Cors::Any }
 }
 
 /// Has the webhook's flow reply.
@@ -181,7 +185,9 @@ fn reply(
         body,
         peer: PEER,
         peer_is_trusted: false,
-        hide_authorization: hook.basic.is_some(),
+        hidden: hook.hidden(),
+        raw_body: hook.has_raw_body(),
+        claims: None,
         cast: hook.cast,
         annotate_multipart: hook.annotate_multipart,
         payload_limit: hook.payload_bytes as usize,
@@ -230,7 +236,15 @@ impl SocketPath {
             now,
             machine: websocket::Connection::new(Role::Server, None, hook.payload_bytes as usize),
             hook,
-            data: UpgradeData::new(b"/readings", Some(b"floor=1"), fields, PEER, false, false),
+            data: UpgradeData::new(
+                b"/readings",
+                Some(b"floor=1"),
+                fields,
+                PEER,
+                false,
+                Hidden::default(),
+                None,
+            ),
             buffer: ReceiveBuffer::with_capacity(BUFFER_BYTES),
             scratch: Scratch::default(),
             draft: Vec::new(),

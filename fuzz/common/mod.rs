@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tidegate::base::clock::Now;
 use tidegate::base::id::Id;
 use tidegate::model::CastBuffersAs;
-use tidegate::trigger::{Event, HttpData, Payload, Peer, Tail, http_event};
+use tidegate::trigger::{Event, Hidden, HttpData, Payload, Peer, Tail, http_event};
 
 /// Decisions read off an input, one after the other; an input that is used up decides for the first of everything.
 pub struct Choices<'a> {
@@ -153,7 +153,9 @@ pub fn post<'a>(fields: &'a [(&'a [u8], &'a [u8])], body: &'a [u8]) -> HttpData<
         body,
         peer: Peer::Local,
         peer_is_trusted: false,
-        hide_authorization: false,
+        hidden: Hidden::default(),
+        raw_body: false,
+        claims: None,
         cast: CastBuffersAs::Array,
         annotate_multipart: false,
         payload_limit: 262_144,

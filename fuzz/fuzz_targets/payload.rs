@@ -11,7 +11,7 @@ use common::{CASTS, Choices, NOW, is_json, member, members, tail};
 use libfuzzer_sys::fuzz_target;
 use tidegate::base::json::validate;
 use tidegate::template::Root as _;
-use tidegate::trigger::{HttpData, JSON_DEPTH_MAX, Payload, Peer, http_event};
+use tidegate::trigger::{Hidden, HttpData, JSON_DEPTH_MAX, Payload, Peer, http_event};
 
 const METHODS: [&[u8]; 5] = [b"POST", b"GET", b"PUT", b"DELETE", b"p\"\\\x07\xff"];
 const NAMES: [&[u8]; 8] = [
@@ -59,7 +59,9 @@ fuzz_target!(|data: &[u8]| {
         fields: fields.iter().copied(),
         peer: choices.one_of(&peers),
         peer_is_trusted: how & 1 != 0,
-        hide_authorization: how & 2 != 0,
+        hidden: Hidden { authorization: how & 2 != 0, ..Hidden::default() },
+        raw_body: how & 128 != 0,
+        claims: None,
         cast: choices.one_of(&CASTS),
         annotate_multipart: how & 4 != 0,
         payload_limit: PAYLOAD_LIMIT,
@@ -103,7 +105,7 @@ fn check_headers(data: &HttpData<'_, common::Fields<'_>>, shown: &str) {
     let headers = members(shown);
     for (place, (name, _)) in headers.iter().enumerate() {
         assert!(headers[..place].iter().all(|(before, _)| before != name), "{name} stands twice");
-        assert!(name != "cookie" && !(data.hide_authorization && name == "authorization"));
+        assert!(name != "cookie" && !(data.hidden.authorization && name == "authorization"));
         assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase()));
     }
 }

@@ -13,7 +13,7 @@ use common::Choices;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
 use tidegate::http::encode::has_body;
-use tidegate::ingress::respond::{self, Frame};
+use tidegate::ingress::respond::{self, Cors, Frame};
 use tidegate::reply::{HttpReply, parse_body, to_http};
 
 const DATE: &[u8] = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
         keep_alive: how & 2 != 0,
         http10: how & 4 != 0,
         head_only: false,
-        cors: how & 8 != 0,
+        cors: if how & 8 != 0 { Cors::Any } else { Cors::Off },
     };
     let good = write_good(&mut Choices::new(data));
     assert!(send(good.as_bytes(), &frame), "{good} is not sent");

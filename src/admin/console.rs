@@ -60,6 +60,7 @@ static FILES: &[File] = files! {
     "ui.js" MODULE,
     "warnings.js" MODULE,
     "webhook.js" MODULE,
+    "webhook_access.js" MODULE,
     "webhook_delete.js" MODULE,
     "webhook_fields.js" MODULE,
     "webhook_form.js" MODULE,

@@ -27,6 +27,7 @@ pub(super) enum Shape {
     WebhookPost,
     WebhookPatch,
     Webhooks,
+    TokenPost,
     Flow,
     FlowPost,
     FlowPatch,
@@ -78,6 +79,7 @@ impl Shape {
             Shape::WebhookPost => "WebhookPost",
             Shape::WebhookPatch => "WebhookPatch",
             Shape::Webhooks => "Webhooks",
+            Shape::TokenPost => "TokenPost",
             Shape::Flow => "Flow",
             Shape::FlowPost => "FlowPost",
             Shape::FlowPatch => "FlowPatch",
@@ -127,6 +129,8 @@ pub(super) fn all() -> Value {
         "Success": object(json!({"success": {"const": true}}), &["success"]),
         "Accepted": object(json!({"success": {"const": true}, "accepted": {"type": "boolean"}}), &["success", "accepted"]),
         "Signature": signature(),
+        "Auth": super::schemas_options::auth(),
+        "TokenPost": super::schemas_options::token_post(),
         "Global": global(global_json(), &["key", "json"]),
         "Trigger": object(json!({
             "type": {"type": "string", "description": "`webhook` starts the flow; any other type is kept and inert"},
@@ -186,7 +190,8 @@ pub(super) fn all() -> Value {
             shown.insert(date.to_owned(), json!({"type": "string", "format": "date-time"}));
         }
         if name == "Webhook" {
-            shown.insert("token".to_owned(), json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{40}$"}));
+            shown.insert("token".to_owned(), token());
+            shown.insert("previousTokens".to_owned(), super::schemas_options::previous_tokens());
         }
         if name == "FlowVersion" {
             shown.insert("flowId".to_owned(), id());
@@ -215,6 +220,11 @@ pub(super) fn object(properties: Value, required: &[&str]) -> Value {
 
 pub(super) fn id() -> Value {
     json!({"$ref": "#/components/schemas/Id"})
+}
+
+/// The token of a webhook.
+pub(super) fn token() -> Value {
+    json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{8,128}$"})
 }
 
 fn name() -> Value {
@@ -261,7 +271,7 @@ fn webhook() -> Value {
         json!({"type": "string", "maxLength": NAME_CHARS_MAX, "default": "",
         "description": "A Handlebars template over the globals"})
     };
-    json!({
+    let mut fields = json!({
         "name": name(),
         "description": text(),
         "responseCode": {"type": "integer", "minimum": Webhook::RESPONSE_CODE_MIN,
@@ -286,7 +296,11 @@ fn webhook() -> Value {
             },
             "additionalProperties": false},
         "signature": {"oneOf": [{"$ref": "#/components/schemas/Signature"}, {"type": "null"}]},
-    })
+    });
+    if let Some(fields) = fields.as_object_mut() {
+        fields.extend(super::schemas_options::fields());
+    }
+    fields
 }
 
 fn flow() -> Value {
@@ -438,7 +452,7 @@ fn output_ids() -> Value {
     ]}, "description": "A list of node ids for each output; a flat list is that of one output"})
 }
 
-fn secret() -> Value {
+pub(super) fn secret() -> Value {
     json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
         "description": "Shown as ***; a PATCH with *** keeps it"})
 }

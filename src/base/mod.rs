@@ -4,6 +4,7 @@ pub mod block;
 pub mod buffer;
 pub mod clock;
 pub mod id;
+pub mod ip_net;
 pub mod json;
 pub mod log;
 pub mod number;

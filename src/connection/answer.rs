@@ -5,7 +5,7 @@ use super::recent::Note;
 use crate::base::clock::Now;
 use crate::http;
 use crate::ingress::request;
-use crate::ingress::respond::{self, Answer, Frame};
+use crate::ingress::respond::{self, Answer, Cors, Frame};
 use crate::metrics::Outcome;
 use crate::registry::Hook;
 use crate::reply::{HttpReply, ReplyError};
@@ -26,7 +26,7 @@ pub(crate) struct Exchange<'a> {
 impl Exchange<'_> {
     /// Writes an answer of the engine's own.
     pub(crate) fn answer(&self, core: &mut CoreState, out: &mut Vec<u8>, answer: &Answer<'_>) {
-        let cors = core.rules.cors;
+        let cors = request::cors(core.rules.cors, self.hook, self.request);
         respond::answer(out, answer, &self.frame(cors, core.date.line(self.now.unix_millis)));
         core.metrics.count(answer.outcome());
         self.note(core, answer.status(), answer.refusal());
@@ -45,7 +45,7 @@ impl Exchange<'_> {
         }
         match reply {
             Ok(reply) => {
-                let cors = core.rules.cors;
+                let cors = request::cors(core.rules.cors, self.hook, self.request);
                 respond::reply(out, &reply, &self.frame(cors, core.date.line(self.now.unix_millis)));
                 core.metrics.count(Outcome::Ok);
                 self.note(core, reply.status, None);
@@ -60,7 +60,7 @@ impl Exchange<'_> {
         self.note(core, SWITCHING_PROTOCOLS, None);
     }
 
-    fn frame<'d>(&self, cors: bool, date: &'d [u8]) -> Frame<'d> {
+    fn frame<'d>(&self, cors: Cors<'d>, date: &'d [u8]) -> Frame<'d> {
         Frame {
             date,
             keep_alive: self.keep_alive,
@@ -86,8 +86,8 @@ impl Exchange<'_> {
             now: self.now,
             duration_nanos,
             method: self.request.method_bytes(),
-            path: request::behind_token(self.request.path()),
-            query: self.request.query(),
+            path: request::behind_token(hook, self.request.path()),
+            query: request::shown_query(hook, self.request).as_deref(),
             status,
             bytes: self.bytes as u64,
             refusal,
@@ -101,7 +101,8 @@ const SWITCHING_PROTOCOLS: u16 = 101;
 /// Writes a refusal that belongs to no request, and that ends the connection. `received` is what the connection was sent
 /// and has not been consumed: where it begins as a HEAD no body follows (RFC 9110, 9.3.2).
 pub(crate) fn refuse_into(core: &mut CoreState, out: &mut Vec<u8>, answer: &Answer<'_>, received: &[u8]) {
-    let (cors, unix_millis) = (core.rules.cors, core.now().unix_millis);
+    let cors = if core.rules.cors { Cors::Any } else { Cors::Off };
+    let unix_millis = core.now().unix_millis;
     let frame = Frame {
         date: core.date.line(unix_millis),
         keep_alive: false,

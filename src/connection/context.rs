@@ -20,8 +20,10 @@ use super::message::{
 use super::pending::{Delivered, PendingReplies};
 use super::recent::Recent;
 use super::seal::{Place, Seal};
+use super::timeouts::Timeouts;
 use crate::base::clock::Now;
 use crate::base::id::Id;
+use crate::base::ip_net::IpNet;
 use crate::base::log::bounded_log;
 use crate::base::random::Random;
 use crate::base::slots::Key;
@@ -34,7 +36,6 @@ use crate::journal::Sequence;
 use crate::metrics::{CoreMetrics, Event};
 use crate::registry::{FlowPlan, Pin, Registry};
 use crate::reply::{Reply, Sheet};
-use crate::settings::IpNet;
 use crate::trigger::Payload;
 use crate::verify::secret::Expected;
 use crate::websocket;
@@ -87,6 +88,7 @@ pub(crate) struct Rules {
     pub(crate) body_bytes: usize,
     /// The access token that workers attach with.
     pub(crate) access_token: Expected,
+    pub(crate) timeouts: Timeouts,
     /// Whether WebSocket compression may remember earlier messages.
     pub(crate) context_takeover: bool,
     /// How long a delivery is tried.

@@ -14,8 +14,10 @@ use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
 use crate::ingress::request::{self, AtBody};
 use crate::ingress::respond::Answer;
-use crate::registry::Hook;
+use crate::limit::{CallKey, Claim};
+use crate::registry::{Deduplicate, Hook};
 use crate::reply::{self, Rendered, Reply};
+use crate::template::Escape;
 use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, RawBody};
 use crate::verify::alexa::{self, AlexaRefusal, FetchError, Lookup};
 use crate::verify::provider::Provider;
@@ -33,8 +35,8 @@ pub(crate) struct CompleteRequest<'a> {
 pub(crate) enum Decision {
     Answer(Answer<'static>),
     Reply(Box<Reply>),
-    /// A template's reply, which has been written.
-    Replied,
+    /// A template's reply, which has been written, with this status.
+    Replied(u16),
     WaitForReply(Box<ReplyWait>),
     WaitForChain(Box<ChainWait>),
 }
@@ -73,9 +75,23 @@ pub(crate) struct ReplyWait {
     pub(crate) bytes: usize,
     /// The payload of its flows, where somebody watches.
     pub(crate) shown: Option<Payload>,
+    /// The key that it has taken, given back if it gets no good answer.
+    claim: Option<Box<Claim>>,
 }
 
 impl ReplyWait {
+    /// Keeps the key of the call, if the status of its answer says that it was taken.
+    pub(crate) fn settle_key(&mut self, status: u16, now: Now) {
+        if let Some(claim) = self.claim.take() {
+            settle_key(*claim, status, now);
+        }
+    }
+
+    /// Whether the call has taken a key.
+    pub(crate) fn has_key(&self) -> bool {
+        self.claim.is_some()
+    }
+
     /// Gives the slot back.
     pub(crate) fn end(&self, core: &mut CoreState) {
         core.metrics.wait_ended();
@@ -114,7 +130,7 @@ impl CompleteRequest<'_> {
             core.worked();
         }
         match request::at_body(exchange.now, hook, exchange.request, body, &core.rules.public_url) {
-            AtBody::Pass => self.trigger(core, out),
+            AtBody::Pass => self.deduplicate(core, out),
             AtBody::Answer(answer) => Decision::Answer(answer),
             AtBody::Chain(pending) => self.verify_chain(core, out, pending),
         }
@@ -158,9 +174,65 @@ impl CompleteRequest<'_> {
         verdict: Result<(), AlexaRefusal>,
     ) -> Decision {
         match verdict {
-            Ok(()) => self.trigger(core, out),
+            Ok(()) => self.deduplicate(core, out),
             Err(refusal) => Decision::Answer(request::refused_by_alexa(&refusal)),
         }
+    }
+
+    /// The end of step 8: a call whose key was taken triggers nothing.
+    fn deduplicate(&self, core: &mut CoreState, out: &mut Vec<u8>) -> Decision {
+        let Some(deduplicate) = self.hook.deduplicate() else { return self.trigger(core, out) };
+        let key = match self.key(core, deduplicate) {
+            Ok(Some(key)) => key,
+            Ok(None) => return self.trigger(core, out),
+            Err(answer) => return Decision::Answer(answer),
+        };
+        let now = self.exchange.now;
+        let Some(claim) = deduplicate.keys.claim(key, now.unix_millis, deduplicate.window_millis) else {
+            return Decision::Answer(Answer::Duplicate(Box::new(request::default_answer(self.hook))));
+        };
+        let decision = match self.trigger(core, out) {
+            Decision::WaitForReply(mut wait) => {
+                wait.claim = Some(Box::new(claim));
+                return Decision::WaitForReply(wait);
+            }
+            decision @ Decision::Answer(_) if !self.hook.wait_for_reply => {
+                // Whatever status the webhook has for a call that was taken.
+                if matches!(&decision, Decision::Answer(answer) if answer.refusal().is_none()) {
+                    claim.keep(now.unix_millis);
+                }
+                return decision;
+            }
+            decision => decision,
+        };
+        settle_key(claim, decision.status(self.hook), now);
+        decision
+    }
+
+    /// Renders the key of the call; `None` if it has none, because it renders empty or takes too much work.
+    ///
+    /// # Errors
+    /// If the body's coding cannot be undone.
+    fn key(
+        &self,
+        core: &mut CoreState,
+        deduplicate: &Deduplicate,
+    ) -> Result<Option<CallKey>, Answer<'static>> {
+        core.worked();
+        let mut draft = std::mem::take(&mut core.draft);
+        let data = self.data(core.is_trusted(self.origin.peer), None);
+        let key = match trigger::http_draft(&mut draft, self.exchange.now, &data, deduplicate.reads) {
+            Err(refused) => Err(refusal(&refused)),
+            Ok(written) => {
+                let mut text = Vec::new();
+                let payload = written.payload(&deduplicate.tail);
+                let rendered = deduplicate.key.render(&payload, Escape::None, &mut text);
+                let is_key = rendered.is_ok() && !text.trim_ascii().is_empty();
+                Ok(is_key.then(|| CallKey::of(&text)))
+            }
+        };
+        core.give_draft(draft);
+        key
     }
 
     /// Steps 9 and 10: concurrency, triggers. A template's reply is written to `out` at once.
@@ -171,7 +243,7 @@ impl CompleteRequest<'_> {
             // A coding that cannot be undone is refused even where nobody reads, so that callers learn of it early.
             if is_read || exchange.request.field("content-encoding").is_some() {
                 let demand = demand(core, hook, origin.observer);
-                let mut caller = Caller { exchange, hook, out, reply: None, has_replied: true };
+                let mut caller = Caller { exchange, hook, out, reply: None, has_replied: true, status: 0 };
                 if let Err(answer) = self.run(core, demand, None, &mut caller) {
                     return Decision::Answer(answer);
                 }
@@ -189,13 +261,13 @@ impl CompleteRequest<'_> {
         let reply_id = slot.map(|slot| core.reply_id(slot, hook.webhook_id));
         let target =
             slot.zip(reply_id.as_deref()).map(|(slot, reply_id)| ReplyTarget { reply_id, slot, deadline });
-        let mut caller = Caller { exchange, hook, out, reply: None, has_replied: false };
+        let mut caller = Caller { exchange, hook, out, reply: None, has_replied: false, status: 0 };
         let run = self.run(core, demand, target.as_ref(), &mut caller);
         let decision = match run {
             Err(answer) => Decision::Answer(answer),
             Ok(()) => match caller.reply {
                 Some(reply) => Decision::Reply(reply),
-                None if caller.has_replied => Decision::Replied,
+                None if caller.has_replied => Decision::Replied(caller.status),
                 // A flow may have named the slot in a reply to another caller's id.
                 None => match slot.and_then(|slot| core.pending.take_reply(slot)) {
                     Some(reply) => Decision::Reply(reply),
@@ -226,6 +298,7 @@ impl CompleteRequest<'_> {
             deadline,
             bytes: self.body.len(),
             shown: core.shown.take(),
+            claim: None,
         }))
     }
 
@@ -239,20 +312,7 @@ impl CompleteRequest<'_> {
     ) -> Result<(), Answer<'static>> {
         let CompleteRequest { origin, hook, exchange: Exchange { request, now, .. }, body } = *self;
         core.worked();
-        let data = HttpData {
-            method: request.method_bytes(),
-            path: request::behind_token(request.path()),
-            query: request.query(),
-            fields: request.fields(),
-            body,
-            peer: origin.peer.map_or(Peer::Local, Peer::Ip),
-            peer_is_trusted: core.is_trusted(origin.peer),
-            hide_authorization: hook.basic.is_some(),
-            cast: hook.cast,
-            annotate_multipart: hook.annotate_multipart,
-            payload_limit: hook.payload_bytes as usize,
-            reply_id: target.map(|target| target.reply_id),
-        };
+        let data = self.data(core.is_trusted(origin.peer), target.map(|target| target.reply_id));
         let slot = target.map(|target| target.slot);
         let mut draft = std::mem::take(&mut core.draft);
         let written = match trigger::http_draft(&mut draft, *now, &data, demand.parts) {
@@ -291,7 +351,66 @@ impl CompleteRequest<'_> {
         let send = &mut |_: &mut CoreState, reply: Box<Reply>| caller.keep(reply);
         run_flows(core, hook, event, &context, send).map_err(|not_taken| Answer::Busy(not_taken.reason()))
     }
+
+    /// What of the request goes into a payload.
+    fn data<'a>(
+        &'a self,
+        peer_is_trusted: bool,
+        reply_id: Option<&'a str>,
+    ) -> HttpData<'a, impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone> {
+        let CompleteRequest { origin, hook, exchange: Exchange { request, .. }, body } = *self;
+        HttpData {
+            method: request.method_bytes(),
+            path: request::behind_token(hook, request.path()),
+            query: request.query(),
+            fields: request.fields(),
+            body,
+            peer: origin.peer.map_or(Peer::Local, Peer::Ip),
+            peer_is_trusted,
+            hidden: hook.hidden(),
+            cast: hook.cast,
+            annotate_multipart: hook.annotate_multipart,
+            raw_body: hook.has_raw_body(),
+            claims: None,
+            payload_limit: hook.payload_bytes as usize,
+            reply_id,
+        }
+    }
 }
+
+impl Decision {
+    /// The status of a decision that is no wait.
+    fn status(&self, hook: &Hook) -> u16 {
+        match self {
+            Decision::Answer(answer) => answer.status(),
+            Decision::Reply(reply) => reply_status(hook, reply),
+            Decision::Replied(status) => *status,
+            Decision::WaitForReply(_) | Decision::WaitForChain(_) => 0,
+        }
+    }
+}
+
+/// The status with which a reply reaches the caller.
+pub(crate) fn reply_status(hook: &Hook, reply: &Reply) -> u16 {
+    let http = reply::to_http(reply, hook.response_code, hook.payload_bytes as usize);
+    final_status(hook, http.ok().map(|http| http.status))
+}
+
+/// `status` is that of the reply; `None` if it cannot be sent.
+fn final_status(hook: &Hook, status: Option<u16>) -> u16 {
+    request::instead_of_reply(hook)
+        .map_or_else(|| status.unwrap_or(Answer::BadReply("").status()), |answer| answer.status())
+}
+
+/// Keeps a key, or gives it back: the sender of a call that got an error sends it again.
+fn settle_key(claim: Claim, status: u16, now: Now) {
+    if status < FIRST_ERROR_STATUS {
+        claim.keep(now.unix_millis);
+    }
+}
+
+/// RFC 9110, 15.5.
+const FIRST_ERROR_STATUS: u16 = 400;
 
 /// A caller that may wait for a reply.
 struct ReplyTarget<'a> {
@@ -309,6 +428,8 @@ struct Caller<'a> {
     reply: Option<Box<Reply>>,
     /// It has been replied to, or takes no reply.
     has_replied: bool,
+    /// The status of a reply that was written.
+    status: u16,
 }
 
 impl Caller<'_> {
@@ -321,6 +442,9 @@ impl Caller<'_> {
         let outcome = http
             .as_ref()
             .map_or_else(|error| ReplyOutcome::Refused(error.to_string()), |_| ReplyOutcome::Accepted);
+        if self.hook.deduplicate().is_some() {
+            self.status = final_status(self.hook, http.as_ref().ok().map(|http| http.status));
+        }
         self.exchange.reply(core, self.out, self.hook, http);
         outcome
     }

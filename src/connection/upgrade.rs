@@ -8,7 +8,7 @@ use super::context::CoreState;
 use super::message::{ConnectionId, PayloadObserver};
 use crate::http;
 use crate::ingress::request;
-use crate::ingress::respond::{self, Answer};
+use crate::ingress::respond::Answer;
 use crate::ingress::session::Session;
 use crate::ingress::worker::{self, AtDoor};
 use crate::metrics::Outcome;
@@ -90,16 +90,19 @@ pub(crate) fn accept_websocket(
         return Err(Answer::Busy("The server is stopping"));
     }
     let session = Session::admit(hook).ok_or(Answer::OverConcurrency)?;
-    let path = request::behind_token(request.path());
+    let path = request::behind_token(hook, request.path());
     let data = UpgradeData::new(
         path,
         request.query(),
         request.fields(),
         peer.map_or(Peer::Local, Peer::Ip),
         core.is_trusted(peer),
-        hook.basic.is_some(),
+        hook.hidden(),
+        None,
     );
-    accept.write(out, if core.rules.cors { respond::CORS_LINE } else { b"" });
+    let mut cors = Vec::new();
+    request::cors(core.rules.cors, Some(hook), request).write(&mut cors);
+    accept.write(out, &cors);
     exchange.upgraded(core);
     Ok(AcceptedWebSocket { session, deflate: accept.deflate, data })
 }

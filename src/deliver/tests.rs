@@ -14,8 +14,8 @@ use crate::registry::Condition;
 use crate::reply::{Reply, ReplyNode, ReplyTo, Sheet, Unsent};
 use crate::template::{Root, WORK_MAX};
 use crate::trigger::{
-    HttpData, Parts, Payload, Peer, Tail, UpgradeData, WsEvent, http_draft, http_event, websocket_draft,
-    websocket_event,
+    Hidden, HttpData, Parts, Payload, Peer, Tail, UpgradeData, WsEvent, http_draft, http_event,
+    websocket_draft, websocket_event,
 };
 
 const NOW: Now = Now { nanos: 1, unix_millis: 1_771_521_960_123 };
@@ -156,7 +156,9 @@ proptest! {
             body,
             peer: Peer::Local,
             peer_is_trusted: false,
-            hide_authorization: false,
+            hidden: Hidden::default(),
+            raw_body: false,
+            claims: None,
             cast: CastBuffersAs::Array,
             annotate_multipart: false,
             payload_limit: 10_000,
@@ -174,7 +176,7 @@ proptest! {
     fn a_message_gets_the_same_reply_from_its_parts(config in any_node(), message in any_message(), text: bool, kind in 0..3) {
         let node = ReplyNode::compile(&config).expect("every piece is good");
         let fields = [(&b"Host"[..], &b"h"[..])];
-        let upgrade = UpgradeData::new(b"/p\"", Some(b"a=1&e=hex"), fields.into_iter(), Peer::Local, false, false);
+        let upgrade = UpgradeData::new(b"/p\"", Some(b"a=1&e=hex"), fields.into_iter(), Peer::Local, false, Hidden::default(), None);
         let event = match kind {
             0 => WsEvent::Message { text, data: &message },
             1 => WsEvent::Connect,
@@ -213,7 +215,7 @@ proptest! {
         let mut parts = Parts::NONE;
         condition.reads(&mut |read| parts = parts.union(Parts::of(read)));
         let fields = [(&b"Host"[..], &b"h"[..])];
-        let upgrade = UpgradeData::new(b"/p", Some(b"a=1"), fields.into_iter(), Peer::Local, false, false);
+        let upgrade = UpgradeData::new(b"/p", Some(b"a=1"), fields.into_iter(), Peer::Local, false, Hidden::default(), None);
         let event = WsEvent::Message { text, data: &message };
         let tail = tail();
         let whole = websocket_event(&mut Vec::new(), NOW, &upgrade, event, "r1");
@@ -228,7 +230,8 @@ proptest! {
 
 #[test]
 fn what_no_template_looks_at_is_not_written() {
-    let upgrade = UpgradeData::new(b"/", None, std::iter::empty(), Peer::Local, false, false);
+    let upgrade =
+        UpgradeData::new(b"/", None, std::iter::empty(), Peer::Local, false, Hidden::default(), None);
     let echo = WebhookReplyConfig {
         body_template: "data.message.data".to_owned(),
         body_template_type: BodyTemplateType::Path,

@@ -2,6 +2,7 @@
 //! decides and writes answers; it reads no socket, keeps no state between requests (but for a WebSocket's
 //! [`session`]) and waits for nothing.
 
+mod caller;
 pub mod request;
 pub mod respond;
 pub mod session;

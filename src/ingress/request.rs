@@ -4,21 +4,24 @@
 //! takes step 8 when the body is whole. Step 1 is `http`'s; 9 and 10 are the engine's, with `deliver`.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::respond::{Answer, Handshake, Options};
+use super::caller;
+use super::respond::{Answer, Cors, Credential, Handshake, Options};
 use crate::base::clock::Now;
-use crate::base::id::Token;
+use crate::base::id::{TOKEN_CHARACTERS, Token};
+use crate::base::ip_net::IpNet;
 use crate::http::{Framing, Method, Request};
-use crate::registry::{Hook, Pin};
+use crate::model::{CorsConfig, MethodSet};
+use crate::registry::{Hook, HookOptions, Pin};
+use crate::trigger::masked_query;
 use crate::verify::alexa;
 use crate::verify::provider::{self, Provider, Verdict};
 use crate::verify::signature::{Challenge, Mismatch, SignedRequest};
 
 /// Where webhooks live.
 const PREFIX: &[u8] = b"/webhooks/";
-/// Characters of a token.
-const TOKEN_LENGTH: usize = 40;
 
 /// What becomes of a request when its head is there.
 #[derive(Debug)]
@@ -36,10 +39,14 @@ pub enum AtHead<'g, 'b> {
 
 /// Where a request came in and by whom it is decided.
 #[derive(Clone, Copy, Debug)]
-pub struct Door {
+pub struct Door<'d> {
     /// The core that decides, for its share of the rate.
     pub core: usize,
     pub now: Now,
+    /// `None` for a Unix socket, which has no address.
+    pub peer: Option<IpAddr>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: &'d [IpNet],
 }
 
 /// Whether it asks if the listener lives. Where GET is there HEAD is too (RFC 9110, 9.1), and some monitors use it.
@@ -48,11 +55,11 @@ pub fn asks_for_health(request: &Request<'_>) -> bool {
 }
 
 /// Steps 2 to 7.
-pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> AtHead<'g, 'b> {
+pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) -> AtHead<'g, 'b> {
     // 2. Path.
     let path = request.path();
     if request.method() == Method::Connect {
-        return AtHead::Close(Answer::MethodNotAllowed, None);
+        return AtHead::Close(Answer::MethodNotAllowed(None), None);
     }
     if request.method() == Method::Options && path == b"*" {
         return dropped(request, Answer::Options(Options::default()), None, DROP_LIMIT_WITHOUT_WEBHOOK);
@@ -67,12 +74,20 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
         return dropped(request, Answer::NotFound, None, DROP_LIMIT_WITHOUT_WEBHOOK);
     };
     let refuse = |answer| dropped(request, answer, Some(hook), u64::from(hook.payload_bytes));
+    if let Some(options) = &hook.options {
+        if options.ends_millis.is_some_and(|ends| door.now.unix_millis >= ends) {
+            return dropped(request, Answer::NotFound, None, DROP_LIMIT_WITHOUT_WEBHOOK);
+        }
+        if let Some(answer) = refused_by_origin(options, door, request) {
+            return refuse(answer);
+        }
+    }
 
     // 3. Method.
     match request.method() {
         Method::Delete | Method::Get | Method::Head | Method::Patch | Method::Post | Method::Put => {}
         Method::Options => return refuse(Answer::Options(options(hook, request))),
-        _ => return refuse(Answer::MethodNotAllowed),
+        _ => return refuse(Answer::MethodNotAllowed(methods(hook))),
     }
 
     // 4. Enabled.
@@ -97,11 +112,11 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
         return refuse(Answer::OverRate(throttled.retry_after_seconds));
     }
 
-    // 6. Basic authentication.
-    if let Some(basic) = &hook.basic
-        && !basic.check(sole(request, "authorization"))
+    // 6. Basic authentication and `auth`.
+    if let Some(options) = &hook.options
+        && let Err(credential) = check_credentials(options, request)
     {
-        return refuse(Answer::Unauthorized);
+        return refuse(Answer::Unauthorized(credential));
     }
     if hook.is_websocket {
         return AtHead::Upgrade { hook };
@@ -121,10 +136,78 @@ pub fn at_head<'g, 'b>(door: Door, pin: &'g Pin<'_>, request: &Request<'b>) -> A
     AtHead::Take { hook, limit: limit as usize }
 }
 
+/// Methods of the webhook, where it does not take all.
+fn methods(hook: &Hook) -> Option<MethodSet> {
+    hook.options.as_ref()?.methods
+}
+
+/// Step 3, for a webhook with options: the method and the caller's address. HEAD triggers nothing, and senders use it
+/// whatever method they deliver with.
+fn refused_by_origin(
+    options: &HookOptions,
+    door: Door<'_>,
+    request: &Request<'_>,
+) -> Option<Answer<'static>> {
+    match request.method() {
+        Method::Head => {}
+        Method::Delete | Method::Get | Method::Patch | Method::Post | Method::Put => {
+            if options.methods.is_some_and(|methods| !methods.has(request.method())) {
+                return Some(Answer::MethodNotAllowed(options.methods));
+            }
+        }
+        _ => return None,
+    }
+    let networks = options.networks.as_deref()?;
+    let address = caller::address(door.peer, door.trusted_proxies, request);
+    let is_allowed = address.is_some_and(|address| networks.iter().any(|net| net.contains(address)));
+    (!is_allowed).then_some(Answer::AddressNotAllowed)
+}
+
+/// Step 6, for a webhook with options.
+///
+/// # Errors
+/// The credential that is missing or wrong.
+fn check_credentials(options: &HookOptions, request: &Request<'_>) -> Result<(), Credential> {
+    if let Some(basic) = &options.basic
+        && !basic.check(sole(request, "authorization"))
+    {
+        return Err(Credential::Basic);
+    }
+    match &options.auth {
+        Some(auth) if !auth.check(&request.fields(), request.query()) => Err(Credential::ApiKey),
+        _ => Ok(()),
+    }
+}
+
+/// The CORS fields of a response: those of the webhook, or else the server's.
+#[must_use]
+pub fn cors<'r>(server: bool, hook: Option<&Hook>, request: &Request<'r>) -> Cors<'r> {
+    match hook.and_then(|hook| hook.options.as_ref()?.cors.as_deref()) {
+        None if server => Cors::Any,
+        Some(CorsConfig::Any) => Cors::Any,
+        None | Some(CorsConfig::Off) => Cors::Off,
+        Some(CorsConfig::Origins(origins)) => {
+            let is_listed = |sent: &&[u8]| origins.iter().any(|origin| origin.as_bytes() == *sent);
+            Cors::Listed(sole(request, "origin").filter(is_listed))
+        }
+    }
+}
+
+/// The query of a request as it may be shown: without the value of a parameter that is a credential.
+#[must_use]
+pub fn shown_query<'r>(hook: &Hook, request: &Request<'r>) -> Option<Cow<'r, [u8]>> {
+    let query = request.query()?;
+    Some(match hook.hidden().parameter {
+        None => Cow::Borrowed(query),
+        Some(parameter) => Cow::Owned(masked_query(query, parameter)),
+    })
+}
+
 /// What an OPTIONS request asks for.
 fn options<'b>(hook: &Hook, request: &Request<'b>) -> Options<'b> {
     let origin = request.field("webhook-request-origin");
     Options {
+        methods: methods(hook),
         asked_headers: request.field("access-control-request-headers"),
         // The rate is looked at for senders that ask alone: it locks.
         webhook: origin.map(|origin| Handshake { origin, requests_per_minute: requests_per_minute(hook) }),
@@ -243,17 +326,21 @@ fn sole<'b>(request: &Request<'b>, lower_name: &str) -> Option<&'b [u8]> {
 #[must_use]
 pub fn split_path(path: &[u8]) -> Option<(Token, &[u8])> {
     let rest = path.strip_prefix(PREFIX)?;
-    let (token, more) = rest.split_at_checked(TOKEN_LENGTH)?;
-    if !more.is_empty() && more[0] != b'/' {
-        return None;
+    // Nearly every token was made here. That it is one is seen by its characters: a slash is none of them.
+    if let Some((token, more)) = rest.split_at_checked(TOKEN_CHARACTERS)
+        && (more.is_empty() || more[0] == b'/')
+        && let Some(token) = Token::from_bytes(token)
+    {
+        return Some((token, more));
     }
+    let (token, more) = rest.split_at(memchr::memchr(b'/', rest).unwrap_or(rest.len()));
     Some((Token::from_bytes(token)?, more))
 }
 
-/// What follows the token in the path of a request that was found a webhook; `/` in any other.
+/// What follows the token in the path of a request that was found this webhook; `/` in any other.
 #[must_use]
-pub fn behind_token(path: &[u8]) -> &[u8] {
-    path.get(PREFIX.len() + TOKEN_LENGTH..).unwrap_or(b"/")
+pub fn behind_token<'p>(hook: &Hook, path: &'p [u8]) -> &'p [u8] {
+    path.get(PREFIX.len() + hook.token.text_len()..).unwrap_or(b"/")
 }
 
 /// The status of a request that was taken, where no reply says otherwise.
@@ -261,7 +348,12 @@ pub fn behind_token(path: &[u8]) -> &[u8] {
 pub fn default_answer(hook: &Hook) -> Answer<'static> {
     match hook.provider {
         Provider::Fitbit(_) | Provider::Twilio => plain(hook.provider.default_response(hook.response_code)),
-        Provider::None | Provider::Facebook(_) | Provider::Alexa => Answer::Success(hook.response_code),
+        Provider::None | Provider::Facebook(_) | Provider::Alexa => {
+            match hook.options.as_ref().and_then(|options| options.response_body.as_ref()) {
+                None => Answer::Success(hook.response_code),
+                Some(body) => Answer::Configured(hook.response_code, Arc::clone(body)),
+            }
+        }
     }
 }
 
@@ -289,16 +381,24 @@ mod tests {
     fn a_path_is_split_behind_its_token() {
         let path = |more: &str| format!("/webhooks/{TOKEN}{more}").into_bytes();
         for (more, expected) in
-            [("", Some("")), ("/", Some("/")), ("/a/b", Some("/a/b")), ("x", None), ("-", None)]
+            [("", Some("")), ("/", Some("/")), ("/a/b", Some("/a/b")), ("+", None), ("%2F", None)]
         {
             let path = path(more);
-            let got = split_path(&path).map(|(token, more)| (token.as_str().to_owned(), more.to_vec()));
-            assert_eq!(got, expected.map(|more| (TOKEN.to_owned(), more.as_bytes().to_vec())), "{more:?}");
-            if let Some(expected) = expected {
-                assert_eq!(behind_token(&path), expected.as_bytes());
-            }
+            let got = split_path(&path).map(|(token, more)| (token, more.to_vec()));
+            let token = Token::from_bytes(TOKEN.as_bytes()).unwrap();
+            assert_eq!(got, expected.map(|more| (token, more.as_bytes().to_vec())), "{more:?}");
         }
         assert!(split_path(b"/webhooks/short").is_none());
+        assert!(split_path(b"/webhooks/").is_none());
+        // A given token, so placed that another slash stands where that of a made one would.
+        for length in [8, 9, 39, 41, 128] {
+            let token = "t".repeat(length);
+            for more in ["", "/", "/a", &format!("/{}", "x".repeat(64)), &format!("/{}", "x/".repeat(32))] {
+                let path = format!("/webhooks/{token}{more}").into_bytes();
+                let expected = (Token::from_bytes(token.as_bytes()).unwrap(), more.as_bytes());
+                assert_eq!(split_path(&path), Some(expected), "{token} {more:?}");
+            }
+        }
         assert!(split_path(b"/Webhooks/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN").is_none());
     }
 }

@@ -1,10 +1,12 @@
 //! The answers that do not come from a flow, and the frame around those that do.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::base::json::escape_into;
 use crate::http::encode::{self, content_length, end_of_head, field, has_body, status_line};
 use crate::metrics::Outcome;
+use crate::model::{MethodSet, ResponseBodyConfig};
 use crate::reply::HttpReply;
 use crate::trigger::ACCEPTED_CODINGS;
 
@@ -19,8 +21,58 @@ pub struct Frame<'a> {
     pub http10: bool,
     /// Whether the request was a HEAD: no body follows whatever the answer.
     pub head_only: bool,
-    /// Whether CORS fields go on every response (`ingress.cors`).
-    pub cors: bool,
+    pub cors: Cors<'a>,
+}
+
+/// The CORS fields of a response (Fetch standard, 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cors<'a> {
+    /// None.
+    Off,
+    /// For any origin.
+    Any,
+    /// For the origin of the request, where it is among those that a webhook lists. Caches are told that the answer
+    /// depends on it.
+    Listed(Option<&'a [u8]>),
+}
+
+impl Cors<'_> {
+    /// Appends the fields.
+    pub fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Cors::Off => {}
+            Cors::Any => out.extend_from_slice(CORS_LINE),
+            Cors::Listed(origin) => {
+                if let Some(origin) = origin {
+                    field(out, b"access-control-allow-origin", origin);
+                }
+                field(out, b"vary", b"Origin");
+            }
+        }
+    }
+
+    /// Whether the caller's origin may read the answer.
+    fn allows(self) -> bool {
+        matches!(self, Cors::Any | Cors::Listed(Some(_)))
+    }
+}
+
+/// A credential that a caller must bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    Basic,
+    /// A header or a parameter of the webhook's own.
+    ApiKey,
+}
+
+impl Credential {
+    /// The challenge (RFC 9110, 11.6.1), of which every 401 must have one.
+    fn challenge(self) -> &'static [u8] {
+        match self {
+            Credential::Basic => b"Basic realm=\"webhook\", charset=\"UTF-8\"",
+            Credential::ApiKey => b"ApiKey realm=\"webhook\"",
+        }
+    }
 }
 
 /// An answer of the engine's own.
@@ -34,14 +86,16 @@ pub enum Answer<'a> {
     Healthy,
     /// No webhook has this path.
     NotFound,
-    /// Not one of the methods that webhooks take.
-    MethodNotAllowed,
+    /// Not one of these methods; `None`: not one that any webhook takes.
+    MethodNotAllowed(Option<MethodSet>),
+    /// The caller's address is in none of the webhook's networks.
+    AddressNotAllowed,
     /// An OPTIONS request: a CORS preflight, or the handshake of CloudEvents.
     Options(Options<'a>),
     /// Over the rate; seconds until a token is back.
     OverRate(u32),
-    /// Basic authentication failed.
-    Unauthorized,
+    /// A credential is missing or wrong.
+    Unauthorized(Credential),
     /// The body is over the limit.
     TooLarge,
     /// As many calls at a time as the webhook may have.
@@ -74,6 +128,10 @@ pub enum Answer<'a> {
     Challenge { status: u16, content_type: &'static str, body: Cow<'a, [u8]> },
     /// The webhook's answer in the form that its provider wants.
     Plain { status: u16, content_type: &'static str, body: Cow<'a, [u8]> },
+    /// A call whose key was taken: this answer, marked as that of a repeat.
+    Duplicate(Box<Answer<'a>>),
+    /// The webhook's own answer in place of `{"success":true}`, with this status.
+    Configured(u16, Arc<ResponseBodyConfig>),
     /// Any other refusal: what it counts as, status and reason.
     Refused(Outcome, u16, &'a str),
 }
@@ -81,6 +139,8 @@ pub enum Answer<'a> {
 /// What an OPTIONS request asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options<'a> {
+    /// The methods that the webhook takes; `None`: all.
+    pub methods: Option<MethodSet>,
     /// `Access-Control-Request-Headers`.
     pub asked_headers: Option<&'a [u8]>,
     /// The sender asks whether it may deliver here.
@@ -110,6 +170,8 @@ const BUSY_RETRY_SECONDS: u32 = 1;
 const SUCCESS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n";
 /// The CORS field that is on every response (`ingress.cors`).
 pub const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
+/// Tells a sender that its call was a repeat.
+const DUPLICATE_LINE: &[u8] = b"tidegate-duplicate: true\r\n";
 const SUCCESS_BODY: &[u8] = b"{\"success\":true}";
 /// The most common refusal, around its date and the seconds of its `Retry-After`: a flood is to cost no more than what it
 /// is kept from.
@@ -125,18 +187,21 @@ impl Answer<'_> {
     pub fn status(&self) -> u16 {
         match self {
             Answer::Success(status)
+            | Answer::Configured(status, _)
             | Answer::Refused(_, status, _)
             | Answer::Coding(status, _)
             | Answer::Unverified(status, _)
             | Answer::Challenge { status, .. }
             | Answer::Plain { status, .. } => *status,
+            Answer::Duplicate(answer) => answer.status(),
             Answer::UpgradeRefused(_) => 400,
             Answer::Healthy | Answer::Disabled => 200,
             Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => 404,
-            Answer::MethodNotAllowed | Answer::GetOnly => 405,
+            Answer::MethodNotAllowed(_) | Answer::GetOnly => 405,
+            Answer::AddressNotAllowed => 403,
             Answer::Options(_) => 204,
             Answer::OverRate(_) | Answer::OverConcurrency => 429,
-            Answer::Unauthorized | Answer::TokenRequired => 401,
+            Answer::Unauthorized(_) | Answer::TokenRequired => 401,
             Answer::TooLarge => 413,
             Answer::UpgradeRequired | Answer::UpgradeVersion => 426,
             Answer::Busy(_) => 503,
@@ -149,14 +214,16 @@ impl Answer<'_> {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Answer::Success(_) => Outcome::Ok,
+            Answer::Success(_) | Answer::Configured(..) => Outcome::Ok,
             Answer::Disabled => Outcome::Disabled,
             Answer::Healthy => Outcome::Health,
             Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => Outcome::NotFound,
-            Answer::MethodNotAllowed | Answer::GetOnly => Outcome::Method,
+            Answer::MethodNotAllowed(_) | Answer::GetOnly => Outcome::Method,
+            Answer::AddressNotAllowed => Outcome::Address,
+            Answer::Duplicate(_) => Outcome::Duplicate,
             Answer::Options(_) => Outcome::Preflight,
             Answer::OverRate(_) => Outcome::ThrottledRate,
-            Answer::Unauthorized | Answer::TokenRequired => Outcome::Unauthorized,
+            Answer::Unauthorized(_) | Answer::TokenRequired => Outcome::Unauthorized,
             Answer::TooLarge => Outcome::TooLarge,
             Answer::OverConcurrency => Outcome::ThrottledConcurrency,
             Answer::UpgradeRequired | Answer::UpgradeVersion | Answer::UpgradeRefused(_) => Outcome::Upgrade,
@@ -178,11 +245,13 @@ impl Answer<'_> {
         match self {
             Answer::Success(_) | Answer::Disabled | Answer::Healthy | Answer::Options(_) => None,
             Answer::Challenge { .. } | Answer::Plain { .. } => None,
+            Answer::Configured(..) | Answer::Duplicate(_) => None,
             Answer::NotFound => Some("Webhook not found"),
-            Answer::MethodNotAllowed => Some("Method not allowed"),
+            Answer::MethodNotAllowed(_) => Some("Method not allowed"),
+            Answer::AddressNotAllowed => Some("Address not allowed"),
             Answer::OverRate(_) => Some("Over rate limit, request throttled"),
             Answer::OverConcurrency => Some("Over concurrency limit, request throttled"),
-            Answer::Unauthorized => Some("Unauthorized"),
+            Answer::Unauthorized(_) => Some("Unauthorized"),
             Answer::TooLarge => Some("Content too large"),
             Answer::UpgradeRequired => Some("This URL takes WebSocket connections only"),
             Answer::UpgradeVersion => Some("Sec-WebSocket-Version must be 13"),
@@ -204,16 +273,14 @@ impl Answer<'_> {
 pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     if matches!(answer, Answer::Success(200)) && frame.keep_alive && !frame.http10 && !frame.head_only {
         out.extend_from_slice(SUCCESS_HEAD);
-        if frame.cors {
-            out.extend_from_slice(CORS_LINE);
-        }
+        frame.cors.write(out);
         out.extend_from_slice(frame.date);
         end_of_head(out);
         out.extend_from_slice(SUCCESS_BODY);
         return;
     }
     if let Answer::OverRate(seconds) = answer
-        && frame.cors
+        && frame.cors == Cors::Any
         && frame.keep_alive
         && !frame.http10
         && !frame.head_only
@@ -230,8 +297,15 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     // RFC 9110, 7.8: a sender of Upgrade names it as an option of the connection, too.
     let is_upgrade = matches!(answer, Answer::UpgradeRequired | Answer::UpgradeVersion);
     begin(out, status, frame, is_upgrade);
+    let answer = match answer {
+        Answer::Duplicate(answer) => {
+            out.extend_from_slice(DUPLICATE_LINE);
+            &**answer
+        }
+        answer => answer,
+    };
     match answer {
-        Answer::MethodNotAllowed => field(out, b"allow", METHODS),
+        Answer::MethodNotAllowed(methods) => write_methods(out, b"allow", *methods),
         // RFC 9110, 15.5.16: which codings would have been taken.
         Answer::Coding(UNSUPPORTED_MEDIA_TYPE, _) => {
             field(out, b"accept-encoding", ACCEPTED_CODINGS.as_bytes())
@@ -241,9 +315,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         Answer::Options(options) => write_options(out, options, frame),
         Answer::OverRate(seconds) => retry_after(out, *seconds),
         Answer::Busy(_) | Answer::OverConcurrency => retry_after(out, BUSY_RETRY_SECONDS),
-        Answer::Unauthorized => {
-            field(out, b"www-authenticate", b"Basic realm=\"webhook\", charset=\"UTF-8\"")
-        }
+        Answer::Unauthorized(credential) => field(out, b"www-authenticate", credential.challenge()),
         Answer::UpgradeRequired | Answer::UpgradeVersion => {
             field(out, b"upgrade", b"websocket");
             field(out, b"sec-websocket-version", b"13");
@@ -254,6 +326,11 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         Answer::Plain { content_type, body, .. } | Answer::Challenge { content_type, body, .. } => {
             reply_guards(out);
             body_with_type(out, status, content_type.as_bytes(), &[body], frame);
+        }
+        Answer::Configured(_, configured) => {
+            reply_guards(out);
+            let ResponseBodyConfig { content_type, body } = &**configured;
+            body_with_type(out, status, content_type.as_bytes(), &[body.as_bytes()], frame);
         }
         _ => match answer.refusal() {
             Some(reason) if needs_no_escape(reason) => {
@@ -279,7 +356,8 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
 pub fn reply(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
     let own_cors =
         reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
-    begin(out, reply.status, &Frame { cors: frame.cors && !own_cors, ..*frame }, false);
+    let cors = if own_cors { Cors::Off } else { frame.cors };
+    begin(out, reply.status, &Frame { cors, ..*frame }, false);
     for (name, value) in &reply.headers {
         field(out, name.as_bytes(), value.as_bytes());
     }
@@ -308,9 +386,15 @@ fn begin(out: &mut Vec<u8>, status: u16, frame: &Frame<'_>, is_upgrade: bool) {
     if !options.is_empty() {
         field(out, b"connection", options);
     }
-    if frame.cors {
-        out.extend_from_slice(CORS_LINE);
-    }
+    frame.cors.write(out);
+}
+
+/// Writes a list of methods. HEAD and OPTIONS are answered whatever the webhook takes.
+fn write_methods(out: &mut Vec<u8>, name: &[u8], methods: Option<MethodSet>) {
+    let Some(methods) = methods else { return field(out, name, METHODS) };
+    let mut names: Vec<&str> = methods.names().chain(["HEAD", "OPTIONS"]).collect();
+    names.sort_unstable();
+    field(out, name, names.join(", ").as_bytes());
 }
 
 fn retry_after(out: &mut Vec<u8>, seconds: u32) {
@@ -320,7 +404,7 @@ fn retry_after(out: &mut Vec<u8>, seconds: u32) {
 /// CloudEvents: the sender may deliver, so many requests a minute. Fetch standard, CORS-preflight: the methods, and the
 /// header names that were asked for, if they are names.
 fn write_options(out: &mut Vec<u8>, options: &Options<'_>, frame: &Frame<'_>) {
-    field(out, b"allow", METHODS);
+    write_methods(out, b"allow", options.methods);
     if let Some(webhook) = options.webhook {
         field(out, b"webhook-allowed-origin", webhook.origin);
         match webhook.requests_per_minute {
@@ -328,10 +412,10 @@ fn write_options(out: &mut Vec<u8>, options: &Options<'_>, frame: &Frame<'_>) {
             None => field(out, b"webhook-allowed-rate", b"*"),
         }
     }
-    if !frame.cors {
+    if !frame.cors.allows() {
         return;
     }
-    field(out, b"access-control-allow-methods", METHODS);
+    write_methods(out, b"access-control-allow-methods", options.methods);
     if let Some(asked) = options.asked_headers.filter(|asked| is_list_of_names(asked)) {
         field(out, b"access-control-allow-headers", asked);
         field(out, b"vary", b"Access-Control-Request-Headers");
@@ -374,7 +458,7 @@ fn body_with_type(out: &mut Vec<u8>, status: u16, content_type: &[u8], parts: &[
 mod tests {
     use super::*;
 
-    fn written(answer: &Answer<'_>, cors: bool) -> String {
+    fn written(answer: &Answer<'_>, cors: Cors<'_>) -> String {
         let mut date = encode::DateField::new();
         let frame = Frame { date: date.line(0), keep_alive: true, http10: false, head_only: false, cors };
         let mut out = Vec::new();
@@ -386,18 +470,32 @@ mod tests {
     fn an_answer_that_is_put_together_beforehand_is_what_it_would_be_otherwise() {
         for usual in [Answer::OverRate(1), Answer::OverRate(86_401)] {
             // Without CORS it goes the long way.
-            let long = written(&usual, false);
+            let long = written(&usual, Cors::Off);
             let cors = str::from_utf8(CORS_LINE).unwrap();
             let behind_date = long.find("GMT\r\n").unwrap() + "GMT\r\n".len();
             let expected = format!("{}{cors}{}", &long[..behind_date], &long[behind_date..]);
-            assert_eq!(written(&usual, true), expected);
+            assert_eq!(written(&usual, Cors::Any), expected);
         }
+    }
+
+    #[test]
+    fn the_cors_fields_are_those_of_any_origin_of_the_listed_one_or_none() {
+        let lines = |cors| {
+            let text = written(&Answer::Success(200), cors);
+            let is_cors = |line: &&str| line.starts_with("access-control-") || line.starts_with("vary");
+            text.lines().filter(is_cors).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(Cors::Off), [""; 0]);
+        assert_eq!(lines(Cors::Any), ["access-control-allow-origin: *"]);
+        assert_eq!(lines(Cors::Listed(None)), ["vary: Origin"]);
+        let origin = Cors::Listed(Some(b"https://example.org"));
+        assert_eq!(lines(origin), ["access-control-allow-origin: https://example.org", "vary: Origin"]);
     }
 
     #[test]
     fn a_reason_is_valid_json_whatever_is_in_it() {
         for reason in ["Bad request", "a \"quoted\" \\ one", "é\n\u{7f}", ""] {
-            let text = written(&Answer::Refused(Outcome::Malformed, 400, reason), true);
+            let text = written(&Answer::Refused(Outcome::Malformed, 400, reason), Cors::Any);
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             let parsed: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(parsed, serde_json::json!({ "error": reason }));

@@ -4,14 +4,17 @@
 //!   themselves, so that a call that passes writes only its core's memory, as a rule, and a refused one writes nothing
 //!   but, once a tick, when to look again.
 //! - [`Concurrency`]: at most so many at a time. One counter.
+//! - [`KeyStore`]: a call with the same key once in a window. One map.
 //!
 //! **Invariant**: nothing here waits, reads a clock, or sets a timer; what comes back with time is noticed by the next
 //! call. A webhook without a limit has no `Rate`.
 
 mod cell;
 mod concurrency;
+mod keys;
 mod rate;
 mod spent;
 
 pub use concurrency::Concurrency;
+pub use keys::{CallKey, Claim, KEYS_MAX, KeyStore, TakenKey};
 pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, TICK_NANOS, Throttled, WINDOW_SECONDS_MAX};

@@ -42,11 +42,13 @@ named! {
         Method = "method",
         /// A CORS preflight: 204.
         Preflight = "preflight",
+        /// The caller's address is in none of the webhook's networks: 403.
+        Address = "address",
         /// The webhook is switched off: 200 without a trigger.
         Disabled = "disabled",
         /// Over the rate: 429.
         ThrottledRate = "throttled_rate",
-        /// Basic authentication failed: 401.
+        /// Basic authentication or `auth` failed: 401.
         Unauthorized = "unauthorized",
         /// An upgrade is missing or not wanted here: 426, 400.
         Upgrade = "upgrade",
@@ -58,6 +60,8 @@ named! {
         Verification = "verification",
         /// A verification request that was answered without a trigger: 200, 204.
         Challenge = "challenge",
+        /// A call whose key was taken: answered without a trigger.
+        Duplicate = "duplicate",
         /// Over the concurrency: 429.
         ThrottledConcurrency = "throttled_concurrency",
         /// No reply in time: 504.

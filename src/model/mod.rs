@@ -15,6 +15,7 @@
 //! use for ([`known`]), which are kept and given back; and any other, which is refused.
 
 mod application;
+mod auth;
 mod cast;
 mod error;
 mod fields;
@@ -26,12 +27,15 @@ mod global;
 pub mod known;
 mod logic;
 mod node;
+mod options;
 mod reply_node;
 mod signature;
+mod token;
 mod webhook;
 mod wiring;
 
 pub use application::Application;
+pub use auth::{AuthConfig, NamedSecret};
 pub use cast::CastBuffersAs;
 pub use error::{ModelError, StoredError};
 pub use flow::{FLOW_CLASSES, Flow, FlowClass};
@@ -45,11 +49,13 @@ pub use global::{
 };
 pub use logic::{ConditionalConfig, DebugConfig};
 pub use node::{FlowNode, NODE_TYPES, NOT_YET, NodeKind};
+pub use options::{CorsConfig, DeduplicateConfig, MethodSet, ResponseBodyConfig, WebhookOptions};
 pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
 pub use signature::{
     HeaderScheme, HmacAlgorithm, HmacEncoding, Secrets, SignatureConfig, SignatureScheme, SignedPart,
     SignedTemplate, SignerKind, TimestampSource,
 };
+pub use token::{PreviousToken, TokenChange};
 pub use webhook::{HookLimits, VerificationType, Webhook};
 pub use wiring::Wires;
 

@@ -295,6 +295,14 @@ impl Secrets {
         Ok(Secrets::Many(secrets))
     }
 
+    /// In clear.
+    pub(super) fn to_value(&self) -> Value {
+        match self {
+            Secrets::One(secret) => Value::from(secret.as_str()),
+            Secrets::Many(secrets) => Value::from(secrets.as_slice()),
+        }
+    }
+
     /// As many masks as there are secrets.
     pub(super) fn masked(&self) -> Value {
         match self {
@@ -338,11 +346,7 @@ impl SignatureConfig {
 
     /// As the store keeps it.
     pub(super) fn to_stored(&self) -> StoredSignature {
-        let secret = match &self.secret {
-            Secrets::One(secret) => Value::from(secret.as_str()),
-            Secrets::Many(secrets) => Value::from(secrets.as_slice()),
-        };
-        StoredSignature(self.to_value(secret))
+        StoredSignature(self.to_value(self.secret.to_value()))
     }
 
     pub(super) fn from_stored(stored: StoredSignature) -> Result<SignatureConfig, StoredError> {

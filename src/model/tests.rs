@@ -166,7 +166,7 @@ fn a_patch_of_a_webhook_replaces_what_it_names() {
     hook.patch(&json!({"responseCode": 204, "limits": {"windowSeconds": 3}}), LATER).expect("valid");
     assert_eq!((hook.response_code, hook.last_updated), (204, LATER));
     assert_eq!(hook.limits, HookLimits { window_seconds: Some(3), ..HookLimits::default() });
-    assert_eq!((hook.name.as_str(), hook.token, hook.creation_date), ("n", before.token, NOW));
+    assert_eq!((hook.name.as_str(), &hook.token, hook.creation_date), ("n", &before.token, NOW));
 
     let unchanged = hook.clone();
     assert!(hook.patch(&json!({"name": "other", "responseCode": 1}), LATER).is_err());

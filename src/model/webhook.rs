@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 use super::cast::CastBuffersAs;
 use super::error::{ModelError, StoredError};
 use super::fields::{Fields, word_of};
+use super::options::WebhookOptions;
 use super::signature::{SignatureConfig, StoredSignature};
+use super::token::PreviousToken;
 use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
-use crate::base::id::{Id, Token};
+use crate::base::id::{Id, TokenText};
 
 /// One public endpoint, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,9 @@ pub struct Webhook {
     /// At most 32,767 characters.
     pub description: String,
     /// The secret part of its URL.
-    pub token: Token,
+    pub token: TokenText,
+    /// Those that it had, and that go on until their grace ends.
+    pub previous_tokens: Vec<PreviousToken>,
     /// 200 to 599: the status of a response that nobody else decides.
     pub response_code: u16,
     /// Whose handshake it speaks.
@@ -53,6 +57,8 @@ pub struct Webhook {
     pub limits: HookLimits,
     /// The signature that every request must carry.
     pub signature: Option<SignatureConfig>,
+    /// What most webhooks leave off.
+    pub options: WebhookOptions,
     /// Fields kept for the platform's clients.
     pub extra: Extra,
 }
@@ -166,7 +172,8 @@ impl Webhook {
             last_updated: unix_millis,
             name: String::new(),
             description: String::new(),
-            token: Token::generate(),
+            token: TokenText::generate(),
+            previous_tokens: Vec::new(),
             response_code: Self::RESPONSE_CODE_DEFAULT,
             verification_type: VerificationType::None,
             verification_code: String::new(),
@@ -179,6 +186,7 @@ impl Webhook {
             enabled: true,
             limits: HookLimits::default(),
             signature: None,
+            options: WebhookOptions::default(),
             extra: Map::new(),
         };
         let mut fields = Fields::of(body, "")?;
@@ -245,10 +253,13 @@ impl Webhook {
         if let Some(signature) = fields.value("signature") {
             self.signature = SignatureConfig::read(signature, self.signature.as_ref())?;
         }
+        self.options.read(&mut fields)?;
+        let has_basic = !self.basic_auth_username.is_empty() || !self.basic_auth_password.is_empty();
+        self.options.check(self.is_websocket, has_basic)?;
         fields.finish("a webhook", known::WEBHOOK_IGNORED, known::WEBHOOK_KEPT, &mut self.extra)
     }
 
-    /// As the API shows it, the signature's secret masked.
+    /// As the API shows it, secrets masked.
     #[must_use]
     pub fn to_api(&self) -> Value {
         let mut shown = json!({
@@ -260,6 +271,7 @@ impl Webhook {
             "name": self.name,
             "description": self.description,
             "token": self.token.as_str(),
+            "previousTokens": self.previous_tokens.iter().map(PreviousToken::to_api).collect::<Vec<_>>(),
             "responseCode": self.response_code,
             "verificationType": self.verification_type.as_str(),
             "verificationCode": self.verification_code,
@@ -274,6 +286,7 @@ impl Webhook {
             "signature": self.signature.as_ref().map(SignatureConfig::to_api),
         });
         if let Some(object) = shown.as_object_mut() {
+            self.options.show(object, true);
             object.extend(self.extra.clone());
         }
         shown
@@ -289,7 +302,8 @@ impl Webhook {
             last_updated: self.last_updated,
             name: Cow::Borrowed(&self.name),
             description: Cow::Borrowed(&self.description),
-            token: self.token,
+            token: Cow::Borrowed(&self.token),
+            previous_tokens: Cow::Borrowed(&self.previous_tokens),
             response_code: self.response_code,
             verification_type: Cow::Borrowed(self.verification_type.as_str()),
             verification_code: Cow::Borrowed(&self.verification_code),
@@ -302,6 +316,7 @@ impl Webhook {
             disabled: !self.enabled,
             limits: self.limits,
             signature: self.signature.as_ref().map(SignatureConfig::to_stored),
+            options: self.options.to_stored(),
             extra: Cow::Borrowed(&self.extra),
         };
         serde_json::to_vec(&stored).expect("strings, numbers and JSON values always serialize")
@@ -318,7 +333,8 @@ impl Webhook {
             last_updated: stored.last_updated,
             name: stored.name.into_owned(),
             description: stored.description.into_owned(),
-            token: stored.token,
+            token: stored.token.into_owned(),
+            previous_tokens: stored.previous_tokens.into_owned(),
             response_code: stored.response_code,
             verification_type: meaning(&VERIFICATION_TYPES, &stored.verification_type)
                 .ok_or_else(|| bad("verificationType"))?,
@@ -332,6 +348,10 @@ impl Webhook {
             enabled: !stored.disabled,
             limits: stored.limits,
             signature: stored.signature.map(SignatureConfig::from_stored).transpose()?,
+            options: stored.options.as_ref().map_or_else(
+                || Ok(WebhookOptions::default()),
+                |options| WebhookOptions::from_stored(options).map_err(|error| bad(&error.to_string())),
+            )?,
             extra: stored.extra.into_owned(),
         })
     }
@@ -353,7 +373,9 @@ struct StoredWebhook<'a> {
     name: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     description: Cow<'a, str>,
-    token: Token,
+    token: Cow<'a, TokenText>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    previous_tokens: Cow<'a, [PreviousToken]>,
     response_code: u16,
     #[serde(borrow)]
     verification_type: Cow<'a, str>,
@@ -377,6 +399,8 @@ struct StoredWebhook<'a> {
     limits: HookLimits,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     signature: Option<StoredSignature>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    options: Option<Value>,
     #[serde(default, skip_serializing_if = "is_empty")]
     extra: Cow<'a, Extra>,
 }

@@ -10,17 +10,20 @@ use super::Registry;
 use super::condition::Condition;
 use super::forward::{BodySource, ForwardNode};
 use super::hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
+use super::options::{Deduplicate, HookOptions};
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
 use crate::model::{
-    Application, Flow, FlowNode, Global, ModelError, NodeKind, SignatureConfig, Webhook, Wires, merged_json,
+    Application, AuthConfig, DeduplicateConfig, Flow, FlowNode, Global, ModelError, NamedSecret, NodeKind,
+    PreviousToken, SignatureConfig, Webhook, Wires, merged_json,
 };
 use crate::reply::{CallerKind, ReplyNode};
 use crate::settings::Limits;
 use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::{Parts, Tail};
+use crate::verify::auth::{Auth, Values};
 use crate::verify::basic::{Basic, Field};
 use crate::verify::provider::Provider;
 use crate::verify::signature::{SecretError, Signature};
@@ -153,7 +156,7 @@ pub(super) fn hook(
         .collect();
     Hook {
         webhook_id: webhook.id,
-        token: webhook.token,
+        token: webhook.token.key(),
         enabled: webhook.enabled,
         is_websocket: webhook.is_websocket,
         wait_for_reply: webhook.wait_for_reply && !webhook.is_websocket,
@@ -163,7 +166,7 @@ pub(super) fn hook(
         payload_bytes: limits.payload_bytes.unwrap_or(defaults.payload_bytes),
         reply_timeout_seconds: limits.reply_timeout_seconds.unwrap_or(defaults.reply_timeout_seconds),
         concurrency_limit: limits.concurrency.unwrap_or(defaults.concurrency),
-        basic: basic(application, webhook).map(Box::new),
+        options: options(application, webhook, before).boxed(),
         provider: Provider::compile(
             webhook.verification_type,
             &render(application, &webhook.verification_code).unwrap_or_default(),
@@ -175,6 +178,21 @@ pub(super) fn hook(
         reads: reads(webhook.is_websocket, &flows),
         flows,
     }
+}
+
+/// Compiles a webhook for one of its earlier tokens. The counts are those of its own hook.
+pub(super) fn alias(
+    wiring: &Wiring<'_>,
+    application: &ApplicationPart,
+    webhook: &Webhook,
+    previous: &PreviousToken,
+    flows: &[impl Borrow<Flow>],
+    own: &Hook,
+) -> Hook {
+    let mut alias = hook(wiring, application, webhook, flows, Some(own));
+    alias.token = previous.token.key();
+    alias.options.get_or_insert_default().ends_millis = Some(previous.ends_millis);
+    alias
 }
 
 /// What the nodes that can run look at.
@@ -229,6 +247,65 @@ fn basic(application: &ApplicationPart, webhook: &Webhook) -> Option<Basic> {
     let username = render(application, &webhook.basic_auth_username);
     let password = render(application, &webhook.basic_auth_password);
     Basic::compile(field(username.as_deref()), field(password.as_deref()))
+}
+
+fn options(application: &ApplicationPart, webhook: &Webhook, before: Option<&Hook>) -> HookOptions {
+    let options = &webhook.options;
+    HookOptions {
+        basic: basic(application, webhook),
+        auth: options.auth.as_ref().map(|config| auth(application, config)),
+        methods: options.methods,
+        networks: options.allowed_networks.as_deref().map(Into::into),
+        response_body: options.response_body.clone().map(Arc::new),
+        cors: options.cors.clone().map(Box::new),
+        deduplicate: options.deduplicate.as_ref().and_then(|config| {
+            let before = before.and_then(Hook::deduplicate);
+            deduplicate(application, webhook, config, before).map(Box::new)
+        }),
+        raw_body: options.raw_body,
+        ends_millis: None,
+    }
+}
+
+/// Keys stay taken while their template stays. One that no longer compiles (it was checked when it was saved) tells no
+/// repeats.
+fn deduplicate(
+    application: &ApplicationPart,
+    webhook: &Webhook,
+    config: &DeduplicateConfig,
+    before: Option<&Deduplicate>,
+) -> Option<Deduplicate> {
+    let key = Template::compile(&config.key).ok()?;
+    let mut reads = Parts::NONE;
+    key.reads(&mut |read| reads = reads.union(Parts::of(read)));
+    let kept = before.filter(|before| *before.source == *config.key);
+    Some(Deduplicate {
+        source: config.key.as_str().into(),
+        reads,
+        key,
+        tail: Tail::of_webhook(
+            application.id,
+            &application.name,
+            webhook.id,
+            Arc::clone(&application.globals),
+        ),
+        window_millis: u64::from(config.window_seconds) * MILLIS_PER_SECOND,
+        keys: kept.map_or_else(Arc::default, |before| Arc::clone(&before.keys)),
+    })
+}
+
+const MILLIS_PER_SECOND: u64 = 1_000;
+
+fn auth(application: &ApplicationPart, config: &AuthConfig) -> Auth {
+    let values = |named: &NamedSecret| {
+        Values::new(
+            named.value.as_slice().iter().map(|source| render(application, source).unwrap_or_default()),
+        )
+    };
+    match config {
+        AuthConfig::Header(named) => Auth::Header { name: named.name.as_str().into(), values: values(named) },
+        AuthConfig::Query(named) => Auth::Query { name: named.name.as_str().into(), values: values(named) },
+    }
 }
 
 /// A secret that its scheme cannot use (a global may hold anything) matches nothing, as one that renders empty does:
@@ -339,10 +416,21 @@ pub fn check_webhook(webhook: &Webhook) -> Result<(), ModelError> {
         ("basicAuthPassword", &webhook.basic_auth_password),
     ];
     for (field, source) in fields {
-        Template::compile(source)
-            .map_err(|error| ModelError::new(field, format!("must be a template: {error}")))?;
+        check_template(field, source)?;
+    }
+    if let Some(AuthConfig::Header(named) | AuthConfig::Query(named)) = &webhook.options.auth {
+        for source in named.value.as_slice() {
+            check_template("auth.value", source)?;
+        }
+    }
+    if let Some(config) = &webhook.options.deduplicate {
+        check_template("deduplicate.key", &config.key)?;
     }
     webhook.signature.as_ref().map_or(Ok(()), |config| check_signature(webhook, config))
+}
+
+fn check_template(field: &str, source: &str) -> Result<Template, ModelError> {
+    Template::compile(source).map_err(|error| ModelError::new(field, format!("must be a template: {error}")))
 }
 
 fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), ModelError> {
@@ -353,8 +441,7 @@ fn check_signature(webhook: &Webhook, config: &SignatureConfig) -> Result<(), Mo
         ));
     }
     for source in config.secret.as_slice() {
-        let template = Template::compile(source)
-            .map_err(|error| ModelError::new("signature.secret", format!("must be a template: {error}")))?;
+        let template = check_template("signature.secret", source)?;
         // What globals may bring is known only when it is rendered.
         if let Some(secret) = template.constant() {
             Signature::compile(&config.scheme, &[secret])

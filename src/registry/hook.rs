@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{Backlog, Condition, FlowRuns, ForwardNode};
+use super::{Backlog, Condition, Deduplicate, FlowRuns, ForwardNode, HookOptions};
 use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;
 use crate::reply::ReplyNode;
 use crate::template::Template;
-use crate::trigger::{Parts, Tail};
+use crate::trigger::{Hidden, Parts, Tail};
 use crate::verify::basic::Basic;
 use crate::verify::provider::Provider;
 use crate::verify::signature::Signature;
@@ -30,8 +30,8 @@ pub struct Hook {
     pub payload_bytes: u32,
     /// The bucket of calls, none where the rate has no limit. Carried from one compiled hook to the next.
     pub rate: Option<Arc<Rate>>,
-    /// None: every caller passes.
-    pub basic: Option<Box<Basic>>,
+    /// What most webhooks leave off.
+    pub options: Option<Box<HookOptions>>,
     /// Whose handshake it answers, and whose requests it takes.
     pub provider: Provider,
     /// None: requests carry no signature, or nobody looks at it.
@@ -64,11 +64,35 @@ impl Hook {
     /// Whether the callers that may come in are those of `other`.
     #[must_use]
     pub fn has_credentials_of(&self, other: &Hook) -> bool {
-        match (&self.basic, &other.basic) {
+        match (&self.options, &other.options) {
             (None, None) => true,
-            (Some(one), Some(two)) => one.is_same(two),
-            _ => false,
+            (Some(one), Some(two)) => one.has_credentials_of(two),
+            (Some(one), None) | (None, Some(one)) => one.has_credentials_of(&HookOptions::default()),
         }
+    }
+
+    /// Basic authentication, if it is on.
+    #[must_use]
+    pub fn basic(&self) -> Option<&Basic> {
+        self.options.as_deref()?.basic.as_ref()
+    }
+
+    /// What of a request's head holds a credential of the webhook: it stays out of payloads.
+    #[must_use]
+    pub fn hidden(&self) -> Hidden<'_> {
+        self.options.as_deref().map_or_else(Hidden::default, HookOptions::hidden)
+    }
+
+    /// How repeats are told, if they are.
+    #[must_use]
+    pub fn deduplicate(&self) -> Option<&Deduplicate> {
+        self.options.as_deref()?.deduplicate.as_deref()
+    }
+
+    /// Whether payloads hold the body's bytes, too.
+    #[must_use]
+    pub fn has_raw_body(&self) -> bool {
+        self.options.as_deref().is_some_and(|options| options.raw_body)
     }
 }
 

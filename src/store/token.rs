@@ -1,5 +1,7 @@
 //! The change of a webhook's token.
 
+use redb::ReadableTable;
+
 use super::changes::{Changes, failed};
 use super::error::{ChangeError, Resource, StoreError};
 use crate::base::id::{Id, TokenText};

@@ -96,6 +96,8 @@ fn part_named(kind: Kind, key: &str) -> Option<Part> {
         ("query", _) => Part::Query,
         ("body", Kind::Http) | ("message", Kind::WebSocket) => Part::Body,
         ("replyId", _) => Part::ReplyId,
+        ("rawBody", Kind::Http) => Part::RawBody,
+        ("claims", _) => Part::Claims,
         _ => return None,
     })
 }
@@ -290,7 +292,30 @@ impl Tail {
         flow_name: &str,
         globals: Arc<[u8]>,
     ) -> Tail {
-        let mut text = Vec::with_capacity(320 + application_name.len() + flow_name.len());
+        let mut text = Tail::begin(application_id, application_name, webhook_id, flow_name.len());
+        text.extend_from_slice(b",\"flowId\":\"");
+        text.extend_from_slice(&flow_id.digits());
+        text.extend_from_slice(b"\",\"flowName\":");
+        json::escape_into(&mut text, flow_name);
+        text.extend_from_slice(b",\"globals\":");
+        Tail { text: text.into_boxed_slice(), globals }
+    }
+
+    /// Writes the tail of a payload that is for no flow. Its application's globals are in it.
+    #[must_use]
+    pub fn of_webhook(
+        application_id: Id,
+        application_name: &str,
+        webhook_id: Id,
+        globals: Arc<[u8]>,
+    ) -> Tail {
+        let mut text = Tail::begin(application_id, application_name, webhook_id, 0);
+        text.extend_from_slice(b",\"globals\":");
+        Tail { text: text.into_boxed_slice(), globals }
+    }
+
+    fn begin(application_id: Id, application_name: &str, webhook_id: Id, more: usize) -> Vec<u8> {
+        let mut text = Vec::with_capacity(320 + application_name.len() + more);
         text.extend_from_slice(b"{\"applicationId\":\"");
         text.extend_from_slice(&application_id.digits());
         text.extend_from_slice(b"\",\"applicationName\":");
@@ -299,12 +324,7 @@ impl Tail {
         text.extend_from_slice(&webhook_id.digits());
         text.extend_from_slice(b"\",\"triggerType\":\"webhook\",");
         text.extend_from_slice(RELAY.as_bytes());
-        text.extend_from_slice(b",\"flowId\":\"");
-        text.extend_from_slice(&flow_id.digits());
-        text.extend_from_slice(b"\",\"flowName\":");
-        json::escape_into(&mut text, flow_name);
-        text.extend_from_slice(b",\"globals\":");
-        Tail { text: text.into_boxed_slice(), globals }
+        text
     }
 
     /// Appends what follows an event in a payload, closing brace included.

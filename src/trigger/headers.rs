@@ -3,25 +3,26 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::Peer;
+use super::{Hidden, Peer};
 use crate::base::json;
 
 /// What of the header fields is shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Visibility {
+pub(super) struct Visibility<'a> {
     pub(super) peer: Peer,
     pub(super) peer_is_trusted: bool,
-    pub(super) hide_authorization: bool,
+    pub(super) hidden: Hidden<'a>,
 }
 
-impl Visibility {
+impl Visibility<'_> {
     fn shows(&self, name: &[u8]) -> bool {
-        match name.len() {
+        let is_shown = match name.len() {
             6 => !name.eq_ignore_ascii_case(b"cookie"),
-            13 => !(self.hide_authorization && name.eq_ignore_ascii_case(b"authorization")),
+            13 => !(self.hidden.authorization && name.eq_ignore_ascii_case(b"authorization")),
             15 => !name.eq_ignore_ascii_case(FORWARDED_FOR),
             _ => true,
-        }
+        };
+        is_shown && self.hidden.header.is_none_or(|header| !name.eq_ignore_ascii_case(header.as_bytes()))
     }
 }
 
@@ -39,7 +40,7 @@ pub(super) fn first<'a>(
 /// Writes the fields as an object: names in lower case, the values of a repeated name joined by `, `.
 ///
 /// Takes time in the square of the number of repeated fields; a head has 100 fields at most.
-pub(super) fn write<'a, F>(out: &mut Vec<u8>, fields: F, visibility: &Visibility)
+pub(super) fn write<'a, F>(out: &mut Vec<u8>, fields: F, visibility: &Visibility<'_>)
 where
     F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
 {
@@ -80,7 +81,7 @@ fn write_forwarded_for<'a>(
     out: &mut Vec<u8>,
     comma: bool,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    visibility: &Visibility,
+    visibility: &Visibility<'_>,
 ) {
     let start = out.len();
     if comma {

@@ -40,6 +40,7 @@ pub use socket::{UpgradeData, WsEvent, websocket_draft, websocket_event};
 
 use crate::base::clock::Now;
 use crate::base::json;
+use crate::base::text::base64_into;
 use crate::model::CastBuffersAs;
 use event::Kind;
 use headers::Visibility;
@@ -71,16 +72,31 @@ pub struct HttpData<'a, F> {
     pub peer: Peer,
     /// Whether the peer may say in `x-forwarded-for` whom it speaks for.
     pub peer_is_trusted: bool,
-    /// Whether `authorization` stays out: the webhook has basic authentication.
-    pub hide_authorization: bool,
+    /// What stays out.
+    pub hidden: Hidden<'a>,
     /// How bytes that are not text are shown.
     pub cast: CastBuffersAs,
     /// Whether a file of a form is shown with its name and type.
     pub annotate_multipart: bool,
+    /// Whether `rawBody` is shown.
+    pub raw_body: bool,
+    /// The claims of the caller's token, a JSON object.
+    pub claims: Option<&'a [u8]>,
     /// Bytes that a body may have after its `Content-Encoding` is undone.
     pub payload_limit: usize,
     /// `replyId`, where a reply can be used.
     pub reply_id: Option<&'a str>,
+}
+
+/// What of a request's head holds a credential of the webhook and stays out of the payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden<'a> {
+    /// The header `authorization`.
+    pub authorization: bool,
+    /// Another header.
+    pub header: Option<&'a str>,
+    /// A parameter of the query.
+    pub parameter: Option<&'a str>,
 }
 
 /// Why there is no payload for a request: its `Content-Encoding` cannot be undone.
@@ -165,18 +181,27 @@ where
         json::escape_bytes_latin1_into(out, data.method);
         out[start..].make_ascii_lowercase();
     });
-    let visibility = Visibility {
-        peer: data.peer,
-        peer_is_trusted: data.peer_is_trusted,
-        hide_authorization: data.hide_authorization,
-    };
+    let visibility =
+        Visibility { peer: data.peer, peer_is_trusted: data.peer_is_trusted, hidden: data.hidden };
     draft.part(Part::Path, PATH, |out| write_path(out, data.path));
     draft.part(Part::Headers, HEADERS, |out| headers::write(out, data.fields.clone(), &visibility));
-    draft.part(Part::Query, QUERY, |out| query::write(out, data.query.unwrap_or_default()));
+    draft.part(Part::Query, QUERY, |out| {
+        query::write(out, data.query.unwrap_or_default(), data.hidden.parameter);
+    });
     draft.part(Part::Body, b"\"body\":", |out| {
         let content_type = headers::first(data.fields.clone(), b"content-type").unwrap_or_default();
         body::write(out, &body, content_type, data.cast, data.annotate_multipart);
     });
+    if data.raw_body {
+        draft.part(Part::RawBody, b"\"rawBody\":", |out| {
+            out.push(b'"');
+            base64_into(out, data.body);
+            out.push(b'"');
+        });
+    }
+    if let Some(claims) = data.claims {
+        draft.part(Part::Claims, CLAIMS, |out| out.extend_from_slice(claims));
+    }
     if let Some(reply_id) = data.reply_id {
         draft.part(Part::ReplyId, REPLY_ID, |out| json::escape_into(out, reply_id));
     }
@@ -187,7 +212,16 @@ where
 const PATH: &[u8] = b"\"path\":";
 const HEADERS: &[u8] = b"\"headers\":";
 const QUERY: &[u8] = b"\"query\":";
+const CLAIMS: &[u8] = b"\"claims\":";
 const REPLY_ID: &[u8] = b"\"replyId\":";
+
+/// Returns a query as it was sent, with `***` for the values of the parameters named `hidden`.
+#[must_use]
+pub fn masked_query(query: &[u8], hidden: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(query.len());
+    query::write_masked(&mut out, query, hidden);
+    out
+}
 
 fn write_path(out: &mut Vec<u8>, path: &[u8]) {
     out.push(b'"');

@@ -14,23 +14,25 @@ pub(super) enum Part {
     /// `body`, or `message`.
     Body,
     ReplyId,
+    RawBody,
+    Claims,
 }
 
 /// How many parts there are.
-pub(super) const PARTS: usize = 6;
+pub(super) const PARTS: usize = 8;
 
 /// A set of parts, by bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parts(u8);
+pub struct Parts(u16);
 
 /// The text of a WebSocket's message, which is at hand without its JSON.
-const TEXT: u8 = 1 << PARTS;
+const TEXT: u16 = 1 << PARTS;
 
 impl Parts {
     /// None.
     pub const NONE: Parts = Parts(0);
     /// All: the payload as others than templates get it.
-    pub const ALL: Parts = Parts(u8::MAX);
+    pub const ALL: Parts = Parts(u16::MAX);
 
     /// What must be there for what a template or a path looks at.
     #[must_use]
@@ -46,6 +48,8 @@ impl Parts {
                 "query" => Parts::one(Part::Query),
                 "body" | "message" => Parts::one(Part::Body),
                 "replyId" => Parts::one(Part::ReplyId),
+                "rawBody" => Parts::one(Part::RawBody),
+                "claims" => Parts::one(Part::Claims),
                 // There is no such part.
                 _ => Parts::NONE,
             },

@@ -14,17 +14,36 @@ use crate::base::text::percent_decode_into;
 /// Fields that name the charset of a form: the one of the HTML Standard, and the one that PayPal's notifications have.
 const CHARSET_FIELDS: [&[u8]; 2] = [b"_charset_", b"charset"];
 
-/// Writes a query as an object.
-pub(super) fn write(out: &mut Vec<u8>, query: &[u8]) {
+/// Writes a query as an object, without the parameters named `hidden`.
+pub(super) fn write(out: &mut Vec<u8>, query: &[u8], hidden: Option<&str>) {
     if query.is_empty() {
         out.extend_from_slice(b"{}");
         return;
     }
     let mut members = Members::new();
     for (key, value) in pairs(query) {
-        members.push(lossy(key), lossy(value));
+        let key = lossy(key);
+        if hidden != Some(&*key) {
+            members.push(key, lossy(value));
+        }
     }
     members.write(out, |out, value| json::escape_into(out, value));
+}
+
+/// Appends a query as it was sent, with `***` for the values of the parameters named `hidden`.
+pub(super) fn write_masked(out: &mut Vec<u8>, query: &[u8], hidden: &str) {
+    for (place, pair) in query.split(|&byte| byte == b'&').enumerate() {
+        if place > 0 {
+            out.push(b'&');
+        }
+        let key = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
+        if lossy(key) == hidden {
+            out.extend_from_slice(key);
+            out.extend_from_slice(b"=***");
+        } else {
+            out.extend_from_slice(pair);
+        }
+    }
 }
 
 /// Writes a form as an object. `declared` is the charset of its content type, which goes before one that a field names.

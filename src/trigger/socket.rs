@@ -5,18 +5,20 @@ use std::ops::Range;
 use super::event::{Draft, Event, Kind};
 use super::headers::{self, Visibility};
 use super::parts::{Part, Parts};
-use super::{ENVELOPE_BYTES, HEADERS, PATH, Peer, QUERY, REPLY_ID, query, write_path};
+use super::{CLAIMS, ENVELOPE_BYTES, HEADERS, Hidden, PATH, Peer, QUERY, REPLY_ID, query, write_path};
 use crate::base::clock::Now;
 use crate::base::json;
 use crate::base::text::base64_into;
 
-/// `"path":…,"headers":…,"query":…` of an upgrade request, written once for each connection.
+/// `"path":…,"headers":…,"query":…` of an upgrade request, and the `"claims":…` of its token if it has one, written
+/// once for each connection.
 #[derive(Clone, Debug)]
 pub struct UpgradeData {
     text: Box<[u8]>,
-    /// Where the values of the path and the headers end; that of the query ends with the text.
+    /// Where the values of the path, the headers and the query end; the claims end with the text.
     path_end: u32,
     headers_end: u32,
+    query_end: u32,
 }
 
 impl UpgradeData {
@@ -29,13 +31,14 @@ impl UpgradeData {
         fields: F,
         peer: Peer,
         peer_is_trusted: bool,
-        hide_authorization: bool,
+        hidden: Hidden<'_>,
+        claims: Option<&[u8]>,
     ) -> UpgradeData
     where
         F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     {
         let mut out = Vec::with_capacity(ENVELOPE_BYTES);
-        let visibility = Visibility { peer, peer_is_trusted, hide_authorization };
+        let visibility = Visibility { peer, peer_is_trusted, hidden };
         out.extend_from_slice(PATH);
         write_path(&mut out, path);
         let path_end = out.len();
@@ -45,7 +48,13 @@ impl UpgradeData {
         let headers_end = out.len();
         out.push(b',');
         out.extend_from_slice(QUERY);
-        query::write(&mut out, query.unwrap_or_default());
+        query::write(&mut out, query.unwrap_or_default(), hidden.parameter);
+        let query_end = out.len();
+        if let Some(claims) = claims {
+            out.push(b',');
+            out.extend_from_slice(CLAIMS);
+            out.extend_from_slice(claims);
+        }
         // A head is far below 4 GiB.
         let place = |end: usize| u32::try_from(end).unwrap_or(u32::MAX);
         // A copy of its own size: shrinking leaves up to twice that with the allocator, for as long as the connection.
@@ -53,16 +62,19 @@ impl UpgradeData {
             text: out.as_slice().into(),
             path_end: place(path_end),
             headers_end: place(headers_end),
+            query_end: place(query_end),
         }
     }
 
-    /// Where the three values stand.
-    fn parts(&self) -> [(Part, Range<usize>); 3] {
+    /// Where the values stand; those that are not there are empty.
+    fn parts(&self) -> [(Part, Range<usize>); 4] {
         let (path_end, headers_end) = (self.path_end as usize, self.headers_end as usize);
+        let (query_end, end) = (self.query_end as usize, self.text.len());
         [
             (Part::Path, PATH.len()..path_end),
             (Part::Headers, path_end + 1 + HEADERS.len()..headers_end),
-            (Part::Query, headers_end + 1 + QUERY.len()..self.text.len()),
+            (Part::Query, headers_end + 1 + QUERY.len()..query_end),
+            (Part::Claims, (query_end + 1 + CLAIMS.len()).min(end)..end),
         ]
     }
 
@@ -130,8 +142,8 @@ pub fn websocket_draft<'s>(
         });
     });
     draft.part(Part::Body, b"\"message\":", |out| write_message(out, kind, message));
-    // They stand side by side already: one copy of all three.
-    if [Part::Path, Part::Headers, Part::Query].into_iter().any(|part| draft.wants(part)) {
+    // They stand side by side already: one copy of all.
+    if [Part::Path, Part::Headers, Part::Query, Part::Claims].into_iter().any(|part| draft.wants(part)) {
         draft.parts(&upgrade.text, &upgrade.parts());
     }
     draft.part(Part::ReplyId, REPLY_ID, |out| json::escape_into(out, reply_id));

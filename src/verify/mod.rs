@@ -1,6 +1,7 @@
 //! Floor 3: is a request genuine? Bytes and a [`Now`](crate::base::clock::Now) in, a verdict out; no I/O, no clock.
 //!
 //! - [`alexa`]: the signed requests of Amazon Alexa;
+//! - [`auth`]: a header or a parameter that every call must carry;
 //! - [`basic`]: basic authentication (section 8, last paragraph);
 //! - [`provider`]: the handshakes of `verificationType`: facebook, fitbit, twilio;
 //! - [`signature`]: the signatures of senders;
@@ -10,6 +11,7 @@
 //! certificate chains (`control/chains`).
 
 pub mod alexa;
+pub mod auth;
 pub mod basic;
 pub mod fields;
 pub mod provider;

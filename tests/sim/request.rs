@@ -8,10 +8,10 @@ use tidegate::deliver::workers::WorkerTrigger;
 use tidegate::deliver::{self, Delivery, Effect, Origin};
 use tidegate::http::Step;
 use tidegate::ingress::request::{self, AtBody, AtHead, Door};
-use tidegate::ingress::respond::{self, Answer, Frame};
+use tidegate::ingress::respond::{self, Answer, Cors, Frame};
 use tidegate::registry::{Action, Hook};
 use tidegate::reply::{CallerKind, Reply, Sheet, to_http};
-use tidegate::trigger::{HttpData, Payload, Peer, http_event};
+use tidegate::trigger::{Hidden, HttpData, Payload, Peer, http_event};
 
 use super::observer::Fate;
 use super::world::{Mail, Timer, Waiting, World, at};
@@ -21,7 +21,7 @@ const FRAME: Frame<'_> = Frame {
     keep_alive: true,
     http10: false,
     head_only: false,
-    cors: true,
+    cors: Cors::Any,
 };
 
 impl World {
@@ -62,7 +62,8 @@ impl World {
         let now = at(self.cores[from.core].clock);
         let pin = self.registry.pin();
         let request = from.machine.request(&from.buffer);
-        let at_head = request::at_head(Door { core: from.core, now }, &pin, &request);
+        let at_head =
+            request::at_head(Door { core: from.core, now, peer: None, trusted_proxies: &[] }, &pin, &request);
         let (answer, hook, closes) = match at_head {
             AtHead::Take { hook, limit } => {
                 let (hook, index) = (Arc::clone(hook), self.webhook_index(hook));
@@ -80,7 +81,9 @@ impl World {
         let index = hook.map(|hook| self.webhook_index(hook));
         match (&answer, index) {
             (Answer::OverRate(_), Some(index)) => self.observer.over_rate(index, self.time),
-            (Answer::Unauthorized | Answer::TooLarge, Some(index)) => self.observer.passed(index, self.time),
+            (Answer::Unauthorized(_) | Answer::TooLarge, Some(index)) => {
+                self.observer.passed(index, self.time)
+            }
             (Answer::NotFound, None) => {}
             other => panic!("{other:?}"),
         }
@@ -155,7 +158,9 @@ impl World {
             body: from.machine.body(&from.buffer),
             peer: Peer::Local,
             peer_is_trusted: false,
-            hide_authorization: false,
+            hidden: Hidden::default(),
+            raw_body: false,
+            claims: None,
             cast: hook.cast,
             annotate_multipart: false,
             payload_limit: hook.payload_bytes as usize,

@@ -146,6 +146,8 @@ function facts(webhook) {
     fact("Basic authentication", webhook.basicAuthUsername || webhook.basicAuthPassword ? "required" : "none"),
     fact("Verification", webhook.verificationType),
     fact("Signature", webhook.signature?.scheme ?? "none"),
+    fact("Credential", webhook.auth?.type ?? "none"),
+    webhook.previousTokens.map((old) => fact("Earlier URL", `goes on until ${new Date(old.endsAt).toLocaleString()}`)),
     fact("Made", new Date(webhook.creationDate).toLocaleString()),
     fact("Changed", new Date(webhook.lastUpdated).toLocaleString()));
 }

@@ -6,7 +6,8 @@ import { bytes, number } from "./ui.js";
 export const DEFAULTS = {
   name: "", description: "", isWebsocket: false, enabled: true, waitForReply: false, responseCode: 200,
   verificationType: "none", verificationCode: "", basicAuthUsername: "", basicAuthPassword: "",
-  castBuffersAs: "array", annotateMultipart: false, limits: {}, signature: null,
+  castBuffersAs: "array", annotateMultipart: false, rawBody: false, limits: {}, signature: null,
+  methods: null, allowedNetworks: null, auth: null, deduplicate: null, responseBody: null, cors: null,
 };
 
 const http = (values) => !values.isWebsocket;
@@ -35,6 +36,7 @@ export const SECTIONS = [
   { title: "Response", fields: [
     { name: "waitForReply", label: "Wait for reply from workflow", kind: "check", when: http, help: "The caller waits until a flow or a worker replies, and gets a 504 if none does in time. Off: the response leaves at once." },
     { name: "responseCode", label: "Response code", kind: "number", least: 200, most: 599, when: http, fixed: fixedCode, help: "The status where no reply says otherwise. 200 to 599; 200 by default." },
+    { name: "responseBody", label: "Response body", kind: "access", when: http, help: "What a caller that does not wait gets." },
   ] },
   { title: "Verification", fields: [
     { name: "verificationType", label: "Sender", kind: "select", when: http, help: "Whose handshake it answers. None by default.", options: [
@@ -45,10 +47,18 @@ export const SECTIONS = [
     { name: "basicAuthPassword", label: "Password", kind: "password", most: 255, help: "Shown to whoever has the access token. May be a template, too." },
     { name: "signature", label: "Signature", kind: "signature", help: "Every request must be signed with a shared secret. None by default." },
   ] },
+  { title: "Access", note: "All of it is off by default: any method, address and origin, and no credential.", fields: [
+    { name: "methods", label: "Methods", kind: "access", access: "list", when: http, help: "Some of DELETE, GET, PATCH, POST, PUT; others get a 405. Empty: all." },
+    { name: "allowedNetworks", label: "Allowed networks", kind: "access", access: "list", help: "Addresses and networks such as 192.0.2.0/24, one a line; callers from elsewhere get a 403. Empty: any." },
+    { name: "auth", label: "Credential", kind: "access", access: "auth", help: "What every call must carry, beside basic authentication; others get a 401." },
+    { name: "deduplicate", label: "Repeats", kind: "access", access: "deduplicate", when: http, help: "Whether calls with the same key trigger once." },
+    { name: "cors", label: "CORS headers", kind: "access", access: "cors", help: "Which pages in browsers may read the answers." },
+  ] },
   { title: "Payload", fields: [
     { name: "castBuffersAs", label: "Bytes that are no text become", kind: "select", when: http, help: "How uploads and binary bodies stand in a payload. An array by default.", options: [
       ["array", "an array of numbers"], ["binary", "a binary string"], ["utf8", "UTF-8 text"], ["base64", "base64"], ["hex", "hex"]] },
     { name: "annotateMultipart", label: "Describe uploaded files", kind: "check", when: http, help: "A file of a form becomes {filename, contentType, encoding, data} instead of its bytes alone. Off by default." },
+    { name: "rawBody", label: "Raw body", kind: "check", when: http, help: "data.rawBody holds the body as it came, in base64. Off by default." },
   ] },
   { title: "Limits", note: "Leave one empty for the server's own, which is shown in it.", fields: [
     { name: "limits.requestsPerWindow", label: "Calls in a window", kind: "limit", least: 0, most: 1_000_000_000, limit: "requestsPerWindow", help: "Over it callers get a 429. 0 means no limit." },

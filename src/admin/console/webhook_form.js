@@ -4,6 +4,7 @@ import { ApiError, ask, paths, settings } from "./api.js";
 import { append, h, put } from "./dom.js";
 import { drafts } from "./store.js";
 import { button, field, notice, select } from "./ui.js";
+import { accessControl } from "./webhook_access.js";
 import { DEFAULTS, SECTIONS, SIGNATURE_SCHEMES, fallback } from "./webhook_fields.js";
 
 /** What stands for a secret that is kept and not shown. */
@@ -132,6 +133,8 @@ function control(spec, values, about, changed) {
     }
     case "signature":
       return signature(spec, values, set);
+    case "access":
+      return accessControl(spec, () => holder[key], set);
     default: {
       const input = h("input", { type: spec.kind, maxlength: spec.most, required: spec.required, autocomplete: spec.kind === "password" ? "new-password" : "off", value: holder[key] });
       input.addEventListener("input", () => set(input.value));

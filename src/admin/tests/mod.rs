@@ -290,7 +290,9 @@ fn a_webhook_is_made_with_the_defaults_and_shown_whole() {
         "verificationType": "none", "verificationCode": "", "waitForReply": false,
         "basicAuthUsername": "", "basicAuthPassword": "", "isWebsocket": false,
         "castBuffersAs": "array", "annotateMultipart": false, "enabled": true,
-        "limits": {}, "signature": null, "warnings": [],
+        "limits": {}, "signature": null, "warnings": [], "previousTokens": [],
+        "methods": null, "allowedNetworks": null, "auth": null, "deduplicate": null,
+        "responseBody": null, "cors": null, "rawBody": false,
     });
     assert_eq!(shown, expected);
 }

@@ -15,7 +15,7 @@ use self::steps::{Ongoing, Wait, attach, keep, refuse, refused_as, reply_with, s
 use super::answer::{Exchange, refuse_into};
 use super::buffers::{OutOfMemory, RECEIVE_BYTES_LARGE};
 use super::context::{CoreContext, CoreState};
-use super::decide::{ChainWait, CompleteRequest, ReplyWait};
+use super::decide::{ChainWait, CompleteRequest, ReplyWait, reply_status};
 use super::message::ChainOutcome;
 use super::pace::Pace;
 use super::timeouts::Timeout;
@@ -170,7 +170,13 @@ impl HttpMachine {
                         return attach(core, http, buffer, out, origin.peer, now);
                     }
                     let request = http.request(buffer);
-                    let at_head = request::at_head(Door { core: core.index, now }, pin, &request);
+                    let door = Door {
+                        core: core.index,
+                        now,
+                        peer: origin.peer,
+                        trusted_proxies: &core.rules.trusted_proxies,
+                    };
+                    let at_head = request::at_head(door, pin, &request);
                     core.was_short();
                     let (answer, hook, stays) = match at_head {
                         AtHead::Take { hook, limit } => {
@@ -315,7 +321,12 @@ impl HttpMachine {
             waited_since: Some(wait.since),
         };
         match reply {
-            Some(reply) => reply_with(core, &exchange, out, &hook, &reply),
+            Some(reply) => {
+                if wait.has_key() {
+                    wait.settle_key(reply_status(&hook, &reply), core.now());
+                }
+                reply_with(core, &exchange, out, &hook, &reply);
+            }
             None => {
                 core.metrics.event(Event::ReplyTimeout);
                 exchange.answer(core, out, &Answer::ReplyTimeout);
@@ -401,9 +412,10 @@ impl HttpMachine {
         match self.http.awaiting() {
             Awaiting::Idle if core.is_draining => Timeout::DrainIdle.after(now),
             Awaiting::Idle => Timeout::Quiet.after(now),
-            Awaiting::Head => Timeout::Head.after(*self.request.head_began.get_or_insert(now)),
+            Awaiting::Head => core.rules.timeouts.head.after(*self.request.head_began.get_or_insert(now)),
             Awaiting::Body | Awaiting::Nothing => {
-                self.request.pace.get_or_insert_with(|| Pace::begin(now)).deadline()
+                let body = core.rules.timeouts.body;
+                self.request.pace.get_or_insert_with(|| Pace::begin(now, body)).deadline()
             }
         }
     }

@@ -51,7 +51,7 @@ pub(super) fn settle(
     match decision {
         Decision::Answer(answer) => exchange.answer(core, out, &answer),
         Decision::Reply(reply) => reply_with(core, exchange, out, hook, &reply),
-        Decision::Replied => {}
+        Decision::Replied(_) => {}
         Decision::WaitForReply(wait) => return Some(Wait::Reply(wait)),
         Decision::WaitForChain(wait) => return Some(Wait::Chain(wait)),
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::settings::IpNet;
+use crate::base::ip_net::IpNet;
 
 /// The networks of `forward.allowed_networks` and `forward.denied_networks`.
 #[derive(Debug)]

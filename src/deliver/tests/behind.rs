@@ -32,7 +32,15 @@ fn plan(first: &Value, nodes: &Value) -> Arc<FlowPlan> {
 }
 
 fn payload(plan: &FlowPlan) -> Payload {
-    let data = UpgradeData::new(b"/", None, std::iter::empty(), Peer::Local, false, false);
+    let data = UpgradeData::new(
+        b"/",
+        None,
+        std::iter::empty(),
+        Peer::Local,
+        false,
+        crate::trigger::Hidden::default(),
+        None,
+    );
     let event = websocket_event(&mut Vec::new(), NOW, &data, WsEvent::Connect, "id");
     Payload { event, tail: Arc::clone(&plan.tail) }
 }

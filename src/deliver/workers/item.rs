@@ -44,6 +44,7 @@ pub struct Affinity {
 
 /// Something to be done for the queue.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "an order is carried out at once: a list of them is never kept")]
 pub enum Order<W> {
     /// Send the trigger to the worker; `seq` is the worker's own. Set a timer for `flight`, to fire at `deadline`, and
     /// tell [`FlowQueue::timed`](super::FlowQueue::timed) of it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
-use crate::trigger::{Payload, Peer, Tail, UpgradeData, WsEvent, websocket_event};
+use crate::trigger::{Hidden, Payload, Peer, Tail, UpgradeData, WsEvent, websocket_event};
 
 mod rules;
 
@@ -12,7 +12,15 @@ const ACK_TIMEOUT: u64 = 30 * NANOS_PER_SECOND;
 
 /// A trigger of one node, which is known by its path.
 fn trigger(name: &str) -> WorkerTrigger {
-    let data = UpgradeData::new(name.as_bytes(), None, std::iter::empty(), Peer::Local, false, false);
+    let data = UpgradeData::new(
+        name.as_bytes(),
+        None,
+        std::iter::empty(),
+        Peer::Local,
+        false,
+        Hidden::default(),
+        None,
+    );
     let now = Now { nanos: 0, unix_millis: 0 };
     let event = websocket_event(&mut Vec::new(), now, &data, WsEvent::Connect, "id");
     let id = "0123456789abcdef01234567".parse().unwrap();

@@ -120,7 +120,7 @@ fn cookies_are_never_shown_and_credentials_only_where_they_are_not_the_webhooks(
     let fields: &[Field<'_>] = &[(b"Cookie", b"a=b"), (b"COOKIE", b"c"), (b"Authorization", b"Bearer x")];
     let open = post(fields, b"");
     assert_eq!(member(&open, "headers"), r#"{"authorization":"Bearer x","x-forwarded-for":"203.0.113.9"}"#);
-    let guarded = HttpData { hide_authorization: true, ..open };
+    let guarded = HttpData { hidden: Hidden { authorization: true, ..Hidden::default() }, ..open };
     assert_eq!(member(&guarded, "headers"), r#"{"x-forwarded-for":"203.0.113.9"}"#);
 }
 
@@ -178,7 +178,8 @@ fn a_query_is_an_object_of_decoded_texts() {
 #[test]
 fn the_events_of_a_socket_carry_its_upgrade_request() {
     let fields: &[Field<'_>] = &[(b"Host", b"h"), (b"Cookie", b"c")];
-    let upgrade = UpgradeData::new(b"", Some(b"a=1"), fields.iter().copied(), PEER, false, false);
+    let upgrade =
+        UpgradeData::new(b"", Some(b"a=1"), fields.iter().copied(), PEER, false, Hidden::default(), None);
     let data = |kind| {
         let event = websocket_event(&mut Vec::new(), NOW, &upgrade, kind, "w.1");
         assert_eq!(shown(event.body()), shown(event.data().get("message").unwrap()));

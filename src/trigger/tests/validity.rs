@@ -122,7 +122,9 @@ proptest! {
             cast,
             annotate_multipart,
             peer_is_trusted,
-            hide_authorization,
+            hidden: Hidden { authorization: hide_authorization, ..Hidden::default() },
+            raw_body: annotate_multipart,
+            claims: None,
             peer: if local { Peer::Local } else { PEER },
             reply_id: reply_id.as_deref(),
             ..post(&all, &body)
@@ -196,7 +198,7 @@ proptest! {
     #[test]
     fn a_socket_event_is_valid_json(text: bool, data: Vec<u8>, reason: String, status_code: u16, path: Vec<u8>, query: Vec<u8>) {
         let fields: &[Field<'_>] = &[(b"X", &path)];
-        let upgrade = UpgradeData::new(&path, Some(&query), fields.iter().copied(), PEER, true, false);
+        let upgrade = UpgradeData::new(&path, Some(&query), fields.iter().copied(), PEER, true, Hidden::default(), None);
         for kind in [WsEvent::Connect, WsEvent::Message { text, data: &data }, WsEvent::Disconnect { status_code, reason: &reason }] {
             let value = judged(websocket_event(&mut Vec::new(), NOW, &upgrade, kind, "r")).unwrap();
             prop_assert_eq!(value["data"]["replyId"].as_str(), Some("r"));

@@ -1,0 +1,302 @@
+//! The options of a webhook that are off by default: which callers are let in, which calls are repeats, and what the
+//! answers carry (section 3).
+
+use serde_json::{Map, Value, json};
+
+use super::auth::AuthConfig;
+use super::error::ModelError;
+use super::fields::{Fields, text};
+use super::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
+use crate::base::ip_net::IpNet;
+use crate::http::Method;
+
+/// The options, each `None` or `false` where it is off.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WebhookOptions {
+    /// The methods that are let in; `None`: all that webhooks take.
+    pub methods: Option<MethodSet>,
+    /// Networks that calls may come from; `None`: any. Never empty.
+    pub allowed_networks: Option<Vec<IpNet>>,
+    /// The credential that every call must carry.
+    pub auth: Option<AuthConfig>,
+    /// The key by which repeats are told.
+    pub deduplicate: Option<DeduplicateConfig>,
+    /// Replaces `{"success":true}`.
+    pub response_body: Option<ResponseBodyConfig>,
+    /// Replaces the server's setting `ingress.cors`.
+    pub cors: Option<CorsConfig>,
+    /// Whether payloads hold the body's bytes, too.
+    pub raw_body: bool,
+}
+
+/// A set of the five methods that trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodSet(u8);
+
+/// The methods that can be in a set, in the order in which `Allow` lists them.
+const METHODS: [(&str, Method); 5] = [
+    ("DELETE", Method::Delete),
+    ("GET", Method::Get),
+    ("PATCH", Method::Patch),
+    ("POST", Method::Post),
+    ("PUT", Method::Put),
+];
+
+impl MethodSet {
+    /// Reads a list of method names in any case.
+    fn read(value: &Value) -> Result<MethodSet, ModelError> {
+        let must = || {
+            let words: Vec<&str> = METHODS.iter().map(|(word, _)| *word).collect();
+            ModelError::new("methods", format!("must be null or a list of some of: {}", words.join(", ")))
+        };
+        let list = value.as_array().ok_or_else(must)?;
+        let mut set = MethodSet(0);
+        for value in list {
+            let word = value.as_str().ok_or_else(must)?;
+            let place = METHODS.iter().position(|(known, _)| known.eq_ignore_ascii_case(word));
+            set.0 |= 1 << place.ok_or_else(must)?;
+        }
+        if set.0 == 0 { Err(must()) } else { Ok(set) }
+    }
+
+    /// Whether the method is in the set.
+    #[must_use]
+    pub fn has(self, method: Method) -> bool {
+        METHODS.iter().position(|(_, known)| *known == method).is_some_and(|place| self.0 & 1 << place != 0)
+    }
+
+    /// The names of the methods in the set, in alphabetical order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        METHODS.iter().filter(move |(_, method)| self.has(*method)).map(|(name, _)| *name)
+    }
+}
+
+/// `deduplicate`: calls with the same key within the window trigger once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeduplicateConfig {
+    /// A template over the payload; a key that renders empty is none.
+    pub key: String,
+    /// How long a key is remembered.
+    pub window_seconds: u32,
+}
+
+impl DeduplicateConfig {
+    /// Longest window: a day, as long as senders repeat at most.
+    pub const WINDOW_SECONDS_MAX: u32 = 86_400;
+
+    fn read(value: &Value) -> Result<DeduplicateConfig, ModelError> {
+        let mut fields = Fields::of(value, "deduplicate")?;
+        let config = DeduplicateConfig {
+            key: fields.required_string("key", 1..=TEXT_CHARS_MAX)?,
+            window_seconds: fields
+                .integer("windowSeconds", 1..=Self::WINDOW_SECONDS_MAX)?
+                .unwrap_or(Self::WINDOW_SECONDS_MAX),
+        };
+        fields.finish_strict("deduplicate")?;
+        Ok(config)
+    }
+
+    fn to_value(&self) -> Value {
+        json!({"key": self.key, "windowSeconds": self.window_seconds})
+    }
+}
+
+/// `responseBody`: the answer to a caller that does not wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseBodyConfig {
+    /// A media type, with its parameters.
+    pub content_type: String,
+    /// Sent as it is.
+    pub body: String,
+}
+
+const CONTENT_TYPE: &str = "application/json";
+
+impl ResponseBodyConfig {
+    fn read(value: &Value) -> Result<ResponseBodyConfig, ModelError> {
+        let mut fields = Fields::of(value, "responseBody")?;
+        let content_type =
+            fields.string("contentType", 1..=NAME_CHARS_MAX)?.unwrap_or_else(|| CONTENT_TYPE.to_owned());
+        if !is_media_type(&content_type) {
+            return Err(fields.error("contentType", "must be a media type such as text/plain"));
+        }
+        let body = fields.required_string("body", 0..=TEXT_CHARS_MAX)?;
+        fields.finish_strict("responseBody")?;
+        Ok(ResponseBodyConfig { content_type, body })
+    }
+
+    fn to_value(&self) -> Value {
+        json!({"contentType": self.content_type, "body": self.body})
+    }
+}
+
+/// RFC 9110, 8.3.1: type, slash, subtype; the parameters are whatever visible ASCII follows a semicolon.
+fn is_media_type(text: &str) -> bool {
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let is_token = super::signature::is_field_name;
+    essence.trim_end().split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+        && parameters.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// `cors`: the CORS fields of a webhook's responses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CorsConfig {
+    /// For any origin.
+    Any,
+    /// None.
+    Off,
+    /// For these origins. Never empty.
+    Origins(Vec<String>),
+}
+
+/// Most networks and most origins of one webhook; each call is compared with all of them.
+const LIST_MAX: usize = 256;
+
+impl CorsConfig {
+    fn read(value: &Value) -> Result<CorsConfig, ModelError> {
+        let must = || {
+            ModelError::new(
+                "cors",
+                format!(
+                    "must be null, true, false or a list of 1 to {LIST_MAX} origins such as https://example.org"
+                ),
+            )
+        };
+        match value {
+            Value::Bool(true) => return Ok(CorsConfig::Any),
+            Value::Bool(false) => return Ok(CorsConfig::Off),
+            _ => {}
+        }
+        let list = value.as_array().filter(|list| (1..=LIST_MAX).contains(&list.len())).ok_or_else(must)?;
+        let origin =
+            |value: &Value| value.as_str().filter(|text| is_origin(text)).map(str::to_owned).ok_or_else(must);
+        list.iter().map(origin).collect::<Result<_, _>>().map(CorsConfig::Origins)
+    }
+
+    fn to_value(&self) -> Value {
+        match self {
+            CorsConfig::Any => Value::from(true),
+            CorsConfig::Off => Value::from(false),
+            CorsConfig::Origins(origins) => Value::from(origins.as_slice()),
+        }
+    }
+}
+
+/// An origin as browsers send it (RFC 6454, 6.2): scheme, host, and a port that is not the scheme's own. Lower case,
+/// since it is compared byte by byte.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let is_clean = |text: &str, more: &[u8]| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
+    };
+    text.chars().count() <= NAME_CHARS_MAX && is_clean(scheme, b"+-.") && is_clean(authority, b"-._:[]")
+}
+
+fn networks(value: &Value) -> Result<Vec<IpNet>, ModelError> {
+    let must = || {
+        ModelError::new(
+            "allowedNetworks",
+            format!("must be null or a list of 1 to {LIST_MAX} networks such as 192.0.2.0/24"),
+        )
+    };
+    let list = value.as_array().filter(|list| (1..=LIST_MAX).contains(&list.len())).ok_or_else(must)?;
+    let network = |value: &Value| {
+        let text = text(value, &(1..=NAME_CHARS_MAX)).map_err(|_| must())?;
+        text.parse().map_err(|error: String| ModelError::new("allowedNetworks", error))
+    };
+    list.iter().map(network).collect()
+}
+
+impl WebhookOptions {
+    /// Names of the fields, for those that show them.
+    pub(crate) const FIELDS: [&str; 7] =
+        ["methods", "allowedNetworks", "auth", "deduplicate", "responseBody", "cors", "rawBody"];
+
+    /// Takes over the options that a body names; `null` switches one off.
+    pub(super) fn read(&mut self, fields: &mut Fields<'_>) -> Result<(), ModelError> {
+        fn set<T>(
+            fields: &mut Fields<'_>,
+            name: &'static str,
+            option: &mut Option<T>,
+            read: impl FnOnce(&Value, Option<&T>) -> Result<T, ModelError>,
+        ) -> Result<(), ModelError> {
+            if let Some(value) = fields.value(name) {
+                *option = if value.is_null() { None } else { Some(read(value, option.as_ref())?) };
+            }
+            Ok(())
+        }
+        set(fields, "methods", &mut self.methods, |value, _| MethodSet::read(value))?;
+        set(fields, "allowedNetworks", &mut self.allowed_networks, |value, _| networks(value))?;
+        set(fields, "auth", &mut self.auth, AuthConfig::read)?;
+        set(fields, "deduplicate", &mut self.deduplicate, |value, _| DeduplicateConfig::read(value))?;
+        set(fields, "responseBody", &mut self.response_body, |value, _| ResponseBodyConfig::read(value))?;
+        set(fields, "cors", &mut self.cors, |value, _| CorsConfig::read(value))?;
+        if let Some(raw_body) = fields.boolean("rawBody")? {
+            self.raw_body = raw_body;
+        }
+        Ok(())
+    }
+
+    /// Checks what depends on other fields of the webhook.
+    pub(super) fn check(&self, is_websocket: bool, has_basic: bool) -> Result<(), ModelError> {
+        let http_only = [
+            ("methods", self.methods.is_some(), "an upgrade is always a GET"),
+            ("deduplicate", self.deduplicate.is_some(), "its messages carry no key"),
+            ("responseBody", self.response_body.is_some(), "an upgrade has no body"),
+            ("rawBody", self.raw_body, "its messages are whole already"),
+        ];
+        if let Some((field, _, why)) = http_only.iter().find(|(_, is_set, _)| is_websocket && *is_set) {
+            return Err(ModelError::new(*field, format!("must be off on a WebSocket webhook: {why}")));
+        }
+        if has_basic && self.auth.as_ref().is_some_and(AuthConfig::reads_authorization) {
+            return Err(ModelError::new(
+                "auth",
+                "must not read the header Authorization, which basic authentication reads: a call has one",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds every option, `null` or `false` where it is off; secrets are masked or in clear.
+    pub(super) fn show(&self, shown: &mut Map<String, Value>, masked: bool) {
+        let networks = self
+            .allowed_networks
+            .as_ref()
+            .map(|networks| networks.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let values = [
+            self.methods.map(|methods| methods.names().collect()),
+            networks.map(Value::from),
+            self.auth.as_ref().map(|auth| auth.to_value(masked)),
+            self.deduplicate.as_ref().map(DeduplicateConfig::to_value),
+            self.response_body.as_ref().map(ResponseBodyConfig::to_value),
+            self.cors.as_ref().map(CorsConfig::to_value),
+            Some(Value::from(self.raw_body)),
+        ];
+        for (name, value) in Self::FIELDS.into_iter().zip(values) {
+            shown.insert(name.to_owned(), value.unwrap_or(Value::Null));
+        }
+    }
+
+    /// Returns the options that are on as the store keeps them; `None` if all are off.
+    pub(super) fn to_stored(&self) -> Option<Value> {
+        if *self == WebhookOptions::default() {
+            return None;
+        }
+        let mut stored = Map::new();
+        self.show(&mut stored, false);
+        stored.retain(|_, value| !value.is_null());
+        Some(Value::Object(stored))
+    }
+
+    /// Reads what [`WebhookOptions::to_stored`] returned.
+    pub(super) fn from_stored(stored: &Value) -> Result<WebhookOptions, ModelError> {
+        let mut options = WebhookOptions::default();
+        let mut fields = Fields::of(stored, "options")?;
+        options.read(&mut fields)?;
+        fields.finish_strict("a webhook's options")?;
+        Ok(options)
+    }
+}

@@ -1,0 +1,89 @@
+//! What most webhooks leave off, compiled: one allocation of a hook, and none where all of it is off.
+
+use std::sync::Arc;
+
+use crate::base::ip_net::IpNet;
+use crate::limit::KeyStore;
+use crate::model::{CorsConfig, MethodSet, ResponseBodyConfig};
+use crate::template::Template;
+use crate::trigger::{Hidden, Parts, Tail};
+use crate::verify::auth::Auth;
+use crate::verify::basic::Basic;
+
+/// Options of a compiled webhook.
+#[derive(Debug, Default)]
+pub struct HookOptions {
+    /// `None`: every caller passes.
+    pub basic: Option<Basic>,
+    /// `None`: every caller passes.
+    pub auth: Option<Auth>,
+    /// `None`: all methods that webhooks take.
+    pub methods: Option<MethodSet>,
+    /// `None`: any address. Never empty.
+    pub networks: Option<Box<[IpNet]>>,
+    /// `None`: `{"success":true}`.
+    pub response_body: Option<Arc<ResponseBodyConfig>>,
+    /// `None`: as the server's setting says.
+    pub cors: Option<Box<CorsConfig>>,
+    /// `None`: no call is a repeat.
+    pub deduplicate: Option<Box<Deduplicate>>,
+    /// Whether payloads hold the body's bytes, too.
+    pub raw_body: bool,
+    /// When the hook's token is over, in milliseconds since 1970: it is an earlier one of the webhook.
+    pub ends_millis: Option<u64>,
+}
+
+/// A compiled `deduplicate`.
+#[derive(Debug)]
+pub struct Deduplicate {
+    /// The template's text.
+    pub(super) source: Box<str>,
+    /// What renders a call's key.
+    pub key: Template,
+    /// The parts of an event that the template looks at.
+    pub reads: Parts,
+    /// The rest of the payload that the template is rendered over.
+    pub tail: Tail,
+    pub window_millis: u64,
+    /// The keys that were taken, carried from one compiled hook to the next.
+    pub keys: Arc<KeyStore>,
+}
+
+impl HookOptions {
+    /// Itself, or `None` where all of it is off.
+    pub(super) fn boxed(self) -> Option<Box<HookOptions>> {
+        let is_off = self.basic.is_none()
+            && self.auth.is_none()
+            && self.methods.is_none()
+            && self.networks.is_none()
+            && self.response_body.is_none()
+            && self.cors.is_none()
+            && self.deduplicate.is_none()
+            && !self.raw_body;
+        (!is_off).then(|| Box::new(self))
+    }
+
+    /// Whether the callers that may come in are those of `other`.
+    pub(super) fn has_credentials_of(&self, other: &HookOptions) -> bool {
+        let basic = match (&self.basic, &other.basic) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.is_same(two),
+            _ => false,
+        };
+        let auth = match (&self.auth, &other.auth) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.is_same(two),
+            _ => false,
+        };
+        basic && auth && self.networks == other.networks
+    }
+
+    /// What of a request's head holds a credential of the webhook.
+    pub(super) fn hidden(&self) -> Hidden<'_> {
+        Hidden {
+            authorization: self.basic.is_some(),
+            header: self.auth.as_ref().and_then(Auth::header),
+            parameter: self.auth.as_ref().and_then(Auth::parameter),
+        }
+    }
+}

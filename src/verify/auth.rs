@@ -1,0 +1,148 @@
+//! `auth` of a webhook (section 8): the credential that every call must carry beside, or in place of, basic
+//! authentication.
+
+use crate::verify::fields::Fields;
+use crate::verify::query::{Parameter, parameter};
+use crate::verify::secret::Expected;
+
+/// A compiled `auth`.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// A header with one of these values.
+    Header { name: Box<str>, values: Values },
+    /// A parameter of the query with one of these values.
+    Query { name: Box<str>, values: Values },
+}
+
+/// The values that are right, any of them.
+#[derive(Clone, Debug)]
+pub struct Values(Box<[Expected]>);
+
+impl Values {
+    /// Compiles rendered values; one that rendered empty equals nothing.
+    pub fn new<S: AsRef<str>>(rendered: impl IntoIterator<Item = S>) -> Values {
+        Values(rendered.into_iter().map(|value| Expected::secret(value.as_ref().as_bytes())).collect())
+    }
+
+    /// Whether `presented` is one of them. Every one is compared, so that the time does not tell which it is.
+    #[must_use]
+    pub fn have(&self, presented: &[u8]) -> bool {
+        self.0.iter().fold(false, |found, value| found | value.equals(presented))
+    }
+
+    fn is_same(&self, other: &Values) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(one, two)| one.is_same(two))
+    }
+}
+
+impl Auth {
+    /// Whether a request with these fields and this query carries the credential, exactly once.
+    #[must_use]
+    pub fn check<'a>(&self, fields: &dyn Fields<'a>, query: Option<&[u8]>) -> bool {
+        match self {
+            Auth::Header { name, values } => fields.once(name).is_ok_and(|value| values.have(value)),
+            Auth::Query { name, values } => match parameter(query.unwrap_or_default(), name) {
+                Parameter::Once(value) => values.have(&value),
+                Parameter::Missing | Parameter::Repeated => false,
+            },
+        }
+    }
+
+    /// Whether both let the same callers in.
+    #[must_use]
+    pub fn is_same(&self, other: &Auth) -> bool {
+        match (self, other) {
+            (Auth::Header { name, values }, Auth::Header { name: other_name, values: others }) => {
+                name.eq_ignore_ascii_case(other_name) && values.is_same(others)
+            }
+            (Auth::Query { name, values }, Auth::Query { name: other_name, values: others }) => {
+                name == other_name && values.is_same(others)
+            }
+            _ => false,
+        }
+    }
+
+    /// The header that holds the credential.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Auth::Header { name, .. } => Some(name),
+            Auth::Query { .. } => None,
+        }
+    }
+
+    /// The parameter of the query that holds the credential.
+    #[must_use]
+    pub fn parameter(&self) -> Option<&str> {
+        match self {
+            Auth::Query { name, .. } => Some(name),
+            Auth::Header { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type List = [(&'static [u8], &'static [u8])];
+
+    fn passes(auth: &Auth, fields: &List, query: &str) -> bool {
+        auth.check(&fields.iter().copied(), Some(query.as_bytes()))
+    }
+
+    #[test]
+    fn a_header_must_be_there_once_with_one_of_the_values() {
+        let auth = Auth::Header { name: "X-Key".into(), values: Values::new(["new", "old", ""]) };
+        for right in ["new", "old"] {
+            assert!(auth.check(&[(&b"x-key"[..], right.as_bytes())].iter().copied(), None));
+        }
+        let wrong: [&List; 6] = [
+            &[],
+            &[(b"x-key", b"")],
+            &[(b"x-key", b"newer")],
+            &[(b"x-key", b"ne")],
+            &[(b"x-keys", b"new")],
+            &[(b"x-key", b"new"), (b"X-Key", b"new")],
+        ];
+        for fields in wrong {
+            assert!(!passes(&auth, fields, "X-Key=new"), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_must_be_there_once_with_one_of_the_values() {
+        let auth = Auth::Query { name: "key".into(), values: Values::new(["a b&c", "old"]) };
+        for right in ["key=a+b%26c", "x=1&%6bey=old", "key=old&keys=x"] {
+            assert!(passes(&auth, &[], right), "{right}");
+        }
+        for wrong in ["", "key", "key=", "KEY=old", "key=old&key=old", "key=older", "old"] {
+            assert!(!passes(&auth, &[(b"key", b"old")], wrong), "{wrong}");
+        }
+        assert!(!auth.check(&std::iter::empty(), None));
+    }
+
+    #[test]
+    fn values_that_all_render_empty_refuse_everything() {
+        let auth = Auth::Header { name: "x-key".into(), values: Values::new([""]) };
+        assert!(!passes(&auth, &[(b"x-key", b"")], ""));
+    }
+
+    #[test]
+    fn a_change_of_name_or_values_is_another_credential() {
+        let header =
+            |name: &str, values: &[&str]| Auth::Header { name: name.into(), values: Values::new(values) };
+        let query =
+            |name: &str, values: &[&str]| Auth::Query { name: name.into(), values: Values::new(values) };
+        assert!(header("x-key", &["a"]).is_same(&header("X-Key", &["a"])));
+        for other in [
+            header("x-key", &["b"]),
+            header("x-key", &["a", "b"]),
+            header("y", &["a"]),
+            query("x-key", &["a"]),
+        ] {
+            assert!(!header("x-key", &["a"]).is_same(&other), "{other:?}");
+        }
+        assert!(!query("key", &["a"]).is_same(&query("KEY", &["a"])));
+    }
+}
