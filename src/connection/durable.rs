@@ -78,14 +78,25 @@ pub(crate) fn on_written(core: &mut CoreState, released: &mut Vec<ConnectionId>)
     while journal.gated.front().is_some_and(|(sequence, _)| *sequence <= durable) {
         released.extend(journal.gated.pop_front().map(|(_, connection)| connection));
     }
-    while let Some(pending) = next_durable(core, durable) {
-        offer(core, pending);
-    }
+    offer_durable(core);
 }
 
-fn next_durable(core: &mut CoreState, durable: Sequence) -> Option<PendingEntry> {
-    let pending = &mut core.journal.as_mut()?.pending;
-    if pending.front()?.sequence <= durable { pending.pop_front() } else { None }
+/// Whether entries are durable whose deliveries are not offered yet.
+pub(crate) fn has_durable(core: &CoreState) -> bool {
+    let first = core.journal.as_ref().and_then(|journal| journal.pending.front());
+    first.is_some_and(|pending| pending.sequence <= core.durable())
+}
+
+/// Offers the deliveries of entries that are durable, until the turn is over.
+pub(crate) fn offer_durable(core: &mut CoreState) {
+    while has_durable(core)
+        && let Some(pending) = core.journal.as_mut().and_then(|journal| journal.pending.pop_front())
+    {
+        offer(core, pending);
+        if core.step(true) {
+            return;
+        }
+    }
 }
 
 /// Offers the deliveries of an entry.

@@ -133,6 +133,10 @@ fn restore_all(core: &mut CoreState, read: &Read) {
             journal.restored.pop_front();
         }
         core.worked();
+        // The rest is read again: a turn has its end.
+        if core.is_turn_over() {
+            return;
+        }
     }
 }
 
@@ -166,6 +170,10 @@ fn offer_all(core: &mut CoreState, flow: Id, read: &Read) {
             journal.drop_spilled(flow);
         }
         core.worked();
+        // The rest is read again: a turn has its end.
+        if core.is_turn_over() {
+            return;
+        }
     }
 }
 

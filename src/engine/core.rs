@@ -433,6 +433,14 @@ impl<I: Io> Core<I> {
         }
     }
 
+    /// Offers what has become durable and was left over from the last turn.
+    pub(super) fn offer_durable(&mut self, pin: &Pin<'_>) {
+        if durable::has_durable(&self.state) {
+            durable::offer_durable(&mut self.state);
+            self.deliver_posted(pin);
+        }
+    }
+
     /// Starts what the journal wants done.
     pub(super) fn advance_journal(&mut self) {
         if let Some(journal) = &mut self.journal {

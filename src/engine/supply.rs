@@ -195,6 +195,12 @@ impl Supply {
     }
 }
 
+impl Drop for Supply {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// Serves the requests until the end.
 fn supply(shared: &Shared, mut folder: Folder) {
     let mut state = shared.lock();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::core::Core;
 use crate::connection::context::Timer;
+use crate::connection::durable;
 use crate::io::{Completion, Io};
 use crate::registry::Registry;
 
@@ -43,6 +44,7 @@ impl Turns {
             || !self.timers.is_empty()
             || !core.state.continued.is_empty()
             || core.has_rounds()
+            || durable::has_durable(&core.state)
     }
 
     /// Runs one turn. `registry` is the core's own.
@@ -57,6 +59,7 @@ impl Turns {
         core.state.begin_turn();
         let pin = registry.pin();
         core.continue_rounds(&pin);
+        core.offer_durable(&pin);
         core.on_continued(&pin);
         while !core.state.is_turn_over()
             && let Some(completion) = self.completions.pop_front()
