@@ -92,7 +92,7 @@
 //! - A second place where something is configured: [`settings::ENTRIES`] makes the file, the variables, the flags, the help
 //!   and the guide's table.
 //! - A way to change the model without the store, or a hook without the registry.
-//! - HTTP/2 on the ingress, compressed responses, sessions, users and roles.
+//! - HTTP/2 on the ingress, compressed responses, sessions, users. Access tokens have rights.
 //! - In this version also: clusters, and the node that publishes to NATS.
 
 pub mod admin;

@@ -57,6 +57,7 @@ static FILES: &[File] = files! {
     "store.js" MODULE,
     "stream.js" MODULE,
     "test.js" MODULE,
+    "tokens.js" MODULE,
     "ui.js" MODULE,
     "warnings.js" MODULE,
     "webhook.js" MODULE,

@@ -6,7 +6,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -20,15 +19,21 @@ use super::platform::is_not_offered;
 use super::routes::{Access, access_of};
 use super::unread::UnreadBody;
 use crate::base::log::bounded_log;
+use crate::verify::access::Granted;
 
 /// Lets a request through to its handler, or answers it.
 pub(super) async fn enter(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
-    let (unread, request) = UnreadBody::lend(request);
+    let (unread, mut request) = UnreadBody::lend(request);
     let mut response = match check(&state, &request) {
-        Ok(()) if is_not_offered(request.uri().path()) => {
+        Ok(_) if is_not_offered(request.uri().path()) => {
             ApiError::new(Kind::NotFound, NOT_OFFERED).into_response()
         }
-        Ok(()) => next.run(request).await,
+        Ok(granted) => {
+            if let Some(granted) = granted {
+                request.extensions_mut().insert(granted);
+            }
+            next.run(request).await
+        }
         Err(Refused::At(error)) => error.into_response(),
         Err(Refused::WrongToken(error)) => {
             let peer = request.extensions().get().and_then(|Peer(address)| *address);
@@ -51,7 +56,8 @@ enum Refused {
     WrongToken(ApiError),
 }
 
-fn check(state: &AdminState, request: &Request) -> Result<(), Refused> {
+/// Whose the request's token is; `None` where the path is open.
+fn check(state: &AdminState, request: &Request) -> Result<Option<Granted>, Refused> {
     let host = host_of(request.uri(), request.headers());
     let Some(host) = host.filter(|host| is_served(host, &state.hosts)) else {
         let message = "Host must be an IP address, localhost, or one of the setting admin.hosts";
@@ -62,26 +68,23 @@ fn check(state: &AdminState, request: &Request) -> Result<(), Refused> {
     // Each of them has to be our own: which of two counts would be a guess.
     if !origins.all(|origin| is_own_origin(origin, &host)) {
         let message = "Origin must be this listener's own: pages of other origins are not served";
-        let error = ApiError::new(Kind::Unauthorized, message).with_status(StatusCode::FORBIDDEN);
+        let error = ApiError::new(Kind::Forbidden, message);
         return Err(Refused::At(error));
     }
     let is_open = match access_of(request.uri().path()) {
         Access::Open => true,
         Access::OpenIfSet => state.open_metrics,
-        Access::Token => request.method() == Method::OPTIONS,
+        Access::Read | Access::Write | Access::Reply | Access::All => request.method() == Method::OPTIONS,
     };
     if is_open {
-        return Ok(());
+        return Ok(None);
     }
     let unauthorized = |message: &str| ApiError::new(Kind::Unauthorized, message);
     let Some(given) = bearer(request.headers()) else {
         return Err(Refused::At(unauthorized("Authorization must be `Bearer <access token>`")));
     };
-    match verify_slices_are_equal(given, state.access_token.as_bytes()) {
-        // An empty token would be no token at all.
-        Ok(()) if !given.is_empty() => Ok(()),
-        _ => Err(Refused::WrongToken(unauthorized("the access token is not valid"))),
-    }
+    let granted = state.tokens.find(given, state.clock.now().unix_millis);
+    granted.map(Some).ok_or_else(|| Refused::WrongToken(unauthorized("the access token is not valid")))
 }
 
 /// What every answer carries: it is nobody's to keep or to guess the type of.

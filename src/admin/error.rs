@@ -27,8 +27,10 @@ pub struct ApiError {
 pub enum Kind {
     /// 400; also 405 (the path has no such method) and 421 (a `Host` that is not served).
     Validation,
-    /// 401; also 403 (an `Origin` that is not the listener's own).
+    /// 401.
     Unauthorized,
+    /// 403: a right that the token does not have; an `Origin` that is not the listener's own.
+    Forbidden,
     /// 404.
     NotFound,
     /// 409.
@@ -46,6 +48,7 @@ impl Kind {
         match self {
             Kind::Validation => "Validation",
             Kind::Unauthorized => "Unauthorized",
+            Kind::Forbidden => "Forbidden",
             Kind::NotFound => "NotFound",
             Kind::Conflict => "Conflict",
             Kind::PayloadTooLarge => "PayloadTooLarge",
@@ -57,6 +60,7 @@ impl Kind {
         match self {
             Kind::Validation => StatusCode::BAD_REQUEST,
             Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -86,7 +90,8 @@ impl ApiError {
     #[must_use]
     pub fn from_engine(status: u16, message: String) -> ApiError {
         let kind = match status {
-            401 | 403 => Kind::Unauthorized,
+            401 => Kind::Unauthorized,
+            403 => Kind::Forbidden,
             404 => Kind::NotFound,
             409 => Kind::Conflict,
             413 => Kind::PayloadTooLarge,

@@ -7,7 +7,7 @@
 //!
 //! # Decisions where the specification leaves room
 //!
-//! - 405 (with `Allow`) and 421 carry the type `Validation`; a foreign `Origin` is a 403 of the type `Unauthorized`.
+//! - 405 (with `Allow`) and 421 carry the type `Validation`; a foreign `Origin` is a 403 of the type `Forbidden`.
 //! - An id that is not 24 hex digits names nothing: 404.
 //! - Query parameters that a list does not know are a 400, but for those that the platform's clients send with any list.
 //! - Blank parameters are as good as absent. Warnings of a resource stand in every answer that shows it alone.
@@ -40,6 +40,7 @@ mod stats;
 mod system;
 mod testing;
 mod token;
+mod tokens;
 mod unread;
 mod warnings;
 mod write_timeout;
@@ -66,6 +67,7 @@ use crate::metrics::{Series, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::settings::{Address, Limits, Settings};
 use crate::store::{Affected, Store};
+use crate::verify::access::AccessTokens;
 use crate::verify::secret::GUESS_DELAY;
 
 /// Bytes of a request's body. A flow of the largest size the model takes fits.
@@ -223,8 +225,8 @@ pub struct AdminState {
     pub store: Arc<Store>,
     /// The rest of the process.
     pub engine: Arc<dyn Engine>,
-    /// What `Authorization: Bearer` must carry.
-    pub access_token: String,
+    /// What `Authorization: Bearer` may carry.
+    pub tokens: Arc<AccessTokens>,
     /// `admin.hosts`: names, with or without a port, that are served beside addresses and `localhost`.
     pub hosts: Vec<String>,
     /// `admin.open_metrics`: `/metrics` and `/openapi.json` without a token.
@@ -245,13 +247,13 @@ pub struct AdminState {
 
 impl AdminState {
     /// The state of a listener with the defaults of the settings. From here on the engine hears of every commit.
-    pub fn new(store: Arc<Store>, engine: Arc<dyn Engine>, access_token: String) -> AdminState {
+    pub fn new(store: Arc<Store>, engine: Arc<dyn Engine>, access_token: &str) -> AdminState {
         let told = Arc::clone(&engine);
         store.observe(Box::new(move |store, affected| told.refresh(store, affected)));
         AdminState {
             store,
             engine,
-            access_token,
+            tokens: Arc::new(AccessTokens::only(access_token)),
             hosts: Vec::new(),
             open_metrics: false,
             guess_delay: GUESS_DELAY,

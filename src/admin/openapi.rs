@@ -120,7 +120,9 @@ fn path_parameters(path: &str) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameter = |name| {
         let schema = match name {
-            "applicationId" | "webhookId" | "flowId" => json!({"$ref": "#/components/schemas/Id"}),
+            "applicationId" | "webhookId" | "flowId" | "tokenId" => {
+                json!({"$ref": "#/components/schemas/Id"})
+            }
             _ => json!({"type": "string"}),
         };
         json!({"name": name, "in": "path", "required": true, "schema": schema})

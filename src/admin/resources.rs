@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::query::{self, ListKind, ListParameters, Parameters};
-use super::routes::{Call, Outcome};
+use super::routes::{Call, MadeId, Outcome};
 use super::{AdminState, Engine};
 use crate::base::id::Id;
 use crate::model::Webhook;
@@ -115,7 +115,12 @@ pub(super) async fn create<R: RestResource>(mut call: Call) -> Outcome {
             Ok(with_warnings(store, &created.value)?)
         })
         .await?;
-    Ok((StatusCode::CREATED, Json(shown)).into_response())
+    let made = shown.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok()).map(MadeId);
+    let mut response = (StatusCode::CREATED, Json(shown)).into_response();
+    if let Some(made) = made {
+        response.extensions_mut().insert(made);
+    }
+    Ok(response)
 }
 
 pub(super) async fn show<R: RestResource>(call: Call) -> Outcome {

@@ -31,11 +31,14 @@ use super::stats::{settings, stats, usage};
 use super::system::{absent, document, healthz, metrics, readyz, reply};
 use super::testing::test;
 use super::token::change_token;
+use super::tokens::{create_token, delete_token, list_tokens};
 use super::{AdminState, BODY_BYTES_MAX, console, door};
 use crate::base::id::Id;
 use crate::base::json as strict;
-use crate::model::{Application, Flow, FlowVersion, Webhook};
+use crate::base::visible::visible;
+use crate::model::{Application, Flow, FlowVersion, Right, Webhook};
 use crate::store::{ChangeError, Resource, Store, StoreError};
+use crate::verify::access::Granted;
 
 /// Deepest nesting of a body. The parser takes 127 levels, and what is kept of a body is read back from records and
 /// lists, a few levels further in.
@@ -68,8 +71,28 @@ pub(super) enum Access {
     Open,
     /// Anybody where `admin.open_metrics` is set.
     OpenIfSet,
-    /// Whoever has the access token.
-    Token,
+    /// A token with the right to read.
+    Read,
+    /// A token with the right to write: what is done is logged.
+    Write,
+    /// A token with the right to reply.
+    Reply,
+    /// A token with every right: it makes others. What is done is logged.
+    All,
+}
+
+impl Access {
+    /// The right that a caller lacks.
+    fn lacks(self, granted: Option<&Granted>) -> Option<Right> {
+        let needed: &[Right] = match (self, granted) {
+            (Access::Open, _) | (Access::OpenIfSet, None) => &[],
+            (Access::OpenIfSet | Access::Read, _) => &[Right::Read],
+            (Access::Write, _) => &[Right::Write],
+            (Access::Reply, _) => &[Right::Reply],
+            (Access::All, _) => &[Right::Read, Right::Write, Right::Worker, Right::Reply],
+        };
+        needed.iter().copied().find(|right| !granted.is_some_and(|granted| granted.may(*right)))
+    }
 }
 
 /// The methods that routes have.
@@ -168,98 +191,105 @@ pub(super) static ROUTES: &[Route] = routes! {
         "Whether new requests are taken: 503 while it drains";
     Get "/metrics" OpenIfSet "metrics" Nothing None => Some((200, Shape::Text)), metrics, "Metrics for Prometheus";
     Get "/openapi.json" OpenIfSet "openapi" Nothing None => Some((200, Shape::Any)), document, "This document";
-    Get "/stats" Token "stats" Seconds None => Some((200, Shape::Stats)), stats,
+    Get "/stats" Read "stats" Seconds None => Some((200, Shape::Stats)), stats,
         "What happened lately: requests by status class, latency, connections, throttles, in all and for each core";
-    Get "/settings" Token "settings" Nothing None => Some((200, Shape::Settings)), settings,
+    Get "/settings" Read "settings" Nothing None => Some((200, Shape::Settings)), settings,
         "What the console shows of the server's settings";
 
-    Get "/applications" Token "listApplications" List: query::APPLICATIONS, None => Some((200, Shape::Applications)), list::<Application>,
+    Get "/applications" Read "listApplications" List: query::APPLICATIONS, None => Some((200, Shape::Applications)), list::<Application>,
         "The applications";
-    Post "/applications" Token "createApplication" Nothing Some(Shape::ApplicationPost) => Some((201, Shape::Application)),
+    Post "/applications" Write "createApplication" Nothing Some(Shape::ApplicationPost) => Some((201, Shape::Application)),
         create::<Application>, "Creates an application";
-    Get "/applications/{applicationId}" Token "getApplication" Nothing None => Some((200, Shape::Application)),
+    Get "/applications/{applicationId}" Read "getApplication" Nothing None => Some((200, Shape::Application)),
         show::<Application>, "One application";
-    Patch "/applications/{applicationId}" Token "patchApplication" Nothing Some(Shape::ApplicationPatch) => Some((200, Shape::Application)),
+    Patch "/applications/{applicationId}" Write "patchApplication" Nothing Some(Shape::ApplicationPatch) => Some((200, Shape::Application)),
         patch::<Application>, "Replaces the fields that the body names";
-    Delete "/applications/{applicationId}" Token "deleteApplication" Nothing None => Some((200, Shape::Success)),
+    Delete "/applications/{applicationId}" Write "deleteApplication" Nothing None => Some((200, Shape::Success)),
         delete::<Application>, "Deletes an application with its webhooks and flows";
 
-    Post "/applications/{applicationId}/export" Token "exportApplication" Nothing Some(Shape::ExportPost) => Some((200, Shape::Exported)),
+    Post "/applications/{applicationId}/export" Read "exportApplication" Nothing Some(Shape::ExportPost) => Some((200, Shape::Exported)),
         export_application, "Answers a URL from which the application, its webhooks, flows and versions are downloaded for ten minutes";
-    Post "/applications/{applicationId}/import" Token "importApplication" Nothing Some(Shape::Form) => Some((200, Shape::Application)),
+    Post "/applications/{applicationId}/import" Write "importApplication" Nothing Some(Shape::Form) => Some((200, Shape::Application)),
         import_application, "Adds what an export holds to an application: what is there by its id is changed, the rest is made";
     Get "/exports/{key}" Open "downloadExport" Nothing None => Some((200, Shape::Any)), download,
         "An export, for whoever has its URL";
-    Get "/applications/{applicationId}/globals" Token "listGlobals" Keys None => Some((200, Shape::Globals)), list_globals,
+    Get "/applications/{applicationId}/globals" Read "listGlobals" Keys None => Some((200, Shape::Globals)), list_globals,
         "The globals of an application: all, or those that `key` names";
-    Patch "/applications/{applicationId}/globals" Token "patchGlobals" Nothing Some(Shape::GlobalsPatch) => Some((200, Shape::Application)),
+    Patch "/applications/{applicationId}/globals" Write "patchGlobals" Nothing Some(Shape::GlobalsPatch) => Some((200, Shape::Application)),
         patch_globals, "Sets the globals that a list names, and removes those whose json is null; the others stay";
-    Get "/applications/{applicationId}/globals/{key}" Token "getGlobal" Nothing None => Some((200, Shape::Global)),
+    Get "/applications/{applicationId}/globals/{key}" Read "getGlobal" Nothing None => Some((200, Shape::Global)),
         show_global, "One global";
-    Patch "/applications/{applicationId}/globals/{key}" Token "patchGlobal" Nothing Some(Shape::GlobalPatch) => Some((200, Shape::Application)),
+    Patch "/applications/{applicationId}/globals/{key}" Write "patchGlobal" Nothing Some(Shape::GlobalPatch) => Some((200, Shape::Application)),
         patch_global, "Sets one global, or removes it where json is null";
 
-    Get "/applications/{applicationId}/webhooks" Token "listWebhooks" List: query::WEBHOOKS, None => Some((200, Shape::Webhooks)),
+    Get "/applications/{applicationId}/webhooks" Read "listWebhooks" List: query::WEBHOOKS, None => Some((200, Shape::Webhooks)),
         list::<Webhook>, "The webhooks of an application";
-    Post "/applications/{applicationId}/webhooks" Token "createWebhook" Nothing Some(Shape::WebhookPost) => Some((201, Shape::Webhook)),
+    Post "/applications/{applicationId}/webhooks" Write "createWebhook" Nothing Some(Shape::WebhookPost) => Some((201, Shape::Webhook)),
         create::<Webhook>, "Creates a webhook";
-    Get "/applications/{applicationId}/webhooks/{webhookId}" Token "getWebhook" Nothing None => Some((200, Shape::Webhook)),
+    Get "/applications/{applicationId}/webhooks/{webhookId}" Read "getWebhook" Nothing None => Some((200, Shape::Webhook)),
         show::<Webhook>, "One webhook";
-    Patch "/applications/{applicationId}/webhooks/{webhookId}" Token "patchWebhook" Nothing Some(Shape::WebhookPatch) => Some((200, Shape::Webhook)),
+    Patch "/applications/{applicationId}/webhooks/{webhookId}" Write "patchWebhook" Nothing Some(Shape::WebhookPatch) => Some((200, Shape::Webhook)),
         patch::<Webhook>, "Replaces the fields that the body names";
-    Delete "/applications/{applicationId}/webhooks/{webhookId}" Token "deleteWebhook" IncludeWorkflows None => Some((200, Shape::Success)),
+    Delete "/applications/{applicationId}/webhooks/{webhookId}" Write "deleteWebhook" IncludeWorkflows None => Some((200, Shape::Success)),
         delete::<Webhook>, "Deletes a webhook, and with includeWorkflows every flow that has a trigger on it";
-    Post "/applications/{applicationId}/webhooks/{webhookId}/token" Token "changeWebhookToken" Nothing Some(Shape::TokenPost) => Some((200, Shape::Webhook)),
+    Post "/applications/{applicationId}/webhooks/{webhookId}/token" Write "changeWebhookToken" Nothing Some(Shape::TokenPost) => Some((200, Shape::Webhook)),
         change_token, "Gives a webhook another token, made or given; the old one goes on for the grace";
-    Post "/applications/{applicationId}/webhooks/{webhookId}/test" Token "testWebhook" Nothing Some(Shape::TestRequest) => Some((200, Shape::TestResponse)),
+    Post "/applications/{applicationId}/webhooks/{webhookId}/test" Write "testWebhook" Nothing Some(Shape::TestRequest) => Some((200, Shape::TestResponse)),
         test, "Sends a request through the ingress and shows what came of it";
-    Get "/applications/{applicationId}/webhooks/{webhookId}/requests" Token "listRequests" Stream None => Some((200, Shape::Requests)),
+    Get "/applications/{applicationId}/webhooks/{webhookId}/requests" Read "listRequests" Stream None => Some((200, Shape::Requests)),
         requests, "The last requests of a webhook; with `Accept: text/event-stream` each further one as it comes";
-    Get "/applications/{applicationId}/webhooks/usage" Token "listUsage" Ids None => Some((200, Shape::Usages)),
+    Get "/applications/{applicationId}/webhooks/usage" Read "listUsage" Ids None => Some((200, Shape::Usages)),
         usage, "What webhooks have used of their limits. No webhook has this id: ids are 24 hex digits";
 
-    Get "/applications/{applicationId}/flows" Token "listFlows" List: query::FLOWS, None => Some((200, Shape::Flows)),
+    Get "/applications/{applicationId}/flows" Read "listFlows" List: query::FLOWS, None => Some((200, Shape::Flows)),
         list::<Flow>, "The flows of an application";
-    Post "/applications/{applicationId}/flows" Token "createFlow" Nothing Some(Shape::FlowPost) => Some((201, Shape::Flow)),
+    Post "/applications/{applicationId}/flows" Write "createFlow" Nothing Some(Shape::FlowPost) => Some((201, Shape::Flow)),
         create::<Flow>, "Creates a flow";
-    Post "/applications/{applicationId}/flows/import" Token "importFlows" Nothing Some(Shape::FlowsImport) => Some((201, Shape::FlowsImported)),
+    Post "/applications/{applicationId}/flows/import" Write "importFlows" Nothing Some(Shape::FlowsImport) => Some((201, Shape::FlowsImported)),
         import_flows, "Creates flows and versions of flows, all or none. No flow has this id: ids are 24 hex digits";
-    Get "/applications/{applicationId}/flows/version" Token "listFlowsByVersion" List: query::FLOWS_BY_VERSION, None => Some((200, Shape::FlowVersions)),
+    Get "/applications/{applicationId}/flows/version" Read "listFlowsByVersion" List: query::FLOWS_BY_VERSION, None => Some((200, Shape::FlowVersions)),
         list_flows_by_version, "The versions of an application's flows that have one name";
-    Get "/applications/{applicationId}/flows/{flowId}" Token "getFlow" Nothing None => Some((200, Shape::Flow)),
+    Get "/applications/{applicationId}/flows/{flowId}" Read "getFlow" Nothing None => Some((200, Shape::Flow)),
         show::<Flow>, "One flow";
-    Patch "/applications/{applicationId}/flows/{flowId}" Token "patchFlow" Nothing Some(Shape::FlowPatch) => Some((200, Shape::Flow)),
+    Patch "/applications/{applicationId}/flows/{flowId}" Write "patchFlow" Nothing Some(Shape::FlowPatch) => Some((200, Shape::Flow)),
         patch::<Flow>, "Replaces the fields that the body names";
-    Delete "/applications/{applicationId}/flows/{flowId}" Token "deleteFlow" Nothing None => Some((200, Shape::Success)),
+    Delete "/applications/{applicationId}/flows/{flowId}" Write "deleteFlow" Nothing None => Some((200, Shape::Success)),
         delete::<Flow>, "Deletes a flow";
-    Get "/applications/{applicationId}/flows/{flowId}/stats" Token "flowStats" FlowStats None => Some((200, Shape::FlowStats)),
+    Get "/applications/{applicationId}/flows/{flowId}/stats" Read "flowStats" FlowStats None => Some((200, Shape::FlowStats)),
         flow_stats, "How often a flow ran in each hour of the past day, and how many of its nodes failed, since the start";
-    Get "/applications/{applicationId}/flows/{flowId}/errors" Token "flowErrors" FlowErrors None => Some((200, Shape::FlowErrors)),
+    Get "/applications/{applicationId}/flows/{flowId}/errors" Read "flowErrors" FlowErrors None => Some((200, Shape::FlowErrors)),
         flow_errors, "The last errors of a flow's nodes, since the start";
-    Get "/applications/{applicationId}/flows/{flowId}/versions" Token "listFlowVersions" List: query::FLOW_VERSIONS, None => Some((200, Shape::FlowVersions)),
+    Get "/applications/{applicationId}/flows/{flowId}/versions" Read "listFlowVersions" List: query::FLOW_VERSIONS, None => Some((200, Shape::FlowVersions)),
         list::<FlowVersion>, "The versions of a flow";
-    Post "/applications/{applicationId}/flows/{flowId}/versions" Token "createFlowVersion" AllowReplacement Some(Shape::FlowVersionPost) => Some((201, Shape::FlowVersion)),
+    Post "/applications/{applicationId}/flows/{flowId}/versions" Write "createFlowVersion" AllowReplacement Some(Shape::FlowVersionPost) => Some((201, Shape::FlowVersion)),
         create::<FlowVersion>, "Makes a version of a flow: of what the flow is, but for the fields that the body names";
-    Get "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Token "getFlowVersion" Nothing None => Some((200, Shape::FlowVersion)),
+    Get "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Read "getFlowVersion" Nothing None => Some((200, Shape::FlowVersion)),
         show::<FlowVersion>, "One version, by its id or its name";
-    Patch "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Token "patchFlowVersion" Nothing Some(Shape::FlowVersionPatch) => Some((200, Shape::FlowVersion)),
+    Patch "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Write "patchFlowVersion" Nothing Some(Shape::FlowVersionPatch) => Some((200, Shape::FlowVersion)),
         patch::<FlowVersion>, "Replaces notes and enabled";
-    Delete "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Token "deleteFlowVersion" Nothing None => Some((200, Shape::Success)),
+    Delete "/applications/{applicationId}/flows/{flowId}/versions/{flowVersionId}" Write "deleteFlowVersion" Nothing None => Some((200, Shape::Success)),
         delete::<FlowVersion>, "Deletes a version that is not the one that runs";
-    Get "/applications/{applicationId}/flows/{flowId}/deadLetters" Token "listDeadLetters" DeadLetters None => Some((200, Shape::DeadLetters)),
+    Get "/applications/{applicationId}/flows/{flowId}/deadLetters" Read "listDeadLetters" DeadLetters None => Some((200, Shape::DeadLetters)),
         list_dead_letters, "The deliveries that a flow's nodes gave up, the newest first, without their payloads";
-    Get "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Token "getDeadLetter" Nothing None => Some((200, Shape::DeadLetter)),
+    Get "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Read "getDeadLetter" Nothing None => Some((200, Shape::DeadLetter)),
         show_dead_letter, "One of them, with its payload";
-    Delete "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Token "dropDeadLetter" Nothing None => Some((200, Shape::DeadLettersDropped)),
+    Delete "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Write "dropDeadLetter" Nothing None => Some((200, Shape::DeadLettersDropped)),
         drop_dead_letter, "Drops one of them, or all with the id `all`";
-    Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Token "replayDeadLetter" Nothing None => None,
+    Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Write "replayDeadLetter" Nothing None => None,
         absent, "Delivers one of them again, or all";
 
-    Get "/presets" Token "listPresets" Nothing None => Some((200, Shape::Presets)), presets,
+    Get "/tokens" Read "listTokens" Nothing None => Some((200, Shape::AccessTokens)), list_tokens,
+        "The access tokens beside the first one; their secrets are not kept";
+    Post "/tokens" All "createToken" Nothing Some(Shape::AccessTokenPost) => Some((201, Shape::AccessTokenMade)), create_token,
+        "Makes an access token; its secret is in this answer alone";
+    Delete "/tokens/{tokenId}" All "deleteToken" Nothing None => Some((200, Shape::Success)), delete_token,
+        "Revokes an access token";
+
+    Get "/presets" Read "listPresets" Nothing None => Some((200, Shape::Presets)), presets,
         "Known senders: how their webhooks are set up, what to paste where at the sender, and a sample of what they send";
-    Post "/preview" Token "preview" Nothing Some(Shape::PreviewRequest) => Some((200, Shape::Preview)), preview,
+    Post "/preview" Read "preview" Nothing Some(Shape::PreviewRequest) => Some((200, Shape::Preview)), preview,
         "Renders templates over a payload; nothing is sent or kept";
-    Post "/replies/{replyId}" Token "reply" Nothing Some(Shape::Reply) => Some((200, Shape::Accepted)), reply,
+    Post "/replies/{replyId}" Reply "reply" Nothing Some(Shape::Reply) => Some((200, Shape::Accepted)), reply,
         "Replies to a trigger";
 };
 
@@ -276,7 +306,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         let mut methods = MethodRouter::new();
         let mut names = vec!["OPTIONS"];
         for route in ROUTES.iter().filter(|route| route.path == path) {
-            let handler = route.handler;
+            let handler = Guarded { route };
             names.push(route.method.as_str());
             if route.method == Verb::Get {
                 names.push("HEAD");
@@ -288,10 +318,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
                       request: Request| async move {
                     // What is no UTF-8 names nothing.
                     let Ok(parameters) = parameters else { return no_such_path().await.into_response() };
-                    match handler(Call::new(state, &parameters, request)).await {
-                        Ok(response) => response,
-                        Err(error) => error.into_response(),
-                    }
+                    handler.answer(state, &parameters, request).await
                 },
             );
         }
@@ -302,13 +329,49 @@ pub fn router(state: Arc<AdminState>) -> Router {
     router.fallback(no_such_path).layer(entered).with_state(state)
 }
 
+/// A route whose callers need a right.
+#[derive(Clone, Copy)]
+struct Guarded {
+    route: &'static Route,
+}
+
+impl Guarded {
+    async fn answer(self, state: Arc<AdminState>, parameters: &RawPathParams, request: Request) -> Response {
+        let route = self.route;
+        let granted: Option<Granted> = request.extensions().get().cloned();
+        if let Some(right) = route.access.lacks(granted.as_ref()) {
+            let message = format!("the access token has no right to {}", right.as_str());
+            return ApiError::new(Kind::Forbidden, message).into_response();
+        }
+        let path = request.uri().path().to_owned();
+        let answer = (route.handler)(Call::new(state, parameters, request)).await;
+        let response = answer.unwrap_or_else(IntoResponse::into_response);
+        if let Some(granted) = granted.filter(|_| route.is_change() && response.status().is_success()) {
+            let made = response.extensions().get().map(|MadeId(id)| tracing::field::display(id));
+            tracing::info!(token = %visible(&granted.name), change = route.name, path, made, "changed over the API");
+        }
+        response
+    }
+}
+
+/// The id of what a request made, among the extensions of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MadeId(pub Id);
+
+impl Route {
+    /// Whether the model is another one after it.
+    fn is_change(&self) -> bool {
+        matches!(self.access, Access::Write | Access::All) && !["testWebhook"].contains(&self.name)
+    }
+}
+
 /// Who may ask for a path.
 pub(super) fn access_of(path: &str) -> Access {
     // Of the paths with parameters only the console's files and exports, which nobody can guess, are open.
     if path.starts_with("/console/") || path.starts_with("/exports/") {
         return Access::Open;
     }
-    ROUTES.iter().find(|route| route.path == path).map_or(Access::Token, |route| route.access)
+    ROUTES.iter().find(|route| route.path == path).map_or(Access::Read, |route| route.access)
 }
 
 async fn no_such_path() -> ApiError {

@@ -59,6 +59,9 @@ pub(super) enum Shape {
     Settings,
     Usages,
     Presets,
+    AccessTokens,
+    AccessTokenPost,
+    AccessTokenMade,
     PreviewRequest,
     Preview,
 }
@@ -110,6 +113,9 @@ impl Shape {
             Shape::Settings => "Settings",
             Shape::Usages => "Usages",
             Shape::Presets => "Presets",
+            Shape::AccessTokens => "AccessTokens",
+            Shape::AccessTokenPost => "AccessTokenPost",
+            Shape::AccessTokenMade => "AccessTokenMade",
             Shape::PreviewRequest => "PreviewRequest",
             Shape::Preview => "Preview",
         })
@@ -122,7 +128,7 @@ pub(super) fn all() -> Value {
         "Id": {"type": "string", "pattern": "^[0-9A-Fa-f]{24}$"},
         "Error": object(json!({
             "type": {"type": "string", "enum": [
-                "Validation", "Unauthorized", "NotFound", "Conflict", "PayloadTooLarge", "Internal",
+                "Validation", "Unauthorized", "Forbidden", "NotFound", "Conflict", "PayloadTooLarge", "Internal",
             ]},
             "message": {"type": "string"},
         }), &["type", "message"]),
@@ -167,6 +173,7 @@ pub(super) fn all() -> Value {
     named.extend(super::schemas_watch::all());
     named.extend(parts_of_flows());
     named.extend(super::presets::schemas());
+    named.extend(super::tokens::schemas());
     for (name, own_id, fields, kept) in resources {
         let mut writable = fields.as_object().cloned().unwrap_or_default();
         for kept in kept {

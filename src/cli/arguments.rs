@@ -40,6 +40,7 @@ pub(super) fn command() -> Command {
         .subcommand(with_settings(check))
         .subcommands(Kind::ALL.map(resource))
         .subcommand(tail())
+        .subcommand(token())
         .subcommand(worker())
         .subcommand(dead_letters::command())
         .subcommand(journal::command())
@@ -88,6 +89,44 @@ fn tail() -> Command {
                 .help("Each as a line of JSON, with its payload"),
         )
         .args([app(), server(), data(), config()])
+}
+
+/// `tidegate token …`.
+fn token() -> Command {
+    let list = Command::new("list").about("A table of the access tokens beside the first one").arg(
+        Arg::new("json").long("json").action(ArgAction::SetTrue).help("A JSON array instead of a table"),
+    );
+    let create = Command::new("create")
+        .about("Make an access token and print it as JSON: its secret is shown this once")
+        .arg(
+            Arg::new("name")
+                .required(true)
+                .value_name("NAME")
+                .help("Its name, by which the log tells it apart"),
+        )
+        .arg(
+            Arg::new("rights")
+                .long("rights")
+                .required(true)
+                .value_delimiter(',')
+                .value_parser(["read", "write", "worker", "reply"])
+                .value_name("RIGHTS")
+                .help("With commas: read, write, worker, reply"),
+        )
+        .arg(
+            Arg::new("expires")
+                .long("expires")
+                .value_name("TIME|DAYS")
+                .help("When it ends: 2027-01-01T00:00:00Z, or 30d [default: never]"),
+        );
+    let delete = Command::new("delete")
+        .about("Revoke an access token")
+        .arg(Arg::new("id").required(true).value_name("ID|NAME").help("Id or name of the token"));
+    Command::new("token")
+        .about("List, make and revoke access tokens of a running server")
+        .subcommand_required(true)
+        .args([server(), data(), config().global(true)])
+        .subcommands([list, create, delete])
 }
 
 /// `tidegate worker`.

@@ -21,6 +21,7 @@ mod resources;
 pub mod serve;
 mod start;
 mod tail;
+mod tokens;
 mod unix;
 mod worker;
 
@@ -95,6 +96,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("serve", matches)) => start::serve(matches),
         Some(("check", matches)) => check::run(matches),
         Some(("tail", matches)) => tail::run(matches),
+        Some(("token", matches)) => tokens::run(matches),
         Some(("worker", matches)) => worker::run(matches),
         Some(("deadletters", matches)) => dead_letters::run(matches),
         Some(("journal", matches)) => journal::run(matches),

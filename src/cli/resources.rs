@@ -139,7 +139,7 @@ fn print_json(text: &str) -> Result<(), Failure> {
 }
 
 /// Prints what was saved, and on standard error each warning that came with it.
-fn print_saved(text: &str) -> Result<(), Failure> {
+pub(super) fn print_saved(text: &str) -> Result<(), Failure> {
     print_json(text)?;
     let saved: Value = serde_json::from_str(text).context("the server's answer is not JSON")?;
     for warning in saved.get("warnings").and_then(Value::as_array).into_iter().flatten() {

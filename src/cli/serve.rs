@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
 use crate::store::{self, DataFolder, Store};
+use crate::verify::access::AccessTokens;
 
 /// File in the data folder that says where the listeners are, for who started the process with port 0.
 pub(super) const ADDRESSES_FILE: &str = "addresses.json";
@@ -47,6 +48,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     if let Some(warning) = &token.warning {
         tracing::warn!("{warning}");
     }
+    let tokens = Arc::new(AccessTokens::only(&token.secret));
+    store.access_tokens()?.iter().for_each(|token| tokens.insert(token));
     let registry = Arc::new(Registry::new(Defaults::new(settings.cores, &settings.limits)));
     registry.load(&*store, clock.now())?;
     let metrics = Arc::new(Metrics::new(settings.cores));
@@ -72,7 +75,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let forwarder = Arc::new(ForwardThreads::start(settings, metrics.targets(), clock)?);
     let dead_letters = Arc::new(KeptDeadLetters::start(store.letters()?, clock)?);
     let services = Services { chains, forwarder, dead_letters };
-    let engine = Engine::start(settings, &token.secret, &registry, &metrics, &services, clock)?;
+    let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, clock)?;
     // The threads end with the cores, which have the rest of them.
     drop(services);
     let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());
@@ -85,7 +88,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         folder: settings.data.clone(),
     });
     let mut state =
-        AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, token.secret);
+        AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, &token.secret);
+    state.tokens = tokens;
     state.hosts.clone_from(&settings.admin.hosts);
     state.open_metrics = settings.admin.open_metrics;
     state.clock = clock;

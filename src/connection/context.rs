@@ -37,7 +37,7 @@ use crate::metrics::{CoreMetrics, Event};
 use crate::registry::{FlowPlan, Pin, Registry};
 use crate::reply::{Reply, Sheet};
 use crate::trigger::Payload;
-use crate::verify::secret::Expected;
+use crate::verify::access::AccessTokens;
 use crate::websocket;
 
 /// Entries of a core's timer wheel.
@@ -87,7 +87,7 @@ pub(crate) struct Rules {
     /// Bytes beyond the first buffer that bodies may take on one core.
     pub(crate) body_bytes: usize,
     /// The access token that workers attach with.
-    pub(crate) access_token: Expected,
+    pub(crate) access_tokens: Arc<AccessTokens>,
     pub(crate) timeouts: Timeouts,
     /// Whether WebSocket compression may remember earlier messages.
     pub(crate) context_takeover: bool,

@@ -58,7 +58,8 @@ pub(crate) fn accept_worker(
     request: &http::Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<AcceptedWorker, Answer<'static>> {
-    match worker::at_door(request, &core.registry, &core.rules.access_token) {
+    let now = core.now().unix_millis;
+    match worker::at_door(request, &core.registry, &core.rules.access_tokens, now) {
         AtDoor::Answer(answer) => Err(answer),
         AtDoor::Attach { flow, accept } => {
             let backlog = core.registry.flow(flow).ok_or(Answer::FlowNotFound)?;

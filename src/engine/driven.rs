@@ -30,6 +30,7 @@ use crate::registry::Registry;
 use crate::reply::Reply;
 use crate::settings::{Address, Settings};
 use crate::store::Affected;
+use crate::verify::access::AccessTokens;
 
 /// Messages that wait for a core.
 const MAILBOX_MESSAGES: usize = 4096;
@@ -86,7 +87,8 @@ where
         let seal = Arc::new(Seal::new().map_err(io::Error::other)?);
         let counts = Arc::new(SharedCounts::default());
         let ingress: &Address = &config.settings.ingress.listen;
-        let rules = Arc::new(rules(config.settings, ingress, config.access_token));
+        let tokens = Arc::new(AccessTokens::only(config.access_token));
+        let rules = Arc::new(rules(config.settings, ingress, tokens));
         let (mailboxes, receivers): (Vec<_>, Vec<_>) =
             kernels.iter().map(|_| mailbox::mailbox(MAILBOX_MESSAGES)).unzip();
         let (mut cores, count) = (Vec::new(), kernels.len());

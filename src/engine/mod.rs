@@ -45,6 +45,7 @@ use crate::registry::Registry;
 use crate::reply::Reply;
 use crate::settings::{Address, Driver, Settings};
 use crate::store::Affected;
+use crate::verify::access::AccessTokens;
 
 pub use self::core::Holdings;
 pub use self::driven::{DrivenConfig, DrivenCores, DrivenJournal, DrivenKernel};
@@ -124,7 +125,7 @@ impl Engine {
     /// [`StartError`], with nothing left running.
     pub fn start(
         settings: &Settings,
-        access_token: &str,
+        access_tokens: &Arc<AccessTokens>,
         registry: &Arc<Registry>,
         metrics: &Metrics,
         services: &Services,
@@ -147,7 +148,7 @@ impl Engine {
             error: io::Error::other(error),
         })?;
         let seal = Arc::new(seal);
-        let rules = Arc::new(rules(settings, &ingress, access_token));
+        let rules = Arc::new(rules(settings, &ingress, Arc::clone(access_tokens)));
         let counts = Arc::new(SharedCounts::default());
         let (mailboxes, receivers): (Vec<_>, Vec<_>) =
             (0..cores).map(|_| mailbox::mailbox(MAILBOX_MESSAGES)).unzip();

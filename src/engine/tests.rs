@@ -32,8 +32,8 @@ use crate::registry::{Defaults, Registry};
 use crate::reply::Reply;
 use crate::settings::Settings;
 use crate::store::{Affected, Store};
+use crate::verify::access::AccessTokens;
 use crate::verify::alexa::ChainUrl;
-use crate::verify::secret::Expected;
 
 /// A kernel that does nothing by itself: a test says what completes.
 #[derive(Clone, Default)]
@@ -154,7 +154,7 @@ impl Scene {
             proxy_protocol: false,
             connections: 10,
             body_bytes: 1_000_000,
-            access_token: Expected::secret(b"0123456789abcdef"),
+            access_tokens: Arc::new(AccessTokens::only("0123456789abcdef")),
             timeouts: timeouts(),
             context_takeover: false,
             retention_nanos: 86_400 * NANOS_PER_SECOND,

@@ -4,8 +4,10 @@ use super::request::asks_for_health;
 use super::respond::Answer;
 use crate::base::id::Id;
 use crate::http::{Framing, Method, Request};
+use crate::metrics::Outcome;
+use crate::model::Right;
 use crate::registry::Registry;
-use crate::verify::secret::Expected;
+use crate::verify::access::AccessTokens;
 use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options, Protocols};
 
 /// What a worker must speak.
@@ -25,15 +27,26 @@ pub enum AtDoor<'b> {
     },
 }
 
-/// Decides a request on the workers' listener.
-pub fn at_door<'b>(request: &Request<'b>, registry: &Registry, access_token: &Expected) -> AtDoor<'b> {
+/// Refusal of an access token that is for something else.
+const WITHOUT_RIGHT: &str = "The access token has no right to attach workers";
+
+/// Decides a request on the workers' listener; `now` in milliseconds since 1970.
+pub fn at_door<'b>(
+    request: &Request<'b>,
+    registry: &Registry,
+    tokens: &AccessTokens,
+    now: u64,
+) -> AtDoor<'b> {
     if asks_for_health(request) {
         return AtDoor::Answer(Answer::Healthy);
     }
     // The token comes first: who has none learns nothing of what there is.
     let token = request.field("authorization").and_then(bearer);
-    if !token.is_some_and(|token| access_token.equals(token)) {
+    let Some(granted) = token.and_then(|token| tokens.find(token, now)) else {
         return AtDoor::Answer(Answer::TokenRequired);
+    };
+    if !granted.may(Right::Worker) {
+        return AtDoor::Answer(Answer::Refused(Outcome::Unauthorized, 403, WITHOUT_RIGHT));
     }
     let Some(flow) = flow_of(request.path()) else {
         return AtDoor::Answer(Answer::WorkerPath);

@@ -14,6 +14,7 @@
 //! which are ignored, so that what `GET` answered can be sent back; those that the platform knows and Tidegate has no
 //! use for ([`known`]), which are kept and given back; and any other, which is refused.
 
+mod access_token;
 mod application;
 mod auth;
 mod cast;
@@ -34,6 +35,7 @@ mod token;
 mod webhook;
 mod wiring;
 
+pub use access_token::{AccessToken, DIGEST_BYTES, Right, Rights};
 pub use application::Application;
 pub use auth::{AuthConfig, NamedSecret};
 pub use cast::CastBuffersAs;

@@ -7,9 +7,9 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use super::database::{class_key, flow_ids_of_webhook, id_named, read_record};
 use super::error::{ChangeError, Resource, StoreError};
 use super::tables::{
-    APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES, IdKey, ListKey,
-    ORDER, SortField, Sortable, TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix, flow_of_webhook_key, id_of,
-    list_key, order_key, order_prefix,
+    ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES,
+    IdKey, ListKey, ORDER, SortField, Sortable, TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix,
+    flow_of_webhook_key, id_of, list_key, order_key, order_prefix,
 };
 use super::{Affected, ModelRecord};
 use crate::base::id::Id;
@@ -27,6 +27,7 @@ pub struct Changes<'t> {
     flow_versions: Records<'t>,
     flow_classes: Table<'t, &'static IdKey, u8>,
     pub(super) tokens: Table<'t, &'static [u8; TOKEN_BYTES], &'static IdKey>,
+    pub(super) access_tokens: Records<'t>,
     order: Table<'t, &'static [u8], ()>,
     counts: Table<'t, &'static ListKey, u64>,
     flows_of_webhook: Table<'t, &'static [u8; 2 * ID_BYTES], ()>,
@@ -56,6 +57,7 @@ impl<'t> Changes<'t> {
             flow_versions: open(transaction, path, FLOW_VERSIONS)?,
             flow_classes: open(transaction, path, FLOW_CLASSES)?,
             tokens: open(transaction, path, TOKENS)?,
+            access_tokens: open(transaction, path, ACCESS_TOKENS)?,
             order: open(transaction, path, ORDER)?,
             counts: open(transaction, path, COUNTS)?,
             flows_of_webhook: open(transaction, path, FLOWS_OF_WEBHOOK)?,

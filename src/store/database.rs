@@ -14,13 +14,13 @@ use super::changes::Changes;
 use super::error::{Resource, StoreError};
 use super::folder::{self, FILE_MODE};
 use super::tables::{
-    APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, FORMAT, FORMAT_KEY, ID_BYTES,
-    IdKey, META, ORDER, TOKENS, WEBHOOKS, id_of, list_key, name_prefix,
+    ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, FORMAT,
+    FORMAT_KEY, ID_BYTES, IdKey, META, ORDER, TOKENS, WEBHOOKS, id_of, list_key, name_prefix,
 };
 use super::{MODEL_FILE, ModelRecord};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
-use crate::model::{self, Application, Flow, FlowClass, FlowVersion, Webhook};
+use crate::model::{self, AccessToken, Application, Flow, FlowClass, FlowVersion, Webhook};
 
 /// Bytes of pages kept in memory: the inner pages of the trees of a million webhooks (six trees of 2,500), and some.
 const CACHE_BYTES: usize = 24 * 1024 * 1024;
@@ -227,6 +227,15 @@ impl Reads<'_> {
         StoreError::database(self.path, error)
     }
 
+    /// The access tokens beside the first, in the order of their ids.
+    pub fn access_tokens(&self) -> Result<Vec<AccessToken>, StoreError> {
+        let table = match self.transaction.open_table(ACCESS_TOKENS) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            table => table.map_err(|error| self.failed(error))?,
+        };
+        read_access_tokens(&table, self.path)
+    }
+
     pub fn application(&self, id: &Id) -> Result<Option<Application>, StoreError> {
         self.record(APPLICATIONS, id)
     }
@@ -323,6 +332,20 @@ impl Reads<'_> {
     ) -> Result<Option<R>, StoreError> {
         read_record(&self.table(table)?, self.path, id)
     }
+}
+
+/// The access tokens of a table of either kind of transaction.
+pub(super) fn read_access_tokens(
+    table: &impl ReadableTable<&'static IdKey, &'static [u8]>,
+    path: &Path,
+) -> Result<Vec<AccessToken>, StoreError> {
+    let mut tokens = Vec::new();
+    for entry in table.iter().map_err(|error| StoreError::database(path, error))? {
+        let (_, bytes) = entry.map_err(|error| StoreError::database(path, error))?;
+        let token = AccessToken::from_stored(bytes.value());
+        tokens.push(token.map_err(|error| StoreError::record(path, &error))?);
+    }
+    Ok(tokens)
 }
 
 /// The record of an id in a table of either kind of transaction.

@@ -17,6 +17,7 @@
 //!
 //! Not here: what is valid (the model), and compiling it for requests (the registry, through [`Source`]).
 
+mod access_tokens;
 mod advanced;
 mod changes;
 mod database;
@@ -33,6 +34,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+pub use access_tokens::ACCESS_TOKENS_MAX;
 pub use advanced::AdvancedQuery;
 pub use changes::Changes;
 pub use error::{ChangeError, Resource, StoreError};

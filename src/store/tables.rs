@@ -25,6 +25,8 @@ pub(super) const FLOW_VERSIONS: TableDefinition<'_, &IdKey, &[u8]> = TableDefini
 pub(super) const FLOW_CLASSES: TableDefinition<'_, &IdKey, u8> = TableDefinition::new("flow-classes");
 /// Token of a webhook to its id.
 pub(super) const TOKENS: TableDefinition<'_, &[u8; TOKEN_BYTES], &IdKey> = TableDefinition::new("tokens");
+/// Access tokens beside the first. A database that has none may not have the table.
+pub(super) const ACCESS_TOKENS: TableDefinition<'_, &IdKey, &[u8]> = TableDefinition::new("access-tokens");
 /// See [`order_key`].
 pub(super) const ORDER: TableDefinition<'_, &[u8], ()> = TableDefinition::new("order");
 /// See [`list_key`]: how many resources are in a list.

@@ -1,5 +1,6 @@
 //! Floor 3: is a request genuine? Bytes and a [`Now`](crate::base::clock::Now) in, a verdict out; no I/O, no clock.
 //!
+//! - [`access`]: access tokens of the API and of workers;
 //! - [`alexa`]: the signed requests of Amazon Alexa;
 //! - [`auth`]: a header or a parameter that every call must carry;
 //! - [`basic`]: basic authentication (section 8, last paragraph);
@@ -10,6 +11,7 @@
 //! Not here: rendering credentials from templates (`registry/` does it, when the model changes), and fetching
 //! certificate chains (`control/chains`).
 
+pub mod access;
 pub mod alexa;
 pub mod auth;
 pub mod basic;

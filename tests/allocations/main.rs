@@ -31,6 +31,7 @@ use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry};
 use tidegate::settings::{Address, Driver, Durability, Settings};
 use tidegate::store::Store;
+use tidegate::verify::access::AccessTokens;
 
 /// A rate that is counted and never reached, in windows of a second: a window's tokens have all come back once before
 /// anything is counted.
@@ -99,7 +100,7 @@ impl Served {
         let chains = Arc::new(Chains::start(&settings.alexa, clock).expect("nothing is fetched"));
         let engine = Engine::start(
             &settings,
-            ACCESS_TOKEN,
+            &Arc::new(AccessTokens::only(ACCESS_TOKEN)),
             &registry,
             &metrics,
             &Services::with_chains(chains),

@@ -6,3 +6,4 @@ mod common;
 mod door;
 mod heads;
 mod secrets;
+mod tokens;

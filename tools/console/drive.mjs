@@ -369,6 +369,28 @@ await step("an application is renamed, and deleted by its name only", async () =
   await follow("Overview");
 });
 
+await step("an access token is made, shown once, takes its rights, and is revoked", async () => {
+  await follow("Tokens");
+  await heading("Access tokens");
+  await press("Add Token");
+  const dialog = page.getByRole("dialog");
+  await fill("Name", "dashboard", dialog);
+  await judge("token-new");
+  await press("Add", dialog);
+  await see("It is shown this once");
+  const made = await page.locator("#token-made code").textContent();
+  await judge("tokens");
+  const asked = (method) => fetch(`${admin}/applications`, { method, headers: { authorization: `Bearer ${made}` }, body: method === "POST" ? "{}" : undefined });
+  check((await asked("GET")).status === 200, "it reads");
+  check((await asked("POST")).status === 403, "it does not write");
+  await page.getByRole("button", { name: "Revoke dashboard" }).click();
+  await press("Revoke", dialog);
+  await see("“dashboard” is revoked.");
+  check((await asked("GET")).status === 401, "it is refused");
+  await follow("Overview");
+  await heading("Overview");
+});
+
 await step("the keyboard leads through the page", async () => {
   await page.reload();
   await heading("Overview");

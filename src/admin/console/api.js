@@ -99,6 +99,8 @@ export function isAborted(error) {
 const part = encodeURIComponent;
 
 export const paths = {
+  tokens: () => "/tokens",
+  token: (id) => `/tokens/${part(id)}`,
   applications: () => "/applications",
   application: (app) => `/applications/${part(app)}`,
   webhooks: (app) => `/applications/${part(app)}/webhooks`,

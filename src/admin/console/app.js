@@ -8,6 +8,7 @@ import { globalsPage } from "./globals.js";
 import { overviewPage } from "./overview.js";
 import { go, link, place } from "./router.js";
 import { application, theme, token } from "./store.js";
+import { tokensPage } from "./tokens.js";
 import { button, failure, heading, select } from "./ui.js";
 import { webhookPage } from "./webhook.js";
 import { webhooksPage } from "./webhooks.js";
@@ -165,6 +166,7 @@ function choose(at) {
     case "webhooks": return isOne ? webhookPage : webhooksPage;
     case "flows": return isOne ? flowPage : flowsPage;
     case "globals": return globalsPage;
+    case "tokens": return tokensPage;
     default: return async () => {
       put(main, heading("Nothing here"), h("p", {}, "This address leads nowhere. ", h("a", { href: "#/" }, "To the overview")));
     };
@@ -186,7 +188,8 @@ function drawTop(at, app) {
     h("nav", { "aria-label": "Console" },
       h("a", { href: "#/", "aria-current": at.section === "" ? "page" : null }, "Overview"),
       inApplication("webhooks", "Webhooks"), inApplication("flows", "Flows"), inApplication("globals", "Globals"),
-      h("a", { href: "#/applications", "aria-current": at.section === "applications" ? "page" : null }, "Applications")),
+      h("a", { href: "#/applications", "aria-current": at.section === "applications" ? "page" : null }, "Applications"),
+      h("a", { href: "#/tokens", "aria-current": at.section === "tokens" ? "page" : null }, "Tokens")),
     h("div", { class: "grow" }), chooser, themeButton(), button("Sign out", signOut, { class: "small" }));
 }
 

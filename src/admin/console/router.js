@@ -2,6 +2,7 @@
 //
 //   #/                                     the overview
 //   #/applications                         the applications
+//   #/tokens                               the access tokens
 //   #/a/<application>/webhooks[/<id>[/<tab>]]
 //   #/a/<application>/flows[/<id>[/<tab>]]
 //   #/a/<application>/globals

@@ -5,6 +5,7 @@ mod console;
 mod document;
 mod door;
 mod flows;
+mod tokens;
 mod unread;
 mod watching;
 
@@ -170,7 +171,7 @@ impl Server {
         let store = Arc::new(Store::open(folder.path()).expect("opens"));
         let engine = Arc::new(Recorder::default());
         let shared: Arc<dyn Engine> = engine.clone();
-        let mut state = AdminState::new(store, shared, TOKEN.to_owned());
+        let mut state = AdminState::new(store, shared, TOKEN);
         state.guess_delay = Duration::ZERO;
         set(&mut state);
         let state = Arc::new(state);

@@ -1,0 +1,69 @@
+//! Access tokens beside the first one, in the database.
+
+use super::changes::Changes;
+use super::database::read_access_tokens;
+use super::error::{ChangeError, StoreError};
+use super::{Changed, Store};
+use crate::base::id::Id;
+use crate::model::{AccessToken, ModelError};
+
+/// Tokens that there may be: one for each program that drives a server, and no table that grows for ever.
+pub const ACCESS_TOKENS_MAX: usize = 1000;
+
+impl Store {
+    /// The access tokens beside the first, in the order of their ids.
+    ///
+    /// # Errors
+    /// If the database failed.
+    pub fn access_tokens(&self) -> Result<Vec<AccessToken>, StoreError> {
+        self.database.read(|reads| reads.access_tokens())
+    }
+
+    /// Keeps a new access token.
+    ///
+    /// # Errors
+    /// If its name is another one's, there are too many, or the database failed.
+    pub fn insert_access_token(&self, token: AccessToken) -> Result<Changed<AccessToken>, ChangeError> {
+        self.change(move |changes| changes.insert_access_token(token))
+    }
+
+    /// Deletes an access token and returns what it was; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the database failed.
+    pub fn delete_access_token(&self, id: Id) -> Result<Changed<Option<AccessToken>>, ChangeError> {
+        self.change(move |changes| changes.delete_access_token(&id))
+    }
+}
+
+impl Changes<'_> {
+    /// See [`Store::insert_access_token`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn insert_access_token(&mut self, token: AccessToken) -> Result<AccessToken, ChangeError> {
+        let known = read_access_tokens(&self.access_tokens, self.path)?;
+        if known.iter().any(|known| known.name == token.name) {
+            return Err(ModelError::new("name", "must be one that no other access token has").into());
+        }
+        if known.len() >= ACCESS_TOKENS_MAX {
+            let message =
+                format!("must be revoked somewhere first: there are {ACCESS_TOKENS_MAX} access tokens");
+            return Err(ModelError::new("name", message).into());
+        }
+        let written = self.access_tokens.insert(token.id.raw(), token.to_stored().as_slice()).map(drop);
+        written.map_err(|error| StoreError::database(self.path, error))?;
+        Ok(token)
+    }
+
+    /// See [`Store::delete_access_token`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete_access_token(&mut self, id: &Id) -> Result<Option<AccessToken>, ChangeError> {
+        let removed = self.access_tokens.remove(id.raw());
+        let removed = removed.map_err(|error| StoreError::database(self.path, error))?;
+        let token = removed.map(|bytes| AccessToken::from_stored(bytes.value())).transpose();
+        Ok(token.map_err(|error| StoreError::record(self.path, &error))?)
+    }
+}
