@@ -213,7 +213,7 @@ impl<T> Targets<T> {
         }
         let queue_key = delivery.queue;
         let Some(queue) = self.queues.get_mut(queue_key) else { return };
-        queue.in_flight -= 1;
+        queue.in_flight.remove(&key);
         self.in_flight -= 1;
         match end {
             AttemptEnd::Done => self.finish(key, orders, |item, _| TargetOrder::Done { item }),
@@ -273,19 +273,18 @@ impl<T> Targets<T> {
     pub fn clear(&mut self, flow: Id, now: u64, orders: &mut Vec<TargetOrder<T>>) -> Vec<T> {
         let of_flow = self.queues.iter().filter(|(_, queue)| queue.flow == flow);
         let keys: Vec<Key> = of_flow.map(|(key, _)| key).collect();
+        let mut cleared = Vec::new();
         for key in &keys {
             let Some(queue) = self.queues.remove(*key) else { continue };
-            self.in_flight -= queue.in_flight as usize;
+            self.in_flight -= queue.in_flight.len();
+            let open = queue.keys().filter_map(|key| self.deliveries.remove(key));
+            cleared.extend(open.map(|delivery| delivery.item));
             self.by_node.remove(&(queue.flow, Arc::clone(&queue.node)));
             if let Some(deadline) = queue.deadline {
                 self.deadlines.remove(&(deadline, queue.number));
             }
         }
         self.blocked.retain(|key| !keys.contains(key));
-        let open = self.deliveries.iter().filter(|(_, delivery)| keys.contains(&delivery.queue));
-        let open: Vec<Key> = open.map(|(key, _)| key).collect();
-        let cleared = open.into_iter().filter_map(|key| self.deliveries.remove(key));
-        let cleared: Vec<T> = cleared.map(|delivery| delivery.item).collect();
         let mut before = usize::MAX;
         while before != orders.len() {
             before = orders.len();
@@ -332,7 +331,7 @@ impl<T> Targets<T> {
         }
         queue.ready.remove(&arrival);
         queue.expiring.remove(&(delivery.expiry.nanos(), arrival));
-        queue.start(now);
+        queue.start(key, now);
         self.in_flight += 1;
         delivery.attempts += 1;
         delivery.state = State::InFlight;

@@ -1,6 +1,6 @@
 //! The queue of one node: what of it is ready, delayed, in lanes; whether it may send now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::TargetRules;
@@ -35,7 +35,8 @@ pub(super) struct Queue {
     lanes: HashMap<Box<[u8]>, BTreeMap<u64, Key>, ahash::RandomState>,
     /// All that is open.
     pub(super) open: usize,
-    pub(super) in_flight: u32,
+    /// What is in flight.
+    pub(super) in_flight: HashSet<Key, ahash::RandomState>,
     /// The target asked to be left alone until then.
     pub(super) paused_until: u64,
     /// The rate allows no start before.
@@ -58,7 +59,7 @@ impl Queue {
             expiring: BTreeMap::new(),
             lanes: HashMap::default(),
             open: 0,
-            in_flight: 0,
+            in_flight: HashSet::default(),
             paused_until: 0,
             next_start: 0,
             deadline: None,
@@ -68,18 +69,19 @@ impl Queue {
 
     /// Whether it may send now, where `free` further attempts may be in flight.
     pub(super) fn gate(&self, now: u64, free: usize) -> Gate {
-        if self.in_flight >= self.rules.max_in_flight || self.opens_at() > now {
+        let in_flight = self.in_flight.len();
+        if in_flight >= self.rules.max_in_flight as usize || self.opens_at() > now {
             Gate::Closed
-        } else if self.in_flight as usize >= free {
+        } else if in_flight >= free {
             Gate::Crowded
         } else {
             Gate::Open
         }
     }
 
-    /// Counts a start.
-    pub(super) fn start(&mut self, now: u64) {
-        self.in_flight += 1;
+    /// Notes a start.
+    pub(super) fn start(&mut self, key: Key, now: u64) {
+        self.in_flight.insert(key);
         if self.rules.interval_nanos > 0 {
             // Timers fire up to a tick late: without that much to catch up, the rate would never be reached.
             let begun = self.next_start.max(now.saturating_sub(TICK_NANOS));
@@ -116,6 +118,11 @@ impl Queue {
             due.push(entry.remove());
         }
         due
+    }
+
+    /// All that is open.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.expiring.values().chain(&self.in_flight).copied()
     }
 
     /// One that waits and is of no use any more.
