@@ -23,9 +23,11 @@ pub const ANSWER_KEPT_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of an answer that are kept between two attempts: of each trigger that waits.
 const ANSWER_BETWEEN_BYTES_MAX: usize = 256;
 
-/// Number of an attempt: it names no later one of the same delivery.
+/// Number of an attempt: it names no later one of the same delivery, and none of a core that has started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AttemptId {
+    /// Names the start of the core.
+    pub(crate) start: u64,
     pub(crate) delivery: Key,
     pub(crate) attempt: u32,
 }

@@ -74,6 +74,8 @@ pub trait DeadLetters: Send + Sync {
 
 /// Takes whether a dead letter is kept.
 pub struct LetterReport {
+    /// Names the start of the core.
+    pub(super) start: u64,
     pub(super) key: Key,
     pub(super) mailbox: OwnMailbox,
 }
@@ -82,7 +84,7 @@ impl LetterReport {
     /// Reports whether the letter is kept: until it is, the delivery stays open, and it is offered again after a pause.
     /// Returns `false` if the core is too busy to take the report.
     pub fn report(&self, is_kept: bool) -> bool {
-        (self.mailbox)(CoreMessage::LetterKept { key: self.key, is_kept }).is_ok()
+        (self.mailbox)(CoreMessage::LetterKept { start: self.start, key: self.key, is_kept }).is_ok()
     }
 }
 
@@ -136,6 +138,8 @@ pub(crate) struct ForwardQueues {
     pub(super) alarm: Option<(u64, TimerId)>,
     /// Names events.
     pub(super) random: Random,
+    /// Names this start of the core: what other threads report of an earlier one names nothing.
+    pub(super) start: u64,
 }
 
 impl ForwardQueues {
@@ -147,6 +151,7 @@ impl ForwardQueues {
         mut random: Random,
     ) -> ForwardQueues {
         let targets = Targets::new(CORE_ATTEMPTS_MAX, Random::new(random.next_u64()));
+        let start = random.next_u64();
         ForwardQueues {
             forwarder,
             dead_letters,
@@ -155,6 +160,7 @@ impl ForwardQueues {
             letters: Slots::new(),
             alarm: None,
             random,
+            start,
         }
     }
 

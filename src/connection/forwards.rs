@@ -87,10 +87,14 @@ fn rules_of(rules: &ForwardRules) -> TargetRules {
 
 /// At the owner: an attempt has ended.
 pub(crate) fn on_attempted(core: &mut CoreState, id: AttemptId, result: AttemptResult) {
-    let unix_millis = core.now().unix_millis;
-    let Some(item) = core.forwards.targets.get_mut(id.delivery).filter(|item| item.attempt == id.attempt)
+    let (unix_millis, start) = (core.now().unix_millis, core.forwards.start);
+    let Some(item) = core
+        .forwards
+        .targets
+        .get_mut(id.delivery)
+        .filter(|item| item.attempt == id.attempt && id.start == start)
     else {
-        // The flow is gone; or it is the result of an earlier attempt, which counted as lost.
+        // The flow is gone; or it is the result of an earlier attempt, which counted as lost, or of an earlier core.
         return;
     };
     if let Some(watchdog) = item.watchdog.take() {
@@ -137,9 +141,10 @@ fn note_failure(core: usize, unix_millis: u64, item: &mut ForwardItem, result: &
 
 /// At the owner: the result of an attempt has not been reported.
 pub(crate) fn on_attempt_lost(core: &mut CoreState, delivery: Key) {
+    let start = core.forwards.start;
     let Some(item) = core.forwards.targets.get_mut(delivery) else { return };
     item.watchdog = None;
-    let id = AttemptId { delivery, attempt: item.attempt };
+    let id = AttemptId { start, delivery, attempt: item.attempt };
     bounded_log!(
         error,
         core = core.index,
@@ -214,7 +219,7 @@ fn send(core: &mut CoreState, delivery: Key, attempt: u32) {
     let now = core.now().nanos;
     let Some(item) = core.forwards.targets.get_mut(delivery) else { return };
     item.attempt = attempt;
-    let id = AttemptId { delivery, attempt };
+    let id = AttemptId { start: core.forwards.start, delivery, attempt };
     let Some((node, _)) = item.trigger.node() else { return };
     let left = item.trigger.expires_nanos.map_or(u64::MAX, |expires| expires.saturating_sub(now));
     let timeout_nanos = node.timeout_nanos.min(left);
@@ -281,12 +286,17 @@ pub(crate) fn offer_letter(core: &mut CoreState, key: Key) {
     let Some(unkept) = core.forwards.letters.get_mut(key) else { return };
     let letter = Arc::clone(&unkept.letter);
     unkept.retry = Some(core.wheel.insert(fires, Timer::Letter(key)));
-    let report = LetterReport { key, mailbox: Arc::clone(&core.forwards.mailbox) };
+    let report =
+        LetterReport { start: core.forwards.start, key, mailbox: Arc::clone(&core.forwards.mailbox) };
     core.forwards.dead_letters.keep(letter, report);
 }
 
 /// At the owner: a dead letter is kept, or could not be.
-pub(crate) fn on_letter(core: &mut CoreState, key: Key, is_kept: bool) {
+pub(crate) fn on_letter(core: &mut CoreState, start: u64, key: Key, is_kept: bool) {
+    if start != core.forwards.start {
+        // The letter of an earlier core.
+        return;
+    }
     let Some(unkept) = core.forwards.letters.get_mut(key) else { return };
     if let Some(retry) = unkept.retry.take() {
         core.wheel.cancel(retry);

@@ -127,7 +127,7 @@ pub(crate) enum CoreMessage {
     /// The result of an attempt to deliver to a target.
     Attempted { id: AttemptId, result: AttemptResult },
     /// Whether a dead letter is kept.
-    LetterKept { key: Key, is_kept: bool },
+    LetterKept { start: u64, key: Key, is_kept: bool },
     /// A trigger for a delivering node of a flow that this core owns; its room is reserved.
     Trigger { backlog: Arc<Backlog>, trigger: DeliveryTrigger },
     /// Receipts of deliveries of this core's journal.

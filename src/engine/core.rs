@@ -275,8 +275,8 @@ impl<I: Io> Core<I> {
                 }
             }
             Message::Core(CoreMessage::Attempted { id, result }) => forwards::on_attempted(state, id, result),
-            Message::Core(CoreMessage::LetterKept { key, is_kept }) => {
-                forwards::on_letter(state, key, is_kept)
+            Message::Core(CoreMessage::LetterKept { start, key, is_kept }) => {
+                forwards::on_letter(state, start, key, is_kept)
             }
             Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, trigger),
             Message::Core(CoreMessage::Receipts(returned)) => {

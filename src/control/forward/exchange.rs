@@ -23,6 +23,9 @@ use crate::metrics::TargetsInFlight;
 const IDLE_TIME: Duration = Duration::from_secs(55);
 /// Connections to one target that are kept while nothing is sent on them.
 const IDLE_MAX: usize = 128;
+/// A connection of HTTP/2 carries all requests to its target: one that has died without a word is found out by a ping.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIME: Duration = Duration::from_secs(10);
 /// Bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The rest of an answer that is of no use is received to keep its connection, up to this many bytes and this long.
@@ -45,6 +48,8 @@ impl Exchanger {
             .pool_max_idle_per_host(IDLE_MAX)
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .http2_adaptive_window(true)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIME)
             .build(connector);
         Exchanger { client, counts, clock }
     }
