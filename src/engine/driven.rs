@@ -19,6 +19,7 @@ use crate::base::id::Id;
 use crate::base::random::Random;
 use crate::connection::Services;
 use crate::connection::context::{CoreParts, CoreState, SharedCounts};
+use crate::connection::flows;
 use crate::connection::journal_state::CoreJournal;
 use crate::connection::message::{CoreMessage, ReplyCallback, ReplyOutcome, ReplySender};
 use crate::connection::seal::Seal;
@@ -132,6 +133,17 @@ where
             turns.run_one(core, &self.registry)?;
         }
         Ok(!core.is_finished)
+    }
+
+    /// Has a core lose all that it owns of flows, as a panic outside of any connection would, and all cores told.
+    pub fn lose_queues(&mut self, core: usize) {
+        let state = &mut self.cores[core].0.state;
+        // Without a journal no receipt is returned.
+        let journal = state.journal.take();
+        flows::clear_all(state);
+        state.journal = journal;
+        let owner = state.number();
+        self.tell_all(|| Message::Core(CoreMessage::OwnerRestarted { owner }));
     }
 
     /// Whether a core continues at once, whatever its kernel reports.
