@@ -49,8 +49,8 @@ const BODY: &[u8] = br#"{"device":"boiler-17","value":30.25,"ok":true,"readings"
 const REFUSAL_ALLOCATIONS_MAX: u64 = 0;
 /// A template's reply is written where it leaves from.
 const REPLY_ALLOCATIONS_MAX: u64 = 0;
-/// The payload, what is queued and what is ordered.
-const WORKER_ALLOCATIONS_MAX: u64 = 7;
+/// The payload, what is queued and what is ordered, and the box in which a trigger goes to the owner of its flow.
+const WORKER_ALLOCATIONS_MAX: u64 = 8;
 /// As is one to a message.
 const MESSAGE_ALLOCATIONS_MAX: u64 = 0;
 
