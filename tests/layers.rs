@@ -58,8 +58,8 @@ const UNBOUNDED_LOGS: &[(&str, usize)] = &[
     // The start.
     ("io/kernel.rs", 2),
     ("io/queues.rs", 1),
-    // A webhook's secret and a flow's node, when an operator changes them.
-    ("registry/compile.rs", 2),
+    // A webhook's secret or key and a flow's node, when an operator changes them.
+    ("registry/compile.rs", 3),
     // The upgrade of a database, once.
     ("store/database.rs", 1),
 ];

@@ -58,6 +58,8 @@ struct NoChains;
 
 impl ChainSource for NoChains {
     fn fetch(&self, _url: &ChainUrl, _done: Fetched) {}
+
+    fn fetch_keys(&self, _url: &Arc<str>, _known_nanos: u64, _done: tidegate::engine::KeysFetched) {}
 }
 
 /// A model with a webhook of each kind whose triggers go to workers; the same for all seeds.

@@ -23,7 +23,9 @@ use driver::{Core, Driver};
 use kernel::{Config, Heard, Random, SimClient, SimKernel, World};
 use serde_json::{Value, json};
 use tidegate::base::clock::Now;
-use tidegate::engine::{ChainSource, DrivenConfig, DrivenCores, DrivenKernel, Fetched, Holdings, Services};
+use tidegate::engine::{
+    ChainSource, DrivenConfig, DrivenCores, DrivenKernel, Fetched, Holdings, KeysFetched, Services,
+};
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry};
@@ -47,6 +49,8 @@ struct NoChains;
 
 impl ChainSource for NoChains {
     fn fetch(&self, _url: &ChainUrl, _done: Fetched) {}
+
+    fn fetch_keys(&self, _url: &Arc<str>, _known_nanos: u64, _done: KeysFetched) {}
 }
 
 /// A model with one webhook of each kind; the same for all seeds.

@@ -49,6 +49,8 @@ struct NoChains;
 
 impl ChainSource for NoChains {
     fn fetch(&self, _url: &ChainUrl, _done: Fetched) {}
+
+    fn fetch_keys(&self, _url: &Arc<str>, _known_nanos: u64, _done: tidegate::engine::KeysFetched) {}
 }
 
 /// What cores have asked for and a step of the simulation has not seen.

@@ -16,6 +16,7 @@ use tidegate::metrics::{CoreMetrics, Event as Counted, Metrics, Outcome};
 use tidegate::registry::{Hook, Pin, Reads, Registry};
 use tidegate::reply::{CallerKind, Rendered, Sheet};
 use tidegate::trigger::{self, Draft, Hidden, HttpData, Parts, Peer, UpgradeData, WsEvent};
+use tidegate::verify::jwt::KeySetCache;
 use tidegate::websocket::frame::{Header, Opcode};
 use tidegate::websocket::{self, Event, Role, Scratch, mask};
 
@@ -150,7 +151,14 @@ fn at_head<'g>(
     out: &mut Vec<u8>,
 ) -> Result<(&'g Arc<Hook>, usize), (Outcome, u16, u64)> {
     match request::at_head(
-        Door { core: 0, now, peer: None, trusted_proxies: &[] },
+        Door {
+            core: 0,
+            now,
+            peer: None,
+            trusted_proxies: &[],
+            key_sets: &KeySetCache::default(),
+            has_waited: false,
+        },
         pin,
         &machine.request(buffer),
     ) {

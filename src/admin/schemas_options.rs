@@ -43,7 +43,32 @@ pub(super) fn auth() -> Value {
     json!({"oneOf": [
         named("header", "A header of every call must have the value, or one of the values"),
         named("query", "The same for a parameter of the query, which stays out of the payload"),
+        jwt(),
     ]})
+}
+
+fn jwt() -> Value {
+    let names = || json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]});
+    let mut shape = object(
+        json!({
+            "type": {"const": "jwt"},
+            "algorithms": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": ["HS256", "HS384",
+                "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]},
+                "description": "HS256 with a secret by default, else every one that verifies with a public key"},
+            "secret": secret(),
+            "key": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+                "description": "A public key in PEM, or several"},
+            "jwksUrl": {"type": "string", "description": "https URL of a JSON Web Key Set"},
+            "issuer": names(),
+            "audience": names(),
+            "leewaySeconds": {"type": "integer", "minimum": 0, "maximum": 3_600, "default": 60},
+        }),
+        &["type"],
+    );
+    shape["description"] = Value::from(
+        "Authorization: Bearer must be a JSON Web Token; one of secret, key and jwksUrl says how it is verified",
+    );
+    shape
 }
 
 fn deduplicate() -> Value {

@@ -16,9 +16,11 @@ use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
 use crate::base::log;
 use crate::base::log::bounded_log;
+use crate::control::Fetchers;
 use crate::control::chains::Chains;
 use crate::control::dead_letters::KeptDeadLetters;
 use crate::control::forward::ForwardThreads;
+use crate::control::key_sets::KeySets;
 use crate::engine::{ChainSource, Engine, Services, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
@@ -71,7 +73,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         })?;
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
-    let chains: Arc<dyn ChainSource> = Arc::new(Chains::start(&settings.alexa, clock)?);
+    let fetchers =
+        Fetchers { chains: Chains::start(&settings.alexa, clock)?, key_sets: KeySets::start(clock)? };
+    let chains: Arc<dyn ChainSource> = Arc::new(fetchers);
     let forwarder = Arc::new(ForwardThreads::start(settings, metrics.targets(), clock)?);
     let dead_letters = Arc::new(KeptDeadLetters::start(store.letters()?, clock)?);
     let services = Services { chains, forwarder, dead_letters };

@@ -1,56 +1,38 @@
 //! Requests of Alexa's that wait for the certificate chain that signed them. A core asks for a chain once and continues;
 //! each request that needs it waits with a ticket, and is told about the outcome by a message to its connection.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::message::{ChainOutcome, ConnectionId, CoreMessage, OwnSender};
-use crate::base::clock::{NANOS_PER_SECOND, Now};
+use super::waiters::{Full, KeysFetched, Waiter, Waiters};
+use crate::base::clock::Now;
 use crate::base::log::bounded_log;
 use crate::verify::alexa::{Chain, ChainCache, ChainUrl, FetchError, Lookup};
 
-/// How long a request waits for its chain: the 5 s of a fetch (section 8), and a second for the way there and back.
-pub(crate) const CHAIN_WAIT_NANOS: u64 = 6 * NANOS_PER_SECOND;
-/// Chains that one core asks for at a time. Amazon signs with one or two; more is somebody who invents URLs.
-const ASKED_MAX: usize = 64;
-
-/// Source of certificate chains.
+/// Source of what is fetched from other machines: certificate chains and key sets.
 pub trait ChainSource: Send + Sync {
     /// Fetches the chain, or finds that it is known, and calls `done` with the outcome; on any thread, and at once where
     /// nothing can be fetched. Never blocks.
     fn fetch(&self, url: &ChainUrl, done: Fetched);
+
+    /// Fetches a key set, or finds that more is known of it than at `known_nanos`, and calls `done`, as above.
+    fn fetch_keys(&self, url: &Arc<str>, known_nanos: u64, done: KeysFetched);
 }
 
 /// Called once with the outcome of a fetch.
 pub type Fetched = Box<dyn FnOnce(Result<Arc<Chain>, FetchError>) + Send>;
 
-/// A request that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChainWaiter {
-    pub(crate) connection: ConnectionId,
-    pub(crate) ticket: u64,
-    ends_nanos: u64,
-}
-
-/// A chain that was asked for.
-struct Asked {
-    /// Until when an answer is expected.
-    ends_nanos: u64,
-    waiters: Vec<ChainWaiter>,
-}
-
 /// The chains of one core, and the requests that wait for one.
 pub(crate) struct Chains {
     source: Arc<dyn ChainSource>,
     cache: ChainCache,
-    asked: HashMap<ChainUrl, Asked>,
-    next_ticket: u64,
+    waiters: Waiters<ChainUrl>,
 }
 
 impl Chains {
     /// No chains.
     pub(crate) fn new(source: Arc<dyn ChainSource>) -> Chains {
-        Chains { source, cache: ChainCache::default(), asked: HashMap::new(), next_ticket: 0 }
+        Chains { source, cache: ChainCache::default(), waiters: Waiters::default() }
     }
 
     /// Looks a chain up.
@@ -59,9 +41,9 @@ impl Chains {
     }
 
     /// Takes the outcome of a fetch; returns the requests that waited for it.
-    pub(crate) fn arrived(&mut self, url: &ChainUrl, outcome: &ChainOutcome, now: Now) -> Vec<ChainWaiter> {
+    pub(crate) fn arrived(&mut self, url: &ChainUrl, outcome: &ChainOutcome, now: Now) -> Vec<Waiter> {
         self.cache.insert(url, outcome.clone(), now);
-        self.asked.remove(url).map(|asked| asked.waiters).unwrap_or_default()
+        self.waiters.arrived(url)
     }
 
     /// Asks for a chain unless it was asked for, and adds a request that waits for it; returns its ticket. The outcome is
@@ -76,26 +58,9 @@ impl Chains {
         connection: ConnectionId,
         now: Now,
     ) -> Result<u64, FetchError> {
-        let ends_nanos = now.nanos + CHAIN_WAIT_NANOS;
-        let ticket = self.next_ticket;
-        let waiter = ChainWaiter { connection, ticket, ends_nanos };
-        if self.asked.len() >= ASKED_MAX {
-            // An answer that was lost on its way (a full mailbox, a panic) leaves nobody without a chain for good.
-            self.asked.retain(|_, asked| asked.ends_nanos > now.nanos);
-        }
-        self.next_ticket += 1;
-        if let Some(asked) = self.asked.get_mut(url) {
-            if asked.ends_nanos > now.nanos {
-                asked.waiters.push(waiter);
-                return Ok(ticket);
-            }
-            asked.ends_nanos = ends_nanos;
-            asked.waiters.retain(|waiter| waiter.ends_nanos > now.nanos);
-            asked.waiters.push(waiter);
-        } else if self.asked.len() >= ASKED_MAX {
-            return Err(FetchError::Busy);
-        } else {
-            self.asked.insert(url.clone(), Asked { ends_nanos, waiters: vec![waiter] });
+        let place = self.waiters.join(url, Some(connection), now).map_err(|Full| FetchError::Busy)?;
+        if !place.is_first {
+            return Ok(place.ticket);
         }
         let (about, own) = (url.clone(), own());
         let done: Fetched = Box::new(move |outcome| {
@@ -104,7 +69,7 @@ impl Chains {
             }
         });
         self.source.fetch(url, done);
-        Ok(ticket)
+        Ok(place.ticket)
     }
 }
 
@@ -112,7 +77,9 @@ impl Chains {
 mod tests {
     use std::sync::Mutex;
 
+    use super::super::waiters::ASKED_MAX;
     use super::*;
+    use crate::base::clock::NANOS_PER_SECOND;
 
     /// Collects what it is asked for, and answers when it is told to.
     #[derive(Default)]
@@ -124,6 +91,8 @@ mod tests {
         fn fetch(&self, _url: &ChainUrl, done: Fetched) {
             self.asked.lock().unwrap().push(done);
         }
+
+        fn fetch_keys(&self, _url: &Arc<str>, _known_nanos: u64, _done: KeysFetched) {}
     }
 
     struct Scene {

@@ -14,6 +14,7 @@ use super::flow_queues::{FinishedDelivery, FlowQueues, Undelivered};
 use super::forward_queues::{DeadLetters, ForwardQueues, Forwarder, NoForwarding};
 use super::gate::Gate;
 use super::journal_state::CoreJournal;
+use super::key_sets::KeySets;
 use super::message::{
     ConnectionId, ConnectionMessage, CoreMessage, Peers, ReplyOutcome, ReplySender, WorkerAddress,
 };
@@ -156,6 +157,7 @@ pub(crate) struct CoreState {
     pub(crate) peers: Box<dyn Peers>,
     pub(crate) pending: PendingReplies,
     pub(crate) chains: Chains,
+    pub(crate) key_sets: KeySets,
     pub(crate) flows: FlowQueues,
     pub(crate) forwards: ForwardQueues,
     pub(crate) undelivered: Vec<Undelivered>,
@@ -235,6 +237,7 @@ impl CoreState {
             counts: parts.counts,
             peers: parts.peers,
             pending: PendingReplies::default(),
+            key_sets: KeySets::new(Arc::clone(&chains)),
             chains: Chains::new(chains),
             flows: FlowQueues::default(),
             forwards,

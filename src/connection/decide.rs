@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::answer::Exchange;
-use super::chains::CHAIN_WAIT_NANOS;
 use super::context::CoreState;
 use super::fanout::{Demand, TriggerContext, demand, reply_at_once, run_flows};
 use super::message::ReplyOutcome;
 use super::upgrade::Origin;
+use super::waiters::FETCH_WAIT_NANOS;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
 use crate::ingress::request::{self, AtBody};
@@ -151,7 +151,7 @@ impl CompleteRequest<'_> {
                 match chains.ask(|| peers.own_sender(), &pending.url, self.origin.id, now) {
                     Err(error) => Err(AlexaRefusal::Fetch(error)),
                     Ok(ticket) => {
-                        let deadline = now.nanos + CHAIN_WAIT_NANOS;
+                        let deadline = now.nanos + FETCH_WAIT_NANOS;
                         let hook = Arc::clone(self.hook);
                         return Decision::WaitForChain(Box::new(ChainWait {
                             hook,
@@ -220,7 +220,8 @@ impl CompleteRequest<'_> {
     ) -> Result<Option<CallKey>, Answer<'static>> {
         core.worked();
         let mut draft = std::mem::take(&mut core.draft);
-        let data = self.data(core.is_trusted(self.origin.peer), None);
+        let claims = request::claims(self.hook, self.exchange.request);
+        let data = self.data(core.is_trusted(self.origin.peer), claims.as_deref(), None);
         let key = match trigger::http_draft(&mut draft, self.exchange.now, &data, deduplicate.reads) {
             Err(refused) => Err(refusal(&refused)),
             Ok(written) => {
@@ -312,7 +313,9 @@ impl CompleteRequest<'_> {
     ) -> Result<(), Answer<'static>> {
         let CompleteRequest { origin, hook, exchange: Exchange { request, now, .. }, body } = *self;
         core.worked();
-        let data = self.data(core.is_trusted(origin.peer), target.map(|target| target.reply_id));
+        let claims = request::claims(hook, request);
+        let reply_id = target.map(|target| target.reply_id);
+        let data = self.data(core.is_trusted(origin.peer), claims.as_deref(), reply_id);
         let slot = target.map(|target| target.slot);
         let mut draft = std::mem::take(&mut core.draft);
         let written = match trigger::http_draft(&mut draft, *now, &data, demand.parts) {
@@ -356,6 +359,7 @@ impl CompleteRequest<'_> {
     fn data<'a>(
         &'a self,
         peer_is_trusted: bool,
+        claims: Option<&'a [u8]>,
         reply_id: Option<&'a str>,
     ) -> HttpData<'a, impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone> {
         let CompleteRequest { origin, hook, exchange: Exchange { request, .. }, body } = *self;
@@ -371,7 +375,7 @@ impl CompleteRequest<'_> {
             cast: hook.cast,
             annotate_multipart: hook.annotate_multipart,
             raw_body: hook.has_raw_body(),
-            claims: None,
+            claims,
             payload_limit: hook.payload_bytes as usize,
             reply_id,
         }

@@ -397,6 +397,11 @@ impl Connection {
                     machine.on_chain(context, origin, out, Some(ticket), outcome)
                 });
             }
+            (Phase::Http(_), ConnectionMessage::KeysReady { ticket }) => {
+                self.with_machine(context, |machine, context, origin, out| {
+                    machine.on_keys(context, origin, out, Some(ticket))
+                });
+            }
             (Phase::Idle, ConnectionMessage::Drain) => self.is_quiet = false,
             (_, message) => context.refuse_message(message),
         }
@@ -433,6 +438,10 @@ impl Connection {
                 } else if machine.waits_for_chain() {
                     self.with_machine(context, |machine, context, origin, out| {
                         machine.on_chain(context, origin, out, None, Err(FetchError::TimedOut))
+                    });
+                } else if machine.waits_for_keys() {
+                    self.with_machine(context, |machine, context, origin, out| {
+                        machine.on_keys(context, origin, out, None)
                     });
                 } else if machine.is_idle() {
                     machine.end(context.core);

@@ -15,6 +15,7 @@ use crate::journal::Sequence;
 use crate::registry::Backlog;
 use crate::reply::{CallerKind, Reply};
 use crate::verify::alexa::{Chain, ChainUrl, FetchError};
+use crate::verify::jwt::FetchedKeys;
 
 /// Name of a connection on its core: that of its socket. It finds nothing once the connection has ended.
 pub(crate) type ConnectionId = SocketId;
@@ -124,6 +125,8 @@ pub(crate) enum CoreMessage {
     Reply { key: Key, reply: Box<Reply>, sender: ReplySender },
     /// A certificate chain, or why there is none.
     Chain { url: ChainUrl, outcome: ChainOutcome },
+    /// What is known of a key set.
+    Keys { url: Arc<str>, fetched: FetchedKeys },
     /// The result of an attempt to deliver to a target.
     Attempted { id: AttemptId, result: AttemptResult },
     /// Whether a dead letter is kept.
@@ -146,6 +149,8 @@ pub(crate) enum ConnectionMessage {
     ReplyReady,
     /// The chain that a suspended request waits for, by the ticket of its wait.
     Chain { ticket: u64, outcome: ChainOutcome },
+    /// The key set that a suspended request waits for is there, or cannot be had; by the ticket of its wait.
+    KeysReady { ticket: u64 },
     /// A reply for the client of a WebSocket.
     Reply { reply: Box<Reply>, sender: ReplySender },
     /// A trigger for a worker.

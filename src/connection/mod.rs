@@ -35,6 +35,7 @@ mod gate;
 mod http;
 mod idle;
 pub(crate) mod journal_state;
+mod key_sets;
 mod machine;
 pub(crate) mod message;
 pub(crate) mod pace;
@@ -50,6 +51,7 @@ pub(crate) mod spill;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
 pub(crate) mod upgrade;
+mod waiters;
 mod websocket;
 mod worker;
 
@@ -63,3 +65,4 @@ pub use self::forward_queues::{
 };
 pub(crate) use self::idle::IdleConnection;
 pub(crate) use self::machine::Connection;
+pub use self::waiters::KeysFetched;

@@ -99,7 +99,7 @@ pub(crate) fn accept_websocket(
         peer.map_or(Peer::Local, Peer::Ip),
         core.is_trusted(peer),
         hook.hidden(),
-        None,
+        request::claims(hook, request).as_deref(),
     );
     let mut cors = Vec::new();
     request::cors(core.rules.cors, Some(hook), request).write(&mut cors);

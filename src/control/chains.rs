@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
-use crate::engine::{ChainSource, Fetched};
+use crate::engine::Fetched;
 use crate::settings::Alexa;
 use crate::verify::alexa::rules::HOST;
 use crate::verify::alexa::{Chain, ChainCache, ChainUrl, FetchError, Lookup, Roots, RootsError};
@@ -112,8 +112,10 @@ impl Chains {
     }
 }
 
-impl ChainSource for Chains {
-    fn fetch(&self, url: &ChainUrl, done: Fetched) {
+impl Chains {
+    /// Fetches the chain, or finds that it is known, and calls `done` with the outcome; on any thread, and at once where
+    /// nothing can be fetched. Never blocks.
+    pub fn fetch(&self, url: &ChainUrl, done: Fetched) {
         match self.asked.try_send(Asked { url: url.clone(), done }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(asked)) => (asked.done)(Err(FetchError::Busy)),

@@ -4,9 +4,33 @@
 //! - [`chains`]: the certificate chains that sign Alexa's requests;
 //! - [`forward`]: what flows forward to targets;
 //! - [`dead_letters`]: keeps the deliveries that were given up;
+//! - [`key_sets`]: the key sets that JSON Web Tokens are verified with;
 //! - [`process`]: what the system knows of this process.
 
 pub mod chains;
 pub mod dead_letters;
 pub mod forward;
+pub mod key_sets;
 pub mod process;
+
+use std::sync::Arc;
+
+use crate::engine::{ChainSource, Fetched, KeysFetched};
+use crate::verify::alexa::ChainUrl;
+
+/// What the cores have fetched.
+#[derive(Debug)]
+pub struct Fetchers {
+    pub chains: chains::Chains,
+    pub key_sets: key_sets::KeySets,
+}
+
+impl ChainSource for Fetchers {
+    fn fetch(&self, url: &ChainUrl, done: Fetched) {
+        self.chains.fetch(url, done);
+    }
+
+    fn fetch_keys(&self, url: &Arc<str>, known_nanos: u64, done: KeysFetched) {
+        self.key_sets.fetch(url, known_nanos, done);
+    }
+}

@@ -278,6 +278,12 @@ impl<I: Io> Core<I> {
             Message::Core(CoreMessage::LetterKept { start, key, is_kept }) => {
                 forwards::on_letter(state, start, key, is_kept)
             }
+            Message::Core(CoreMessage::Keys { url, fetched }) => {
+                for waiter in state.key_sets.arrived(&url, fetched) {
+                    let message = ConnectionMessage::KeysReady { ticket: waiter.ticket };
+                    state.post(waiter.connection, message);
+                }
+            }
             Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, trigger),
             Message::Core(CoreMessage::Receipts(returned)) => {
                 returned.into_iter().for_each(|receipt| receipts::take(state, receipt));

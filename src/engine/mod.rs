@@ -58,8 +58,8 @@ pub use crate::connection::recent::{RECORDS_MAX, RequestSink, SHOWN_PAYLOAD_BYTE
 pub use crate::connection::tls::{CertificateEnd, TlsError, check as check_tls};
 pub use crate::connection::{
     ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX,
-    ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, LastAttempt, LetterReport, Services,
-    TargetAnswer,
+    ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, KeysFetched, LastAttempt, LetterReport,
+    Services, TargetAnswer,
 };
 
 /// Messages that wait for a core before its senders are told that it is busy.

@@ -21,7 +21,7 @@ use crate::connection::message::{CoreMessage, OwnMailbox, OwnSender, Peers, Repl
 use crate::connection::seal::Seal;
 use crate::connection::timeouts::{Timeout, Timeouts};
 use crate::connection::upgrade::ListenerKind;
-use crate::connection::{ChainSource, Fetched, Services};
+use crate::connection::{ChainSource, Fetched, KeysFetched, Services};
 use crate::io::{
     BufferLease, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, ReturnedBuffers,
     SocketId, Wake, Waker,
@@ -91,6 +91,8 @@ struct NoChains;
 
 impl ChainSource for NoChains {
     fn fetch(&self, _url: &ChainUrl, _done: Fetched) {}
+
+    fn fetch_keys(&self, _url: &Arc<str>, _known_nanos: u64, _done: KeysFetched) {}
 }
 
 /// The only core there is.

@@ -17,6 +17,7 @@ use crate::model::{CorsConfig, MethodSet};
 use crate::registry::{Hook, HookOptions, Pin};
 use crate::trigger::masked_query;
 use crate::verify::alexa;
+use crate::verify::jwt::{self, KeySetCache};
 use crate::verify::provider::{self, Provider, Verdict};
 use crate::verify::signature::{Challenge, Mismatch, SignedRequest};
 
@@ -33,6 +34,8 @@ pub enum AtHead<'g, 'b> {
     Close(Answer<'b>, Option<&'g Arc<Hook>>),
     /// Take the body, at most `limit` bytes of it.
     Take { hook: &'g Arc<Hook>, limit: usize },
+    /// Wait until these keys are fetched, which the request's token is verified with, and decide it again.
+    Keys { url: Arc<str> },
     /// A WebSocket webhook, and the request asks for the upgrade.
     Upgrade { hook: &'g Arc<Hook> },
 }
@@ -47,6 +50,10 @@ pub struct Door<'d> {
     pub peer: Option<IpAddr>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: &'d [IpNet],
+    /// The key sets that the core knows.
+    pub key_sets: &'d KeySetCache,
+    /// Whether the request was decided up to its token before, and has waited for its keys since.
+    pub has_waited: bool,
 }
 
 /// Whether it asks if the listener lives. Where GET is there HEAD is too (RFC 9110, 9.1), and some monitors use it.
@@ -107,16 +114,19 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
 
     // 5. Rate.
     if let Some(rate) = &hook.rate
+        && !door.has_waited
         && let Err(throttled) = rate.take(door.core, door.now)
     {
         return refuse(Answer::OverRate(throttled.retry_after_seconds));
     }
 
     // 6. Basic authentication and `auth`.
-    if let Some(options) = &hook.options
-        && let Err(credential) = check_credentials(options, request)
-    {
-        return refuse(Answer::Unauthorized(credential));
+    if let Some(options) = &hook.options {
+        match check_credentials(options, door, request) {
+            Credentials::Good => {}
+            Credentials::Refused(answer) => return refuse(answer),
+            Credentials::Keys(url) => return AtHead::Keys { url },
+        }
     }
     if hook.is_websocket {
         return AtHead::Upgrade { hook };
@@ -163,20 +173,49 @@ fn refused_by_origin(
     (!is_allowed).then_some(Answer::AddressNotAllowed)
 }
 
+/// Outcome of step 6.
+enum Credentials {
+    Good,
+    Refused(Answer<'static>),
+    /// Nobody can tell before these keys are fetched.
+    Keys(Arc<str>),
+}
+
 /// Step 6, for a webhook with options.
-///
-/// # Errors
-/// The credential that is missing or wrong.
-fn check_credentials(options: &HookOptions, request: &Request<'_>) -> Result<(), Credential> {
+fn check_credentials(options: &HookOptions, door: Door<'_>, request: &Request<'_>) -> Credentials {
     if let Some(basic) = &options.basic
         && !basic.check(sole(request, "authorization"))
     {
-        return Err(Credential::Basic);
+        return Credentials::Refused(Answer::Unauthorized(Credential::Basic));
     }
-    match &options.auth {
-        Some(auth) if !auth.check(&request.fields(), request.query()) => Err(Credential::ApiKey),
-        _ => Ok(()),
+    let Some(auth) = &options.auth else { return Credentials::Good };
+    let known = auth.key_set_url().map(|url| (url, door.key_sets.known(url, door.now)));
+    let set = known.and_then(|(_, known)| known.set);
+    let refused = || {
+        let credential = if auth.has_claims() { Credential::Bearer } else { Credential::ApiKey };
+        Credentials::Refused(Answer::Unauthorized(credential))
+    };
+    match (auth.check(&request.fields(), request.query(), set.map(|set| &**set), door.now), known) {
+        (jwt::Verdict::Good, _) => Credentials::Good,
+        (jwt::Verdict::UnknownKey, Some((url, known))) if known.may_fetch && !door.has_waited => {
+            Credentials::Keys(Arc::clone(url))
+        }
+        // It is not said of the caller that its token is wrong.
+        (jwt::Verdict::UnknownKey, Some((_, known))) if known.set.is_none() => {
+            Credentials::Refused(Answer::Busy(NO_KEYS))
+        }
+        (jwt::Verdict::UnknownKey | jwt::Verdict::Refused, _) => refused(),
     }
+}
+
+/// The answer to a token whose keys are not known.
+pub const NO_KEYS: &str = "The keys of the token's issuer cannot be had, try again";
+
+/// The claims of the request's token, a JSON object, where the webhook asks for a token. [`at_head`] has verified it.
+#[must_use]
+pub fn claims(hook: &Hook, request: &Request<'_>) -> Option<Vec<u8>> {
+    hook.auth().filter(|auth| auth.has_claims())?;
+    jwt::unverified_claims(sole(request, "authorization")?)
 }
 
 /// The CORS fields of a response: those of the webhook, or else the server's.

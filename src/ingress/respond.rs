@@ -63,6 +63,8 @@ pub enum Credential {
     Basic,
     /// A header or a parameter of the webhook's own.
     ApiKey,
+    /// A JSON Web Token.
+    Bearer,
 }
 
 impl Credential {
@@ -70,6 +72,7 @@ impl Credential {
     fn challenge(self) -> &'static [u8] {
         match self {
             Credential::Basic => b"Basic realm=\"webhook\", charset=\"UTF-8\"",
+            Credential::Bearer => b"Bearer realm=\"webhook\"",
             Credential::ApiKey => b"ApiKey realm=\"webhook\"",
         }
     }

@@ -8,6 +8,7 @@ use crate::metrics::Outcome;
 use crate::model::Right;
 use crate::registry::Registry;
 use crate::verify::access::AccessTokens;
+use crate::verify::fields::credentials;
 use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options, Protocols};
 
 /// What a worker must speak.
@@ -41,7 +42,7 @@ pub fn at_door<'b>(
         return AtDoor::Answer(Answer::Healthy);
     }
     // The token comes first: who has none learns nothing of what there is.
-    let token = request.field("authorization").and_then(bearer);
+    let token = request.field("authorization").and_then(|value| credentials(value, BEARER));
     let Some(granted) = token.and_then(|token| tokens.find(token, now)) else {
         return AtDoor::Answer(Answer::TokenRequired);
     };
@@ -92,15 +93,8 @@ fn flow_of(path: &[u8]) -> Option<Id> {
     Id::from_bytes(path.strip_prefix(b"/flows/")?.strip_suffix(b"/worker")?)
 }
 
-/// RFC 6750, 2.1: the scheme in any case, one space or more, the token.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    const SCHEME: &[u8] = b"bearer";
-    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first() != Some(&b' ') {
-        return None;
-    }
-    Some(rest.trim_ascii_start())
-}
+/// The scheme of RFC 6750.
+const BEARER: &[u8] = b"bearer";
 
 #[cfg(test)]
 mod tests {
@@ -115,7 +109,7 @@ mod tests {
             (b"Basic abc", None),
             (b"", None),
         ] {
-            assert_eq!(bearer(value), expected, "{}", String::from_utf8_lossy(value));
+            assert_eq!(credentials(value, BEARER), expected, "{}", String::from_utf8_lossy(value));
         }
     }
 

@@ -1,10 +1,11 @@
 //! `auth` of a webhook: the credential that every call must carry (section 8).
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::NAME_CHARS_MAX;
 use super::error::ModelError;
-use super::fields::{Fields, must_be_one_of};
+use super::fields::{Fields, must_be_one_of, word_of};
+use super::jwt::JwtConfig;
 use super::signature::{Secrets, is_field_name};
 
 /// A credential that every call must carry.
@@ -14,6 +15,8 @@ pub enum AuthConfig {
     Header(NamedSecret),
     /// A parameter of the query with one of these values.
     Query(NamedSecret),
+    /// A JSON Web Token.
+    Jwt(Box<JwtConfig>),
 }
 
 /// A name and the values that are right for it, as templates over the globals.
@@ -27,9 +30,10 @@ pub struct NamedSecret {
 enum Kind {
     Header,
     Query,
+    Jwt,
 }
 
-const KINDS: [(&str, Kind); 2] = [("header", Kind::Header), ("query", Kind::Query)];
+const KINDS: [(&str, Kind); 3] = [("header", Kind::Header), ("query", Kind::Query), ("jwt", Kind::Jwt)];
 
 impl AuthConfig {
     /// Reads `auth`, whose masked secrets stand for those of `before`.
@@ -37,36 +41,66 @@ impl AuthConfig {
         let mut fields = Fields::of(value, "auth")?;
         let kind = fields.one_of("type", &KINDS)?;
         let kind = kind.ok_or_else(|| fields.error("type", must_be_one_of(&KINDS)))?;
-        let kept = match (kind, before) {
-            (Kind::Header, Some(AuthConfig::Header(named)))
-            | (Kind::Query, Some(AuthConfig::Query(named))) => Some(named),
-            _ => None,
+        let auth = match (kind, before) {
+            (Kind::Header, Some(AuthConfig::Header(before))) => {
+                AuthConfig::Header(NamedSecret::read(&mut fields, Some(before))?)
+            }
+            (Kind::Header, _) => AuthConfig::Header(NamedSecret::read(&mut fields, None)?),
+            (Kind::Query, Some(AuthConfig::Query(before))) => {
+                AuthConfig::Query(NamedSecret::read(&mut fields, Some(before))?)
+            }
+            (Kind::Query, _) => AuthConfig::Query(NamedSecret::read(&mut fields, None)?),
+            (Kind::Jwt, Some(AuthConfig::Jwt(before))) => {
+                AuthConfig::Jwt(Box::new(JwtConfig::read(&mut fields, Some(before))?))
+            }
+            (Kind::Jwt, _) => AuthConfig::Jwt(Box::new(JwtConfig::read(&mut fields, None)?)),
         };
-        let name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
-        if kind == Kind::Header && !is_field_name(&name) {
+        if let AuthConfig::Header(named) = &auth
+            && !is_field_name(&named.name)
+        {
             return Err(fields.error("name", "must be the name of an HTTP header"));
         }
-        let Some(value) = fields.value("value") else {
-            return Err(fields.error("value", "is required: a string or a list of strings"));
-        };
-        let value = Secrets::read(value, "auth.value", kept.map(|named| &named.value))?;
         fields.finish_strict("auth")?;
-        let named = NamedSecret { name, value };
-        Ok(if kind == Kind::Header { AuthConfig::Header(named) } else { AuthConfig::Query(named) })
+        Ok(auth)
     }
 
     /// In JSON, secrets masked or in clear.
     pub(super) fn to_value(&self, masked: bool) -> Value {
-        let (kind, named) = match self {
-            AuthConfig::Header(named) => ("header", named),
-            AuthConfig::Query(named) => ("query", named),
+        let mut shown = Map::new();
+        let kind = match self {
+            AuthConfig::Header(_) => Kind::Header,
+            AuthConfig::Query(_) => Kind::Query,
+            AuthConfig::Jwt(_) => Kind::Jwt,
         };
-        let value = if masked { named.value.masked() } else { named.value.to_value() };
-        json!({"type": kind, "name": named.name, "value": value})
+        shown.insert("type".to_owned(), Value::from(word_of(&KINDS, kind)));
+        match self {
+            AuthConfig::Header(named) | AuthConfig::Query(named) => {
+                let value = if masked { named.value.masked() } else { named.value.to_value() };
+                shown.insert("name".to_owned(), Value::from(named.name.as_str()));
+                shown.insert("value".to_owned(), value);
+            }
+            AuthConfig::Jwt(config) => config.show(&mut shown, masked),
+        }
+        Value::Object(shown)
     }
 
     /// Whether the credential is in the header `Authorization`.
     pub(super) fn reads_authorization(&self) -> bool {
-        matches!(self, AuthConfig::Header(named) if named.name.eq_ignore_ascii_case("authorization"))
+        match self {
+            AuthConfig::Header(named) => named.name.eq_ignore_ascii_case("authorization"),
+            AuthConfig::Query(_) => false,
+            AuthConfig::Jwt(_) => true,
+        }
+    }
+}
+
+impl NamedSecret {
+    fn read(fields: &mut Fields<'_>, before: Option<&NamedSecret>) -> Result<NamedSecret, ModelError> {
+        let name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        let Some(value) = fields.value("value") else {
+            return Err(fields.error("value", "is required: a string or a list of strings"));
+        };
+        let value = Secrets::read(value, "auth.value", before.map(|before| &before.value))?;
+        Ok(NamedSecret { name, value })
     }
 }

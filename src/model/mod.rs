@@ -25,6 +25,7 @@ mod flow_trigger;
 mod flow_version;
 mod forward;
 mod global;
+mod jwt;
 pub mod known;
 mod logic;
 mod node;
@@ -49,6 +50,7 @@ pub use forward::{
 pub use global::{
     GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, Global, GlobalChange, merged_json, read_change_of, read_changes,
 };
+pub use jwt::{JwtAlgorithm, JwtConfig, JwtKeys};
 pub use logic::{ConditionalConfig, DebugConfig};
 pub use node::{FlowNode, NODE_TYPES, NOT_YET, NodeKind};
 pub use options::{CorsConfig, DeduplicateConfig, MethodSet, ResponseBodyConfig, WebhookOptions};

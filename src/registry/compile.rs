@@ -16,8 +16,8 @@ use crate::base::id::Id;
 use crate::base::json::Raw;
 use crate::limit::{Concurrency, Rate};
 use crate::model::{
-    Application, AuthConfig, DeduplicateConfig, Flow, FlowNode, Global, ModelError, NamedSecret, NodeKind,
-    PreviousToken, SignatureConfig, Webhook, Wires, merged_json,
+    Application, AuthConfig, DeduplicateConfig, Flow, FlowNode, Global, JwtConfig, JwtKeys, ModelError,
+    NamedSecret, NodeKind, PreviousToken, Secrets, SignatureConfig, Webhook, Wires, merged_json,
 };
 use crate::reply::{CallerKind, ReplyNode};
 use crate::settings::Limits;
@@ -25,6 +25,7 @@ use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::{Parts, Tail};
 use crate::verify::auth::{Auth, Values};
 use crate::verify::basic::{Basic, Field};
+use crate::verify::jwt::{Jwt, KeySet, Rendered};
 use crate::verify::provider::Provider;
 use crate::verify::signature::{SecretError, Signature};
 
@@ -253,7 +254,7 @@ fn options(application: &ApplicationPart, webhook: &Webhook, before: Option<&Hoo
     let options = &webhook.options;
     HookOptions {
         basic: basic(application, webhook),
-        auth: options.auth.as_ref().map(|config| auth(application, config)),
+        auth: options.auth.as_ref().map(|config| auth(application, webhook, config)),
         methods: options.methods,
         networks: options.allowed_networks.as_deref().map(Into::into),
         response_body: options.response_body.clone().map(Arc::new),
@@ -296,7 +297,7 @@ fn deduplicate(
 
 const MILLIS_PER_SECOND: u64 = 1_000;
 
-fn auth(application: &ApplicationPart, config: &AuthConfig) -> Auth {
+fn auth(application: &ApplicationPart, webhook: &Webhook, config: &AuthConfig) -> Auth {
     let values = |named: &NamedSecret| {
         Values::new(
             named.value.as_slice().iter().map(|source| render(application, source).unwrap_or_default()),
@@ -305,7 +306,24 @@ fn auth(application: &ApplicationPart, config: &AuthConfig) -> Auth {
     match config {
         AuthConfig::Header(named) => Auth::Header { name: named.name.as_str().into(), values: values(named) },
         AuthConfig::Query(named) => Auth::Query { name: named.name.as_str().into(), values: values(named) },
+        AuthConfig::Jwt(config) => Auth::Jwt(Box::new(jwt(application, webhook, config))),
     }
+}
+
+/// A key that is none (a global may hold anything) verifies nothing, as one that renders empty does: the others of a
+/// rotation go on.
+fn jwt(application: &ApplicationPart, webhook: &Webhook, config: &JwtConfig) -> Jwt {
+    let all = |keys: &Secrets| {
+        keys.as_slice().iter().map(|source| render(application, source).unwrap_or_default()).collect()
+    };
+    let rendered = match &config.keys {
+        JwtKeys::Secret(secrets) => Rendered::Secrets(all(secrets)),
+        JwtKeys::Public(keys) => Rendered::Public(all(keys)),
+        JwtKeys::Url(url) => Rendered::Url(url.clone()),
+    };
+    Jwt::compile(config, rendered, |index, error| {
+        tracing::warn!(webhook = %webhook.id, %error, index, "a key verifies nothing");
+    })
 }
 
 /// A secret that its scheme cannot use (a global may hold anything) matches nothing, as one that renders empty does:
@@ -418,15 +436,32 @@ pub fn check_webhook(webhook: &Webhook) -> Result<(), ModelError> {
     for (field, source) in fields {
         check_template(field, source)?;
     }
-    if let Some(AuthConfig::Header(named) | AuthConfig::Query(named)) = &webhook.options.auth {
-        for source in named.value.as_slice() {
-            check_template("auth.value", source)?;
-        }
+    if let Some(config) = &webhook.options.auth {
+        check_auth(config)?;
     }
     if let Some(config) = &webhook.options.deduplicate {
         check_template("deduplicate.key", &config.key)?;
     }
     webhook.signature.as_ref().map_or(Ok(()), |config| check_signature(webhook, config))
+}
+
+fn check_auth(config: &AuthConfig) -> Result<(), ModelError> {
+    let (field, sources) = match config {
+        AuthConfig::Header(named) | AuthConfig::Query(named) => ("auth.value", &named.value),
+        AuthConfig::Jwt(jwt) => match &jwt.keys {
+            JwtKeys::Secret(secrets) => ("auth.secret", secrets),
+            JwtKeys::Public(keys) => ("auth.key", keys),
+            JwtKeys::Url(_) => return Ok(()),
+        },
+    };
+    for source in sources.as_slice() {
+        let template = check_template(field, source)?;
+        // What globals may bring is known only when it is rendered.
+        if let (true, Some(key)) = (field == "auth.key", template.constant()) {
+            KeySet::check_pem(key).map_err(|error| ModelError::new(field, error.to_string()))?;
+        }
+    }
+    Ok(())
 }
 
 fn check_template(field: &str, source: &str) -> Result<Template, ModelError> {

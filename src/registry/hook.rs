@@ -10,6 +10,7 @@ use crate::model::CastBuffersAs;
 use crate::reply::ReplyNode;
 use crate::template::Template;
 use crate::trigger::{Hidden, Parts, Tail};
+use crate::verify::auth::Auth;
 use crate::verify::basic::Basic;
 use crate::verify::provider::Provider;
 use crate::verify::signature::Signature;
@@ -75,6 +76,12 @@ impl Hook {
     #[must_use]
     pub fn basic(&self) -> Option<&Basic> {
         self.options.as_deref()?.basic.as_ref()
+    }
+
+    /// The credential that every call must carry, if there is one beside basic authentication.
+    #[must_use]
+    pub fn auth(&self) -> Option<&Auth> {
+        self.options.as_deref()?.auth.as_ref()
     }
 
     /// What of a request's head holds a credential of the webhook: it stays out of payloads.

@@ -1,17 +1,23 @@
 //! `auth` of a webhook (section 8): the credential that every call must carry beside, or in place of, basic
 //! authentication.
 
+use std::sync::Arc;
+
+use crate::base::clock::Now;
 use crate::verify::fields::Fields;
+use crate::verify::jwt::{Jwt, KeySet, Verdict};
 use crate::verify::query::{Parameter, parameter};
 use crate::verify::secret::Expected;
 
 /// A compiled `auth`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Auth {
     /// A header with one of these values.
     Header { name: Box<str>, values: Values },
     /// A parameter of the query with one of these values.
     Query { name: Box<str>, values: Values },
+    /// A JSON Web Token.
+    Jwt(Box<Jwt>),
 }
 
 /// The values that are right, any of them.
@@ -36,16 +42,39 @@ impl Values {
 }
 
 impl Auth {
-    /// Whether a request with these fields and this query carries the credential, exactly once.
-    #[must_use]
-    pub fn check<'a>(&self, fields: &dyn Fields<'a>, query: Option<&[u8]>) -> bool {
-        match self {
+    /// Checks whether a request with these fields and this query carries the credential, exactly once. `known` are the
+    /// keys of a token's issuer, where they are at a URL.
+    pub fn check<'a>(
+        &self,
+        fields: &dyn Fields<'a>,
+        query: Option<&[u8]>,
+        known: Option<&KeySet>,
+        now: Now,
+    ) -> Verdict {
+        let is_good = match self {
             Auth::Header { name, values } => fields.once(name).is_ok_and(|value| values.have(value)),
             Auth::Query { name, values } => match parameter(query.unwrap_or_default(), name) {
                 Parameter::Once(value) => values.have(&value),
                 Parameter::Missing | Parameter::Repeated => false,
             },
+            Auth::Jwt(jwt) => return jwt.check(fields.once("authorization").ok(), known, now),
+        };
+        if is_good { Verdict::Good } else { Verdict::Refused }
+    }
+
+    /// The URL of the keys that tokens are verified with, where they are at one.
+    #[must_use]
+    pub fn key_set_url(&self) -> Option<&Arc<str>> {
+        match self {
+            Auth::Jwt(jwt) => jwt.key_set_url(),
+            Auth::Header { .. } | Auth::Query { .. } => None,
         }
+    }
+
+    /// Whether the credential is a token with claims.
+    #[must_use]
+    pub fn has_claims(&self) -> bool {
+        matches!(self, Auth::Jwt(_))
     }
 
     /// Whether both let the same callers in.
@@ -58,6 +87,7 @@ impl Auth {
             (Auth::Query { name, values }, Auth::Query { name: other_name, values: others }) => {
                 name == other_name && values.is_same(others)
             }
+            (Auth::Jwt(jwt), Auth::Jwt(other)) => jwt.is_same(other),
             _ => false,
         }
     }
@@ -67,6 +97,7 @@ impl Auth {
     pub fn header(&self) -> Option<&str> {
         match self {
             Auth::Header { name, .. } => Some(name),
+            Auth::Jwt(_) => Some("authorization"),
             Auth::Query { .. } => None,
         }
     }
@@ -76,7 +107,7 @@ impl Auth {
     pub fn parameter(&self) -> Option<&str> {
         match self {
             Auth::Query { name, .. } => Some(name),
-            Auth::Header { .. } => None,
+            Auth::Header { .. } | Auth::Jwt(_) => None,
         }
     }
 }
@@ -87,15 +118,19 @@ mod tests {
 
     type List = [(&'static [u8], &'static [u8])];
 
+    fn check<'a>(auth: &Auth, fields: &dyn Fields<'a>, query: Option<&[u8]>) -> bool {
+        auth.check(fields, query, None, Now { nanos: 0, unix_millis: 0 }) == Verdict::Good
+    }
+
     fn passes(auth: &Auth, fields: &List, query: &str) -> bool {
-        auth.check(&fields.iter().copied(), Some(query.as_bytes()))
+        check(auth, &fields.iter().copied(), Some(query.as_bytes()))
     }
 
     #[test]
     fn a_header_must_be_there_once_with_one_of_the_values() {
         let auth = Auth::Header { name: "X-Key".into(), values: Values::new(["new", "old", ""]) };
         for right in ["new", "old"] {
-            assert!(auth.check(&[(&b"x-key"[..], right.as_bytes())].iter().copied(), None));
+            assert!(check(&auth, &[(&b"x-key"[..], right.as_bytes())].iter().copied(), None));
         }
         let wrong: [&List; 6] = [
             &[],
@@ -119,7 +154,7 @@ mod tests {
         for wrong in ["", "key", "key=", "KEY=old", "key=old&key=old", "key=older", "old"] {
             assert!(!passes(&auth, &[(b"key", b"old")], wrong), "{wrong}");
         }
-        assert!(!auth.check(&std::iter::empty(), None));
+        assert!(!check(&auth, &std::iter::empty(), None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Basic authentication (RFC 7617) as a webhook asks for it (section 8).
 
+use crate::verify::fields::credentials;
 use crate::verify::secret::Expected;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, Engine as _, GeneralPurpose, GeneralPurposeConfig};
@@ -61,7 +62,7 @@ impl Basic {
     /// from outside, and a username that holds a colon (which RFC 7617 leaves without a meaning) still works.
     #[must_use]
     pub fn check(&self, authorization: Option<&[u8]>) -> bool {
-        let Some(token) = authorization.and_then(token68) else { return false };
+        let Some(token) = authorization.and_then(|value| credentials(value, SCHEME)) else { return false };
         let mut decoded: SmallVec<[u8; INLINE_BYTES]> = SmallVec::new();
         decoded.resize(base64::decoded_len_estimate(token.len()), 0);
         match BASE64.decode_slice(token, &mut decoded) {
@@ -78,15 +79,6 @@ impl<'a> Field<'a> {
             Field::Rendered(text) => text,
         }
     }
-}
-
-/// What follows the scheme and its spaces: `credentials = auth-scheme 1*SP token68` (RFC 9110, section 11.4).
-fn token68(authorization: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = authorization.split_at_checked(SCHEME.len())?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first() != Some(&b' ') {
-        return None;
-    }
-    Some(rest.trim_ascii())
 }
 
 #[cfg(test)]

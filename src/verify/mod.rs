@@ -4,6 +4,7 @@
 //! - [`alexa`]: the signed requests of Amazon Alexa;
 //! - [`auth`]: a header or a parameter that every call must carry;
 //! - [`basic`]: basic authentication (section 8, last paragraph);
+//! - [`jwt`]: JSON Web Tokens;
 //! - [`provider`]: the handshakes of `verificationType`: facebook, fitbit, twilio;
 //! - [`signature`]: the signatures of senders;
 //! - [`secret`], [`fields`], [`query`]: how a secret is compared, and how a header field or a parameter is read.
@@ -16,6 +17,7 @@ pub mod alexa;
 pub mod auth;
 pub mod basic;
 pub mod fields;
+pub mod jwt;
 pub mod provider;
 pub mod query;
 pub mod secret;

@@ -10,6 +10,8 @@ mod sockets;
 mod answers;
 mod callers;
 mod deduplicate;
+mod jwks_server;
+mod jwt;
 mod timeouts;
 mod token;
 

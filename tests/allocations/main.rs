@@ -24,7 +24,9 @@ use tempfile::TempDir;
 use common::{ACCESS_TOKEN, Wire, request};
 use sockets::{FIN, PING, PONG, Socket, TEXT, frame};
 use tidegate::base::clock::Clock;
+use tidegate::control::Fetchers;
 use tidegate::control::chains::Chains;
+use tidegate::control::key_sets::KeySets;
 use tidegate::engine::{Engine, RECORDS_MAX, Services};
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
@@ -97,7 +99,9 @@ impl Served {
         let registry = Arc::new(Registry::new(Defaults::new(settings.cores, &settings.limits)));
         registry.load(&store, now).expect("the model can be read");
         let metrics = Metrics::new(settings.cores);
-        let chains = Arc::new(Chains::start(&settings.alexa, clock).expect("nothing is fetched"));
+        let chains = Chains::start(&settings.alexa, clock).expect("nothing is fetched");
+        let key_sets = KeySets::start(clock).expect("nothing is fetched");
+        let chains = Arc::new(Fetchers { chains, key_sets });
         let engine = Engine::start(
             &settings,
             &Arc::new(AccessTokens::only(ACCESS_TOKEN)),

@@ -12,6 +12,7 @@ use tidegate::ingress::respond::{self, Answer, Cors, Frame};
 use tidegate::registry::{Action, Hook};
 use tidegate::reply::{CallerKind, Reply, Sheet, to_http};
 use tidegate::trigger::{Hidden, HttpData, Payload, Peer, http_event};
+use tidegate::verify::jwt::KeySetCache;
 
 use super::observer::Fate;
 use super::world::{Mail, Timer, Waiting, World, at};
@@ -62,8 +63,18 @@ impl World {
         let now = at(self.cores[from.core].clock);
         let pin = self.registry.pin();
         let request = from.machine.request(&from.buffer);
-        let at_head =
-            request::at_head(Door { core: from.core, now, peer: None, trusted_proxies: &[] }, &pin, &request);
+        let at_head = request::at_head(
+            Door {
+                core: from.core,
+                now,
+                peer: None,
+                trusted_proxies: &[],
+                key_sets: &KeySetCache::default(),
+                has_waited: false,
+            },
+            &pin,
+            &request,
+        );
         let (answer, hook, closes) = match at_head {
             AtHead::Take { hook, limit } => {
                 let (hook, index) = (Arc::clone(hook), self.webhook_index(hook));
@@ -77,6 +88,7 @@ impl World {
             AtHead::Answer(answer, hook) => (answer, hook, false),
             AtHead::Close(answer, hook) => (answer, hook, true),
             AtHead::Upgrade { .. } => panic!("no webhook here takes WebSockets"),
+            AtHead::Keys { .. } => panic!("no webhook here asks for tokens"),
         };
         let index = hook.map(|hook| self.webhook_index(hook));
         match (&answer, index) {

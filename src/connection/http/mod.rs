@@ -11,11 +11,15 @@ mod steps;
 use std::sync::Arc;
 
 pub(crate) use self::next::Next;
-use self::steps::{Ongoing, Wait, attach, keep, refuse, refused_as, reply_with, settle, skip_head, stays};
+use self::steps::{
+    Ongoing, Wait, attach, keep, refresh_keys, refuse, refused_as, reply_with, settle, skip_head, stays,
+    wait_for_keys,
+};
 use super::answer::{Exchange, refuse_into};
 use super::buffers::{OutOfMemory, RECEIVE_BYTES_LARGE};
 use super::context::{CoreContext, CoreState};
 use super::decide::{ChainWait, CompleteRequest, ReplyWait, reply_status};
+use super::key_sets::KeysWait;
 use super::message::ChainOutcome;
 use super::pace::Pace;
 use super::timeouts::Timeout;
@@ -37,6 +41,7 @@ const NO_MEMORY: Answer<'static> = Answer::Busy("Too many large bodies at once, 
 enum Waiting {
     Reply(Box<WaitingRequest>),
     Chain(Box<ChainWait>),
+    Keys(KeysWait),
 }
 
 /// A request that waits for its reply, and all that its answer depends on.
@@ -154,7 +159,8 @@ impl HttpMachine {
                 keep(ongoing, present);
                 return Next::Pause;
             }
-            match http.poll(buffer) {
+            let has_waited = std::mem::take(&mut ongoing.is_head_due);
+            match if has_waited { Step::Head } else { http.poll(buffer) } {
                 Step::NeedData => {
                     keep(ongoing, present);
                     if std::mem::take(&mut ongoing.owes_continue) && http.buffered_body() == 0 {
@@ -175,17 +181,28 @@ impl HttpMachine {
                         now,
                         peer: origin.peer,
                         trusted_proxies: &core.rules.trusted_proxies,
+                        key_sets: &core.key_sets.cache,
+                        has_waited,
                     };
                     let at_head = request::at_head(door, pin, &request);
                     core.was_short();
                     let (answer, hook, stays) = match at_head {
+                        AtHead::Keys { url } => match wait_for_keys(core, &url, origin.id, now) {
+                            Ok(wait) => {
+                                *waiting = Some(Waiting::Keys(wait));
+                                return Next::Wait;
+                            }
+                            Err(answer) => (answer, None, false),
+                        },
                         AtHead::Take { hook, limit } => {
+                            refresh_keys(core, hook, now);
                             ongoing.owes_continue = request.expects_continue();
                             present = Some(hook);
                             http.take_body(limit);
                             continue;
                         }
                         AtHead::Upgrade { hook } => {
+                            refresh_keys(core, hook, now);
                             let exchange = Exchange {
                                 request: &request,
                                 hook: Some(hook),
@@ -381,6 +398,23 @@ impl HttpMachine {
         }
     }
 
+    /// Continues with the request that waits for the keys with this ticket; `None`: any. Its head is decided again.
+    pub(crate) fn on_keys(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+        ticket: Option<u64>,
+    ) -> Next {
+        match self.waiting {
+            Some(Waiting::Keys(wait)) if ticket.is_none_or(|ticket| ticket == wait.ticket) => {}
+            _ => return Next::Wait,
+        }
+        self.waiting = None;
+        self.request.is_head_due = true;
+        self.resume(context, origin, out)
+    }
+
     /// The present request, at the front of the carry, has its answer: continues behind it.
     fn answered(
         &mut self,
@@ -407,6 +441,7 @@ impl HttpMachine {
             }
             Some(Waiting::Reply(waiting)) => return waiting.deadline(),
             Some(Waiting::Chain(wait)) => return wait.deadline,
+            Some(Waiting::Keys(wait)) => return wait.deadline,
             None => {}
         }
         match self.http.awaiting() {
@@ -443,6 +478,11 @@ impl HttpMachine {
     /// Whether a request waits for a chain.
     pub(crate) fn waits_for_chain(&self) -> bool {
         matches!(self.waiting, Some(Waiting::Chain(_)))
+    }
+
+    /// Whether a request waits for keys.
+    pub(crate) fn waits_for_keys(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Keys(_)))
     }
 
     /// Whether nothing of a request has been received.

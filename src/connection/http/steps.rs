@@ -6,23 +6,30 @@ use std::sync::Arc;
 use super::super::answer::{Exchange, refuse_into};
 use super::super::context::CoreState;
 use super::super::decide::{ChainWait, Decision, ReplyWait};
+use super::super::key_sets::KeysWait;
+use super::super::message::ConnectionId;
 use super::super::pace::Pace;
 use super::super::upgrade::{Upgrade, accept_worker};
+use super::super::waiters::{FETCH_WAIT_NANOS, Full};
 use super::next::Next;
 use crate::base::buffer::ReceiveBuffer;
 use crate::base::clock::Now;
 use crate::base::log::bounded_log;
 use crate::http::{self, Step};
+use crate::ingress::request;
 use crate::ingress::respond::Answer;
 use crate::metrics::Outcome;
 use crate::registry::Hook;
 use crate::reply::{self, Reply};
+use crate::verify::auth::Auth;
 
 /// State of the present request between receives.
 #[derive(Default)]
 pub(super) struct Ongoing {
     /// The webhook, once the head was taken.
     pub(super) hook: Option<Arc<Hook>>,
+    /// The head was taken and is to be decided again: its keys were waited for.
+    pub(super) is_head_due: bool,
     /// The body is dropped: the request has its answer.
     pub(super) is_dropping: bool,
     /// `100 Continue` is due, if the body has not begun by itself.
@@ -162,5 +169,32 @@ pub(super) fn refused_as(refusal: http::Refusal) -> Outcome {
 pub(super) fn keep(ongoing: &mut Ongoing, present: Option<&Arc<Hook>>) {
     if let Some(hook) = present {
         ongoing.hook = Some(Arc::clone(hook));
+    }
+}
+
+/// Asks for the keys of a URL, which the present request waits for.
+///
+/// # Errors
+/// The answer, if too many key sets are asked for.
+pub(super) fn wait_for_keys(
+    core: &mut CoreState,
+    url: &Arc<str>,
+    connection: ConnectionId,
+    now: Now,
+) -> Result<KeysWait, Answer<'static>> {
+    let CoreState { key_sets, peers, .. } = core;
+    let ticket = key_sets.ask(|| peers.own_sender(), url, Some(connection), now);
+    let ticket = ticket.map_err(|Full| Answer::Busy(request::NO_KEYS))?;
+    Ok(KeysWait { ticket, deadline: now.nanos + FETCH_WAIT_NANOS })
+}
+
+/// Has the keys of a webhook fetched again where that is due; no request waits for them.
+pub(super) fn refresh_keys(core: &mut CoreState, hook: &Hook, now: Now) {
+    let Some(url) = hook.auth().and_then(Auth::key_set_url) else { return };
+    let known = core.key_sets.cache.known(url, now);
+    if known.is_stale && known.may_fetch {
+        let CoreState { key_sets, peers, .. } = core;
+        // If too many are asked for, a later request asks again.
+        let _ = key_sets.ask(|| peers.own_sender(), url, None, now);
     }
 }

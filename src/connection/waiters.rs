@@ -1,0 +1,97 @@
+//! Requests of one core that wait for something that another thread fetches. A core asks for it once and continues; each
+//! request that needs it waits with a ticket, and is told by a message to its connection.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::message::ConnectionId;
+use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::verify::jwt::FetchedKeys;
+
+/// How long a request waits: the 5 s of a fetch (section 8), and a second for the way there and back.
+pub(crate) const FETCH_WAIT_NANOS: u64 = 6 * NANOS_PER_SECOND;
+/// Things that one core asks for at a time.
+pub(super) const ASKED_MAX: usize = 64;
+
+/// Called once with what is known of a key set.
+pub type KeysFetched = Box<dyn FnOnce(FetchedKeys) + Send>;
+
+/// A request that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiter {
+    pub(crate) connection: ConnectionId,
+    pub(crate) ticket: u64,
+    ends_nanos: u64,
+}
+
+/// Something that was asked for.
+struct Asked {
+    /// Until when an answer is expected.
+    ends_nanos: u64,
+    waiters: Vec<Waiter>,
+}
+
+/// What was asked for, by key, and who waits for it.
+pub(super) struct Waiters<K> {
+    asked: HashMap<K, Asked>,
+    next_ticket: u64,
+}
+
+/// A place among those who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) ticket: u64,
+    /// Whether nobody has asked yet: this one has to.
+    pub(super) is_first: bool,
+}
+
+/// Too much is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl<K> Default for Waiters<K> {
+    fn default() -> Waiters<K> {
+        Waiters { asked: HashMap::new(), next_ticket: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Waiters<K> {
+    /// Adds a request that waits for the thing; with no connection, nobody waits and it is only to be asked for.
+    ///
+    /// # Errors
+    /// If too much is asked for.
+    pub(super) fn join(
+        &mut self,
+        key: &K,
+        connection: Option<ConnectionId>,
+        now: Now,
+    ) -> Result<Place, Full> {
+        let ends_nanos = now.nanos + FETCH_WAIT_NANOS;
+        let ticket = self.next_ticket;
+        let waiter = connection.map(|connection| Waiter { connection, ticket, ends_nanos });
+        if self.asked.len() >= ASKED_MAX {
+            // An answer that was lost on its way (a full mailbox, a panic) leaves nobody without one for good.
+            self.asked.retain(|_, asked| asked.ends_nanos > now.nanos);
+        }
+        self.next_ticket += 1;
+        if let Some(asked) = self.asked.get_mut(key) {
+            if asked.ends_nanos > now.nanos {
+                asked.waiters.extend(waiter);
+                return Ok(Place { ticket, is_first: false });
+            }
+            asked.ends_nanos = ends_nanos;
+            asked.waiters.retain(|waiter| waiter.ends_nanos > now.nanos);
+            asked.waiters.extend(waiter);
+        } else if self.asked.len() >= ASKED_MAX {
+            return Err(Full);
+        } else {
+            self.asked.insert(key.clone(), Asked { ends_nanos, waiters: waiter.into_iter().collect() });
+        }
+        Ok(Place { ticket, is_first: true })
+    }
+
+    /// The thing is there: returns the requests that waited for it.
+    pub(super) fn arrived(&mut self, key: &K) -> Vec<Waiter> {
+        self.asked.remove(key).map(|asked| asked.waiters).unwrap_or_default()
+    }
+}
