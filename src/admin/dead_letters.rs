@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use crate::store::letters::{Letter, LetterQuery, Letters};
 
 /// The id that means every letter.
-const ALL: &str = "all";
+pub(super) const ALL: &str = "all";
 /// The parameters that narrow a list.
 pub(super) const LETTER_FILTERS: [&str; 5] = ["reason", "nodeId", "since", "until", "search"];
 
@@ -37,6 +37,7 @@ pub(super) async fn list_dead_letters(call: Call) -> Outcome {
     let answer = json!({
         "count": items.len(), "items": items, "totalCount": found.total, "page": page, "perPage": per_page,
         "applicationId": flow.application_id.to_string(), "flowId": flow.id.to_string(),
+        "replay": state.replays.of(id).map(|replay| replay.shown()),
     });
     Ok(Json(answer).into_response())
 }
@@ -45,7 +46,8 @@ pub(super) async fn show_dead_letter(call: Call) -> Outcome {
     let state = Arc::clone(&call.state);
     let flow = flow_of(&call).await?.id;
     let id = call.parameter("id").to_owned();
-    let found = with_letters(&state, move |letters| letters.find(&flow, &id)).await?.ok_or_else(missing)?;
+    let found = with_letters(&state, move |letters| letters.find(&flow, &id)).await?;
+    let (_, found) = found.ok_or_else(missing)?;
     // The payload is spliced in as it was written, with all its digits.
     let mut text = shown(&found.letter, found.payload.len()).to_string();
     text.pop();
@@ -67,12 +69,12 @@ pub(super) async fn drop_dead_letter(call: Call) -> Outcome {
     Ok(Json(json!({"success": true, "dropped": dropped})).into_response())
 }
 
-fn missing() -> ApiError {
+pub(super) fn missing() -> ApiError {
     ApiError::new(Kind::NotFound, "the flow has no dead letter with this id")
 }
 
 /// Works with the letters on a thread that may wait for the disk.
-async fn with_letters<T: Send + 'static>(
+pub(super) async fn with_letters<T: Send + 'static>(
     state: &AdminState,
     work: impl FnOnce(&Letters) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -84,7 +86,7 @@ async fn with_letters<T: Send + 'static>(
         .await
 }
 
-fn filters(parameters: &Parameters) -> Result<LetterQuery, ApiError> {
+pub(super) fn filters(parameters: &Parameters) -> Result<LetterQuery, ApiError> {
     let text = |name| parameters.given(name).map(str::to_owned);
     Ok(LetterQuery {
         reason: text("reason"),

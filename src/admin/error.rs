@@ -102,6 +102,12 @@ impl ApiError {
         ApiError { kind, status, message, allow: None }
     }
 
+    /// What the caller is told.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.message
+    }
+
     /// The same kind and message with another status.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> ApiError {

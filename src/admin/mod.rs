@@ -30,6 +30,7 @@ mod platform;
 mod presets;
 mod preview;
 mod query;
+mod replays;
 mod requests;
 mod resources;
 mod routes;
@@ -112,6 +113,10 @@ pub trait Engine: Send + Sync {
 
     /// Sends a request through the ingress (section 13); answers what came back, or a status and a message.
     fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse>;
+
+    /// Delivers the event of a dead letter again; returns once it is accepted. 404 if what it was for is gone, 503 if it can be
+    /// tried again.
+    fn replay(&self, event: Vec<u8>) -> Answer<()>;
 
     /// The last requests of a webhook, the newest first, at most [`RECENT_MAX`].
     fn recent(&self, webhook: Id) -> Answer<Vec<SeenRequest>>;
@@ -243,6 +248,8 @@ pub struct AdminState {
     exports: bundle::Exports,
     /// Places of streams.
     watches: Arc<Semaphore>,
+    /// Dead letters that are delivered again.
+    replays: replays::Replays,
 }
 
 impl AdminState {
@@ -262,6 +269,7 @@ impl AdminState {
             series: Mutex::default(),
             exports: bundle::Exports::default(),
             watches: Arc::new(Semaphore::new(requests::WATCHES_MAX)),
+            replays: replays::Replays::default(),
         }
     }
 

@@ -201,22 +201,19 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             parameters
         }
         Reads::DeadLetters => {
-            let text = || json!({"type": "string"});
             let most = PER_PAGE_MAX;
-            vec![
+            let mut parameters = vec![
                 parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counts from 0"),
                 parameter(
                     "perPage",
                     json!({"type": "integer", "minimum": 1, "maximum": most, "default": PER_PAGE_DEFAULT}),
                     "Letters of a page",
                 ),
-                parameter("reason", text(), "Those that were given up for this reason"),
-                parameter("nodeId", text(), "Those of this node"),
-                parameter("since", text(), "Those from then on: milliseconds since 1970, or RFC 3339"),
-                parameter("until", text(), "Those before then"),
-                parameter("search", text(), "Those in which, or in whose payload, this text stands"),
-            ]
+            ];
+            parameters.extend(letter_filters(&parameter));
+            parameters
         }
+        Reads::DeadLetterFilters => letter_filters(&parameter),
         Reads::AllowReplacement => vec![parameter(
             "allowReplacement",
             json!({"type": "boolean", "default": false}),
@@ -235,6 +232,18 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             )]
         }
     }
+}
+
+/// The parameters that narrow a list of dead letters.
+fn letter_filters(parameter: &dyn Fn(&str, Value, &str) -> Value) -> Vec<Value> {
+    let text = |name, help| parameter(name, json!({"type": "string"}), help);
+    vec![
+        text("reason", "Those that were given up for this reason"),
+        text("nodeId", "Those of this node"),
+        text("since", "Those from then on: milliseconds since 1970, or RFC 3339"),
+        text("until", "Those before then"),
+        text("search", "Those in which, or in whose payload, this text stands"),
+    ]
 }
 
 /// A parameter that narrows the list of flows or of versions.

@@ -24,11 +24,12 @@ use super::kinds::list_flows_by_version;
 use super::presets::presets;
 use super::preview::preview;
 use super::query::{self, ListKind};
+use super::replays::replay_dead_letter;
 use super::requests::requests;
 use super::resources::{create, delete, list, patch, show};
 use super::schemas::Shape;
 use super::stats::{settings, stats, usage};
-use super::system::{absent, document, healthz, metrics, readyz, reply};
+use super::system::{document, healthz, metrics, readyz, reply};
 use super::testing::test;
 use super::token::change_token;
 use super::tokens::{create_token, delete_token, list_tokens};
@@ -142,6 +143,8 @@ pub(super) enum Reads {
     FlowErrors,
     /// `page`, `perPage`, and what narrows the list.
     DeadLetters,
+    /// What narrows a list of dead letters.
+    DeadLetterFilters,
     /// `seconds`.
     Seconds,
     /// `ids`.
@@ -275,8 +278,8 @@ pub(super) static ROUTES: &[Route] = routes! {
         show_dead_letter, "One of them, with its payload";
     Delete "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}" Write "dropDeadLetter" Nothing None => Some((200, Shape::DeadLettersDropped)),
         drop_dead_letter, "Drops one of them, or all with the id `all`";
-    Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Write "replayDeadLetter" Nothing None => None,
-        absent, "Delivers one of them again, or all";
+    Post "/applications/{applicationId}/flows/{flowId}/deadLetters/{id}/replay" Write "replayDeadLetter" DeadLetterFilters None => Some((200, Shape::DeadLetterReplay)),
+        replay_dead_letter, "Delivers one of them again; with the id `all` those that the parameters narrow, a hundred a second";
 
     Get "/tokens" Read "listTokens" Nothing None => Some((200, Shape::AccessTokens)), list_tokens,
         "The access tokens beside the first one; their secrets are not kept";

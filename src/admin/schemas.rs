@@ -43,6 +43,7 @@ pub(super) enum Shape {
     DeadLetter,
     DeadLetters,
     DeadLettersDropped,
+    DeadLetterReplay,
     ExportPost,
     Exported,
     /// A form with an export.
@@ -98,6 +99,7 @@ impl Shape {
             Shape::DeadLetter => "DeadLetter",
             Shape::DeadLetters => "DeadLetters",
             Shape::DeadLettersDropped => "DeadLettersDropped",
+            Shape::DeadLetterReplay => "DeadLetterReplay",
             Shape::ExportPost => "ExportPost",
             Shape::Exported => "Exported",
             Shape::Form => "ImportForm",

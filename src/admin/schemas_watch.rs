@@ -47,7 +47,13 @@ pub(super) fn all() -> Map<String, Value> {
             "items": {"type": "array", "items": {"$ref": "#/components/schemas/DeadLetter"}},
             "count": {"type": "integer"}, "totalCount": {"type": "integer"}, "page": {"type": "integer"},
             "perPage": {"type": "integer"}, "applicationId": id(), "flowId": id(),
-        }), &["items", "count", "totalCount", "page", "perPage", "applicationId", "flowId"]),
+            "replay": {"description": "The last replay of all; null if there was none since the start"},
+        }), &["items", "count", "totalCount", "page", "perPage", "applicationId", "flowId", "replay"]),
+        "DeadLetterReplay": object(json!({
+            "success": {"type": "boolean"}, "total": {"type": "integer"}, "replayed": {"type": "integer"},
+            "failed": {"type": "integer", "description": "What it was for is gone, or there was no room for long"},
+            "isRunning": {"type": "boolean"},
+        }), &["success", "total", "replayed", "failed", "isRunning"]),
         "DeadLettersDropped": object(json!({"success": {"type": "boolean"}, "dropped": {"type": "integer"}}),
             &["success", "dropped"]),
         "ExportPost": {"type": "object", "description": "The platform's options; those for resources that Tidegate does not \

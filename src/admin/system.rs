@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::json;
 
-use super::error::{ApiError, Kind};
+use super::error::ApiError;
 use super::openapi;
 use super::routes::{Call, Outcome};
 use crate::base::json::{self as strict, Raw};
@@ -33,14 +33,6 @@ pub(super) async fn metrics(call: Call) -> Outcome {
 
 pub(super) async fn document(_call: Call) -> Outcome {
     Ok(Json(openapi::document()).into_response())
-}
-
-/// A path that is specified and that this version does not have.
-pub(super) async fn absent(call: Call) -> Outcome {
-    let path = call.uri.path();
-    tracing::debug!(path, "asked for what this version does not have");
-    let what = "dead letters are not kept";
-    Err(ApiError::new(Kind::NotFound, format!("this version does not have this path: {what}")))
 }
 
 pub(super) async fn reply(mut call: Call) -> Outcome {

@@ -1,5 +1,7 @@
 //! `tidegate deadletters list|show|replay|drop`: the deliveries that a flow's nodes gave up.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::Value;
@@ -12,6 +14,8 @@ use super::{Failure, arguments, output};
 const LISTED_DEFAULT: u64 = 100;
 /// Letters that one list shows: as many as the API gives.
 const LISTED_MAX: u64 = 1_000;
+/// Pause between two looks at a replay.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 /// The id that means all letters.
 const ALL: &str = "all";
 /// Flags that narrow what is meant, each with the parameter of the API and its help.
@@ -64,6 +68,12 @@ pub(super) fn command() -> Command {
             arguments::app(),
         ]))
         .subcommand(
+            Command::new("replay")
+                .about("Deliver a letter again, or all that the flags narrow, a hundred a second; prints the progress")
+                .args([flow(), id(), all("The letters of the flow"), arguments::app()])
+                .args(filters()),
+        )
+        .subcommand(
             Command::new("drop")
                 .about("Drop a letter, or all")
                 .args([flow(), id(), all("Every letter of the flow"), arguments::app()])
@@ -77,7 +87,7 @@ pub(super) fn command() -> Command {
 /// Arguments that make no sense; what the server refused, in its words.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((command, matches)) = matches.subcommand() else {
-        return Err(Failure::Usage("list, show or drop".to_owned()));
+        return Err(Failure::Usage("list, show, replay or drop".to_owned()));
     };
     let client = Client::new(matches)?;
     let flows = format!("/applications/{}/flows", resources::application(&client, matches)?);
@@ -86,6 +96,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     match command {
         "list" => list(&client, &path, matches),
         "show" => Ok(output::print_json(&client.get(&format!("{path}/{}", target(matches)?))?)?),
+        "replay" => replay(&client, &path, matches),
         "drop" => drop_letters(&client, &path, matches),
         other => Err(Failure::Usage(format!("there is no command deadletters {other}"))),
     }
@@ -134,6 +145,31 @@ fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure
         output::complain(&format!("{} of {total} are shown; -n shows more", rows.len()));
     }
     Ok(())
+}
+
+/// Delivers letters again; of all, waits for the end.
+fn replay(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+    let id = target(matches)?;
+    let narrowed = narrowed(matches);
+    if id != ALL && !narrowed.is_empty() {
+        return Err(Failure::Usage("the flags that narrow are for --all".to_owned()));
+    }
+    let query = narrowed.strip_prefix('&').map_or(String::new(), |query| format!("?{query}"));
+    let begun = client.send("POST", &format!("{path}/{id}/replay{query}"), &serde_json::json!({}))?;
+    let mut progress: Value = serde_json::from_str(&begun).context("the server's answer is not JSON")?;
+    while progress.get("isRunning").and_then(Value::as_bool) == Some(true) {
+        std::thread::sleep(PROGRESS_PAUSE);
+        let answer = client.get(&format!("{path}?perPage=1"))?;
+        let answer: Value = serde_json::from_str(&answer).context("the server's answer is not JSON")?;
+        progress = answer.get("replay").cloned().unwrap_or_default();
+        let [replayed, failed, total] = ["replayed", "failed", "total"].map(|name| member(&progress, name));
+        output::tell_progress(&format!("{replayed} of {total} are on their way, {failed} are not"));
+    }
+    output::print_json(&progress.to_string())?;
+    match progress.get("failed").and_then(Value::as_u64) {
+        Some(0) | None => Ok(()),
+        Some(failed) => Err(Failure::Failed(anyhow::anyhow!("{failed} could not be delivered again"))),
+    }
 }
 
 fn drop_letters(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {

@@ -116,6 +116,22 @@ impl admin::Engine for Gateway {
         })
     }
 
+    fn replay(&self, event: Vec<u8>) -> Answer<()> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |outcome| {
+            // The client of the API may have gone away meanwhile.
+            let _ = tell.send(outcome);
+        });
+        self.engine.replay(event, done);
+        Box::pin(async move {
+            match told.await.unwrap_or(Err(engine::NotReplayed::Busy)) {
+                Ok(()) => Ok(()),
+                Err(gone @ engine::NotReplayed::Gone) => Err((404, gone.to_string())),
+                Err(busy @ engine::NotReplayed::Busy) => Err((503, busy.to_string())),
+            }
+        })
+    }
+
     fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse> {
         let payloads: Arc<Mutex<Vec<Box<RawValue>>>> = Arc::default();
         let seen = Arc::clone(&payloads);

@@ -96,6 +96,13 @@ pub(super) fn ask(question: &str) {
     let _ = write!(io::stderr(), "{}", visible_lines(question));
 }
 
+/// Tells a person on standard error how far something is; nobody else.
+pub(super) fn tell_progress(message: &str) {
+    if io::stderr().is_terminal() {
+        complain(message);
+    }
+}
+
 /// Asks a question on a terminal. Without one nobody can be asked, and the answer is yes.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::Behind;
-use crate::deliver::entry::Receipt;
+use crate::deliver::entry::{DeliveryKind, Receipt, StoredDelivery, StoredEntry};
 use crate::deliver::request::RequestError;
 use crate::deliver::schedule::DeadReason;
 use crate::metrics::Event;
@@ -247,6 +247,8 @@ impl LastAttempt {
 pub struct DeadLetter {
     /// Names the delivery, as `webhook-id` did in each of its attempts.
     pub id: Arc<str>,
+    /// The same for all deliveries of the event.
+    pub event_id: u128,
     pub flow: Id,
     pub webhook: Id,
     pub node: Arc<str>,
@@ -258,4 +260,52 @@ pub struct DeadLetter {
     /// `None` if it was never tried.
     pub last: Option<LastAttempt>,
     pub payload: Payload,
+}
+
+/// Why a dead letter is not delivered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReplayed {
+    /// Its webhook, its flow or its node is gone, or it is not what was kept.
+    Gone,
+    /// Too much waits for the flow, the journal or the core: it can be tried again.
+    Busy,
+}
+
+impl fmt::Display for NotReplayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NotReplayed::Gone => "the webhook, the flow or the node that it was for is not there any more",
+            NotReplayed::Busy => "too much is waiting to be delivered: try again later",
+        })
+    }
+}
+
+impl std::error::Error for NotReplayed {}
+
+/// Told whether a dead letter is on its way again; on the thread of a core.
+pub type ReplayCallback = Box<dyn FnOnce(Result<(), NotReplayed>) + Send>;
+
+impl DeadLetter {
+    /// The event of the letter with its one delivery, in the form that it is delivered again from.
+    #[must_use]
+    pub fn stored(&self) -> Vec<u8> {
+        let delivery = StoredDelivery {
+            flow: self.flow,
+            node_id: Arc::clone(&self.node),
+            tail: Arc::clone(&self.payload.tail),
+            kind: DeliveryKind::Forward,
+        };
+        let entry = StoredEntry {
+            webhook: self.webhook,
+            event: self.payload.event.clone(),
+            event_id: Some(self.event_id),
+            reply_id: None,
+            affinity: None,
+            deliveries: vec![delivery],
+        };
+        let mut bytes = Vec::new();
+        entry.write_front(&mut bytes);
+        bytes.extend_from_slice(entry.event.bytes());
+        bytes
+    }
 }

@@ -78,6 +78,9 @@ pub(crate) fn on_written(core: &mut CoreState, released: &mut Vec<ConnectionId>)
     while journal.gated.front().is_some_and(|(sequence, _)| *sequence <= durable) {
         released.extend(journal.gated.pop_front().map(|(_, connection)| connection));
     }
+    if let Some(journal) = &mut core.journal {
+        journal.tell_replays(durable);
+    }
     offer_durable(core);
 }
 
@@ -136,6 +139,7 @@ fn spill(core: &mut CoreState, backlog: &Arc<Backlog>, sequence: Sequence, deliv
 /// Entries will never be durable: their callers are refused.
 fn fail(core: &mut CoreState, failed: &Range<Sequence>) {
     let Some(journal) = &mut core.journal else { return };
+    journal.fail_replays(failed);
     let mut entries = Vec::new();
     while journal.pending.front().is_some_and(|pending| pending.sequence < failed.end) {
         entries.extend(journal.pending.pop_front());

@@ -265,6 +265,7 @@ fn bury(core: &mut CoreState, item: ForwardItem, reason: DeadReason, attempts: u
         trigger.plan.steps.get(trigger.step).map_or_else(|| Arc::from(""), |step| Arc::clone(&step.node_id));
     let letter = DeadLetter {
         id,
+        event_id: trigger.event_id,
         flow: trigger.plan.flow_id,
         webhook: trigger.plan.webhook_id,
         node,

@@ -1,8 +1,10 @@
 //! The journal of a core and what waits for it: state only; [`durable`](super::durable) says what becomes of it.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::attempt::{NotReplayed, ReplayCallback};
 use super::message::{ConnectionId, DeliveryTrigger};
 use crate::base::id::Id;
 use crate::deliver::entry::{Receipt, StoredEntry};
@@ -29,6 +31,8 @@ pub(crate) struct CoreJournal {
     pub(crate) spilled: HashMap<Id, SpilledFlow, ahash::RandomState>,
     /// The flows of `spilled` in the order in which they are served.
     pub(crate) spill_order: VecDeque<Id>,
+    /// Events of dead letters that are not durable, the oldest first.
+    pub(crate) replays: VecDeque<(Sequence, ReplayCallback)>,
     /// New entries are refused until there is a segment for them.
     pub(crate) is_refusing: bool,
     /// Memory that entries are written in.
@@ -101,6 +105,7 @@ impl CoreJournal {
             restored,
             spilled: HashMap::default(),
             spill_order: VecDeque::new(),
+            replays: VecDeque::new(),
             is_refusing: false,
             draft: Vec::new(),
             is_timed: false,
@@ -122,6 +127,24 @@ impl CoreJournal {
         });
         spilled.waiting.push_back((sequence, delivery));
     }
+    /// Tells that the events of dead letters up to this one are durable.
+    pub(crate) fn tell_replays(&mut self, durable: Sequence) {
+        while self.replays.front().is_some_and(|(sequence, _)| *sequence <= durable) {
+            if let Some((_, done)) = self.replays.pop_front() {
+                done(Ok(()));
+            }
+        }
+    }
+
+    /// Tells that these events will never be durable; what came before them was.
+    pub(crate) fn fail_replays(&mut self, failed: &Range<Sequence>) {
+        while self.replays.front().is_some_and(|(sequence, _)| *sequence < failed.end) {
+            if let Some((sequence, done)) = self.replays.pop_front() {
+                done(if sequence < failed.start { Ok(()) } else { Err(NotReplayed::Busy) });
+            }
+        }
+    }
+
     /// Takes the first of what waits of a flow off.
     pub(crate) fn drop_spilled(&mut self, flow: Id) {
         let Some(spilled) = self.spilled.get_mut(&flow) else { return };

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::attempt::{AttemptId, AttemptResult, ForwardTrigger};
+use super::attempt::{AttemptId, AttemptResult, ForwardTrigger, ReplayCallback};
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::entry::Receipt;
@@ -131,6 +131,8 @@ pub(crate) enum CoreMessage {
     Attempted { id: AttemptId, result: AttemptResult },
     /// Whether a dead letter is kept.
     LetterKept { start: u64, key: Key, is_kept: bool },
+    /// The event of a dead letter, to be delivered again.
+    Replay { stored: Vec<u8>, done: ReplayCallback },
     /// A trigger for a delivering node of a flow that this core owns; its room is reserved.
     Trigger { backlog: Arc<Backlog>, trigger: DeliveryTrigger },
     /// Receipts of deliveries of this core's journal.

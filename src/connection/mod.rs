@@ -44,6 +44,7 @@ mod preamble;
 pub(crate) mod receipts;
 pub(crate) mod recent;
 mod release;
+pub(crate) mod replay;
 pub(crate) mod seal;
 mod send_queue;
 mod session;
@@ -56,7 +57,8 @@ mod websocket;
 mod worker;
 
 pub use self::attempt::{
-    ANSWER_KEPT_BYTES_MAX, AttemptError, AttemptResult, DeadLetter, LastAttempt, TargetAnswer,
+    ANSWER_KEPT_BYTES_MAX, AttemptError, AttemptResult, DeadLetter, LastAttempt, NotReplayed, ReplayCallback,
+    TargetAnswer,
 };
 pub use self::chains::{ChainSource, Fetched};
 pub use self::context::Services;

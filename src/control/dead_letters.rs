@@ -105,6 +105,6 @@ fn whole(letter: &DeadLetter) -> WholeLetter {
             answer: answer.map(|last| String::from_utf8_lossy(&last.answer).into_owned()),
         },
         payload,
-        event: Vec::new(),
+        event: letter.stored(),
     }
 }

@@ -23,7 +23,7 @@ use crate::connection::forwards;
 use crate::connection::message::{ConnectionId, ConnectionMessage, CoreMessage, PayloadObserver};
 use crate::connection::timeouts::NEVER;
 use crate::connection::upgrade::ListenerKind;
-use crate::connection::{durable, receipts, spill};
+use crate::connection::{durable, receipts, replay, spill};
 use crate::ingress::socket::Closing;
 use crate::io::{Completion, Io, ListenerId, Operation};
 use crate::metrics::Event;
@@ -284,6 +284,7 @@ impl<I: Io> Core<I> {
                     state.post(waiter.connection, message);
                 }
             }
+            Message::Core(CoreMessage::Replay { stored, done }) => replay::take(state, &stored, done),
             Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, trigger),
             Message::Core(CoreMessage::Receipts(returned)) => {
                 returned.into_iter().for_each(|receipt| receipts::take(state, receipt));

@@ -59,7 +59,7 @@ pub use crate::connection::tls::{CertificateEnd, TlsError, check as check_tls};
 pub use crate::connection::{
     ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX,
     ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, KeysFetched, LastAttempt, LetterReport,
-    Services, TargetAnswer,
+    NotReplayed, ReplayCallback, Services, TargetAnswer,
 };
 
 /// Messages that wait for a core before its senders are told that it is busy.
@@ -303,6 +303,17 @@ impl Engine {
             mailbox.send(message)
         {
             done(Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()));
+        }
+    }
+
+    /// Delivers the event of a dead letter again, as [`DeadLetter::stored`] made it; `done` is told once it is accepted like
+    /// an event that has just arrived.
+    pub fn replay(&self, stored: Vec<u8>, done: ReplayCallback) {
+        let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        let message = Message::Core(CoreMessage::Replay { stored, done });
+        if let Err(Full(Message::Core(CoreMessage::Replay { done, .. }))) = self.mailboxes[core].send(message)
+        {
+            done(Err(NotReplayed::Busy));
         }
     }
 

@@ -136,6 +136,15 @@ pub struct LetterCounts {
     pub expired: u64,
 }
 
+impl WholeLetter {
+    /// Whether it is among those that are asked for.
+    #[must_use]
+    pub fn fits(&self, query: &LetterQuery) -> bool {
+        let letter = serde_json::to_vec(&self.letter).unwrap_or_default();
+        query.fits(&Stored { number: 0, letter: &letter, payload: &self.payload, event: &[] }, &self.letter)
+    }
+}
+
 /// Bounds of the dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetterLimits {
@@ -368,21 +377,22 @@ impl Letters {
         })
     }
 
-    /// One letter of a flow.
+    /// One letter of a flow, with its place.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn find(&self, flow: &Id, id: &str) -> Result<Option<WholeLetter>, StoreError> {
+    pub fn find(&self, flow: &Id, id: &str) -> Result<Option<(u64, WholeLetter)>, StoreError> {
         self.with(|database| {
             let letters = database.begin_read()?.open_table(LETTERS)?;
             let value = letters.get(letter_key(flow, id).as_slice())?;
             Ok(value.and_then(|value| {
                 let stored = Stored::read(value.value())?;
-                Some(WholeLetter {
+                let whole = WholeLetter {
                     letter: serde_json::from_slice(stored.letter).ok()?,
                     payload: stored.payload.to_vec(),
                     event: stored.event.to_vec(),
-                })
+                };
+                Some((stored.number, whole))
             }))
         })
     }
@@ -406,6 +416,17 @@ impl Letters {
         })
     }
 
+    /// The place of the newest letter of all: what is kept later has a higher one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn last_number(&self) -> Result<u64, StoreError> {
+        self.with(|database| {
+            let by_age = database.begin_read()?.open_table(BY_AGE)?;
+            Ok(by_age.last()?.map_or(0, |(number, _)| number.value()))
+        })
+    }
+
     /// Removes a letter of a flow; `false` if it is not there.
     ///
     /// # Errors
@@ -414,15 +435,25 @@ impl Letters {
         self.write(|tables| tables.remove(&letter_key(flow, id)))
     }
 
+    /// Removes a letter of a flow if it is the one of this place: not one that has been kept meanwhile under the same id.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove_at(&self, flow: &Id, id: &str, place: u64) -> Result<bool, StoreError> {
+        self.write(|tables| {
+            let key = letter_key(flow, id);
+            let found = tables.letters.get(key.as_slice())?;
+            let number = found.and_then(|value| Stored::read(value.value()).map(|stored| stored.number));
+            if number == Some(place) { tables.remove(&key) } else { Ok(false) }
+        })
+    }
+
     /// Removes letters of a flow, those that were there when it began, some at a time; returns their number.
     ///
     /// # Errors
     /// If they cannot be removed; some may be.
     pub fn remove_all(&self, flow: &Id) -> Result<u64, StoreError> {
-        let last = self.with(|database| {
-            let by_age = database.begin_read()?.open_table(BY_AGE)?;
-            Ok(by_age.last()?.map_or(0, |(number, _)| number.value()))
-        })?;
+        let last = self.last_number()?;
         let mut removed = 0;
         loop {
             let ids = self.ids(flow, None, REMOVED_AT_ONCE_MAX)?;

@@ -5,6 +5,7 @@
 mod common;
 mod crash;
 mod isolation;
+mod letters;
 mod retries;
 mod secure;
 mod signature;

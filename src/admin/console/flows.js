@@ -6,7 +6,7 @@ import { newFlowForm } from "./flow_form.js";
 import { jsonField, pretty, textAt } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
-import { announce, badge, button, code, dialog, empty, failure, heading, moment, notice, pager, table, tabs } from "./ui.js";
+import { announce, badge, button, code, dialog, empty, failure, heading, moment, notice, number, pager, table, tabs } from "./ui.js";
 import { waitButtons, warningList } from "./warnings.js";
 
 const PER_PAGE = 50;
@@ -189,9 +189,9 @@ async function deadLetters(view, flow, panel, page = 0, search = "") {
   const query = new URLSearchParams({ page, perPage: LETTERS_PER_PAGE });
   if (search) query.set("search", search);
   const list = await ask(`${path}?${query}`, { signal });
-  const act = (id, done) => async () => {
+  const act = (id, done, method = "DELETE", suffix = "") => async () => {
     try {
-      await ask(`${path}/${encodeURIComponent(id)}`, { method: "DELETE" });
+      await ask(`${path}/${encodeURIComponent(id)}${suffix}`, { method });
       notice(done);
     } catch (error) {
       notice(error.message, "error");
@@ -205,7 +205,12 @@ async function deadLetters(view, flow, panel, page = 0, search = "") {
   const field = h("input", { type: "search", value: search, "aria-label": "Text in a letter or its payload", placeholder: "Search" });
   put(panel,
     h("form", { class: "toolbar", onsubmit: (event) => { event.preventDefault(); show(0, field.value); } }, field, button("Search", null, { type: "submit" }),
+      button("Deliver all again", act("all", "They are being delivered again.", "POST", `/replay${search ? `?${new URLSearchParams({ search })}` : ""}`)),
       button("Drop all", act("all", "All are dropped."), { class: "danger" })),
+    list.replay?.isRunning
+      ? h("p", { class: "help", role: "status" }, `${number(list.replay.replayed)} of ${number(list.replay.total)} are on their way again. `,
+        button("Refresh", () => show(page, search), { class: "linkish" }))
+      : null,
     list.items.length === 0 ? empty("No dead letter holds this text.") : null,
     list.items.map((letter) => deadLetter(path, letter, act)),
     pager(list, (next) => show(next, search)));
@@ -225,6 +230,7 @@ function deadLetter(path, letter, act) {
     h("div", { class: "heading" }, h("h2", {}, `${moment(letter.time)} – ${letter.reason}`),
       h("div", { class: "actions" },
         button("Payload", payload, { class: "small" }),
+        button("Deliver again", act(letter.id, "It is being delivered again.", "POST", "/replay"), { class: "small" }),
         button("Drop", act(letter.id, "Dropped."), { class: "small danger" }))),
     h("p", { class: "help" }, `Node ${letter.nodeId}, ${letter.attempts} attempts${status}. ${letter.lastError ?? ""}`),
     letter.lastAnswer ? code("Last answer", letter.lastAnswer) : null,

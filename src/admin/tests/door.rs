@@ -1,5 +1,7 @@
 //! The door, and what is told apart before a handler is reached.
 
+use std::sync::atomic::Ordering;
+
 use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::json;
@@ -166,4 +168,20 @@ fn what_is_taken_can_be_read_back_however_deep_it_is() {
         let deeper = server.ask("POST", &path, format!("{before}{}{after}", nested(101 - around)));
         check_error(&deeper, 400, "Validation", "100 levels");
     }
+}
+
+#[test]
+fn a_change_that_is_kept_and_not_in_effect_is_told_so() {
+    let server = Server::new();
+    server.engine.fails.store(true, Ordering::Relaxed);
+    let webhooks = format!("{}/webhooks", server.application());
+    let answered = server.ask("POST", &webhooks, r#"{"name": "kept"}"#);
+    check_error(
+        &answered,
+        500,
+        "Internal",
+        "the change is kept but not in effect yet: a record cannot be read",
+    );
+    server.engine.fails.store(false, Ordering::Relaxed);
+    assert_eq!(server.get(&webhooks).json["totalCount"], 1);
 }

@@ -82,10 +82,11 @@ impl Bench {
         }
     }
 
-    /// A write fails, and nothing of it is on the disk.
+    /// A write fails, although all of it is on the disk.
     fn fail_write(&mut self) -> SegmentName {
         let write = self.journal.next_write(self.nanos).expect("something is pending");
         let segment = write.segment;
+        self.disk.write(&write);
         self.journal.on_written(write, Err(WriteError), self.nanos);
         segment
     }
@@ -267,6 +268,32 @@ fn an_entry_that_stays_open_does_not_keep_the_segments() {
     });
     let read = read.expect("is open");
     assert_eq!(bench.journal.entry(&read, stuck).map(|entry| entry.payload), Ok(&[7; 1000][..]));
+}
+
+#[test]
+fn an_entry_that_is_done_while_it_is_moved_is_not_written_again() {
+    let mut bench = Bench::new(100);
+    let stuck = bench.append(1000).unwrap();
+    let mut read = loop {
+        if let Some(read) = bench.journal.next_read(bench.nanos) {
+            break read;
+        }
+        let sequence = bench.append(1000).unwrap();
+        bench.supply();
+        let write = bench.journal.next_write(bench.nanos).unwrap();
+        bench.disk.write(&write);
+        bench.journal.on_written(write, Ok(()), bench.nanos);
+        bench.journal.complete(sequence, 0, bench.nanos);
+    };
+    bench.disk.read(&mut read);
+    bench.journal.on_read(read, Ok(()), bench.nanos);
+    assert_eq!(bench.journal.repeats, 1);
+    bench.journal.complete(stuck, 0, bench.nanos);
+    bench.nanos += 200 * MILLI;
+    let written = bench.journal.stats().written_records;
+    bench.run();
+    assert_eq!(bench.journal.stats().written_records, written + 1, "the completions alone");
+    assert_eq!((bench.recovered(), bench.journal.repeats), (vec![], 0));
 }
 
 #[test]

@@ -290,6 +290,8 @@ impl World {
             for (_, fate) in self.fates.range_mut(failed.clone()) {
                 assert!(!fate.is_promised, "{failed:?} had been promised");
                 fate.is_refused = true;
+                // Once the journal has settled it is revoked.
+                fate.done.extend(0..fate.deliveries);
                 self.seen.failed += 1;
             }
             state.open.retain(|sequence| !failed.contains(sequence));

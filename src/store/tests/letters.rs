@@ -43,7 +43,9 @@ fn letters_are_listed_newest_first_found_and_removed_by_flow() {
     assert_eq!(ids(&letters, flow(1), &page(0, 2)), (vec!["msg_4".to_owned(), "msg_3".to_owned()], 5));
     assert_eq!(ids(&letters, flow(1), &page(4, 2)), (vec!["msg_0".to_owned()], 5));
     assert_eq!(ids(&letters, flow(3), &page(0, 2)), (vec![], 0));
-    assert_eq!(letters.find(&flow(1), "msg_3").expect("read"), Some(letter(3)));
+    let (place, found) = letters.find(&flow(1), "msg_3").expect("read").expect("is there");
+    assert_eq!(found, letter(3));
+    assert!(!letters.remove_at(&flow(1), "msg_3", place + 1).expect("another"), "it was kept again");
     assert_eq!(letters.find(&flow(2), "msg_3").expect("read"), None);
     assert!(letters.remove(&flow(1), "msg_3").expect("removed"));
     assert!(!letters.remove(&flow(1), "msg_3").expect("is gone"));

@@ -1,0 +1,167 @@
+//! `…/deadLetters/{id}/replay`: dead letters are delivered again, all of a flow at a bounded rate and with progress.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::AdminState;
+use super::dead_letters::{ALL, LETTER_FILTERS, filters, missing, with_letters};
+use super::error::{ApiError, Kind};
+use super::kinds::flow_of;
+use super::query::Parameters;
+use super::routes::{Call, Outcome};
+use crate::base::id::Id;
+use crate::base::log::bounded_log;
+use crate::store::letters::{LetterQuery, WholeLetter};
+
+/// Pause between two letters: a hundred a second, so that a target that has just come back is not overrun, nor new calls.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Pause before a letter is tried again for which there was no room.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// How often that is tried.
+const BUSY_TRIES_MAX: usize = 60;
+/// Letters that are looked up at a time.
+const LOOKED_UP: usize = 100;
+/// Flows whose last replay is remembered.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// The replays of flows.
+#[derive(Default)]
+pub(super) struct Replays(Mutex<HashMap<Id, Arc<Replay>>>);
+
+/// Progress of a replay.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    total: u64,
+    replayed: AtomicU64,
+    failed: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Replay {
+    pub(super) fn shown(&self) -> Value {
+        json!({
+            "success": true, "total": self.total, "replayed": self.replayed.load(Ordering::Relaxed),
+            "failed": self.failed.load(Ordering::Relaxed), "isRunning": !self.is_over.load(Ordering::Relaxed),
+        })
+    }
+}
+
+impl Replays {
+    /// The last replay of a flow.
+    pub(super) fn of(&self, flow: Id) -> Option<Arc<Replay>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&flow).cloned()
+    }
+
+    /// Notes the begin of a replay; `false` if one is under way.
+    fn begin(&self, flow: Id, replay: &Arc<Replay>) -> bool {
+        let mut replays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if replays.get(&flow).is_some_and(|replay| !replay.is_over.load(Ordering::Relaxed)) {
+            return false;
+        }
+        if replays.len() >= REMEMBERED_MAX {
+            replays.retain(|_, replay| !replay.is_over.load(Ordering::Relaxed));
+        }
+        replays.insert(flow, Arc::clone(replay));
+        true
+    }
+}
+
+pub(super) async fn replay_dead_letter(call: Call) -> Outcome {
+    let state = Arc::clone(&call.state);
+    let flow = flow_of(&call).await?.id;
+    let id = call.parameter("id").to_owned();
+    let parameters = Parameters::of(&call.uri)?;
+    parameters.only(if id == ALL { &LETTER_FILTERS } else { &[] })?;
+    if id != ALL {
+        let letter =
+            with_letters(&state, move |letters| letters.find(&flow, &id)).await?.ok_or_else(missing)?;
+        let replayed = replay_one(&state, flow, letter).await;
+        replayed.map_err(|(status, message)| ApiError::from_engine(status, message))?;
+        let answer = json!({"success": true, "total": 1, "replayed": 1, "failed": 0, "isRunning": false});
+        return Ok(Json(answer).into_response());
+    }
+    let query = filters(&parameters)?;
+    let counted = query.clone();
+    let (total, last) = with_letters(&state, move |letters| {
+        Ok((letters.list(&flow, &counted)?.total, letters.last_number()?))
+    })
+    .await?;
+    let replay = Arc::new(Replay { total, ..Replay::default() });
+    if !state.replays.begin(flow, &replay) {
+        return Err(ApiError::new(
+            Kind::Conflict,
+            "the dead letters of the flow are being delivered again already",
+        ));
+    }
+    let shown = replay.shown();
+    tokio::spawn(replay_all(state, flow, query, last, replay));
+    Ok(Json(shown).into_response())
+}
+
+/// Delivers a letter again, and drops it.
+async fn replay_one(
+    state: &AdminState,
+    flow: Id,
+    (place, letter): (u64, WholeLetter),
+) -> Result<(), (u16, String)> {
+    state.engine.replay(letter.event).await?;
+    let id = letter.letter.id;
+    // It may be given up again already: that letter stays.
+    let dropped = with_letters(state, move |letters| letters.remove_at(&flow, &id, place)).await;
+    if let Err(error) = dropped {
+        // It is delivered, and stands there still.
+        bounded_log!(error, %flow, error = error.text(), "a dead letter that is delivered again cannot be dropped");
+    }
+    Ok(())
+}
+
+/// Delivers the letters of a flow again that were there when it began, the oldest first.
+async fn replay_all(state: Arc<AdminState>, flow: Id, query: LetterQuery, last: u64, replay: Arc<Replay>) {
+    let mut after = None;
+    'pages: loop {
+        let page = with_letters(&state, move |letters| letters.ids(&flow, after, LOOKED_UP)).await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                bounded_log!(error, %flow, error = error.text(), "dead letters cannot be read: their replay ends");
+                break;
+            }
+        };
+        if page.is_empty() {
+            break;
+        }
+        for (number, id) in page {
+            after = Some(number);
+            if number > last {
+                break 'pages;
+            }
+            let found = with_letters(&state, move |letters| letters.find(&flow, &id)).await;
+            let Some(letter) = found.ok().flatten().filter(|(_, letter)| letter.fits(&query)) else {
+                continue;
+            };
+            let count =
+                if replay_patiently(&state, flow, letter).await { &replay.replayed } else { &replay.failed };
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    replay.is_over.store(true, Ordering::Relaxed);
+}
+
+/// Delivers a letter again, after pauses if there is no room for it.
+async fn replay_patiently(state: &AdminState, flow: Id, letter: (u64, WholeLetter)) -> bool {
+    for _ in 0..BUSY_TRIES_MAX {
+        match replay_one(state, flow, letter.clone()).await {
+            Ok(()) => return true,
+            Err((503, _)) if state.engine.ready() => tokio::time::sleep(BUSY_PAUSE).await,
+            Err(_) => return false,
+        }
+    }
+    false
+}
