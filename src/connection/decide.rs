@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::answer::Exchange;
 use super::context::CoreState;
+use super::durable;
 use super::fanout::{Demand, TriggerContext, demand, reply_at_once, run_flows};
 use super::message::ReplyOutcome;
 use super::upgrade::Origin;
@@ -199,7 +200,7 @@ impl CompleteRequest<'_> {
             decision @ Decision::Answer(_) if !self.hook.wait_for_reply => {
                 // Whatever status the webhook has for a call that was taken.
                 if matches!(&decision, Decision::Answer(answer) if answer.refusal().is_none()) {
-                    claim.keep(now.unix_millis);
+                    durable::keep_key(core, claim);
                 }
                 return decision;
             }

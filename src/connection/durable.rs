@@ -15,6 +15,7 @@ use crate::base::clock::NANOS_PER_SECOND;
 use crate::deliver::entry::{Receipt, StoredEntry};
 use crate::ingress::socket::Closing;
 use crate::journal::{EntryId, EntryKind, Refused, Sequence};
+use crate::limit::Claim;
 use crate::metrics::Event;
 use crate::registry::Backlog;
 
@@ -50,7 +51,7 @@ pub(crate) fn accept(
     match appended {
         Ok(sequence) => {
             let entry = must.then(|| Box::new(entry));
-            journal.pending.push_back(PendingEntry { sequence, websocket, entry, deliveries });
+            journal.pending.push_back(PendingEntry { sequence, websocket, entry, deliveries, claim: None });
         }
         Err(refused) => {
             // Those that are only behind catch up by themselves.
@@ -102,8 +103,21 @@ pub(crate) fn offer_durable(core: &mut CoreState) {
     }
 }
 
+/// Keeps the key of the call that was accepted: once its entry is durable, if it has one.
+pub(crate) fn keep_key(core: &mut CoreState, claim: Claim) {
+    let (awaited, now) = (core.awaited, core.now());
+    let last = core.journal.as_mut().and_then(|journal| journal.pending.back_mut());
+    match last.filter(|pending| awaited == Some(pending.sequence)) {
+        Some(pending) => pending.claim = Some(Box::new(claim)),
+        None => claim.keep(now.unix_millis),
+    }
+}
+
 /// Offers the deliveries of an entry.
-fn offer(core: &mut CoreState, pending: PendingEntry) {
+fn offer(core: &mut CoreState, mut pending: PendingEntry) {
+    if let Some(claim) = pending.claim.take() {
+        claim.keep(core.now().unix_millis);
+    }
     if let Some(journal) = &mut core.journal
         && !journal.restored.is_empty()
     {

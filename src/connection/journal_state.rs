@@ -9,6 +9,7 @@ use super::message::{ConnectionId, DeliveryTrigger};
 use crate::base::id::Id;
 use crate::deliver::entry::{Receipt, StoredEntry};
 use crate::journal::{Journal, Sequence};
+use crate::limit::Claim;
 use crate::registry::Backlog;
 
 /// The journal of a core.
@@ -59,6 +60,8 @@ pub(crate) struct PendingEntry {
     /// Kept for another try if the entry fails: it is never refused.
     pub(crate) entry: Option<Box<StoredEntry>>,
     pub(crate) deliveries: Vec<PendingDelivery>,
+    /// The key of the call, which is given back if the entry fails: its sender sends it again.
+    pub(crate) claim: Option<Box<Claim>>,
 }
 
 /// A delivery of an entry that is not durable.
