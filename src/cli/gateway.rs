@@ -25,7 +25,7 @@ use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Registry};
 use crate::reply;
-use crate::store::letters::LetterQuery;
+use crate::store::letters::{LetterCounts, LetterQuery, Letters};
 use crate::store::{Affected, Store};
 
 /// How long a test request may take beyond what its webhook waits for a reply.
@@ -43,6 +43,7 @@ pub(super) struct Gateway {
     pub(super) draining: AtomicBool,
     /// The data folder.
     pub(super) folder: PathBuf,
+    pub(super) letters: Arc<Letters>,
 }
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
@@ -239,6 +240,10 @@ impl admin::Engine for Gateway {
         self.metrics.render(&mut page);
         render_certificates(&mut page, &self.engine.certificate_ends());
         process::render(&mut page, &self.folder);
+        match self.letters.counts() {
+            Ok(counts) => render_letters(&mut page, counts),
+            Err(error) => bounded_log!(error, %error, "the dead letters cannot be counted"),
+        }
         page
     }
 
@@ -385,6 +390,22 @@ fn shown(seen: engine::SeenRequest) -> SeenRequest {
 }
 
 /// Appends when certificates end.
+fn render_letters(page: &mut String, counts: LetterCounts) {
+    let LetterCounts { letters, bytes, evicted, expired } = counts;
+    // A string takes everything.
+    let _ = writeln!(
+        page,
+        "# HELP tidegate_dead_letters_kept Dead letters that are kept.\n# TYPE tidegate_dead_letters_kept gauge\n\
+         tidegate_dead_letters_kept {letters}\n\
+         # HELP tidegate_dead_letters_bytes Bytes of the dead letters that are kept.\n\
+         # TYPE tidegate_dead_letters_bytes gauge\ntidegate_dead_letters_bytes {bytes}\n\
+         # HELP tidegate_dead_letters_removed_total Dead letters that were removed because of the limits.\n\
+         # TYPE tidegate_dead_letters_removed_total counter\n\
+         tidegate_dead_letters_removed_total{{reason=\"bytes\"}} {evicted}\n\
+         tidegate_dead_letters_removed_total{{reason=\"age\"}} {expired}"
+    );
+}
+
 fn render_certificates(page: &mut String, ends: &[CertificateEnd]) {
     const NAME: &str = "tidegate_certificate_expiry_seconds";
     if ends.is_empty() {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Arg, ArgMatches, Command};
 use rustix::fs::FlockOperation;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, arguments, output};
+use crate::deliver::entry::{StoredDelivery, StoredEntry};
 use crate::journal::segment::{HeaderState, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::journal::{
     Found, JOURNAL_FOLDER, MANIFEST_FILE, Manifest, RecordType, Recovered, RecoveredEntry, Recovery,
@@ -247,13 +248,32 @@ fn show(folder: &Folder, sequence: Sequence) -> Result<(), Failure> {
             _ => None,
         });
         let Some((offset, header, payload)) = found else { continue };
-        let place = file.name.file_name();
-        let shown = json!({
-            "sequence": sequence.to_string(), "accepted": time_text(header.unix_millis), "kind": header.kind.0,
-            "deliveries": header.deliveries, "file": place, "offset": offset,
-            "payload": String::from_utf8_lossy(payload),
+        let mut shown = json!({
+            "sequence": sequence.to_string(), "accepted": time_text(header.unix_millis),
+            "file": file.name.file_name(), "offset": offset,
         });
-        return Ok(output::print_json(&shown.to_string())?);
+        return Ok(output::print_json(&entry_text(&mut shown, payload))?);
     }
     Err(Failure::Failed(anyhow::anyhow!("there is no entry {sequence} in {}", folder.path.display())))
+}
+
+/// An entry as JSON: its deliveries, and the payload of the first one as its node gets it, with all its digits.
+fn entry_text(shown: &mut Value, payload: &[u8]) -> String {
+    let Some(entry) = StoredEntry::read(payload) else {
+        shown["unreadable"] = Value::from(String::from_utf8_lossy(payload).into_owned());
+        return shown.to_string();
+    };
+    shown["webhookId"] = Value::from(entry.webhook.to_string());
+    let delivery = |of: &StoredDelivery| json!({"flowId": of.flow.to_string(), "nodeId": &*of.node_id});
+    shown["deliveries"] = entry.deliveries.iter().map(delivery).collect();
+    let mut text = shown.to_string();
+    if let Some(first) = entry.deliveries.first() {
+        let mut payload = Vec::new();
+        entry.payload(first).write(&mut payload);
+        text.pop();
+        text.push_str(",\"payload\":");
+        text.push_str(&String::from_utf8_lossy(&payload));
+        text.push('}');
+    }
+    text
 }

@@ -90,6 +90,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         clock,
         draining: AtomicBool::new(false),
         folder: settings.data.clone(),
+        letters: store.letters()?,
     });
     let mut state =
         AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, &token.secret);
