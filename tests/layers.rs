@@ -44,7 +44,7 @@ const UNBOUNDED_LOGS: &[(&str, usize)] = &[
     ("admin/routes.rs", 1),
     // The start, the end, signals.
     ("cli/demo.rs", 2),
-    ("cli/serve.rs", 8),
+    ("cli/serve.rs", 9),
     ("cli/start.rs", 1),
     // Bounded for each place that panics.
     ("cli/logs.rs", 1),

@@ -44,7 +44,7 @@ struct Preset {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Secret {
-    /// `signature.secret`, `verificationCode` or `basicAuthPassword`.
+    /// `signature.secret`, `auth.value`, `verificationCode` or `basicAuthPassword`.
     field: String,
     /// The sender's word for it.
     label: String,
@@ -117,7 +117,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     let list = |item: Value| json!({"type": "array", "items": item});
     let secret = object(
         json!({
-            "field": {"type": "string", "enum": ["signature.secret", "verificationCode", "basicAuthPassword"]},
+            "field": {"type": "string", "enum": ["signature.secret", "auth.value", "verificationCode", "basicAuthPassword"]},
             "label": text(),
             "from": {"type": "string", "enum": ["you", "sender"], "description": "Who makes it"},
             "form": {"type": "string", "enum": ["text", "base64", "ed25519", "p256"]},
@@ -233,6 +233,7 @@ mod tests {
             let webhook = webhook(preset);
             let is_locked = webhook.signature.is_some()
                 || !webhook.basic_auth_password.is_empty()
+                || webhook.options.auth.is_some()
                 || webhook.verification_type.as_str() == "alexa";
             assert!(is_locked, "{}", preset.id);
             // What the sender makes, the operator has to find.

@@ -14,8 +14,9 @@ use super::{AdminState, TestRequest};
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::json::Raw;
+use crate::base::text::hex_digits;
 use crate::model::{VerificationType, Webhook};
-use crate::registry::Sender;
+use crate::registry::{AuthPlace, Sender};
 use crate::store::{Resource, Source};
 use crate::verify::signature::Unsigned;
 
@@ -105,10 +106,16 @@ async fn sign(
     let application = state.look(move |store| store.application(&application)).await?;
     let application = application.ok_or_else(|| ApiError::missing(Resource::Application))?;
     let sender = Sender::of(&application, webhook);
-    if let Some(authorization) = sender.authorization
-        && !request.headers.iter().any(|(name, _)| name == "authorization")
-    {
-        request.headers.push(("authorization".to_owned(), authorization));
+    if let Some(authorization) = sender.authorization {
+        add_header(request, "authorization", authorization);
+    }
+    match sender.auth {
+        Some((AuthPlace::Header(name), value)) => add_header(request, &name, value),
+        Some((AuthPlace::Query(name), value)) => {
+            let mark = if request.path.contains('?') { '&' } else { '?' };
+            request.path += &format!("{mark}{}={}", percent_encoded(&name), percent_encoded(&value));
+        }
+        None => {}
     }
     let Some(signature) = sender.signature else { return Ok(()) };
     let url = format!("{}/webhooks/{}{}", state.about.called_url, webhook.token.as_str(), request.path);
@@ -123,15 +130,33 @@ async fn sign(
     let signed = signature.sign(&unsigned, now);
     let signed = signed.map_err(|error| ApiError::validation(format!("`sign` must be false: {error}")))?;
     for (name, value) in signed.fields {
-        // One that was given is another, wrong signature, which is what is tested.
-        if !request.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(&name)) {
-            request.headers.push((name.to_ascii_lowercase(), value));
-        }
+        add_header(request, &name, value);
     }
     if signed.body.is_some() {
         request.body = signed.body;
     }
     Ok(())
+}
+
+/// Adds a header that the request does not have. One that was given is another, wrong credential, which is what is tested.
+fn add_header(request: &mut TestRequest, name: &str, value: String) {
+    if !request.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
+        request.headers.push((name.to_ascii_lowercase(), value));
+    }
+}
+
+/// A text within a query, percent-encoded but for RFC 3986's unreserved characters.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = Vec::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(byte);
+        } else {
+            encoded.push(b'%');
+            encoded.extend_from_slice(&hex_digits(byte).map(|digit| digit.to_ascii_uppercase()));
+        }
+    }
+    String::from_utf8_lossy(&encoded).into_owned()
 }
 
 /// A test request, and whether it is to be signed.

@@ -112,6 +112,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let folder = store.folder().path();
     write_addresses(folder, (scheme, &ingress_address), &admin_address, &workers_address)?;
     tracing::info!(ingress = %ingress_address, tls = settings.ingress.tls.is_set(), admin = %admin_address, workers = %workers_address, cores = settings.cores, "serving");
+    warn_of_open_listeners(settings);
     notify::tell(State::Ready);
     super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
 
@@ -134,6 +135,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
         notify::tell(State::Stopping);
         gateway.draining.store(true, Ordering::Relaxed);
+        gateway.engine.announce_end();
         // Load balancers see `/readyz` before connections are refused.
         let delay = Duration::from_secs(u64::from(settings.drain_delay_seconds));
         tokio::select! {
@@ -160,6 +162,21 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(store.folder().path().join(ADDRESSES_FILE));
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Warns of listeners that other machines reach and whose access token passes in clear.
+fn warn_of_open_listeners(settings: &Settings) {
+    for (listener, address) in [("admin", &settings.admin.listen), ("workers", &settings.workers.listen)] {
+        if let Address::Tcp(address) = address
+            && !address.ip().to_canonical().is_loopback()
+        {
+            tracing::warn!(
+                listener,
+                %address,
+                "this listener has no TLS and is not on loopback: access tokens can be read on the way; put a proxy with TLS in front, or let no other machine reach it"
+            );
+        }
+    }
 }
 
 /// Logs what was left out of the log, as long as the process runs.

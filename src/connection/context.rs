@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustls::ServerConfig;
 
@@ -105,6 +105,8 @@ pub(crate) struct SharedCounts {
     pub(crate) workers: AtomicUsize,
     /// Cores whose journal cannot be written.
     pub(crate) journals_down: AtomicUsize,
+    /// The process is about to stop accepting.
+    pub(crate) is_ending: AtomicBool,
 }
 
 /// What cores have done by threads that are no cores.
@@ -315,6 +317,14 @@ impl CoreState {
         let is_over = self.turn.is_over(&self.clock);
         self.now = self.turn.now();
         is_over
+    }
+
+    /// Whether new requests are taken, and better sent here than elsewhere.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.is_draining
+            && !self.counts.is_ending.load(Ordering::Relaxed)
+            && self.counts.journals_down.load(Ordering::Relaxed) == 0
+            && !self.registry.is_behind()
     }
 
     /// Notes whether the journal can be written.

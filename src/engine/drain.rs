@@ -111,6 +111,7 @@ mod tests {
             websockets: websockets.into(),
             workers: workers.into(),
             journals_down: 0.into(),
+            is_ending: false.into(),
         }
     }
 

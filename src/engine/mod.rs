@@ -283,6 +283,11 @@ impl Engine {
         self.counts.connections.load(Ordering::Relaxed)
     }
 
+    /// Has `/readyz` of the ingress say 503 from here on, while connections are accepted still.
+    pub fn announce_end(&self) {
+        self.counts.is_ending.store(true, Ordering::Relaxed);
+    }
+
     /// Whether every core's journal can be written.
     #[must_use]
     pub fn is_journal_up(&self) -> bool {

@@ -61,7 +61,13 @@ pub fn asks_for_health(request: &Request<'_>) -> bool {
     request.path() == b"/healthz" && matches!(request.method(), Method::Get | Method::Head)
 }
 
-/// Steps 2 to 7.
+/// Whether it asks if new requests are taken.
+fn asks_for_readiness(request: &Request<'_>) -> bool {
+    request.path() == b"/readyz" && matches!(request.method(), Method::Get | Method::Head)
+}
+
+/// Steps 2 to 7. Whether the process is ready is not known here: the caller puts a refusal in the place of
+/// [`Answer::Ready`] if it is not.
 pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) -> AtHead<'g, 'b> {
     // 2. Path.
     let path = request.path();
@@ -74,6 +80,9 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
     let Some((token, _)) = split_path(path) else {
         if asks_for_health(request) {
             return dropped(request, Answer::Healthy, None, DROP_LIMIT_WITHOUT_WEBHOOK);
+        }
+        if asks_for_readiness(request) {
+            return dropped(request, Answer::Ready, None, DROP_LIMIT_WITHOUT_WEBHOOK);
         }
         return dropped(request, Answer::NotFound, None, DROP_LIMIT_WITHOUT_WEBHOOK);
     };

@@ -87,6 +87,8 @@ pub enum Answer<'a> {
     Disabled,
     /// The listener lives: `GET` or `HEAD` of `/healthz`.
     Healthy,
+    /// New requests are taken: `GET` or `HEAD` of `/readyz`.
+    Ready,
     /// No webhook has this path.
     NotFound,
     /// Not one of these methods; `None`: not one that any webhook takes.
@@ -198,7 +200,7 @@ impl Answer<'_> {
             | Answer::Plain { status, .. } => *status,
             Answer::Duplicate(answer) => answer.status(),
             Answer::UpgradeRefused(_) => 400,
-            Answer::Healthy | Answer::Disabled => 200,
+            Answer::Healthy | Answer::Ready | Answer::Disabled => 200,
             Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => 404,
             Answer::MethodNotAllowed(_) | Answer::GetOnly => 405,
             Answer::AddressNotAllowed => 403,
@@ -219,7 +221,7 @@ impl Answer<'_> {
         match self {
             Answer::Success(_) | Answer::Configured(..) => Outcome::Ok,
             Answer::Disabled => Outcome::Disabled,
-            Answer::Healthy => Outcome::Health,
+            Answer::Healthy | Answer::Ready => Outcome::Health,
             Answer::NotFound | Answer::WorkerPath | Answer::FlowNotFound => Outcome::NotFound,
             Answer::MethodNotAllowed(_) | Answer::GetOnly => Outcome::Method,
             Answer::AddressNotAllowed => Outcome::Address,
@@ -246,7 +248,8 @@ impl Answer<'_> {
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         match self {
-            Answer::Success(_) | Answer::Disabled | Answer::Healthy | Answer::Options(_) => None,
+            Answer::Success(_) | Answer::Disabled | Answer::Options(_) => None,
+            Answer::Healthy | Answer::Ready => None,
             Answer::Challenge { .. } | Answer::Plain { .. } => None,
             Answer::Configured(..) | Answer::Duplicate(_) => None,
             Answer::NotFound => Some("Webhook not found"),
@@ -349,6 +352,9 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
             }
             None if matches!(answer, Answer::Healthy) => {
                 body_with_type(out, status, b"application/json", &[b"{\"status\":\"ok\"}"], frame);
+            }
+            None if matches!(answer, Answer::Ready) => {
+                body_with_type(out, status, b"application/json", &[b"{\"status\":\"ready\"}"], frame);
             }
             None => body_with_type(out, status, b"application/json", &[SUCCESS_BODY], frame),
         },

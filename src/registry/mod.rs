@@ -45,7 +45,7 @@ pub use forward::{BodySource, ForwardNode, ForwardRules, Signing};
 pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 pub use options::{Deduplicate, HookOptions};
 pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
-pub use sender::Sender;
+pub use sender::{AuthPlace, Sender};
 
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
 /// its token is compared where the rest of what a request needs lies.

@@ -2,7 +2,7 @@
 
 use super::compile::{self, ApplicationPart};
 use crate::base::text::base64_into;
-use crate::model::{Application, Webhook};
+use crate::model::{Application, AuthConfig, NamedSecret, Webhook};
 use crate::verify::signature::Signature;
 
 /// The credentials and the signature that a webhook's callers send, its templates rendered.
@@ -10,6 +10,8 @@ use crate::verify::signature::Signature;
 pub struct Sender {
     /// The value of `Authorization`; `None` where the webhook asks for none, or lets nobody in.
     pub authorization: Option<String>,
+    /// The header or the parameter of the query that `auth` asks for, and its value.
+    pub auth: Option<(AuthPlace, String)>,
     /// What its requests are signed with.
     pub signature: Option<Signature>,
 }
@@ -22,8 +24,32 @@ impl Sender {
         let config = webhook.signature.as_ref();
         Sender {
             authorization: authorization(&part, webhook),
+            auth: auth(&part, webhook),
             signature: config.map(|config| compile::signature(&part, webhook, config)),
         }
+    }
+}
+
+/// Where a credential is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthPlace {
+    /// In the header of this name.
+    Header(String),
+    /// In the parameter of this name.
+    Query(String),
+}
+
+/// The first value of `auth` that does not render empty.
+fn auth(part: &ApplicationPart, webhook: &Webhook) -> Option<(AuthPlace, String)> {
+    let value = |named: &NamedSecret| {
+        let mut rendered = named.value.as_slice().iter().filter_map(|source| compile::render(part, source));
+        rendered.find(|value| !value.is_empty())
+    };
+    match webhook.options.auth.as_ref()? {
+        AuthConfig::Header(named) => Some((AuthPlace::Header(named.name.clone()), value(named)?)),
+        AuthConfig::Query(named) => Some((AuthPlace::Query(named.name.clone()), value(named)?)),
+        // Its issuer makes it.
+        AuthConfig::Jwt(_) => None,
     }
 }
 

@@ -12,6 +12,7 @@ on_each_driver! {
     what_is_in_flight_is_answered_and_the_process_ends_well,
     an_idle_server_ends_at_once,
     new_connections_are_refused_while_what_waits_is_finished,
+    load_balancers_are_told_before_connections_are_refused,
 }
 
 const SUCCESS: &str = r#"{"success":true}"#;
@@ -164,4 +165,20 @@ fn a_server_that_has_just_begun_to_serve_ends_well() {
         let status = server.ended();
         assert_eq!(status.code(), Some(0), "{status}: {}", server.log());
     }
+}
+
+fn load_balancers_are_told_before_connections_are_refused(driver: &str) {
+    let mut server = Server::start(|settings| {
+        // Longer than the test: the second signal ends it.
+        settings.driver(driver).cores(2).set("TIDEGATE_DRAIN_DELAY_SECONDS", 600);
+    });
+    let hook = server.webhook(json!({}));
+    let ready = |server: &Server| server.wire().ask(request("GET", "/readyz", &[], b"")).status;
+    assert_eq!(ready(&server), 200);
+    assert_eq!(server.wire().send(request("HEAD", "/readyz", &[], b"")).response_to_head().status, 200);
+    terminate(&server);
+    eventually("the ingress says so too", || (ready(&server) == 503).then_some(()));
+    server.wire().ask(hook.post(b"{}")).is(200, SUCCESS);
+    server.terminate();
+    assert_eq!(server.ended().code(), Some(1));
 }

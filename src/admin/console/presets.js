@@ -70,6 +70,7 @@ function valueOf(paste, body, url) {
 /** The preset that a webhook looks like; null for none. */
 export function presetOf(presets, webhook) {
   const fits = ({ webhook: fields }) => {
+    if (fields.auth) return webhook.auth?.name === fields.auth.name;
     if (fields.signature) return webhook.signature?.scheme === fields.signature.scheme;
     if (fields.verificationType) return webhook.verificationType === fields.verificationType;
     return webhook.signature === null && webhook.basicAuthUsername === fields.basicAuthUsername;

@@ -17,7 +17,7 @@ export const testDraft = (webhook) => `test.${webhook.id}`;
 export async function testPanel({ app, webhook, panel, signal }) {
   const name = testDraft(webhook);
   const preset = presetOf(await presets(), webhook);
-  const asks = webhook.signature !== null || webhook.basicAuthUsername !== "" || webhook.basicAuthPassword !== "";
+  const asks = webhook.signature !== null || webhook.auth !== null || webhook.basicAuthUsername !== "" || webhook.basicAuthPassword !== "";
   const canSign = asks && (webhook.signature === null || preset?.canSign !== false);
   const values = { ...EMPTY, headers: [], sign: canSign, ...drafts.read(name) };
   values.sign &&= canSign;

@@ -31,6 +31,9 @@ use crate::ingress::respond::Answer;
 use crate::metrics::{Event, Outcome};
 use crate::registry::Hook;
 
+/// The answer to `/readyz` where new requests are better sent elsewhere.
+const NOT_READY: Answer<'static> = Answer::Refused(Outcome::Health, 503, "Not ready");
+
 /// Bytes of answers that are gathered before they are sent although more requests have been received.
 pub(crate) const GATHER_BYTES: usize = 64 * 1024;
 
@@ -220,6 +223,7 @@ impl HttpMachine {
                                 Err(answer) => (answer, Some(hook), true),
                             }
                         }
+                        AtHead::Answer(Answer::Ready, hook) if !core.is_ready() => (NOT_READY, hook, true),
                         AtHead::Answer(answer, hook) => (answer, hook, true),
                         AtHead::Close(answer, hook) => (answer, hook, false),
                     };
