@@ -12,8 +12,8 @@ use common::Choices;
 use libfuzzer_sys::fuzz_target;
 use tidegate::base::clock::Now;
 use tidegate::journal::{
-    BLOCK_BYTES, Config, EntryKind, Journal, Manifest, NoSegment, Recovered, Recovery, Refused, ReleasedSegment, SegmentFile,
-    SegmentName, Sequence, SpareSegment, Write, WriteError,
+    BLOCK_BYTES, Config, EntryKind, Journal, Manifest, NoSegment, Recovered, Recovery, Refused,
+    ReleasedSegment, SegmentFile, SegmentName, Sequence, SpareSegment, Write, WriteError,
 };
 
 const SEGMENT_BYTES: usize = 8 * BLOCK_BYTES;
@@ -79,7 +79,17 @@ impl World {
         let open = share.open.iter().map(|entry| entry.sequence).collect();
         let config = Config { core: 0, folder: FOLDER, segment_bytes: SEGMENT_BYTES as u32 };
         let journal = Journal::new(config, share);
-        World { journal, manifest, files, pool: recovered.spare, flight: None, appended, open, has_failed, nanos: 0 }
+        World {
+            journal,
+            manifest,
+            files,
+            pool: recovered.spare,
+            flight: None,
+            appended,
+            open,
+            has_failed,
+            nanos: 0,
+        }
     }
 
     fn supply(&mut self) {
@@ -90,7 +100,12 @@ impl World {
                 let name = self.manifest.unused_name(0);
                 self.manifest.segments.insert(name);
                 self.files.insert(name, vec![0; SEGMENT_BYTES]);
-                self.journal.add_segment(SpareSegment { name, bytes: SEGMENT_BYTES as u32, uses: 0, salt: 3 });
+                self.journal.add_segment(SpareSegment {
+                    name,
+                    bytes: SEGMENT_BYTES as u32,
+                    uses: 0,
+                    salt: 3,
+                });
             } else {
                 return self.journal.segment_refused(NoSegment::Full, self.nanos);
             }

@@ -83,7 +83,8 @@ fuzz_target!(|data: &[u8]| {
     let claims = if choices.truth() { choices.one_of(&CLAIMS) } else { choices.some_bytes() };
     let text = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims));
     let algorithm = if choices.truth() { hmac::HMAC_SHA256 } else { hmac::HMAC_SHA384 };
-    let mut token = format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(tag(algorithm, text.as_bytes()))).into_bytes();
+    let mut token =
+        format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(tag(algorithm, text.as_bytes()))).into_bytes();
     for _ in 0..choices.below(4) {
         let place = usize::from(choices.byte()) % token.len();
         match choices.below(3) {

@@ -1,7 +1,7 @@
 //! Sends what flows forward to targets, on threads of its own: HTTP/1.1 and HTTP/2, connections kept.
 //!
 //! Each thread runs one runtime with connections of its own; an attempt goes to the thread that has the fewest under way.
-//! How many may be under way is the cores' to say ([`CORE_ATTEMPTS_MAX`](crate::engine::CORE_ATTEMPTS_MAX) each), and so is
+//! How many may be under way is the cores' to say ([`CORE_ATTEMPTS_MAX`] each), and so is
 //! what becomes of one that fails: here each attempt is made once, within its time.
 
 mod address;
