@@ -22,6 +22,11 @@ use tidegate::websocket::{self, Event, Role, Scratch, mask};
 
 use super::Model;
 
+thread_local! {
+    /// The core's, which no webhook here asks.
+    static KEY_SETS: KeySetCache = KeySetCache::default();
+}
+
 /// The engine's receive buffer, grown.
 pub const BUFFER_BYTES: usize = 16 * 1024;
 const REPLY_ID: &str = "0123456789abcdef01234567.0123456789abcdef0123456789abcdef";
@@ -150,18 +155,11 @@ fn at_head<'g>(
     date: &mut DateField,
     out: &mut Vec<u8>,
 ) -> Result<(&'g Arc<Hook>, usize), (Outcome, u16, u64)> {
-    match request::at_head(
-        Door {
-            core: 0,
-            now,
-            peer: None,
-            trusted_proxies: &[],
-            key_sets: &KeySetCache::default(),
-            has_waited: false,
-        },
-        pin,
-        &machine.request(buffer),
-    ) {
+    let at_head = KEY_SETS.with(|key_sets| {
+        let door = Door { core: 0, now, peer: None, trusted_proxies: &[], key_sets, has_waited: false };
+        request::at_head(door, pin, &machine.request(buffer))
+    });
+    match at_head {
         AtHead::Take { hook, limit } => Ok((hook, limit)),
         AtHead::Answer(answer, hook) => {
             respond::answer(out, &answer, &frame(date, now, machine.keep_alive()));

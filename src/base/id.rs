@@ -186,6 +186,12 @@ impl<'de> Deserialize<'de> for TokenText {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token([u8; TOKEN_CHARACTERS]);
 
+/// Whether a character may stand in a token.
+#[inline]
+fn is_clean(character: &u8) -> bool {
+    character.is_ascii_alphanumeric() | (*character == b'-') | (*character == b'_')
+}
+
 /// The first byte of the key of a text that is longer than a key.
 const LONG: u8 = 0xff;
 
@@ -193,15 +199,21 @@ impl Token {
     /// Reads 8 to 128 base64url characters.
     #[must_use]
     pub fn from_bytes(text: &[u8]) -> Option<Token> {
-        // Without a way out of the loop it is done sixteen characters at a time.
-        let is_clean = |c: &u8| c.is_ascii_alphanumeric() | (*c == b'-') | (*c == b'_');
         if let Ok(characters) = <[u8; TOKEN_CHARACTERS]>::try_from(text) {
-            let clean = characters.iter().fold(true, |clean, c| clean & is_clean(c));
-            return clean.then_some(Token(characters));
+            return Token::from_made(characters);
         }
         let is_token =
             (TOKEN_CHARACTERS_MIN..=TOKEN_CHARACTERS_MAX).contains(&text.len()) && text.iter().all(is_clean);
         is_token.then(|| Token::of_clean(text))
+    }
+
+    /// Reads as many base64url characters as a token that is made here has.
+    #[must_use]
+    #[inline]
+    pub fn from_made(characters: [u8; TOKEN_CHARACTERS]) -> Option<Token> {
+        // Without a way out of the loop it is done sixteen characters at a time.
+        let clean = characters.iter().fold(true, |clean, c| clean & is_clean(c));
+        clean.then_some(Token(characters))
     }
 
     fn of_clean(text: &[u8]) -> Token {

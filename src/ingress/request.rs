@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::caller;
 use super::respond::{Answer, Cors, Credential, Handshake, Options};
 use crate::base::clock::Now;
-use crate::base::id::{TOKEN_CHARACTERS, Token};
+use crate::base::id::Token;
 use crate::base::ip_net::IpNet;
 use crate::http::{Framing, Method, Request};
 use crate::model::{CorsConfig, MethodSet};
@@ -372,15 +372,22 @@ fn sole<'b>(request: &Request<'b>, lower_name: &str) -> Option<&'b [u8]> {
 
 /// `/webhooks/<token>[/more]` as the token and what follows it (empty or beginning with `/`).
 #[must_use]
+#[inline]
 pub fn split_path(path: &[u8]) -> Option<(Token, &[u8])> {
     let rest = path.strip_prefix(PREFIX)?;
     // Nearly every token was made here. That it is one is seen by its characters: a slash is none of them.
-    if let Some((token, more)) = rest.split_at_checked(TOKEN_CHARACTERS)
+    if let Some((token, more)) = rest.split_first_chunk()
         && (more.is_empty() || more[0] == b'/')
-        && let Some(token) = Token::from_bytes(token)
+        && let Some(token) = Token::from_made(*token)
     {
         return Some((token, more));
     }
+    split_given(rest)
+}
+
+/// The same for a token of another length, behind the prefix.
+#[cold]
+fn split_given(rest: &[u8]) -> Option<(Token, &[u8])> {
     let (token, more) = rest.split_at(memchr::memchr(b'/', rest).unwrap_or(rest.len()));
     Some((Token::from_bytes(token)?, more))
 }
