@@ -51,7 +51,7 @@ export function stepsCard(preset, body, url) {
     h("ol", {}, preset.steps.map((step) => {
       const value = valueOf(step.paste, body, url);
       if (value === null) return h("li", {}, step.text);
-      return h("li", {}, `${step.text}: `, h("div", { class: "url" }, h("code", { title: value }, value), copyButton(() => value, step.text)));
+      return h("li", {}, `${step.text}: `, h("div", { class: "address" }, h("code", {}, value), copyButton(() => value, step.text)));
     })));
 }
 
