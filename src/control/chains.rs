@@ -13,15 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
+use http_body_util::Empty;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use super::download::{DownloadError, download};
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
 use crate::engine::Fetched;
@@ -233,33 +232,15 @@ impl Fetcher {
     async fn download(&self, url: &ChainUrl) -> Result<Vec<u8>, FetchError> {
         let stream = TcpStream::connect(&self.address).await.map_err(|_| FetchError::Connect)?;
         let stream = self.tls.connect(self.host.clone(), stream).await.map_err(|_| FetchError::Connect)?;
-        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_buf_size(CHAIN_BYTES_MAX)
-            .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-            .await
-            .map_err(|_| FetchError::Broken)?;
-        // Ends with this function, however that ends: the set stops its tasks when it is dropped.
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
         let request = hyper::Request::get(url.path())
             .header("host", HOST)
             .header("accept-encoding", "identity")
             .body(Empty::new())
             .map_err(|_| FetchError::Broken)?;
-        let response = sender.send_request(request).await.map_err(|_| FetchError::Broken)?;
-        if response.status() != hyper::StatusCode::OK {
-            return Err(FetchError::Status(response.status().as_u16()));
-        }
-        let mut body = response.into_body();
-        let mut pem = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| FetchError::Broken)?;
-            let Some(data) = frame.data_ref() else { continue };
-            if pem.len() + data.len() > CHAIN_BYTES_MAX {
-                return Err(FetchError::TooLarge);
-            }
-            pem.extend_from_slice(data);
-        }
-        Ok(pem)
+        download(stream, request, CHAIN_BYTES_MAX).await.map_err(|error| match error {
+            DownloadError::Broken => FetchError::Broken,
+            DownloadError::Status(status) => FetchError::Status(status),
+            DownloadError::TooLarge => FetchError::TooLarge,
+        })
     }
 }

@@ -9,10 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::Empty;
 use hyper::Uri;
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -20,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use super::download::{DownloadError, download};
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
 use crate::engine::KeysFetched;
@@ -230,14 +229,6 @@ async fn get(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     uri: &Uri,
 ) -> Result<Vec<u8>, FetchError> {
-    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .max_buf_size(SET_BYTES_MAX)
-        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-        .await
-        .map_err(|_| FetchError::Broken)?;
-    // Ends with this function, however that ends: the set stops its tasks when it is dropped.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = hyper::Request::get(path)
         .header("host", uri.authority().map_or("", |authority| authority.as_str()))
@@ -245,19 +236,9 @@ async fn get(
         .header("accept-encoding", "identity")
         .body(Empty::new())
         .map_err(|_| FetchError::Url)?;
-    let response = sender.send_request(request).await.map_err(|_| FetchError::Broken)?;
-    if response.status() != hyper::StatusCode::OK {
-        return Err(FetchError::Status(response.status().as_u16()));
-    }
-    let mut body = response.into_body();
-    let mut document = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| FetchError::Broken)?;
-        let Some(data) = frame.data_ref() else { continue };
-        if document.len() + data.len() > SET_BYTES_MAX {
-            return Err(FetchError::TooLarge);
-        }
-        document.extend_from_slice(data);
-    }
-    Ok(document)
+    download(stream, request, SET_BYTES_MAX).await.map_err(|error| match error {
+        DownloadError::Broken => FetchError::Broken,
+        DownloadError::Status(status) => FetchError::Status(status),
+        DownloadError::TooLarge => FetchError::TooLarge,
+    })
 }

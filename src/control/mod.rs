@@ -9,6 +9,7 @@
 
 pub mod chains;
 pub mod dead_letters;
+mod download;
 pub mod forward;
 pub mod key_sets;
 pub mod process;
