@@ -51,7 +51,7 @@
 //! | 8 | [`engine`] | the cores: the turn, the connections of a core, timers, mailboxes, draining | deciding |
 //! | 9 | [`admin`], [`control`] | REST API, console, metrics page; what is fetched from and sent to other machines | a core's time |
 //! | 9 | [`cluster`] | several nodes as one, over NATS JetStream | a core's time, the engine's rules |
-| 10 | [`cli`] | the command line, and the wiring of all of it | logic |
+//! | 10 | [`cli`] | the command line, and the wiring of all of it | logic |
 //!
 //! Up to layer 7 nothing but [`io`] touches the kernel, except the store with its file and those who need the system's
 //! random bytes: bytes in, time as
