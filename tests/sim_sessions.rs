@@ -157,7 +157,7 @@ impl World {
     /// Publishes the change of one webhook; after the last one the core is told.
     fn publish(&mut self) {
         let Some(id) = self.unpublished.pop_front() else { return };
-        let affected = Affected { webhooks: vec![id], flows: Vec::new() };
+        let affected = Affected { webhooks: vec![id], flows: Vec::new(), ..Affected::default() };
         self.registry.refresh(&self.model, &affected, at(self.now)).expect("a model in memory");
         let tokens = &self.model.tokens;
         let hooks: Vec<Option<Arc<Hook>>> =

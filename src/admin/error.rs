@@ -137,11 +137,15 @@ impl From<ModelError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
-        // What is not in effect was logged where it failed.
-        if !matches!(error, StoreError::NotApplied { .. }) {
-            bounded_log!(error, %error, "the model's database failed");
+        let told = ApiError::new(Kind::Internal, error.to_string());
+        match error {
+            // What is not in effect was logged where it failed.
+            StoreError::NotApplied { .. } => {}
+            StoreError::Unavailable { .. } => return told.with_status(StatusCode::SERVICE_UNAVAILABLE),
+            StoreError::NotTaken { .. } => return ApiError::new(Kind::PayloadTooLarge, told.message),
+            error => bounded_log!(error, %error, "the model's database failed"),
         }
-        ApiError::new(Kind::Internal, error.to_string())
+        told
     }
 }
 

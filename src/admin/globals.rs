@@ -65,7 +65,7 @@ async fn change(call: Call, changes: Vec<GlobalChange>) -> Outcome {
     let now = call.state.clock.now().unix_millis;
     let changed = call.state.change(move |store| {
         store.update_application(id, move |application| {
-            application.change_globals(changes, now)?;
+            application.change_globals(changes.clone(), now)?;
             engine.check_application(application)
         })
     });

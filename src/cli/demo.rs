@@ -117,9 +117,9 @@ fn create(store: &Store, clock: Clock) -> anyhow::Result<Webhook> {
     registry::check_webhook(&webhook).map_err(refused)?;
     registry::check_flow(&flow).map_err(refused)?;
     let created = store.change(move |changes| {
-        changes.insert_application(application)?;
-        let webhook = changes.insert_webhook(webhook)?;
-        changes.insert_flow(flow)?;
+        changes.insert_application(application.clone())?;
+        let webhook = changes.insert_webhook(webhook.clone())?;
+        changes.insert_flow(flow.clone())?;
         Ok(webhook)
     })?;
     Ok(created.value)

@@ -146,7 +146,7 @@ impl Scene {
         let webhook = Webhook::create(&fields, application.id, millis).unwrap();
         let webhook = store.insert_webhook(webhook).unwrap().value;
         let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
-        let affected = Affected { webhooks: vec![webhook.id], flows: Vec::new() };
+        let affected = Affected { webhooks: vec![webhook.id], flows: Vec::new(), ..Affected::default() };
         let now = Now { nanos: NANOS_PER_SECOND, unix_millis: millis };
         registry.refresh(&store, &affected, now).unwrap();
         let rules = Rules {

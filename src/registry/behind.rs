@@ -46,6 +46,7 @@ impl Publishing<'_> {
         Affected {
             webhooks: self.ids.webhooks.iter().copied().collect(),
             flows: self.ids.flows.iter().copied().collect(),
+            ..Affected::default()
         }
     }
 

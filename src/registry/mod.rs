@@ -354,7 +354,7 @@ impl Registry {
     /// Webhooks with an earlier token whose grace has ended: they are to be refreshed.
     #[must_use]
     pub fn outdated(&self, unix_millis: u64) -> Affected {
-        Affected { webhooks: self.aliases.over(unix_millis), flows: Vec::new() }
+        Affected { webhooks: self.aliases.over(unix_millis), ..Affected::default() }
     }
 
     /// Takes a token away, unless it is another webhook's by now.

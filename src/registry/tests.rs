@@ -29,14 +29,18 @@ fn webhooks_that_trigger_one_flow_share_its_templates() {
     let nodes = json!([{"type": "WebhookReplyNode", "config": {"bodyTemplate": "a template"}}]);
     let body = json!({"name": "f", "triggers": keys, "nodes": nodes});
     let flow = Flow::create(&body, application.id, 1).expect("valid");
-    let affected = Affected { webhooks: hooks.iter().map(|hook| hook.id).collect(), flows: vec![flow.id] };
+    let affected = Affected {
+        webhooks: hooks.iter().map(|hook| hook.id).collect(),
+        flows: vec![flow.id],
+        ..Affected::default()
+    };
     store
         .change(move |changes| {
-            changes.insert_application(application)?;
-            for hook in hooks {
-                changes.insert_webhook(hook)?;
+            changes.insert_application(application.clone())?;
+            for hook in &hooks {
+                changes.insert_webhook(hook.clone())?;
             }
-            changes.insert_flow(flow)
+            changes.insert_flow(flow.clone())
         })
         .expect("kept");
     let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
@@ -108,13 +112,17 @@ fn what_cannot_be_published_is_tried_again_and_holds_nothing_else_up() {
     let (store, hooks) = store_of(folder.path(), &json!({"name": "w"}), 3);
     let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
     let now = Clock::new().now();
-    let affected = Affected { webhooks: hooks.iter().map(|hook| hook.id).collect(), flows: Vec::new() };
+    let affected = Affected {
+        webhooks: hooks.iter().map(|hook| hook.id).collect(),
+        flows: Vec::new(),
+        ..Affected::default()
+    };
     let mut source = Damaged { store: &store, unreadable: vec![hooks[1].id] };
     assert!(registry.refresh(&source, &affected, now).is_err() && registry.is_behind());
     let published = |index: usize| registry.by_id(hooks[index].id).is_some();
     assert!(published(0) && !published(1) && published(2));
     // A change of another webhook does not make it forgotten, nor is it told of this one.
-    let other = Affected { webhooks: vec![hooks[0].id], flows: Vec::new() };
+    let other = Affected { webhooks: vec![hooks[0].id], flows: Vec::new(), ..Affected::default() };
     assert!(registry.refresh(&source, &other, now).is_ok() && registry.is_behind());
     let (tried, error) = registry.heal(&source, now);
     assert_eq!(tried.webhooks, [hooks[1].id]);
@@ -142,7 +150,7 @@ fn what_was_spent_stays_spent_although_the_limit_is_switched_off_and_on() {
     let change = |calls: u32, seconds: u32| {
         let patch = limits(calls, seconds);
         store.update_webhook(application, id, move |webhook| webhook.patch(&patch, 2)).expect("kept");
-        let affected = Affected { webhooks: vec![id], flows: Vec::new() };
+        let affected = Affected { webhooks: vec![id], flows: Vec::new(), ..Affected::default() };
         registry.refresh(&store, &affected, now).expect("read");
     };
     assert!((0..7).all(|call| take(call % 2)));

@@ -1,8 +1,11 @@
 //! Access tokens beside the first one, in the database.
 
+use redb::ReadableTable;
+
 use super::changes::Changes;
 use super::database::read_access_tokens;
 use super::error::{ChangeError, StoreError};
+use super::replica::RecordKind;
 use super::{Changed, Store};
 use crate::base::id::Id;
 use crate::model::{AccessToken, ModelError};
@@ -24,7 +27,7 @@ impl Store {
     /// # Errors
     /// If its name is another one's, there are too many, or the database failed.
     pub fn insert_access_token(&self, token: AccessToken) -> Result<Changed<AccessToken>, ChangeError> {
-        self.change(move |changes| changes.insert_access_token(token))
+        self.change(move |changes| changes.insert_access_token(token.clone()))
     }
 
     /// Deletes an access token and returns what it was; `None` if there is none.
@@ -51,8 +54,7 @@ impl Changes<'_> {
                 format!("must be revoked somewhere first: there are {ACCESS_TOKENS_MAX} access tokens");
             return Err(ModelError::new("name", message).into());
         }
-        let written = self.access_tokens.insert(token.id.raw(), token.to_stored().as_slice()).map(drop);
-        written.map_err(|error| StoreError::database(self.path, error))?;
+        self.keep(RecordKind::AccessToken, token.id, &token.to_stored())?;
         Ok(token)
     }
 
@@ -61,9 +63,15 @@ impl Changes<'_> {
     /// # Errors
     /// As there.
     pub fn delete_access_token(&mut self, id: &Id) -> Result<Option<AccessToken>, ChangeError> {
-        let removed = self.access_tokens.remove(id.raw());
-        let removed = removed.map_err(|error| StoreError::database(self.path, error))?;
-        let token = removed.map(|bytes| AccessToken::from_stored(bytes.value())).transpose();
-        Ok(token.map_err(|error| StoreError::record(self.path, &error))?)
+        let token = {
+            let found = self.access_tokens.get(id.raw());
+            let found = found.map_err(|error| StoreError::database(self.path, error))?;
+            let token = found.map(|bytes| AccessToken::from_stored(bytes.value())).transpose();
+            token.map_err(|error| StoreError::record(self.path, &error))?
+        };
+        if token.is_some() {
+            self.drop_record(RecordKind::AccessToken, id)?;
+        }
+        Ok(token)
     }
 }

@@ -6,16 +6,17 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::database::{class_key, flow_ids_of_webhook, id_named, read_record};
 use super::error::{ChangeError, Resource, StoreError};
+use super::replica::{RecordChange, RecordKind};
 use super::tables::{
     ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES,
-    IdKey, ListKey, ORDER, SortField, Sortable, TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix,
+    IdKey, ListKey, META, ORDER, SortField, Sortable, TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix,
     flow_of_webhook_key, id_of, list_key, order_key, order_prefix,
 };
 use super::{Affected, ModelRecord};
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};
 
-type Records<'t> = Table<'t, &'static IdKey, &'static [u8]>;
+pub(super) type Records<'t> = Table<'t, &'static IdKey, &'static [u8]>;
 
 /// A write transaction with its tables open. Each operation checks first and then writes, so that an operation that
 /// fails for its caller's sake has changed nothing.
@@ -31,6 +32,9 @@ pub struct Changes<'t> {
     order: Table<'t, &'static [u8], ()>,
     counts: Table<'t, &'static ListKey, u64>,
     flows_of_webhook: Table<'t, &'static [u8; 2 * ID_BYTES], ()>,
+    pub(super) meta: Table<'t, &'static str, u64>,
+    /// The records that were written, where they are for a replica.
+    pub(super) noted: Option<Vec<RecordChange>>,
     /// What acts differently since, repeated as it comes.
     pub(super) affected: Affected,
     /// Set where the database failed: the whole transaction is lost.
@@ -61,6 +65,8 @@ impl<'t> Changes<'t> {
             order: open(transaction, path, ORDER)?,
             counts: open(transaction, path, COUNTS)?,
             flows_of_webhook: open(transaction, path, FLOWS_OF_WEBHOOK)?,
+            meta: open(transaction, path, META)?,
+            noted: None,
             affected: Affected::default(),
             failed: None,
         })
@@ -111,10 +117,7 @@ impl<'t> Changes<'t> {
         for webhook in self.ids_of_list(&list_key(Resource::Webhook, Some(id)))? {
             self.delete_webhook(id, &webhook, false)?;
         }
-        let list = list_key(Resource::Application, None);
-        self.relist(&list, Some(&sortable_application(&application)), None)?;
-        self.applications.remove(id.raw()).map_err(|error| failed(self.path, error))?;
-        Ok(())
+        Ok(self.remove_application(&application)?)
     }
 
     /// See [`super::Store::insert_webhook`].
@@ -172,14 +175,7 @@ impl<'t> Changes<'t> {
                 }
             }
         }
-        let list = list_key(Resource::Webhook, Some(application));
-        self.relist(&list, Some(&sortable_webhook(&webhook)), None)?;
-        for token in webhook.tokens() {
-            self.tokens.remove(token.key().as_bytes()).map_err(|error| failed(self.path, error))?;
-        }
-        self.webhooks.remove(id.raw()).map_err(|error| failed(self.path, error))?;
-        self.affected.webhooks.push(*id);
-        Ok(())
+        Ok(self.remove_webhook(&webhook)?)
     }
 
     /// See [`super::Store::insert_flow`].
@@ -230,17 +226,7 @@ impl<'t> Changes<'t> {
     /// As there.
     pub fn delete_flow(&mut self, application: &Id, id: &Id) -> Result<(), ChangeError> {
         let flow = self.flow_of(application, id)?;
-        let list = list_key(Resource::Flow, Some(application));
-        let webhooks = self.webhooks_of(&flow)?;
-        self.relist(&list, Some(&sortable_flow(&flow)), None)?;
-        self.rewire(*id, &webhooks, &[])?;
-        let versions = list_key(Resource::FlowVersion, Some(id));
-        for version in self.ids_of_list(&versions)? {
-            self.remove_version(&versions, &version)?;
-        }
-        self.flow_classes.remove(id.raw()).map_err(|error| failed(self.path, error))?;
-        self.flows.remove(id.raw()).map_err(|error| failed(self.path, error))?;
-        Ok(())
+        Ok(self.remove_flow(&flow)?)
     }
 
     /// Keeps a new version of a flow. With `may_replace` it takes the place, and the id, of the one with its name.
@@ -319,7 +305,7 @@ impl<'t> Changes<'t> {
         read_record(&self.applications, self.path, id)
     }
 
-    fn flow_version(&self, id: &Id) -> Result<Option<FlowVersion>, StoreError> {
+    pub(super) fn flow_version(&self, id: &Id) -> Result<Option<FlowVersion>, StoreError> {
         read_record(&self.flow_versions, self.path, id)
     }
 
@@ -343,7 +329,7 @@ impl<'t> Changes<'t> {
         read_record(&self.webhooks, self.path, id)
     }
 
-    fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
+    pub(super) fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
         read_record(&self.flows, self.path, id)
     }
 
@@ -367,20 +353,42 @@ impl<'t> Changes<'t> {
         flow.ok_or(ChangeError::Missing(Resource::Flow))
     }
 
-    fn put_application(&mut self, old: Option<&Application>, new: &Application) -> Result<(), StoreError> {
+    pub(super) fn put_application(
+        &mut self,
+        old: Option<&Application>,
+        new: &Application,
+    ) -> Result<(), StoreError> {
         let list = list_key(Resource::Application, None);
         self.relist(&list, old.map(sortable_application).as_ref(), Some(&sortable_application(new)))?;
-        put(&mut self.applications, self.path, new.id, &new.to_stored())
+        self.keep(RecordKind::Application, new.id, &new.to_stored())
+    }
+
+    /// Removes an application; its webhooks and flows are not looked at.
+    pub(super) fn remove_application(&mut self, application: &Application) -> Result<(), StoreError> {
+        let list = list_key(Resource::Application, None);
+        self.relist(&list, Some(&sortable_application(application)), None)?;
+        self.drop_record(RecordKind::Application, &application.id)
     }
 
     pub(super) fn put_webhook(&mut self, old: Option<&Webhook>, new: &Webhook) -> Result<(), StoreError> {
         let list = list_key(Resource::Webhook, Some(&new.application_id));
         self.relist(&list, old.map(sortable_webhook).as_ref(), Some(&sortable_webhook(new)))?;
         self.affected.webhooks.push(new.id);
-        put(&mut self.webhooks, self.path, new.id, &new.to_stored())
+        self.keep(RecordKind::Webhook, new.id, &new.to_stored())
     }
 
-    fn put_flow(&mut self, old: Option<&Flow>, new: &Flow) -> Result<(), StoreError> {
+    /// Removes a webhook and its tokens.
+    pub(super) fn remove_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError> {
+        let list = list_key(Resource::Webhook, Some(&webhook.application_id));
+        self.relist(&list, Some(&sortable_webhook(webhook)), None)?;
+        for token in webhook.tokens() {
+            self.tokens.remove(token.key().as_bytes()).map_err(|error| failed(self.path, error))?;
+        }
+        self.affected.webhooks.push(webhook.id);
+        self.drop_record(RecordKind::Webhook, &webhook.id)
+    }
+
+    pub(super) fn put_flow(&mut self, old: Option<&Flow>, new: &Flow) -> Result<(), StoreError> {
         let list = list_key(Resource::Flow, Some(&new.application_id));
         self.relist(&list, old.map(sortable_flow).as_ref(), Some(&sortable_flow(new)))?;
         let before = old.map_or_else(|| Ok(Vec::new()), |old| self.webhooks_of(old))?;
@@ -389,10 +397,24 @@ impl<'t> Changes<'t> {
         if let Some(class) = class_key(new.class) {
             self.flow_classes.insert(new.id.raw(), class).map_err(|error| failed(self.path, error))?;
         }
-        put(&mut self.flows, self.path, new.id, &new.to_stored())
+        self.keep(RecordKind::Flow, new.id, &new.to_stored())
     }
 
-    fn put_version(
+    /// Removes a flow and its versions.
+    pub(super) fn remove_flow(&mut self, flow: &Flow) -> Result<(), StoreError> {
+        let list = list_key(Resource::Flow, Some(&flow.application_id));
+        let webhooks = self.webhooks_of(flow)?;
+        self.relist(&list, Some(&sortable_flow(flow)), None)?;
+        self.rewire(flow.id, &webhooks, &[])?;
+        let versions = list_key(Resource::FlowVersion, Some(&flow.id));
+        for version in self.ids_of_list(&versions)? {
+            self.remove_version(&versions, &version)?;
+        }
+        self.flow_classes.remove(flow.id.raw()).map_err(|error| failed(self.path, error))?;
+        self.drop_record(RecordKind::Flow, &flow.id)
+    }
+
+    pub(super) fn put_version(
         &mut self,
         flow: &Flow,
         old: Option<&FlowVersion>,
@@ -401,7 +423,7 @@ impl<'t> Changes<'t> {
         let list = list_key(Resource::FlowVersion, Some(&flow.id));
         let before = self.webhooks_of(flow)?;
         self.relist(&list, old.map(sortable_version).as_ref(), Some(&sortable_version(new)))?;
-        put(&mut self.flow_versions, self.path, new.id, &new.to_stored())?;
+        self.keep(RecordKind::FlowVersion, new.id, &new.to_stored())?;
         if flow.default_version_id == Some(new.id) {
             let after = self.webhooks_of(flow)?;
             self.rewire(flow.id, &before, &after)?;
@@ -409,11 +431,37 @@ impl<'t> Changes<'t> {
         Ok(())
     }
 
-    fn remove_version(&mut self, list: &ListKey, id: &Id) -> Result<(), StoreError> {
+    pub(super) fn remove_version(&mut self, list: &ListKey, id: &Id) -> Result<(), StoreError> {
         if let Some(version) = self.flow_version(id)? {
             self.relist(list, Some(&sortable_version(&version)), None)?;
         }
-        self.flow_versions.remove(id.raw()).map(drop).map_err(|error| failed(self.path, error))
+        self.drop_record(RecordKind::FlowVersion, id)
+    }
+
+    /// Writes a record.
+    pub(super) fn keep(&mut self, kind: RecordKind, id: Id, bytes: &[u8]) -> Result<(), StoreError> {
+        self.note(kind, id, Some(bytes));
+        let path = self.path;
+        let written = self.records(kind).insert(id.raw(), bytes).map(drop);
+        written.map_err(|error| failed(path, error))
+    }
+
+    /// Removes a record.
+    pub(super) fn drop_record(&mut self, kind: RecordKind, id: &Id) -> Result<(), StoreError> {
+        self.note(kind, *id, None);
+        let path = self.path;
+        let removed = self.records(kind).remove(id.raw()).map(drop);
+        removed.map_err(|error| failed(path, error))
+    }
+
+    fn records(&mut self, kind: RecordKind) -> &mut Records<'t> {
+        match kind {
+            RecordKind::Application => &mut self.applications,
+            RecordKind::Webhook => &mut self.webhooks,
+            RecordKind::Flow => &mut self.flows,
+            RecordKind::FlowVersion => &mut self.flow_versions,
+            RecordKind::AccessToken => &mut self.access_tokens,
+        }
     }
 
     /// The webhooks that a flow names, each once: the flow itself, and the version that runs in its place.
@@ -477,7 +525,7 @@ impl<'t> Changes<'t> {
         Ok(())
     }
 
-    fn ids_of_list(&self, list: &ListKey) -> Result<Vec<Id>, StoreError> {
+    pub(super) fn ids_of_list(&self, list: &ListKey) -> Result<Vec<Id>, StoreError> {
         let prefix = order_prefix(list, SortField::Id);
         let end = after_prefix(&prefix);
         let range = self.order.range::<&[u8]>(prefix.as_slice()..end.as_slice());
@@ -492,10 +540,6 @@ impl<'t> Changes<'t> {
 
 pub(super) fn failed(path: &Path, error: redb::StorageError) -> StoreError {
     StoreError::database(path, error)
-}
-
-fn put(records: &mut Records<'_>, path: &Path, id: Id, bytes: &[u8]) -> Result<(), StoreError> {
-    records.insert(id.raw(), bytes).map(drop).map_err(|error| failed(path, error))
 }
 
 fn sortable_application(application: &Application) -> Sortable<'_> {

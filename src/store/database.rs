@@ -13,6 +13,7 @@ use redb::{
 use super::changes::Changes;
 use super::error::{Resource, StoreError};
 use super::folder::{self, FILE_MODE};
+use super::replica::RecordKind;
 use super::tables::{
     ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, FORMAT,
     FORMAT_KEY, ID_BYTES, IdKey, META, ORDER, TOKENS, WEBHOOKS, id_of, list_key, name_prefix,
@@ -84,6 +85,26 @@ impl Database {
             }
         }
         outcome
+    }
+
+    /// Runs `work` in a write transaction and undoes it.
+    pub fn stage<T>(
+        &self,
+        work: impl FnOnce(&mut Changes<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.open.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.reopen()?;
+        }
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let database = open.as_ref().ok_or(StoreError::Interrupted)?;
+        let failed = |error: redb::Error| StoreError::database(&self.path, error);
+        let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
+        let value = {
+            let mut changes = Changes::begin(&transaction, &self.path)?;
+            work(&mut changes)?
+        };
+        transaction.abort().map_err(|error| failed(error.into()))?;
+        Ok(value)
     }
 
     fn write_once<T>(
@@ -321,6 +342,30 @@ impl Reads<'_> {
         for entry in table.iter().map_err(|error| self.failed(error))? {
             let (_, bytes) = entry.map_err(|error| self.failed(error))?;
             each(R::read(bytes.value()).map_err(|error| StoreError::record(self.path, &error))?);
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every record of a kind.
+    pub fn each_record(
+        &self,
+        kind: RecordKind,
+        each: &mut dyn FnMut(RecordKind, Id, &[u8]),
+    ) -> Result<(), StoreError> {
+        let table = match kind {
+            RecordKind::Application => APPLICATIONS,
+            RecordKind::Webhook => WEBHOOKS,
+            RecordKind::Flow => FLOWS,
+            RecordKind::FlowVersion => FLOW_VERSIONS,
+            RecordKind::AccessToken => ACCESS_TOKENS,
+        };
+        let table = match self.transaction.open_table(table) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(()),
+            table => table.map_err(|error| self.failed(error))?,
+        };
+        for entry in table.iter().map_err(|error| self.failed(error))? {
+            let (key, bytes) = entry.map_err(|error| self.failed(error))?;
+            each(kind, Id::from_raw(*key.value()), bytes.value());
         }
         Ok(())
     }

@@ -25,6 +25,10 @@ pub enum StoreError {
     Io { path: PathBuf, why: String },
     /// The write that this one was to be committed with did not end.
     Interrupted,
+    /// The model that nodes share cannot be written at present, or it is not known whether it was.
+    Unavailable { why: String },
+    /// The model that nodes share never takes the write.
+    NotTaken { why: String },
     /// The write is kept, and what serves requests does not act by it yet.
     NotApplied { why: String },
 }
@@ -118,6 +122,8 @@ impl fmt::Display for StoreError {
             StoreError::Full(path) => write!(f, "no space left for {}", path.display()),
             StoreError::Io { path, why } => write!(f, "{}: {why}", path.display()),
             StoreError::Interrupted => f.write_str("the write was interrupted; nothing of it was kept"),
+            StoreError::Unavailable { why } => write!(f, "the model cannot be changed now: {why}"),
+            StoreError::NotTaken { why } => f.write_str(why),
             StoreError::NotApplied { why } => {
                 write!(f, "the change is kept but not in effect yet: {why}; it is tried again until it is")
             }

@@ -26,6 +26,7 @@ mod folder;
 mod glob;
 pub mod letters;
 mod list;
+mod replica;
 mod tables;
 mod token;
 
@@ -41,6 +42,7 @@ pub use error::{ChangeError, Resource, StoreError};
 pub use folder::{ACCESS_TOKEN_FILE, AccessToken, DataFolder, LOCK_FILE, access_token};
 pub use glob::Glob;
 pub use list::{FlowFilter, ListQuery, Listed, TriggerMatch};
+pub use replica::{NotReplicated, Origin, RECORD_VERSION, RecordChange, RecordKey, RecordKind, Replica};
 pub use tables::SortField;
 
 use crate::base::id::Id;
@@ -80,6 +82,8 @@ pub struct Affected {
     pub webhooks: Vec<Id>,
     /// Flows that were made, changed or deleted.
     pub flows: Vec<Id>,
+    /// Whether access tokens came or went on another node.
+    pub access_tokens: bool,
 }
 
 /// Told of each commit. An error says why the change is not in effect, although it is kept.
@@ -94,6 +98,8 @@ pub struct Store {
     /// Held by the thread that commits.
     committing: Mutex<()>,
     observer: OnceLock<Observer>,
+    /// Where changes go if the database is a copy.
+    replica: OnceLock<Arc<dyn Replica>>,
     folder: DataFolder,
 }
 
@@ -107,7 +113,10 @@ pub struct Changed<T> {
 }
 
 struct Job {
-    run: Box<dyn FnOnce(&mut Changes<'_>) -> Told + Send>,
+    /// Makes the change; made again if what it has written is undone.
+    run: Box<dyn FnMut(&mut Changes<'_>) -> Told + Send>,
+    /// Tells the caller that it will not be made.
+    give_up: Box<dyn FnMut(StoreError) + Send>,
 }
 
 /// Tells the caller how its change ended, once the commit did or failed.
@@ -136,6 +145,7 @@ impl Store {
             waiting: Mutex::default(),
             committing: Mutex::default(),
             observer: OnceLock::new(),
+            replica: OnceLock::new(),
             folder,
         })
     }
@@ -169,18 +179,22 @@ impl Store {
     ///
     /// `change` is run by whichever thread commits next, together with the changes of others. It must check before it
     /// writes: an error undoes nothing of what it wrote itself, since the others' work is in the same transaction.
-    /// (The operations of [`Changes`] do so, each for itself.)
+    /// (The operations of [`Changes`] do so, each for itself.) On a node of a cluster it is run again where another node
+    /// has changed the model first.
     ///
     /// # Errors
     ///
     /// What `change` returned, or that the commit failed.
     pub fn change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Changes<'_>) -> Result<T, ChangeError> + Send + 'static,
+        mut change: impl FnMut(&mut Changes<'_>) -> Result<T, ChangeError> + Send + 'static,
     ) -> Result<Changed<T>, ChangeError> {
         let (tell, told) = mpsc::sync_channel(1);
+        let refused = tell.clone();
         let job = Job {
+            give_up: Box::new(move |error| drop(refused.send(Err(ChangeError::Store(error))))),
             run: Box::new(move |changes| {
+                let tell = tell.clone();
                 let before = changes.affected.webhooks.len();
                 let outcome = change(changes);
                 if let Err(ChangeError::Store(error)) = &outcome {
@@ -219,10 +233,13 @@ impl Store {
             let rest = waiting.split_off(count);
             std::mem::replace(&mut *waiting, rest)
         };
+        if let Some(replica) = self.replica.get() {
+            return self.replicate_jobs(&**replica, jobs);
+        }
         let mut tellings: Vec<Told> = Vec::with_capacity(jobs.len());
         let mut affected = Affected::default();
         let committed = self.database.write(|changes| {
-            for job in jobs {
+            for mut job in jobs {
                 tellings.push((job.run)(changes));
                 if let Some(error) = &changes.failed {
                     return Err(error.clone());
@@ -260,7 +277,7 @@ impl Store {
     ///
     /// Where its id is taken, or the database failed.
     pub fn insert_application(&self, application: Application) -> Result<Changed<Application>, ChangeError> {
-        self.change(move |changes| changes.insert_application(application))
+        self.change(move |changes| changes.insert_application(application.clone()))
     }
 
     /// Alters an application; every webhook of it is affected.
@@ -271,9 +288,9 @@ impl Store {
     pub fn update_application(
         &self,
         id: Id,
-        alter: impl FnOnce(&mut Application) -> Result<(), ModelError> + Send + 'static,
+        mut alter: impl FnMut(&mut Application) -> Result<(), ModelError> + Send + 'static,
     ) -> Result<Changed<Application>, ChangeError> {
-        self.change(move |changes| changes.update_application(&id, alter))
+        self.change(move |changes| changes.update_application(&id, &mut alter))
     }
 
     /// Deletes an application with its webhooks and flows.
@@ -291,7 +308,7 @@ impl Store {
     ///
     /// Where its application is missing, its id or token is taken, or the database failed.
     pub fn insert_webhook(&self, webhook: Webhook) -> Result<Changed<Webhook>, ChangeError> {
-        self.change(move |changes| changes.insert_webhook(webhook))
+        self.change(move |changes| changes.insert_webhook(webhook.clone()))
     }
 
     /// Alters a webhook of an application.
@@ -303,9 +320,9 @@ impl Store {
         &self,
         application: Id,
         id: Id,
-        alter: impl FnOnce(&mut Webhook) -> Result<(), ModelError> + Send + 'static,
+        mut alter: impl FnMut(&mut Webhook) -> Result<(), ModelError> + Send + 'static,
     ) -> Result<Changed<Webhook>, ChangeError> {
-        self.change(move |changes| changes.update_webhook(&application, &id, alter))
+        self.change(move |changes| changes.update_webhook(&application, &id, &mut alter))
     }
 
     /// Gives a webhook of an application another token.
@@ -320,7 +337,7 @@ impl Store {
         change: TokenChange,
         unix_millis: u64,
     ) -> Result<Changed<Webhook>, ChangeError> {
-        self.change(move |changes| changes.change_token(&application, &id, change, unix_millis))
+        self.change(move |changes| changes.change_token(&application, &id, change.clone(), unix_millis))
     }
 
     /// Deletes a webhook of an application and, `with_flows`, every flow that has a trigger on it.
@@ -343,7 +360,7 @@ impl Store {
     ///
     /// Where its application is missing, its id is taken, or the database failed.
     pub fn insert_flow(&self, flow: Flow) -> Result<Changed<Flow>, ChangeError> {
-        self.change(move |changes| changes.insert_flow(flow))
+        self.change(move |changes| changes.insert_flow(flow.clone()))
     }
 
     /// Alters a flow of an application; the webhooks of its old and its new triggers are affected.
@@ -355,9 +372,9 @@ impl Store {
         &self,
         application: Id,
         id: Id,
-        alter: impl FnOnce(&mut Flow) -> Result<(), ModelError> + Send + 'static,
+        mut alter: impl FnMut(&mut Flow) -> Result<(), ModelError> + Send + 'static,
     ) -> Result<Changed<Flow>, ChangeError> {
-        self.change(move |changes| changes.update_flow(&application, &id, alter))
+        self.change(move |changes| changes.update_flow(&application, &id, &mut alter))
     }
 
     /// Deletes a flow of an application.

@@ -1,6 +1,7 @@
 //! Reopening, sharing, lists, damage.
 
 mod letters;
+mod replica;
 mod versions;
 
 use std::collections::HashSet;

@@ -56,6 +56,19 @@ impl AccessTokens {
         self.granted.write().unwrap_or_else(PoisonError::into_inner).insert(token.digest, granted);
     }
 
+    /// Takes these and no others, but for the first.
+    pub fn replace(&self, tokens: &[AccessToken]) {
+        let own = |token: &&AccessToken| token.digest != self.first;
+        let granted = tokens.iter().filter(own).map(|token| {
+            let name = token.name.as_str().into();
+            (token.digest, Granted { name, rights: token.rights, expires: token.expires })
+        });
+        let mut all = self.granted.write().unwrap_or_else(PoisonError::into_inner);
+        let first = all.remove(&self.first);
+        *all = granted.collect();
+        all.extend(first.map(|first| (self.first, first)));
+    }
+
     /// Takes a token no longer.
     pub fn remove(&self, token: &AccessToken) {
         if token.digest != self.first {

@@ -239,7 +239,8 @@ impl World {
                 self.model.change(webhook, &mut self.random);
                 let changed = &self.model.webhooks[webhook];
                 self.observer.limits(webhook, changed, self.time);
-                let affected = Affected { webhooks: vec![changed.id], flows: Vec::new() };
+                let affected =
+                    Affected { webhooks: vec![changed.id], flows: Vec::new(), ..Affected::default() };
                 self.registry.refresh(&self.model, &affected, at(self.time)).expect("a model in memory");
             }
             Event::Stall { core, nanos } => {

@@ -110,7 +110,8 @@ fn stored_webhook(server: &Server) -> String {
     let application = Application::create(&json!({"name": "shop"}), 1).expect("an application");
     let application = server.state.store.insert_application(application).expect("kept").value.id;
     let webhook = Webhook::create(&json!({"name": "h"}), application, 1).expect("a webhook");
-    let kept = server.state.store.change(move |changes| changes.insert_webhook(webhook)).expect("kept");
+    let kept =
+        server.state.store.change(move |changes| changes.insert_webhook(webhook.clone())).expect("kept");
     format!("/applications/{application}/webhooks/{}", kept.value.id)
 }
 
