@@ -25,7 +25,7 @@ use tidegate::base::clock::Now;
 use tidegate::deliver::request::request;
 use tidegate::engine::{
     Attempt, AttemptError, AttemptReport, AttemptResult, ChainSource, DeadLetter, DeadLetters, DrivenConfig,
-    DrivenCores, DrivenKernel, Fetched, Forwarder, Holdings, LetterReport, Services, TargetAnswer,
+    DrivenCores, DrivenKernel, Fetched, Forwarder, Holdings, LetterReport, NoPermits, Services, TargetAnswer,
 };
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
@@ -340,6 +340,7 @@ fn simulate(model: &Model, seed: u64) {
             chains: Arc::new(NoChains),
             forwarder: Arc::clone(&outside) as Arc<dyn Forwarder>,
             dead_letters: Arc::clone(&outside) as Arc<dyn DeadLetters>,
+            permits: Arc::new(NoPermits),
         },
         seed,
         clock: Rc::new(move || {

@@ -10,7 +10,7 @@ use tidegate::base::clock::Now;
 use tidegate::deliver::{self, Origin};
 use tidegate::http::encode::DateField;
 use tidegate::http::{self, Limits, Step};
-use tidegate::ingress::request::{self, AtBody, AtHead, Door};
+use tidegate::ingress::request::{self, AtBody, AtHead, Door, Waited};
 use tidegate::ingress::respond::{self, Cors, Frame};
 use tidegate::metrics::{CoreMetrics, Event as Counted, Metrics, Outcome};
 use tidegate::registry::{Hook, Pin, Reads, Registry};
@@ -156,7 +156,7 @@ fn at_head<'g>(
     out: &mut Vec<u8>,
 ) -> Result<(&'g Arc<Hook>, usize), (Outcome, u16, u64)> {
     let at_head = KEY_SETS.with(|key_sets| {
-        let door = Door { core: 0, now, peer: None, trusted_proxies: &[], key_sets, has_waited: false };
+        let door = Door { core: 0, now, peer: None, trusted_proxies: &[], key_sets, waited: Waited::Nothing };
         request::at_head(door, pin, &machine.request(buffer))
     });
     match at_head {

@@ -21,7 +21,7 @@ use crate::control::chains::Chains;
 use crate::control::dead_letters::KeptDeadLetters;
 use crate::control::forward::ForwardThreads;
 use crate::control::key_sets::KeySets;
-use crate::engine::{ChainSource, Engine, Services, StartError};
+use crate::engine::{ChainSource, Engine, NoPermits, Services, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
@@ -78,7 +78,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let chains: Arc<dyn ChainSource> = Arc::new(fetchers);
     let forwarder = Arc::new(ForwardThreads::start(settings, metrics.targets(), clock)?);
     let dead_letters = Arc::new(KeptDeadLetters::start(store.letters()?, clock)?);
-    let services = Services { chains, forwarder, dead_letters };
+    let services = Services { chains, forwarder, dead_letters, permits: Arc::new(NoPermits) };
     let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, clock)?;
     // The threads end with the cores, which have the rest of them.
     drop(services);

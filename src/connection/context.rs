@@ -19,6 +19,7 @@ use super::message::{
     ConnectionId, ConnectionMessage, CoreMessage, Peers, ReplyOutcome, ReplySender, WorkerAddress,
 };
 use super::pending::{Delivered, PendingReplies};
+use super::permits::{NoPermits, PermitQueue, Permits};
 use super::recent::Recent;
 use super::seal::{Place, Seal};
 use super::timeouts::Timeouts;
@@ -115,13 +116,15 @@ pub struct Services {
     pub chains: Arc<dyn ChainSource>,
     pub forwarder: Arc<dyn Forwarder>,
     pub dead_letters: Arc<dyn DeadLetters>,
+    pub permits: Arc<dyn Permits>,
 }
 
 impl Services {
     /// For cores without flows that forward: no attempt is made, and no dead letter kept.
     #[must_use]
     pub fn with_chains(chains: Arc<dyn ChainSource>) -> Services {
-        Services { chains, forwarder: Arc::new(NoForwarding), dead_letters: Arc::new(NoForwarding) }
+        let (forwarder, dead_letters) = (Arc::new(NoForwarding), Arc::new(NoForwarding));
+        Services { chains, forwarder, dead_letters, permits: Arc::new(NoPermits) }
     }
 }
 
@@ -160,6 +163,7 @@ pub(crate) struct CoreState {
     pub(crate) pending: PendingReplies,
     pub(crate) chains: Chains,
     pub(crate) key_sets: KeySets,
+    pub(crate) permits: PermitQueue,
     pub(crate) flows: FlowQueues,
     pub(crate) forwards: ForwardQueues,
     pub(crate) undelivered: Vec<Undelivered>,
@@ -223,7 +227,7 @@ impl CoreState {
     /// A core without connections.
     pub(crate) fn new(parts: CoreParts) -> CoreState {
         let now = (parts.clock)();
-        let Services { chains, forwarder, dead_letters } = parts.services;
+        let Services { chains, forwarder, dead_letters, permits } = parts.services;
         let mailbox = parts.peers.own_mailbox();
         let forwards = ForwardQueues::new(forwarder, dead_letters, mailbox, parts.random);
         CoreState {
@@ -240,6 +244,7 @@ impl CoreState {
             peers: parts.peers,
             pending: PendingReplies::default(),
             key_sets: KeySets::new(Arc::clone(&chains)),
+            permits: PermitQueue::new(permits),
             chains: Chains::new(chains),
             flows: FlowQueues::default(),
             forwards,

@@ -402,6 +402,11 @@ impl Connection {
                     machine.on_keys(context, origin, out, Some(ticket))
                 });
             }
+            (Phase::Http(_), ConnectionMessage::Permit { ticket }) => {
+                self.with_machine(context, |machine, context, origin, out| {
+                    machine.on_permit(context, origin, out, Some(ticket))
+                });
+            }
             (Phase::Idle, ConnectionMessage::Drain) => self.is_quiet = false,
             (_, message) => context.refuse_message(message),
         }
@@ -442,6 +447,10 @@ impl Connection {
                 } else if machine.waits_for_keys() {
                     self.with_machine(context, |machine, context, origin, out| {
                         machine.on_keys(context, origin, out, None)
+                    });
+                } else if machine.waits_for_permit() {
+                    self.with_machine(context, |machine, context, origin, out| {
+                        machine.on_permit(context, origin, out, None)
                     });
                 } else if machine.is_idle() {
                     machine.end(context.core);

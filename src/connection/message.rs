@@ -127,6 +127,8 @@ pub(crate) enum CoreMessage {
     Chain { url: ChainUrl, outcome: ChainOutcome },
     /// What is known of a key set.
     Keys { url: Arc<str>, fetched: FetchedKeys },
+    /// A rate that several nodes share has a token, or has none for sure.
+    Permit { webhook: Id },
     /// The result of an attempt to deliver to a target.
     Attempted { id: AttemptId, result: AttemptResult },
     /// Whether a dead letter is kept.
@@ -153,6 +155,8 @@ pub(crate) enum ConnectionMessage {
     Chain { ticket: u64, outcome: ChainOutcome },
     /// The key set that a suspended request waits for is there, or cannot be had; by the ticket of its wait.
     KeysReady { ticket: u64 },
+    /// A token of the rate that is waited for is there, or there is none; by the ticket of the wait.
+    Permit { ticket: u64 },
     /// A reply for the client of a WebSocket.
     Reply { reply: Box<Reply>, sender: ReplySender },
     /// A trigger for a worker.

@@ -40,6 +40,7 @@ mod machine;
 pub(crate) mod message;
 pub(crate) mod pace;
 pub(crate) mod pending;
+mod permits;
 mod preamble;
 pub(crate) mod receipts;
 pub(crate) mod recent;
@@ -67,4 +68,5 @@ pub use self::forward_queues::{
 };
 pub(crate) use self::idle::IdleConnection;
 pub(crate) use self::machine::Connection;
+pub use self::permits::{NoPermits, PermitTold, Permits};
 pub use self::waiters::KeysFetched;

@@ -35,6 +35,8 @@ struct Asked {
 pub(super) struct Waiters<K> {
     asked: HashMap<K, Asked>,
     next_ticket: u64,
+    asked_max: usize,
+    wait_nanos: u64,
 }
 
 /// A place among those who wait.
@@ -51,7 +53,14 @@ pub(crate) struct Full;
 
 impl<K> Default for Waiters<K> {
     fn default() -> Waiters<K> {
-        Waiters { asked: HashMap::new(), next_ticket: 0 }
+        Waiters::new(ASKED_MAX, FETCH_WAIT_NANOS)
+    }
+}
+
+impl<K> Waiters<K> {
+    /// Nothing is asked for. `asked_max` things can be at a time, each for `wait_nanos`.
+    pub(super) fn new(asked_max: usize, wait_nanos: u64) -> Waiters<K> {
+        Waiters { asked: HashMap::new(), next_ticket: 0, asked_max, wait_nanos }
     }
 }
 
@@ -66,10 +75,10 @@ impl<K: Clone + Eq + Hash> Waiters<K> {
         connection: Option<ConnectionId>,
         now: Now,
     ) -> Result<Place, Full> {
-        let ends_nanos = now.nanos + FETCH_WAIT_NANOS;
+        let ends_nanos = now.nanos + self.wait_nanos;
         let ticket = self.next_ticket;
         let waiter = connection.map(|connection| Waiter { connection, ticket, ends_nanos });
-        if self.asked.len() >= ASKED_MAX {
+        if self.asked.len() >= self.asked_max {
             // An answer that was lost on its way (a full mailbox, a panic) leaves nobody without one for good.
             self.asked.retain(|_, asked| asked.ends_nanos > now.nanos);
         }
@@ -82,7 +91,7 @@ impl<K: Clone + Eq + Hash> Waiters<K> {
             asked.ends_nanos = ends_nanos;
             asked.waiters.retain(|waiter| waiter.ends_nanos > now.nanos);
             asked.waiters.extend(waiter);
-        } else if self.asked.len() >= ASKED_MAX {
+        } else if self.asked.len() >= self.asked_max {
             return Err(Full);
         } else {
             self.asked.insert(key.clone(), Asked { ends_nanos, waiters: waiter.into_iter().collect() });

@@ -284,6 +284,11 @@ impl<I: Io> Core<I> {
                     state.post(waiter.connection, message);
                 }
             }
+            Message::Core(CoreMessage::Permit { webhook }) => {
+                for waiter in state.permits.arrived(webhook) {
+                    state.post(waiter.connection, ConnectionMessage::Permit { ticket: waiter.ticket });
+                }
+            }
             Message::Core(CoreMessage::Replay { stored, done }) => replay::take(state, &stored, done),
             Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, trigger),
             Message::Core(CoreMessage::Receipts(returned)) => {

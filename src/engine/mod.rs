@@ -59,7 +59,7 @@ pub use crate::connection::tls::{CertificateEnd, TlsError, check as check_tls};
 pub use crate::connection::{
     ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX,
     ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, KeysFetched, LastAttempt, LetterReport,
-    NotReplayed, ReplayCallback, Services, TargetAnswer,
+    NoPermits, NotReplayed, PermitTold, Permits, ReplayCallback, Services, TargetAnswer,
 };
 
 /// Messages that wait for a core before its senders are told that it is busy.

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use super::caller;
 use super::respond::{Answer, Cors, Credential, Handshake, Options};
 use crate::base::clock::Now;
-use crate::base::id::Token;
+use crate::base::id::{Id, Token};
 use crate::base::ip_net::IpNet;
 use crate::http::{Framing, Method, Request};
+use crate::limit::Shortage;
 use crate::model::{CorsConfig, MethodSet};
 use crate::registry::{Hook, HookOptions, Pin};
 use crate::trigger::masked_query;
@@ -36,6 +37,8 @@ pub enum AtHead<'g, 'b> {
     Take { hook: &'g Arc<Hook>, limit: usize },
     /// Wait until these keys are fetched, which the request's token is verified with, and decide it again.
     Keys { url: Arc<str> },
+    /// Wait for a token of the webhook's rate, which another node may have, and decide it again.
+    Permit { webhook: Id },
     /// A WebSocket webhook, and the request asks for the upgrade.
     Upgrade { hook: &'g Arc<Hook> },
 }
@@ -52,8 +55,20 @@ pub struct Door<'d> {
     pub trusted_proxies: &'d [IpNet],
     /// The key sets that the core knows.
     pub key_sets: &'d KeySetCache,
-    /// Whether the request was decided up to its token before, and has waited for its keys since.
-    pub has_waited: bool,
+    /// What the request has waited for since it was decided before.
+    pub waited: Waited,
+}
+
+/// What a request has waited for that is decided again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Waited {
+    /// It is decided for the first time.
+    #[default]
+    Nothing,
+    /// A token of the rate; it may have found none.
+    Permit,
+    /// The keys of its access token; it has its token of the rate.
+    Keys,
 }
 
 /// Whether it asks if the listener lives. Where GET is there HEAD is too (RFC 9110, 9.1), and some monitors use it.
@@ -123,10 +138,14 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
 
     // 5. Rate.
     if let Some(rate) = &hook.rate
-        && !door.has_waited
+        && door.waited != Waited::Keys
         && let Err(throttled) = rate.take(door.core, door.now)
     {
-        return refuse(Answer::OverRate(throttled.retry_after_seconds));
+        match rate.shortage(throttled, door.waited == Waited::Permit, door.now) {
+            Shortage::Throttled(throttled) => return refuse(Answer::OverRate(throttled.retry_after_seconds)),
+            Shortage::Ask => return AtHead::Permit { webhook: hook.webhook_id },
+            Shortage::CutOff => return refuse(Answer::Busy(NO_PERMIT)),
+        }
     }
 
     // 6. Basic authentication and `auth`.
@@ -206,7 +225,7 @@ fn check_credentials(options: &HookOptions, door: Door<'_>, request: &Request<'_
     };
     match (auth.check(&request.fields(), request.query(), set.map(|set| &**set), door.now), known) {
         (jwt::Verdict::Good, _) => Credentials::Good,
-        (jwt::Verdict::UnknownKey, Some((url, known))) if known.may_fetch && !door.has_waited => {
+        (jwt::Verdict::UnknownKey, Some((url, known))) if known.may_fetch && door.waited != Waited::Keys => {
             Credentials::Keys(Arc::clone(url))
         }
         // It is not said of the caller that its token is wrong.
@@ -219,6 +238,9 @@ fn check_credentials(options: &HookOptions, door: Door<'_>, request: &Request<'_
 
 /// The answer to a token whose keys are not known.
 pub const NO_KEYS: &str = "The keys of the token's issuer cannot be had, try again";
+
+/// The answer to a call of which nobody can tell whether it is over the rate.
+pub const NO_PERMIT: &str = "The cluster does not answer, try again";
 
 /// The claims of the request's token, a JSON object, where the webhook asks for a token. [`at_head`] has verified it.
 #[must_use]

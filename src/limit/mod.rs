@@ -17,4 +17,4 @@ mod spent;
 
 pub use concurrency::Concurrency;
 pub use keys::{CallKey, Claim, KEYS_MAX, KeyStore, TakenKey};
-pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, TICK_NANOS, Throttled, WINDOW_SECONDS_MAX};
+pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, Shortage, TICK_NANOS, Throttled, WINDOW_SECONDS_MAX};

@@ -24,11 +24,17 @@
 //!   `now' ≥ k·tick + W`, so at a true time `t' ≥ now' ≥ t + W`: never early.
 //! - `k·tick < now + S + tick ≤ t + S + tick`, and a core's `now'` is there at the latest S after the true time is. So
 //!   the token is to be had before `t + W + 2·S + tick`: at most 9 ms late, where section 11 allows 10.
+//!
+//! # Shared by several processes
+//!
+//! A rate whose limit several nodes share ([`Rate::shared`]) has as many tokens as its node holds at present
+//! ([`Rate::hold`]), and may spend them up to a moment that is renewed: a process that was stopped in between finds
+//! them gone. A call that finds no token may ask for more, unless it is known that there are none.
 
 use super::cell::{Cell, Held, NEVER};
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::sync::Ordering::Relaxed;
-use crate::base::sync::{AtomicU32, Mutex, OnceLock, PoisonError};
+use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, PoisonError};
 use crate::base::turn;
 use smallvec::SmallVec;
 
@@ -61,12 +67,39 @@ pub struct Rate {
     cores: u32,
     /// Held while cells are made and while the limit changes.
     limit: Mutex<Limit>,
+    /// `None`: all tokens are this process's.
+    shared: Option<Box<Shared>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Limit {
     tokens: u32,
     window_seconds: u32,
+    /// Of the tokens, those that this process has.
+    held: u32,
+}
+
+/// State of a rate that several processes share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The tokens may be spent before this moment.
+    until_nanos: AtomicU64,
+    /// There is nothing to ask for before this moment.
+    asks_from_nanos: AtomicU64,
+    /// Whether that is because nobody answers.
+    is_cut_off: AtomicBool,
+}
+
+/// What is to become of a call that found no token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Shortage {
+    /// The limit is reached.
+    Throttled(Throttled),
+    /// Another process may have a token for it.
+    Ask,
+    /// Nobody can tell: those who know do not answer.
+    CutOff,
 }
 
 /// Over the limit (429, or close 1008).
@@ -80,7 +113,8 @@ pub struct Throttled {
 
 impl Limit {
     fn new(tokens: u32, window_seconds: u32) -> Limit {
-        Limit { tokens: tokens.max(1), window_seconds: window_seconds.clamp(1, WINDOW_SECONDS_MAX) }
+        let tokens = tokens.max(1);
+        Limit { tokens, window_seconds: window_seconds.clamp(1, WINDOW_SECONDS_MAX), held: tokens }
     }
 
     fn window_ticks(self) -> u64 {
@@ -108,7 +142,48 @@ impl Rate {
             debt: AtomicU32::new(0),
             cores: u32::try_from(cores.max(1)).unwrap_or(u32::MAX),
             limit: Mutex::new(Limit::new(tokens, window_seconds)),
+            shared: None,
         }
+    }
+
+    /// The same over several processes, of which this one holds no token yet.
+    #[must_use]
+    pub fn shared(cores: usize, tokens: u32, window_seconds: u32) -> Rate {
+        let limit = Limit { held: 0, ..Limit::new(tokens, window_seconds) };
+        let shared = Some(Box::default());
+        Rate { limit: Mutex::new(limit), shared, ..Rate::new(cores, tokens, window_seconds) }
+    }
+
+    /// Sets how many of a shared rate's tokens this process holds, and until when they may be spent.
+    pub fn hold(&self, tokens: u32, until_nanos: u64, now: Now) {
+        let Some(shared) = &self.shared else { return };
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = Limit { held: tokens, ..*limit };
+        self.change(&mut limit, new, now);
+        shared.until_nanos.store(until_nanos, Relaxed);
+    }
+
+    /// Says that there is nothing to ask for before a moment; `is_cut_off`: because nobody answers.
+    pub fn refuse_until(&self, nanos: u64, is_cut_off: bool) {
+        if let Some(shared) = &self.shared {
+            shared.is_cut_off.store(is_cut_off, Relaxed);
+            shared.asks_from_nanos.store(nanos, Relaxed);
+        }
+    }
+
+    /// What is to become of a call that [`Self::take`] has refused. `has_asked`: it has asked for a token already.
+    pub fn shortage(&self, throttled: Throttled, has_asked: bool, now: Now) -> Shortage {
+        let Some(shared) = &self.shared else { return Shortage::Throttled(throttled) };
+        let from = shared.asks_from_nanos.load(Relaxed);
+        if shared.is_cut_off.load(Relaxed) && (has_asked || now.nanos < from) {
+            return Shortage::CutOff;
+        }
+        if now.nanos >= from && !has_asked {
+            return Shortage::Ask;
+        }
+        let wait =
+            from.saturating_sub(now.nanos).div_ceil(NANOS_PER_SECOND).clamp(1, u64::from(WINDOW_SECONDS_MAX));
+        Shortage::Throttled(Throttled { retry_after_seconds: wait as u32 })
     }
 
     /// Spends a token for a call on `core`. `now` is that core's, read [`CLOCK_STALE_NANOS_MAX`] ago at most.
@@ -117,6 +192,11 @@ impl Rate {
     ///
     /// [`Throttled`] where all tokens are spent; nothing is written then.
     pub fn take(&self, core: usize, now: Now) -> Result<(), Throttled> {
+        if let Some(shared) = &self.shared
+            && now.nanos >= shared.until_nanos.load(Relaxed)
+        {
+            return Err(Throttled { retry_after_seconds: 1 });
+        }
         let cells = match self.cells.get() {
             Some(cells) => cells,
             None => self.make_cells(core),
@@ -141,8 +221,16 @@ impl Rate {
     /// in more than the new number meanwhile. A new window holds for the tokens that are spent already, too.
     pub fn reconfigure(&self, tokens: u32, window_seconds: u32, now: Now) {
         let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = Limit::new(tokens, window_seconds);
-        let old = std::mem::replace(&mut *limit, new);
+        let mut new = Limit::new(tokens, window_seconds);
+        if self.shared.is_some() {
+            // Who shares it takes away what is too much.
+            new.held = limit.held;
+        }
+        self.change(&mut limit, new, now);
+    }
+
+    fn change(&self, limit: &mut Limit, new: Limit, now: Now) {
+        let old = std::mem::replace(limit, new);
         let Some(cells) = self.cells.get() else { return };
         let mut held = hold_all(cells);
         for cell in &mut held {
@@ -150,13 +238,13 @@ impl Rate {
             cell.set_window_ticks(new.window_ticks());
             cell.set_dry_until(0);
         }
-        if new.tokens >= old.tokens {
-            let more = new.tokens - old.tokens;
+        if new.held >= old.held {
+            let more = new.held - old.held;
             let debt = self.debt.load(Relaxed);
             self.debt.store(debt.saturating_sub(more), Relaxed);
             held[0].set_free(held[0].free() + more.saturating_sub(debt));
         } else {
-            let mut fewer = old.tokens - new.tokens;
+            let mut fewer = old.held - new.held;
             for cell in &held {
                 let gone = fewer.min(cell.free());
                 cell.set_free(cell.free() - gone);
@@ -185,6 +273,13 @@ impl Rate {
         })
     }
 
+    /// Tokens that this process holds and has not spent. For those who decide whether it needs more.
+    #[must_use]
+    pub fn free(&self, now: Now) -> u32 {
+        let held = self.limit.lock().unwrap_or_else(PoisonError::into_inner).held;
+        held.saturating_sub(self.used(now))
+    }
+
     /// The first call: all tokens lie with the core that it came to.
     #[cold]
     fn make_cells(&self, core: usize) -> &[Cell] {
@@ -192,7 +287,7 @@ impl Rate {
         let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         self.cells.get_or_init(|| {
             let first = if core < self.cores as usize { core } else { 0 };
-            let tokens = |index| if index == first { limit.tokens } else { 0 };
+            let tokens = |index| if index == first { limit.held } else { 0 };
             (0..self.cores as usize).map(|index| Cell::new(tokens(index), limit.window_ticks())).collect()
         })
     }
@@ -299,7 +394,7 @@ mod tests {
         let free: u64 = held.iter().map(|cell| u64::from(cell.free())).sum();
         let spent: u64 = held.iter().map(|cell| u64::from(cell.spent())).sum();
         let debt = u64::from(rate.debt.load(Relaxed));
-        assert_eq!(free + spent, u64::from(limit.tokens) + debt, "free {free} spent {spent} debt {debt}");
+        assert_eq!(free + spent, u64::from(limit.held) + debt, "free {free} spent {spent} debt {debt}");
         assert!(debt == 0 || free == 0, "free {free} debt {debt}");
     }
 
@@ -430,6 +525,44 @@ mod tests {
         assert_eq!(takes(&rate, 1, START + 1_010 * MILLISECOND, 2), 1);
         assert_conserved(&rate);
         assert_eq!(takes(&Rate::new(0, 0, 0), 0, 0, 2), 1);
+    }
+
+    #[test]
+    fn a_shared_rate_spends_what_it_holds_while_it_may() {
+        let rate = Rate::shared(2, 100, 10);
+        let later = START + NANOS_PER_SECOND;
+        assert_eq!((takes(&rate, 0, START, 1), rate.limit()), (0, (100, 10)));
+        let throttled = rate.take(0, at(START)).unwrap_err();
+        assert_eq!(rate.shortage(throttled, false, at(START)), Shortage::Ask);
+        rate.hold(5, later, at(START));
+        assert_eq!((takes(&rate, 0, START, 3), takes(&rate, 1, START, 9)), (3, 2));
+        rate.hold(10, later, at(START));
+        assert_eq!((takes(&rate, 1, START, 4), rate.free(at(START))), (4, 1));
+        assert_eq!(takes(&rate, 1, later, 1), 0, "its time is over");
+        rate.hold(5, later + NANOS_PER_SECOND, at(later));
+        assert_eq!(takes(&rate, 1, later, 9), 0, "nine of five are spent");
+        assert_conserved(&rate);
+        // Those that were spent come back, as many as are held.
+        let back = START + 10 * NANOS_PER_SECOND + LATE_NANOS_MAX;
+        rate.hold(5, back + NANOS_PER_SECOND, at(back));
+        assert_eq!(takes(&rate, 0, back, 9), 5);
+        assert_conserved(&rate);
+    }
+
+    #[test]
+    fn a_shared_rate_says_whether_to_ask_and_when_again() {
+        let rate = Rate::shared(1, 100, 10);
+        let throttled = rate.take(0, at(START)).unwrap_err();
+        rate.refuse_until(START + 3 * NANOS_PER_SECOND, false);
+        let refused = Shortage::Throttled(Throttled { retry_after_seconds: 3 });
+        assert_eq!(rate.shortage(throttled, false, at(START)), refused);
+        assert_eq!(rate.shortage(throttled, false, at(START + 3 * NANOS_PER_SECOND)), Shortage::Ask);
+        let refused = Shortage::Throttled(Throttled { retry_after_seconds: 1 });
+        assert_eq!(rate.shortage(throttled, true, at(START + 3 * NANOS_PER_SECOND)), refused);
+        rate.refuse_until(START + 9 * NANOS_PER_SECOND, true);
+        assert_eq!(rate.shortage(throttled, false, at(START)), Shortage::CutOff);
+        let own = Rate::new(1, 1, 10);
+        assert_eq!(own.shortage(throttled, false, at(START)), Shortage::Throttled(throttled));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tidegate::base::slots::Key;
 use tidegate::deliver::workers::WorkerTrigger;
 use tidegate::deliver::{self, Delivery, Effect, Origin};
 use tidegate::http::Step;
-use tidegate::ingress::request::{self, AtBody, AtHead, Door};
+use tidegate::ingress::request::{self, AtBody, AtHead, Door, Waited};
 use tidegate::ingress::respond::{self, Answer, Cors, Frame};
 use tidegate::registry::{Action, Hook};
 use tidegate::reply::{CallerKind, Reply, Sheet, to_http};
@@ -70,7 +70,7 @@ impl World {
                 peer: None,
                 trusted_proxies: &[],
                 key_sets: &KeySetCache::default(),
-                has_waited: false,
+                waited: Waited::Nothing,
             },
             &pin,
             &request,
@@ -88,7 +88,7 @@ impl World {
             AtHead::Answer(answer, hook) => (answer, hook, false),
             AtHead::Close(answer, hook) => (answer, hook, true),
             AtHead::Upgrade { .. } => panic!("no webhook here takes WebSockets"),
-            AtHead::Keys { .. } => panic!("no webhook here asks for tokens"),
+            AtHead::Keys { .. } | AtHead::Permit { .. } => panic!("nothing here is waited for"),
         };
         let index = hook.map(|hook| self.webhook_index(hook));
         match (&answer, index) {

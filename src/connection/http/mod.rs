@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(crate) use self::next::Next;
 use self::steps::{
     Ongoing, Wait, attach, keep, refresh_keys, refuse, refused_as, reply_with, settle, skip_head, stays,
-    wait_for_keys,
+    wait_for_keys, wait_for_permit,
 };
 use super::answer::{Exchange, refuse_into};
 use super::buffers::{OutOfMemory, RECEIVE_BYTES_LARGE};
@@ -22,11 +22,12 @@ use super::decide::{ChainWait, CompleteRequest, ReplyWait, reply_status};
 use super::key_sets::KeysWait;
 use super::message::ChainOutcome;
 use super::pace::Pace;
+use super::permits::PermitWait;
 use super::timeouts::Timeout;
 use super::upgrade::{ListenerKind, Origin, Upgrade, accept_websocket};
 use crate::base::buffer::ReceiveBuffer;
 use crate::http::{self, Awaiting, Limits, Step, Suspended};
-use crate::ingress::request::{self, AtHead, Door};
+use crate::ingress::request::{self, AtHead, Door, Waited};
 use crate::ingress::respond::Answer;
 use crate::metrics::{Event, Outcome};
 use crate::registry::Hook;
@@ -45,6 +46,7 @@ enum Waiting {
     Reply(Box<WaitingRequest>),
     Chain(Box<ChainWait>),
     Keys(KeysWait),
+    Permit(PermitWait),
 }
 
 /// A request that waits for its reply, and all that its answer depends on.
@@ -162,8 +164,8 @@ impl HttpMachine {
                 keep(ongoing, present);
                 return Next::Pause;
             }
-            let has_waited = std::mem::take(&mut ongoing.is_head_due);
-            match if has_waited { Step::Head } else { http.poll(buffer) } {
+            let waited = std::mem::take(&mut ongoing.waited);
+            match if waited == Waited::Nothing { http.poll(buffer) } else { Step::Head } {
                 Step::NeedData => {
                     keep(ongoing, present);
                     if std::mem::take(&mut ongoing.owes_continue) && http.buffered_body() == 0 {
@@ -185,7 +187,7 @@ impl HttpMachine {
                         peer: origin.peer,
                         trusted_proxies: &core.rules.trusted_proxies,
                         key_sets: &core.key_sets.cache,
-                        has_waited,
+                        waited,
                     };
                     let at_head = request::at_head(door, pin, &request);
                     core.was_short();
@@ -193,6 +195,13 @@ impl HttpMachine {
                         AtHead::Keys { url } => match wait_for_keys(core, &url, origin.id, now) {
                             Ok(wait) => {
                                 *waiting = Some(Waiting::Keys(wait));
+                                return Next::Wait;
+                            }
+                            Err(answer) => (answer, None, false),
+                        },
+                        AtHead::Permit { webhook } => match wait_for_permit(core, webhook, origin.id, now) {
+                            Ok(wait) => {
+                                *waiting = Some(Waiting::Permit(wait));
                                 return Next::Wait;
                             }
                             Err(answer) => (answer, None, false),
@@ -415,7 +424,25 @@ impl HttpMachine {
             _ => return Next::Wait,
         }
         self.waiting = None;
-        self.request.is_head_due = true;
+        self.request.waited = Waited::Keys;
+        self.resume(context, origin, out)
+    }
+
+    /// Continues with the request that waits for a token of its webhook's rate with this ticket; `None`: any. Its head is
+    /// decided again.
+    pub(crate) fn on_permit(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+        ticket: Option<u64>,
+    ) -> Next {
+        match self.waiting {
+            Some(Waiting::Permit(wait)) if ticket.is_none_or(|ticket| ticket == wait.ticket) => {}
+            _ => return Next::Wait,
+        }
+        self.waiting = None;
+        self.request.waited = Waited::Permit;
         self.resume(context, origin, out)
     }
 
@@ -446,6 +473,7 @@ impl HttpMachine {
             Some(Waiting::Reply(waiting)) => return waiting.deadline(),
             Some(Waiting::Chain(wait)) => return wait.deadline,
             Some(Waiting::Keys(wait)) => return wait.deadline,
+            Some(Waiting::Permit(wait)) => return wait.deadline,
             None => {}
         }
         match self.http.awaiting() {
@@ -487,6 +515,11 @@ impl HttpMachine {
     /// Whether a request waits for keys.
     pub(crate) fn waits_for_keys(&self) -> bool {
         matches!(self.waiting, Some(Waiting::Keys(_)))
+    }
+
+    /// Whether a request waits for a token.
+    pub(crate) fn waits_for_permit(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Permit(_)))
     }
 
     /// Whether nothing of a request has been received.

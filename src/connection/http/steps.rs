@@ -9,14 +9,16 @@ use super::super::decide::{ChainWait, Decision, ReplyWait};
 use super::super::key_sets::KeysWait;
 use super::super::message::ConnectionId;
 use super::super::pace::Pace;
+use super::super::permits::PermitWait;
 use super::super::upgrade::{Upgrade, accept_worker};
 use super::super::waiters::{FETCH_WAIT_NANOS, Full};
 use super::next::Next;
 use crate::base::buffer::ReceiveBuffer;
 use crate::base::clock::Now;
+use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::http::{self, Step};
-use crate::ingress::request;
+use crate::ingress::request::{self, Waited};
 use crate::ingress::respond::Answer;
 use crate::metrics::Outcome;
 use crate::registry::Hook;
@@ -28,8 +30,8 @@ use crate::verify::auth::Auth;
 pub(super) struct Ongoing {
     /// The webhook, once the head was taken.
     pub(super) hook: Option<Arc<Hook>>,
-    /// The head was taken and is to be decided again: its keys were waited for.
-    pub(super) is_head_due: bool,
+    /// The head was taken and is to be decided again: this was waited for.
+    pub(super) waited: Waited,
     /// The body is dropped: the request has its answer.
     pub(super) is_dropping: bool,
     /// `100 Continue` is due, if the body has not begun by itself.
@@ -186,6 +188,21 @@ pub(super) fn wait_for_keys(
     let ticket = key_sets.ask(|| peers.own_sender(), url, Some(connection), now);
     let ticket = ticket.map_err(|Full| Answer::Busy(request::NO_KEYS))?;
     Ok(KeysWait { ticket, deadline: now.nanos + FETCH_WAIT_NANOS })
+}
+
+/// Asks for a token of a webhook's rate, which the present request waits for.
+///
+/// # Errors
+/// The answer, if too many webhooks are asked for.
+pub(super) fn wait_for_permit(
+    core: &mut CoreState,
+    webhook: Id,
+    connection: ConnectionId,
+    now: Now,
+) -> Result<PermitWait, Answer<'static>> {
+    let CoreState { permits, peers, .. } = core;
+    let wait = permits.ask(|| peers.own_sender(), webhook, connection, now);
+    wait.map_err(|Full| Answer::Busy(request::NO_PERMIT))
 }
 
 /// Has the keys of a webhook fetched again where that is due; no request waits for them.
