@@ -18,3 +18,8 @@
 //!
 //! Each of `journal`, `model`, `membership`, `rate` and `slots` is a machine (events and the time in, operations on
 //! JetStream out) and an adapter that carries its operations out; the simulation takes the adapter's place.
+
+pub mod membership;
+pub mod model;
+pub mod names;
+pub mod rate;

@@ -201,7 +201,9 @@ impl Store {
             std::fs::copy(folder.join(MODEL_FILE), &path).map_err(|error| StoreError::io(&path, &error))?;
             return Ok(Some(path));
         }
-        Err(StoreError::NotTaken { why: format!("{} has too many earlier models: delete some", folder.display()) })
+        Err(StoreError::NotTaken {
+            why: format!("{} has too many earlier models: delete some", folder.display()),
+        })
     }
 
     /// Makes changes on a snapshot, hands their records over, and tells the callers how it went.

@@ -1,0 +1,80 @@
+//! Names of streams, buckets and subjects, made of the cluster's name.
+
+use super::membership::Incarnation;
+
+/// The names of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    prefix: String,
+}
+
+impl Names {
+    /// The names of a cluster called so (`cluster.name`: lower-case letters, digits and hyphens).
+    #[must_use]
+    pub fn new(cluster: &str) -> Names {
+        Names { prefix: cluster.to_owned() }
+    }
+
+    /// The bucket of the model.
+    #[must_use]
+    pub fn model_bucket(&self) -> String {
+        format!("{}_model", self.prefix)
+    }
+
+    /// The bucket of the nodes.
+    #[must_use]
+    pub fn nodes_bucket(&self) -> String {
+        format!("{}_nodes", self.prefix)
+    }
+
+    /// The bucket of the places of calls at a time.
+    #[must_use]
+    pub fn slots_bucket(&self) -> String {
+        format!("{}_slots", self.prefix)
+    }
+
+    /// The stream behind a bucket.
+    #[must_use]
+    pub fn stream_of(bucket: &str) -> String {
+        format!("KV_{bucket}")
+    }
+
+    /// The subject of a key of a bucket.
+    #[must_use]
+    pub fn key(bucket: &str, key: &str) -> String {
+        format!("$KV.{bucket}.{key}")
+    }
+
+    /// The stream of the rates.
+    #[must_use]
+    pub fn limit_stream(&self) -> String {
+        format!("{}_limit", self.prefix)
+    }
+
+    /// The subject of a block of a webhook's rate, or of all with `*`.
+    #[must_use]
+    pub fn limit(&self, webhook: &str, block: &str) -> String {
+        format!("{}.l.{webhook}.{block}", self.prefix)
+    }
+
+    /// Replies to callers of an incarnation.
+    #[must_use]
+    pub fn reply(&self, inc: Incarnation) -> String {
+        format!("{}.n.{inc}.reply", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_begin_with_the_clusters() {
+        let names = Names::new("tg-1");
+        let inc = Incarnation::from_raw([1; 12]);
+        assert_eq!(Names::stream_of(&names.model_bucket()), "KV_tg-1_model");
+        assert_eq!(Names::key(&names.model_bucket(), "app.a"), "$KV.tg-1_model.app.a");
+        assert_eq!(names.reply(inc), "tg-1.n.010101010101010101010101.reply");
+        assert_eq!(names.limit("w", "*"), "tg-1.l.w.*");
+    }
+}
