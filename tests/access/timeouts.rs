@@ -1,12 +1,12 @@
 //! The settings `timeouts.*` and `drain_delay_seconds`: each set far below its default, so that its end can only be the
 //! set one.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::common::{PATIENCE, Server, Wire, eventually, request};
+use crate::common::{PATIENCE, Server, eventually, request};
 use crate::sockets::Socket;
 
 const TOO_SLOW: &str = r#"{"error":"The request took too long to arrive"}"#;
@@ -111,15 +111,16 @@ fn accepting_goes_on_for_the_drain_delay() {
     });
     // Refused only when the delay is over.
     let mut served = 0;
-    while let Ok(stream) = TcpStream::connect(server.ingress) {
-        drop(stream);
-        let mut wire = Wire::connect(server.ingress);
-        wire.send_what_goes(&hook.get());
-        if wire.read_some(9) != b"HTTP/1.1 " {
-            break;
-        }
+    while TcpStream::connect(server.ingress).is_ok_and(|stream| is_answered(stream, &hook.get())) {
         served += 1;
     }
     assert!(served > 0, "it stopped accepting at once");
     assert_eq!(server.ended().code(), Some(0));
+}
+
+/// Whether a request is answered; a connection that was not accepted any more ends, or is reset.
+fn is_answered(mut stream: TcpStream, request: &[u8]) -> bool {
+    let mut begin = [0; 9];
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.write_all(request).and_then(|()| stream.read_exact(&mut begin)).is_ok() && begin == *b"HTTP/1.1 "
 }
