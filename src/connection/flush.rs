@@ -128,7 +128,8 @@ impl Connection {
         });
     }
 
-    fn set_deadline(&mut self, core: &CoreState, now: u64) {
+    /// Sets the deadline to that of what the connection does now.
+    pub(crate) fn set_deadline(&mut self, core: &CoreState, now: u64) {
         self.deadline = match &mut self.phase {
             Phase::WebSocket(session) => session.connection().deadline(),
             Phase::Worker(session) => session.connection().deadline(),

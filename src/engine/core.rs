@@ -438,6 +438,10 @@ impl<I: Io> Core<I> {
         let now = self.state.now().nanos;
         let Some(connection) = self.connections.get_mut(id, &self.state.wheel) else { return };
         (connection.alarm.armed, connection.alarm.timer) = (NEVER, None);
+        if connection.is_listed {
+            // What was received in this turn may have ended what the timer was set for.
+            connection.set_deadline(&self.state, now);
+        }
         if connection.deadline() <= now {
             self.with(pin, id, |connection, context| connection.on_deadline(context));
         } else {
