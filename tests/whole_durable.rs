@@ -356,6 +356,7 @@ fn live(
         registry: &registry,
         metrics: &metrics,
         services: Services::with_chains(Arc::new(NoChains)),
+        tls: None,
         seed,
         clock: Rc::new(move || {
             let nanos = clock_world.now();

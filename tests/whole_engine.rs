@@ -302,6 +302,7 @@ fn simulate(model: &Model, seed: u64) {
         registry: &model.registry,
         metrics: &metrics,
         services: Services::with_chains(Arc::new(NoChains)),
+        tls: None,
         seed: 1,
         clock: Rc::new(move || {
             let nanos = clock_world.now();

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustls::ServerConfig;
+
 use super::core::{Core, Holdings};
 use super::journal::JournalParts;
 use super::mailbox::{self, Sender};
@@ -43,6 +45,8 @@ pub struct DrivenConfig<'a> {
     pub registry: &'a Arc<Registry>,
     pub metrics: &'a Metrics,
     pub services: Services,
+    /// TLS of the ingress.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Seed of pauses between attempts and names of events.
     pub seed: u64,
     pub clock: Rc<dyn Fn() -> Now>,
@@ -107,7 +111,7 @@ where
                 peers: Box::new(Mailboxes::new(index, mailboxes.clone())),
                 services: config.services.clone(),
                 random: Random::new(config.seed.wrapping_add(index as u64)),
-                tls: None,
+                tls: config.tls.clone(),
                 journal: None,
             });
             let listeners =

@@ -1,26 +1,11 @@
-//! The webhooks and flows of a simulated process, and the little randomness that decides everything.
+//! Webhooks and flows with limits that change.
 
 use serde_json::{Value, json};
 use tidegate::base::id::Id;
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::store::{Source, StoreError};
 
-/// SplitMix64: the same numbers for the same seed, on every machine.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-
-    pub fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-}
+use crate::kernel::Random;
 
 /// One application with the webhooks that a simulation calls.
 pub struct Model {
@@ -41,7 +26,7 @@ impl Model {
     pub fn new(random: &mut Random) -> Model {
         let application = Application::create(&json!({"name": "a"}), 0).expect("a name is all it needs");
         let reply = json!({"id": "r", "type": "WebhookReplyNode", "config": {
-            "responseCodeTemplate": "201", "bodyTemplate": "{{data.body.n}}"}});
+            "responseCodeTemplate": "201", "bodyTemplate": "{{{data.path}}}"}});
         let worker = json!({"id": "w", "type": "WorkerNode", "config": {
             "ackTimeoutSeconds": 1 + random.below(3), "maxInFlight": 1 + random.below(6)}});
         let mut model = Model { application, webhooks: Vec::new(), flows: Vec::new() };
@@ -57,10 +42,14 @@ impl Model {
                 body["basicAuthUsername"] = Value::from("u");
                 body["basicAuthPassword"] = Value::from("p");
             }
-            let webhook = Webhook::create(&body, model.application.id, 0).expect("a good webhook");
+            let mut webhook = Webhook::create(&body, model.application.id, 0).expect("a good webhook");
+            // The same in each run, so that a seed replays: they say which core owns a flow.
+            webhook.id = Id::from_raw([1 + index as u8; 12]);
             let flow = json!({"name": "f", "nodes": nodes,
                 "triggers": [{"type": "webhook", "key": webhook.id.to_string()}]});
-            model.flows.push(Flow::create(&flow, model.application.id, 0).expect("a good flow"));
+            let mut flow = Flow::create(&flow, model.application.id, 0).expect("a good flow");
+            flow.id = Id::from_raw([WEBHOOKS as u8 + 1 + index as u8; 12]);
+            model.flows.push(flow);
             model.webhooks.push(webhook);
         }
         model
