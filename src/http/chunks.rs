@@ -3,8 +3,9 @@
 //! Strict: 1 to 16 hexadecimal digits and no white space; extensions by their grammar, without the optional white
 //! space that the RFC calls bad; CRLF only; trailers as fields, which are checked and dropped.
 
+use super::limits::Limits;
+use super::refusal::Refusal;
 use super::token::is_token;
-use super::{Limits, Refusal};
 
 /// Digits of a chunk size: as many as fit into 64 bits.
 const SIZE_DIGITS_MAX: u8 = 16;

@@ -1,9 +1,11 @@
 //! The machine: one connection's requests, one after the other.
 
 use super::chunks::{Chunks, Found};
-use super::head::{self, Field, Framing, HEAD_BYTES_MAX, Head, Request};
+use super::head::{self, Field, HEAD_BYTES_MAX, Head, Request};
+use super::limits::Limits;
+use super::message::Framing;
+use super::refusal::Refusal;
 use super::scan::Scan;
-use super::{Limits, Refusal};
 use crate::base::buffer::ReceiveBuffer;
 
 /// Bytes that a read should have room for.

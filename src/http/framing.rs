@@ -1,13 +1,22 @@
 //! What the fields of a head mean for the connection: where the body ends, whether the connection stays, what the
 //! client waits for (RFC 9112, 6, 7.1, 9).
 
-use super::Refusal;
-use super::head::{Framing, Head, Version};
+use super::message::{Framing, Version};
+use super::refusal::Refusal;
 use super::target::is_host_value;
 use super::token::{has_token, members};
 
 /// Digits of a Content-Length: as many as always fit into 64 bits.
 const LENGTH_DIGITS_MAX: usize = 18;
+
+/// What the fields of a head mean together for the connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meaning {
+    pub(super) framing: Framing,
+    pub(super) keep_alive: bool,
+    pub(super) expects_continue: bool,
+    pub(super) upgrade_websocket: bool,
+}
 
 /// What has been seen in the fields so far.
 #[derive(Default)]
@@ -96,9 +105,9 @@ impl Seen {
         Ok(())
     }
 
-    /// All fields are seen: writes into the head what they mean together.
-    pub(super) fn conclude(&self, head: &mut Head) -> Result<(), Refusal> {
-        let is_http11 = head.version == Version::Http11;
+    /// All fields are seen: what they mean together.
+    pub(super) fn conclude(&self, version: Version) -> Result<Meaning, Refusal> {
+        let is_http11 = version == Version::Http11;
         if is_http11 && !self.has_host {
             return Err(Refusal::HostMissing);
         }
@@ -114,15 +123,17 @@ impl Seen {
         if is_http11 && self.other_expectation {
             return Err(Refusal::Expectation);
         }
-        head.framing = match self.length {
+        let framing = match self.length {
             _ if is_chunked => Framing::Chunked,
             None | Some(0) => Framing::None,
             Some(length) => Framing::Length(length),
         };
-        head.keep_alive = !self.close && (is_http11 || self.keep_alive);
-        head.expects_continue = is_http11 && self.expects_continue && head.framing != Framing::None;
-        head.upgrade_websocket = is_http11 && self.upgrade && self.websocket;
-        Ok(())
+        Ok(Meaning {
+            framing,
+            keep_alive: !self.close && (is_http11 || self.keep_alive),
+            expects_continue: is_http11 && self.expects_continue && framing != Framing::None,
+            upgrade_websocket: is_http11 && self.upgrade && self.websocket,
+        })
     }
 }
 

@@ -7,46 +7,13 @@
 use std::mem::MaybeUninit;
 
 use super::framing::Seen;
-use super::{Limits, Refusal, target};
+use super::limits::{FIELDS_MAX, Limits};
+use super::message::{Framing, Method, Version};
+use super::refusal::Refusal;
+use super::target;
 
-/// Field lines that a head may have (section 4.1).
-pub(super) const FIELDS_MAX: usize = 100;
 /// Bytes that a head may have at the very most, whatever the limits: [`Span`] counts with 16 bits.
 pub(super) const HEAD_BYTES_MAX: u32 = u16::MAX as u32;
-
-/// A request's method, as far as it matters here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    Connect,
-    Delete,
-    Get,
-    Head,
-    Options,
-    Patch,
-    Post,
-    Put,
-    Trace,
-    /// Any other token.
-    Other,
-}
-
-/// The protocol version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Version {
-    Http10,
-    Http11,
-}
-
-/// How the body's end is found (RFC 9112, 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// There is no body.
-    None,
-    /// As many bytes as Content-Length says; never 0.
-    Length(u64),
-    /// The chunked coding.
-    Chunked,
-}
 
 /// A piece of the head, counted from its first byte. [`HEAD_BYTES_MAX`] says that 16 bits do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -256,7 +223,11 @@ pub(super) fn parse(bytes: &[u8], fields: &mut Vec<Field>, limits: &Limits) -> R
         };
         fields.push(Field { name: Span::of(name, bytes), value: Span::of(value, bytes) });
     }
-    seen.conclude(&mut head)?;
+    let meaning = seen.conclude(head.version)?;
+    head.framing = meaning.framing;
+    head.keep_alive = meaning.keep_alive;
+    head.expects_continue = meaning.expects_continue;
+    head.upgrade_websocket = meaning.upgrade_websocket;
     Ok(head)
 }
 

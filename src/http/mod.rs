@@ -22,6 +22,8 @@ mod connection;
 pub mod encode;
 mod framing;
 mod head;
+mod limits;
+mod message;
 mod refusal;
 mod scan;
 mod target;
@@ -30,29 +32,7 @@ mod tests;
 mod token;
 
 pub use connection::{Awaiting, Connection, Step, Suspended};
-pub use head::{Fields, Framing, Method, Request, Version};
+pub use head::{Fields, Request};
+pub use limits::Limits;
+pub use message::{Framing, Method, Version};
 pub use refusal::Refusal;
-
-/// How much of each thing a request may have (section 4.1 of the specification).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of the request line and the fields, with the empty line. Never more than 65,535.
-    pub head_bytes: u32,
-    /// Field lines. Never more than 100.
-    pub fields: u16,
-    /// Bytes of the request target.
-    pub target_bytes: u32,
-    /// Bytes of chunk extensions and trailers together.
-    pub chunk_overhead_bytes: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            head_bytes: 16 * 1024,
-            fields: head::FIELDS_MAX as u16,
-            target_bytes: 8 * 1024,
-            chunk_overhead_bytes: 16 * 1024,
-        }
-    }
-}

@@ -4,8 +4,9 @@
 //! that is none, a target or a head that is too long. So garbage, and TLS on a plain port, get their answer at once
 //! instead of a time-out; and the answer never depends on how the bytes were cut into pieces.
 
+use super::limits::Limits;
+use super::refusal::Refusal;
 use super::token::is_token;
-use super::{Limits, Refusal};
 
 /// Bytes of a method: the longest registered one has 17 (UPDATEREDIRECTREF).
 const METHOD_BYTES_MAX: usize = 32;

@@ -2,8 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-use super::Refusal;
-use super::head::Method;
+use super::message::Method;
+use super::refusal::Refusal;
 
 /// The parts of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

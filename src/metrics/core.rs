@@ -1,5 +1,6 @@
 //! What one core counts.
 
+use super::counter::add;
 use super::journal::{JournalMetrics, JournalNumbers};
 use super::latency::{Latency, LatencyCounts};
 use std::sync::atomic::AtomicU64;
@@ -264,9 +265,13 @@ fn zeros<const N: usize>() -> [AtomicU64; N] {
     std::array::from_fn(|_| AtomicU64::new(0))
 }
 
-/// Adds to a counter that only this thread writes.
-pub(super) fn add(counter: &AtomicU64, more: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
+/// All numbers at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Each core's, by its number.
+    pub cores: Vec<Numbers>,
+    /// Their sum.
+    pub total: Numbers,
 }
 
 impl CoreMetrics {

@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::counter::add;
+
 /// Durations up to 2¹⁰ ns, about a microsecond, share the first bucket.
 const FIRST_OCTAVE: u32 = 10;
 
@@ -35,8 +37,8 @@ pub struct LatencyCounts {
 
 impl Latency {
     pub(super) fn count(&self, nanos: u64, times: u64) {
-        super::core::add(&self.buckets[bucket(nanos)], times);
-        super::core::add(&self.sum_nanos, nanos.saturating_mul(times));
+        add(&self.buckets[bucket(nanos)], times);
+        add(&self.sum_nanos, nanos.saturating_mul(times));
     }
 
     pub(super) fn counts(&self) -> LatencyCounts {

@@ -5,13 +5,14 @@
 //! snapshot may be some events apart.
 
 mod core;
+mod counter;
 mod journal;
 mod latency;
 mod render;
 mod series;
 mod targets;
 
-pub use self::core::{ConnectionKind, CoreMetrics, Event, Numbers, Outcome};
+pub use self::core::{ConnectionKind, CoreMetrics, Event, Numbers, Outcome, Snapshot};
 pub use self::journal::{JournalGauges, JournalMetrics, JournalNumbers};
 pub use latency::LatencyCounts;
 pub use series::{Points, SAMPLES_MAX, Series};
@@ -24,15 +25,6 @@ use std::sync::Arc;
 pub struct Metrics {
     cores: Vec<Arc<CoreMetrics>>,
     targets: Arc<TargetsInFlight>,
-}
-
-/// All numbers at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Each core's, by its number.
-    pub cores: Vec<Numbers>,
-    /// Their sum.
-    pub total: Numbers,
 }
 
 impl Metrics {

@@ -1,7 +1,8 @@
 //! A snapshot in Prometheus' text exposition format 0.0.4.
 
-use super::core::{CLASSES, ConnectionKind, Event, Numbers, Outcome};
-use super::{LatencyCounts, Snapshot, TargetsInFlight};
+use super::core::{CLASSES, ConnectionKind, Event, Numbers, Outcome, Snapshot};
+use super::latency::LatencyCounts;
+use super::targets::TargetsInFlight;
 use std::fmt::Write;
 
 /// A family of counters that are sums of events.

@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::core::{CLASSES, ConnectionKind, Event, Numbers, Outcome};
-use super::{LatencyCounts, Snapshot};
+use super::core::{CLASSES, ConnectionKind, Event, Numbers, Outcome, Snapshot};
+use super::latency::LatencyCounts;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 
 /// Samples that are kept: one a second, an hour (section 3: `GET /stats?seconds=3600`).

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::common::{NAME_CHARS_MAX, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::{Fields, must_be_one_of};
-use super::{NAME_CHARS_MAX, time_text};
 use crate::base::id::Id;
 use crate::base::text::{hex_decode_slice, hex_into, parse_time};
 

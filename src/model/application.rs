@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::common::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::Fields;
 use super::global::{GLOBALS_MAX, Global, GlobalChange, apply_changes};
-use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
+use super::known;
 use crate::base::id::Id;
 
 /// An application, checked.

@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use super::common::NAME_CHARS_MAX;
 use super::error::ModelError;
-use super::{NAME_CHARS_MAX, known};
+use super::known;
 
 /// A JSON object of a body while it is read. Each reading marks its field; [`Fields::finish`] looks at the rest.
 pub(super) struct Fields<'v> {

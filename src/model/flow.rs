@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::common::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::{Fields, word_of};
 use super::flow_trigger::FlowTrigger;
 use super::global::{GLOBALS_MAX, Global};
+use super::known;
 use super::node::{FlowNode, NOT_YET};
-use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
 use crate::base::id::Id;
 
 /// A workflow, checked: node ids are unique, and every `outputIds` names nodes that are there.

@@ -2,10 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::NAME_CHARS_MAX;
+use super::common::{NAME_CHARS_MAX, NODE_ID_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::{Fields, text};
-use super::node::NODE_ID_CHARS_MAX;
 use crate::base::id::Id;
 
 /// The type of a trigger that runs here.

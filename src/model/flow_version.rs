@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::common::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::Fields;
 use super::flow::{Flow, StoredFlow};
-use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
+use super::known;
 use crate::base::id::Id;
 
 /// The word for what is being worked on, as opposed to a version.

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use super::common::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::{Fields, word_of};
 use super::signature::{Secrets, is_field_name};
-use super::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
 
 /// `HttpForwardNode`: a request to a URL for each trigger.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::common::{Extra, NAME_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::Fields;
-use super::{Extra, NAME_CHARS_MAX, known};
+use super::known;
 use crate::base::json as strict;
 
 /// Most globals of an application, and of a flow: each is part of every payload.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::NAME_CHARS_MAX;
+use super::common::NAME_CHARS_MAX;
 use super::error::ModelError;
 use super::fields::{Fields, must_be_one_of, text, word_of};
 use super::signature::Secrets;

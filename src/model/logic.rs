@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::TEXT_CHARS_MAX;
+use super::common::TEXT_CHARS_MAX;
 use super::error::ModelError;
 use super::fields::Fields;
 

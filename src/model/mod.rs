@@ -18,6 +18,7 @@ mod access_token;
 mod application;
 mod auth;
 mod cast;
+mod common;
 mod error;
 mod fields;
 mod flow;
@@ -30,6 +31,7 @@ pub mod known;
 mod logic;
 mod node;
 mod options;
+mod previous_token;
 mod reply_node;
 mod signature;
 mod token;
@@ -40,6 +42,8 @@ pub use access_token::{AccessToken, DIGEST_BYTES, Right, Rights};
 pub use application::Application;
 pub use auth::{AuthConfig, NamedSecret};
 pub use cast::CastBuffersAs;
+pub(crate) use common::time_text;
+pub use common::{MASK, NAME_CHARS_MAX, TEXT_CHARS_MAX};
 pub use error::{ModelError, StoredError};
 pub use flow::{FLOW_CLASSES, Flow, FlowClass};
 pub use flow_trigger::{FlowTrigger, OutputIds, TriggerKind, WEBHOOK_TRIGGER};
@@ -54,32 +58,15 @@ pub use jwt::{JwtAlgorithm, JwtConfig, JwtKeys};
 pub use logic::{ConditionalConfig, DebugConfig};
 pub use node::{FlowNode, NODE_TYPES, NOT_YET, NodeKind};
 pub use options::{CorsConfig, DeduplicateConfig, MethodSet, ResponseBodyConfig, WebhookOptions};
+pub use previous_token::PreviousToken;
 pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
 pub use signature::{
     HeaderScheme, HmacAlgorithm, HmacEncoding, Secrets, SignatureConfig, SignatureScheme, SignedPart,
     SignedTemplate, SignerKind, TimestampSource,
 };
-pub use token::{PreviousToken, TokenChange};
+pub use token::TokenChange;
 pub use webhook::{HookLimits, VerificationType, Webhook};
 pub use wiring::Wires;
-
-/// Fields that Tidegate or the platform adds to what it shows and that mean nothing in a body.
-pub(crate) type Extra = serde_json::Map<String, serde_json::Value>;
-
-/// What the API shows in place of a secret, and what a PATCH sends to keep it.
-pub const MASK: &str = "***";
-
-/// A name: characters, as the platform's schemas count them.
-pub const NAME_CHARS_MAX: usize = 255;
-/// A description, and a verification code: characters, as the platform's schemas count them.
-pub const TEXT_CHARS_MAX: usize = 32_767;
-
-/// A time as the API shows it: RFC 3339 with milliseconds.
-pub(crate) fn time_text(unix_millis: u64) -> String {
-    let mut out = Vec::with_capacity("2026-02-19T17:26:00.123Z".len());
-    crate::base::text::write_time(&mut out, unix_millis);
-    String::from_utf8(out).unwrap_or_default()
-}
 
 #[cfg(test)]
 mod tests;

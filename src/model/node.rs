@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
+use super::common::{Extra, NODE_ID_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::Fields;
 use super::flow_trigger::OutputIds;
 use super::forward::{HttpForwardConfig, NatsConfig, WorkerConfig};
 use super::logic::{ConditionalConfig, DebugConfig};
 use super::reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
-use super::{Extra, TEXT_CHARS_MAX};
 
 /// One step of a flow, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +60,6 @@ pub const NODE_TYPES: [&str; 7] = [
 /// Those of [`NODE_TYPES`] that this version checks and does not deliver through yet: a flow with one is refused.
 pub const NOT_YET: &[&str] = &["NatsNode"];
 
-/// Longest `id` of a node, the platform's number.
-pub const NODE_ID_CHARS_MAX: usize = 1_024;
 /// Longest body template: half of what a REST body may hold.
 const BODY_TEMPLATE_CHARS_MAX: usize = 1024 * 1024;
 /// Most headers of a reply: as many as a request's head may have (section 4).
@@ -122,7 +120,7 @@ impl FlowNode {
             Some("WorkerNode") => NodeKind::Worker(WorkerConfig::read(&given, &config_path)?),
             Some("NatsNode") => NodeKind::Nats(NatsConfig::read(&given, &config_path)?),
             Some(other) => {
-                let shown: String = other.chars().take(super::NAME_CHARS_MAX).collect();
+                let shown: String = other.chars().take(super::common::NAME_CHARS_MAX).collect();
                 let must =
                     format!("`{shown}` does not run here: it must be one of {}", NODE_TYPES.join(", "));
                 return Err(ModelError::new(type_path, must));

@@ -4,9 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use super::auth::AuthConfig;
+use super::common::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::{Fields, text};
-use super::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
 use crate::base::ip_net::IpNet;
 use crate::http::Method;
 

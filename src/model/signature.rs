@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::common::{MASK, NAME_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::{ModelError, StoredError};
 use super::fields::{Fields, must_be_one_of, text, word_of};
-use super::{MASK, NAME_CHARS_MAX, TEXT_CHARS_MAX};
 
 /// A scheme and its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,27 +1,12 @@
 //! The token of a webhook's URL, changed: the old one goes on for a grace (section 3, `POST …/token`).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::error::ModelError;
 use super::fields::Fields;
-use super::time_text;
+use super::previous_token::PreviousToken;
 use super::webhook::Webhook;
 use crate::base::id::{TOKEN_CHARACTERS_MAX, TOKEN_CHARACTERS_MIN, TokenText};
-
-/// A token that was replaced and goes on until its grace ends.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PreviousToken {
-    pub token: TokenText,
-    /// Milliseconds since 1970.
-    pub ends_millis: u64,
-}
-
-impl PreviousToken {
-    pub(super) fn to_api(&self) -> Value {
-        json!({"token": self.token.as_str(), "endsAt": time_text(self.ends_millis)})
-    }
-}
 
 /// The body of `POST …/token`.
 #[derive(Clone, Debug)]
@@ -79,6 +64,8 @@ impl Webhook {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::base::id::Id;
 

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::cast::CastBuffersAs;
+use super::common::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::{Fields, word_of};
+use super::known;
 use super::options::WebhookOptions;
+use super::previous_token::PreviousToken;
 use super::signature::{SignatureConfig, StoredSignature};
-use super::token::PreviousToken;
-use super::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, known, time_text};
 use crate::base::id::{Id, TokenText};
 
 /// One public endpoint, checked.

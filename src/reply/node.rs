@@ -5,10 +5,12 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::caller::CallerKind;
 use super::encoding::Encoding;
+use super::error::ReplyError;
 use super::headers::HEADER_BYTES_MAX;
 use super::rendered::{Body, Rendered, ReplyTo, Sheet};
-use super::{CallerKind, ReplyError, STATUS_FALLBACK};
+use super::response::STATUS_FALLBACK;
 use crate::model::{BodyTemplateType, WebhookReplyConfig};
 use crate::template::{
     Escape, OUTPUT_BYTES_MAX, Path, Read, RenderError, Root, Template, TemplateError, Work,

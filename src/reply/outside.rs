@@ -6,8 +6,9 @@
 use bytes::Bytes;
 
 use super::encoding::Encoding;
+use super::error::ReplyError;
 use super::headers::{HEADER_BYTES_MAX, HEADERS_MAX};
-use super::{Close, Reply, ReplyError};
+use super::response::{Close, Reply};
 use crate::base::json::{Kind, Raw};
 use crate::websocket::frame::{REASON_MAX, is_close_code};
 

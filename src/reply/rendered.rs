@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{CallerKind, HttpReply, Reply, ReplyError};
+use super::caller::CallerKind;
+use super::error::ReplyError;
+use super::response::{self, HttpReply, Reply};
 use crate::template::Work;
 
 /// Bytes of a sheet that is kept; a larger one was for a large reply.
@@ -128,7 +130,7 @@ impl Rendered<'_> {
     /// As [`super::to_http`].
     pub fn to_http(&self, webhook_code: u16, body_bytes_max: usize) -> Result<HttpReply<'_>, ReplyError> {
         let body = self.body().unwrap_or_default();
-        super::http(self.response_code, self.sheet.headers(), body, webhook_code, body_bytes_max)
+        response::http(self.response_code, self.sheet.headers(), body, webhook_code, body_bytes_max)
     }
 
     /// A reply that lasts.

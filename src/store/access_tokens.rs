@@ -3,15 +3,13 @@
 use redb::ReadableTable;
 
 use super::changes::Changes;
-use super::database::read_access_tokens;
 use super::error::{ChangeError, StoreError};
+use super::read::read_access_tokens;
 use super::replica::RecordKind;
+use super::tables::ACCESS_TOKENS_MAX;
 use super::{Changed, Store};
 use crate::base::id::Id;
 use crate::model::{AccessToken, ModelError};
-
-/// Tokens that there may be: one for each program that drives a server, and no table that grows for ever.
-pub const ACCESS_TOKENS_MAX: usize = 1000;
 
 impl Store {
     /// The access tokens beside the first, in the order of their ids.

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::database::{class_key, flow_ids_of_webhook, id_named, read_record};
 use super::error::{ChangeError, Resource, StoreError};
+use super::read::{class_key, flow_ids_of_webhook, id_named, read_record};
+use super::record::Affected;
 use super::replica::{RecordChange, RecordKind};
 use super::tables::{
     ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES,
     IdKey, ListKey, META, ORDER, SortField, Sortable, TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix,
     flow_of_webhook_key, id_of, list_key, order_key, order_prefix,
 };
-use super::{Affected, ModelRecord};
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};
 
@@ -575,29 +575,5 @@ fn sortable_version(version: &FlowVersion) -> Sortable<'_> {
         name: &version.version,
         creation_date: version.creation_date,
         last_updated: version.last_updated,
-    }
-}
-
-impl ModelRecord for FlowVersion {
-    fn read(bytes: &[u8]) -> Result<FlowVersion, crate::model::StoredError> {
-        FlowVersion::from_stored(bytes)
-    }
-}
-
-impl ModelRecord for Application {
-    fn read(bytes: &[u8]) -> Result<Application, crate::model::StoredError> {
-        Application::from_stored(bytes)
-    }
-}
-
-impl ModelRecord for Webhook {
-    fn read(bytes: &[u8]) -> Result<Webhook, crate::model::StoredError> {
-        Webhook::from_stored(bytes)
-    }
-}
-
-impl ModelRecord for Flow {
-    fn read(bytes: &[u8]) -> Result<Flow, crate::model::StoredError> {
-        Flow::from_stored(bytes)
     }
 }

@@ -12,16 +12,17 @@ use redb::{
 
 use super::changes::Changes;
 use super::error::{Resource, StoreError};
-use super::folder::{self, FILE_MODE};
+use super::folder::{self, FILE_MODE, MODEL_FILE};
+use super::read::{class_key, flow_ids_of_webhook, id_named, read_access_tokens, read_record};
+use super::record::ModelRecord;
 use super::replica::RecordKind;
 use super::tables::{
     ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, FORMAT,
-    FORMAT_KEY, ID_BYTES, IdKey, META, ORDER, TOKENS, WEBHOOKS, id_of, list_key, name_prefix,
+    FORMAT_KEY, IdKey, META, ORDER, TOKENS, WEBHOOKS, id_of,
 };
-use super::{MODEL_FILE, ModelRecord};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
-use crate::model::{self, AccessToken, Application, Flow, FlowClass, FlowVersion, Webhook};
+use crate::model::{AccessToken, Application, Flow, FlowVersion, Webhook};
 
 /// Bytes of pages kept in memory: the inner pages of the trees of a million webhooks (six trees of 2,500), and some.
 const CACHE_BYTES: usize = 24 * 1024 * 1024;
@@ -189,12 +190,6 @@ fn upgrade(database: &redb::Database, path: &Path) -> Result<(), StoreError> {
     transaction.commit().map_err(|error| failed(error.into()))?;
     tracing::info!(path = %path.display(), format = FORMAT, "upgraded the database");
     Ok(())
-}
-
-/// The entry of a class in [`FLOW_CLASSES`]; none for the default.
-pub(super) fn class_key(class: FlowClass) -> Option<u8> {
-    let place = model::FLOW_CLASSES.iter().position(|(_, known)| *known == class)?;
-    u8::try_from(place).ok().filter(|_| class != FlowClass::default())
 }
 
 /// Opens a database that must be there and whole. With `check` every page that is in use is read and held against its
@@ -377,60 +372,4 @@ impl Reads<'_> {
     ) -> Result<Option<R>, StoreError> {
         read_record(&self.table(table)?, self.path, id)
     }
-}
-
-/// The access tokens of a table of either kind of transaction.
-pub(super) fn read_access_tokens(
-    table: &impl ReadableTable<&'static IdKey, &'static [u8]>,
-    path: &Path,
-) -> Result<Vec<AccessToken>, StoreError> {
-    let mut tokens = Vec::new();
-    for entry in table.iter().map_err(|error| StoreError::database(path, error))? {
-        let (_, bytes) = entry.map_err(|error| StoreError::database(path, error))?;
-        let token = AccessToken::from_stored(bytes.value());
-        tokens.push(token.map_err(|error| StoreError::record(path, &error))?);
-    }
-    Ok(tokens)
-}
-
-/// The record of an id in a table of either kind of transaction.
-pub(super) fn read_record<R: ModelRecord>(
-    table: &impl ReadableTable<&'static IdKey, &'static [u8]>,
-    path: &Path,
-    id: &Id,
-) -> Result<Option<R>, StoreError> {
-    let bytes = table.get(id.raw()).map_err(|error| StoreError::database(path, error))?;
-    let record = bytes.map(|bytes| R::read(bytes.value()));
-    record.transpose().map_err(|error| StoreError::record(path, &error))
-}
-
-/// The flows that have a trigger on a webhook, whatever their application, in the order of their ids.
-pub(super) fn flow_ids_of_webhook(
-    table: &impl ReadableTable<&'static [u8; 2 * ID_BYTES], ()>,
-    webhook: &Id,
-) -> Result<Vec<Id>, redb::StorageError> {
-    let (mut first, mut last) = ([0x00; 2 * ID_BYTES], [0xFF; 2 * ID_BYTES]);
-    first[..ID_BYTES].copy_from_slice(webhook.raw());
-    last[..ID_BYTES].copy_from_slice(webhook.raw());
-    let mut ids = Vec::new();
-    for entry in table.range::<&[u8; 2 * ID_BYTES]>(&first..=&last)? {
-        let (key, ()) = entry.map(|(key, value)| (key, value.value()))?;
-        ids.extend(super::tables::id_of(key.value()));
-    }
-    Ok(ids)
-}
-
-/// The resource of a list that has a name; the first one by id, if there are several.
-pub(super) fn id_named(
-    order: &impl ReadableTable<&'static [u8], ()>,
-    resource: Resource,
-    owner: &Id,
-    name: &str,
-) -> Result<Option<Id>, redb::StorageError> {
-    let prefix = name_prefix(&list_key(resource, Some(owner)), name);
-    let mut range = order.range::<&[u8]>(prefix.as_slice()..)?;
-    let Some(entry) = range.next() else { return Ok(None) };
-    let (key, ()) = entry.map(|(key, value)| (key, value.value()))?;
-    let is_named = key.value().starts_with(&prefix) && key.value().len() == prefix.len() + ID_BYTES;
-    Ok(if is_named { id_of(key.value()) } else { None })
 }

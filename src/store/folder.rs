@@ -16,6 +16,8 @@ use crate::settings::check_access_token;
 const FOLDER_MODE: u32 = 0o700;
 /// Rights of the files in it.
 pub(super) const FILE_MODE: u32 = 0o600;
+/// Name of the database in the data folder.
+pub(crate) const MODEL_FILE: &str = "model.redb";
 /// Held with `flock` while a process works on the folder; holds its id.
 pub const LOCK_FILE: &str = "lock";
 /// Holds the access token of the REST API.
@@ -76,7 +78,7 @@ impl DataFolder {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()));
         written.map_err(|error| StoreError::io(&lock_path, &error))?;
-        let is_new = !path.join(super::MODEL_FILE).exists() && !path.join(ACCESS_TOKEN_FILE).exists();
+        let is_new = !path.join(MODEL_FILE).exists() && !path.join(ACCESS_TOKEN_FILE).exists();
         Ok(DataFolder { path: path.to_owned(), is_new, _lock: lock })
     }
 

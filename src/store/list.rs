@@ -5,9 +5,10 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::advanced::AdvancedQuery;
-use super::database::{Reads, class_key};
+use super::database::Reads;
 use super::error::{Resource, StoreError};
 use super::glob::Glob;
+use super::read::class_key;
 use super::tables::{
     COUNTS, ListKey, ORDER, SortField, after_prefix, id_of, list_key, name_of, order_prefix,
 };

@@ -26,6 +26,8 @@ mod folder;
 mod glob;
 pub mod letters;
 mod list;
+mod read;
+mod record;
 mod replica;
 mod tables;
 mod token;
@@ -35,23 +37,21 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-pub use access_tokens::ACCESS_TOKENS_MAX;
 pub use advanced::AdvancedQuery;
 pub use changes::Changes;
 pub use error::{ChangeError, Resource, StoreError};
+pub(crate) use folder::MODEL_FILE;
 pub use folder::{ACCESS_TOKEN_FILE, AccessToken, DataFolder, LOCK_FILE, access_token};
 pub use glob::Glob;
 pub use list::{FlowFilter, ListQuery, Listed, TriggerMatch};
+pub use record::Affected;
 pub use replica::{NotReplicated, Origin, RECORD_VERSION, RecordChange, RecordKey, RecordKind, Replica};
-pub use tables::SortField;
+pub use tables::{ACCESS_TOKENS_MAX, SortField};
 
 use crate::base::id::Id;
-use crate::model::{Application, Flow, FlowVersion, ModelError, StoredError, TokenChange, Webhook};
+use crate::model::{Application, Flow, FlowVersion, ModelError, TokenChange, Webhook};
 use database::Database;
 use letters::{LetterLimits, Letters};
-
-/// Name of the database in the data folder.
-pub(crate) const MODEL_FILE: &str = "model.redb";
 
 /// Most changes in one commit, so that the first of them does not wait for ever.
 const CHANGES_PER_COMMIT_MAX: usize = 1_024;
@@ -73,17 +73,6 @@ pub trait Source {
     fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), StoreError>;
     /// Every flow, as it runs.
     fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError>;
-}
-
-/// What acts differently since a commit, each once. What was deleted is among it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Affected {
-    /// Webhooks: changed themselves, or through their application or a flow that they trigger.
-    pub webhooks: Vec<Id>,
-    /// Flows that were made, changed or deleted.
-    pub flows: Vec<Id>,
-    /// Whether access tokens came or went on another node.
-    pub access_tokens: bool,
 }
 
 /// Told of each commit. An error says why the change is not in effect, although it is kept.
@@ -486,11 +475,6 @@ impl Source for Store {
     fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
         self.database.read(|reads| reads.for_each_flow(each))
     }
-}
-
-/// A resource as a table keeps it.
-trait ModelRecord: Sized {
-    fn read(bytes: &[u8]) -> Result<Self, StoredError>;
 }
 
 /// Locks; a thread that panicked with the lock left nothing half done, since its transaction went with it.

@@ -13,8 +13,9 @@ use redb::ReadableTable;
 
 use super::changes::{Changes, failed};
 use super::error::{Resource, StoreError};
+use super::folder::MODEL_FILE;
 use super::tables::{FORMAT, META, list_key};
-use super::{Job, MODEL_FILE, Store, Told};
+use super::{Job, Store, Told};
 use crate::base::id::Id;
 use crate::model::{AccessToken, Application, Flow, FlowVersion, Webhook};
 

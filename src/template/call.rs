@@ -11,33 +11,15 @@ use super::encode::{decode_uri, encode_uri};
 use super::error::{Fault, RenderError};
 use super::format::NumberFormat;
 use super::helper::Helper;
-use super::number;
 use super::pattern::Pattern;
 use super::platform;
 use super::tools::{Tools, Values, json};
-use super::tree::Expression;
+use super::tree::{Built, Call, Expression};
 use super::value::{Type, Value, into_text};
 use super::work::{CONVERT, SCAN, STEP};
+use crate::base::number;
 use crate::base::text::{base64_decode_lenient, base64_into};
 use jiff::tz::TimeZone;
-
-/// A helper with its arguments.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) helper: Helper,
-    pub(super) arguments: Box<[Expression]>,
-    pub(super) named: Box<[(Box<str>, Expression)]>,
-    /// What was built of an argument that stands in the template.
-    built: Built,
-}
-
-#[derive(Debug)]
-enum Built {
-    Nothing,
-    Pattern(Box<Pattern>),
-    Format(NumberFormat),
-    Zone(TimeZone),
-}
 
 impl Call {
     /// # Errors

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::OUTPUT_BYTES_MAX;
 use super::error::RenderError;
-use super::number;
 use super::tools::Tools;
 use super::value::{Type, Value, into_text};
-use super::work::{NUMBER_TEXT, READ, SCAN, STEP};
+use super::work::{NUMBER_TEXT, OUTPUT_BYTES_MAX, READ, SCAN, STEP};
 use crate::base::json::Raw;
+use crate::base::number;
 
 /// `array.join(separator)`; anything but an array as its text.
 pub(super) fn join<'a>(

@@ -1,11 +1,10 @@
 //! Resolves the names of a template that was read: helpers, blocks, paths and the parameters of blocks.
 
-use super::call::Call;
 use super::error::{Fault, TemplateError};
 use super::helper::Helper;
 use super::parse::{original, parse};
 use super::syntax::{BlockStatement, Mustache, Parameter, PathExpression, Program, Sexpr, Statement};
-use super::tree::{Base, Block, BlockKind, Expression, Lookup, LoopVariable, Node};
+use super::tree::{Base, Block, BlockKind, Call, Expression, Lookup, LoopVariable, Node};
 use super::value::Segment;
 use super::white;
 

@@ -2,7 +2,7 @@
 //!
 //! Signs are ASCII's, thousands are parted by commas: the formats know no locale.
 
-use super::number;
+use crate::base::number;
 
 /// Characters of a padded number: wider than any column that a person reads.
 const WIDTH_MAX: usize = 256;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::error::{Fault, TemplateError};
-use super::number::is_space;
+use crate::base::number::is_space;
 
 /// A token.
 #[derive(Clone, Debug, PartialEq)]

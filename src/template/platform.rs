@@ -10,8 +10,7 @@ use super::date::{self, Date, FORMAT_BYTE, INVALID, ZONE};
 use super::error::RenderError;
 use super::tools::Tools;
 use super::value::{Type, Value, into_text};
-use super::work::{CONVERT, READ, SCAN, STEP};
-use super::{Escape, OUTPUT_BYTES_MAX, Template};
+use super::work::{CONVERT, OUTPUT_BYTES_MAX, READ, SCAN, STEP};
 use crate::base::json::{Kind, Raw, escape_into};
 
 /// Units of work that a member of a merged object takes.
@@ -393,16 +392,14 @@ pub(super) fn template<'a>(
     tools: &mut Tools<'_, 'a>,
 ) -> Result<Value<'a>, RenderError> {
     let source = tools.input(source, COMPILE_BYTE)?;
-    let Ok(template) = Template::compile_nested(&source) else { return Ok(Value::Undefined) };
     let mut out = Vec::new();
-    match context {
-        Value::Raw(raw) => {
-            template.render_within(raw, Escape::Html, OUTPUT_BYTES_MAX, tools.work, &mut out)?
-        }
-        Value::Undefined | Value::Root(_) => {
-            template.render_within(tools.root, Escape::Html, OUTPUT_BYTES_MAX, tools.work, &mut out)?;
-        }
-        _ => template.render_within(&Raw::NULL, Escape::Html, OUTPUT_BYTES_MAX, tools.work, &mut out)?,
+    let is_template = match context {
+        Value::Raw(raw) => (tools.nested)(&source, raw, tools.work, &mut out)?,
+        Value::Undefined | Value::Root(_) => (tools.nested)(&source, tools.root, tools.work, &mut out)?,
+        _ => (tools.nested)(&source, &Raw::NULL, tools.work, &mut out)?,
+    };
+    if !is_template {
+        return Ok(Value::Undefined);
     }
     tools.text(into_text(out))
 }

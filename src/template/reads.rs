@@ -3,7 +3,7 @@
 //! It may tell of more than is looked at, never of less. In a block that has a context of its own a name is a member
 //! of that context; it is told as if it were one of the document's.
 
-use super::Template;
+use super::compiled::Template;
 use super::helper::Helper;
 use super::path::Path;
 use super::tree::{Base, Block, BlockKind, Expression, Lookup, Node};

@@ -3,18 +3,25 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use super::Escape;
 use super::arena::{Arena, Slot};
-use super::call::Call;
 use super::error::RenderError;
 use super::recall::Recall;
 use super::root::Root;
-use super::tools::{Tools, Values};
-use super::tree::{Base, Block, BlockKind, Expression, Lookup, LoopVariable, Node};
+use super::tools::{RenderNested, Tools, Values};
+use super::tree::{Base, Block, BlockKind, Call, Expression, Lookup, LoopVariable, Node};
 use super::value::{Type, Value};
 use super::work::{READ, SCAN, STEP, Work};
 use crate::base::json::Raw;
 use crate::base::steps;
+
+/// How `{{x}}` is escaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escape {
+    /// For HTML: `& < > " ' \` =`.
+    Html,
+    /// Not at all.
+    None,
+}
 
 /// Appends the text of `nodes` to `out`.
 pub(super) fn render(
@@ -22,6 +29,7 @@ pub(super) fn render(
     root: &dyn Root,
     escape: Escape,
     bytes_max: usize,
+    nested: RenderNested,
     work: &mut Work,
     out: &mut Vec<u8>,
 ) -> Result<(), RenderError> {
@@ -33,6 +41,7 @@ pub(super) fn render(
         html: escape == Escape::Html,
         start,
         bytes_max,
+        nested,
         work,
         arena: Arena::new(&slot),
         recall: Recall::default(),
@@ -60,6 +69,7 @@ struct Renderer<'o, 'a, 'r> {
     /// Where the text begins in `out`.
     start: usize,
     bytes_max: usize,
+    nested: RenderNested,
     work: &'o mut Work,
     arena: Arena<'a>,
     recall: Recall<'a>,
@@ -131,7 +141,11 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
         for (_, argument) in &call.named {
             named.push(self.value(argument, scope)?);
         }
-        call.value(&values, &named, &mut Tools { work: self.work, arena: &self.arena, root: self.root })
+        call.value(
+            &values,
+            &named,
+            &mut Tools { work: self.work, arena: &self.arena, root: self.root, nested: self.nested },
+        )
     }
 
     #[inline]

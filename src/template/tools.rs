@@ -4,21 +4,24 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::OUTPUT_BYTES_MAX;
 use super::arena::Arena;
 use super::error::RenderError;
 use super::root::Root;
 use super::value::{Value, into_text};
-use super::work::{READ, STEP, Work};
+use super::work::{OUTPUT_BYTES_MAX, READ, STEP, Work};
 
 /// Arguments that most helpers have no more than.
 pub(super) type Values<'a> = SmallVec<[Value<'a>; 3]>;
+
+/// Renders a text as a template over a document, escaped for HTML. `false`: it is no template.
+pub(super) type RenderNested = fn(&str, &dyn Root, &mut Work, &mut Vec<u8>) -> Result<bool, RenderError>;
 
 /// What helpers work with beside their arguments.
 pub(super) struct Tools<'w, 'a> {
     pub(super) work: &'w mut Work,
     pub(super) arena: &'w Arena<'a>,
     pub(super) root: &'a dyn Root,
+    pub(super) nested: RenderNested,
 }
 
 impl<'a> Tools<'_, 'a> {

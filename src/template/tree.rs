@@ -1,6 +1,10 @@
 //! A template as it is rendered: texts, values and blocks, all names resolved.
 
-use super::call::Call;
+use jiff::tz::TimeZone;
+
+use super::format::NumberFormat;
+use super::helper::Helper;
+use super::pattern::Pattern;
 use super::value::Segment;
 
 /// A piece of a template.
@@ -52,6 +56,25 @@ pub(super) enum Expression {
     Lookup(Lookup),
     /// A helper with its arguments.
     Call(Box<Call>),
+}
+
+/// A helper with its arguments.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) helper: Helper,
+    pub(super) arguments: Box<[Expression]>,
+    pub(super) named: Box<[(Box<str>, Expression)]>,
+    /// What was built of an argument that stands in the template.
+    pub(super) built: Built,
+}
+
+/// What is built when the template is compiled.
+#[derive(Debug)]
+pub(super) enum Built {
+    Nothing,
+    Pattern(Box<Pattern>),
+    Format(NumberFormat),
+    Zone(TimeZone),
 }
 
 /// A path from where it starts.

@@ -6,12 +6,12 @@ use std::cmp::Ordering;
 
 use super::arena::Arena;
 use super::error::RenderError;
-use super::number;
 use super::root::Root;
 use super::work::{
     ESCAPE, NUMBER_LONG, NUMBER_SHORT, NUMBER_SHORT_BYTES, NUMBER_TEXT, READ, SCAN, STEP, UNESCAPE, Work,
 };
 use crate::base::json::{DOCUMENT_DEPTH_MAX, Kind, Raw, escape_into};
+use crate::base::number;
 use crate::base::steps;
 
 /// What any object is as a text.

@@ -1,8 +1,8 @@
 //! White-space control: what `~` takes away around tags, and the lines that tags of blocks and comments have for
 //! themselves. It follows handlebars.js step by step, whose answers for chains of `{{else if}}` have to be met too.
 
-use super::number::is_space;
 use super::syntax::{BlockStatement, Program, Statement, Strip};
+use crate::base::number::is_space;
 
 /// What the tags of a statement do to their surroundings.
 #[derive(Default)]

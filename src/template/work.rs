@@ -5,6 +5,9 @@
 
 use super::error::RenderError;
 
+/// Bytes that a rendering may have where nothing smaller is asked for: far over any payload limit.
+pub const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Units that the nodes of all flows may spend for one event, and that any other rendering may: 20 ms of a core, which
 /// other connections wait for.
 pub const WORK_MAX: usize = 20_000_000;

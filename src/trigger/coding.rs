@@ -4,6 +4,7 @@
 //! costs no more memory than one that is allowed.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Read as _;
 
 use brotli::enc::StandardAlloc;
@@ -12,7 +13,7 @@ use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use smallvec::SmallVec;
 
-use super::{BodyRefused, HttpData};
+use super::request::HttpData;
 
 /// How often a body may have been coded. One is usual; a proxy may add another.
 const CODINGS_MAX: usize = 2;
@@ -22,6 +23,47 @@ pub const ACCEPTED_CODINGS: &str = "gzip, deflate, br";
 
 /// Bytes that the output of a stage grows by at first.
 const FIRST_BYTES: usize = 4096;
+
+/// Why there is no payload for a request: its `Content-Encoding` cannot be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyRefused {
+    /// A coding other than gzip, deflate, br and identity, or more than two.
+    UnsupportedCoding,
+    /// More bytes than the limit come out.
+    TooLarge,
+    /// The body is not what its coding says, or ends early.
+    BadCoding,
+}
+
+impl BodyRefused {
+    /// The status that the caller gets.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            BodyRefused::UnsupportedCoding => 415,
+            BodyRefused::TooLarge => 413,
+            BodyRefused::BadCoding => 400,
+        }
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            BodyRefused::UnsupportedCoding => "Content-Encoding must be gzip, deflate or br",
+            BodyRefused::TooLarge => "Content too large",
+            BodyRefused::BadCoding => "Content does not match its Content-Encoding",
+        }
+    }
+}
+
+impl fmt::Display for BodyRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for BodyRefused {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{Hidden, Peer};
+use super::request::{Hidden, Peer};
 use crate::base::json;
 
 /// What of the header fields is shown.

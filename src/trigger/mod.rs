@@ -17,8 +17,10 @@
 //! limit is applied here only to what a `Content-Encoding` unfolds into.
 
 mod body;
+mod cast;
 mod coding;
 mod content_type;
+mod data;
 mod event;
 mod headers;
 mod members;
@@ -26,122 +28,24 @@ mod multipart;
 mod parameters;
 mod parts;
 mod query;
+mod request;
 mod socket;
 
-use std::fmt;
-use std::net::IpAddr;
-
 pub use body::JSON_DEPTH_MAX;
-pub use coding::{ACCEPTED_CODINGS, undo_codings};
+pub use coding::{ACCEPTED_CODINGS, BodyRefused, undo_codings};
 pub use event::{Draft, Event, Payload, RawBody, Tail};
 pub use multipart::{PARTS_MAX, form_part};
 pub use parts::Parts;
+pub use request::{Hidden, HttpData, Peer};
 pub use socket::{UpgradeData, WsEvent, websocket_draft, websocket_event};
 
 use crate::base::clock::Now;
 use crate::base::json;
 use crate::base::text::base64_into;
-use crate::model::CastBuffersAs;
+use data::{CLAIMS, ENVELOPE_BYTES, HEADERS, PATH, QUERY, REPLY_ID, write_path};
 use event::Kind;
 use headers::Visibility;
 use parts::Part;
-
-/// Who sent a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// An address; one of IPv4 in IPv6's clothes is shown as IPv4.
-    Ip(IpAddr),
-    /// A Unix socket, which has none.
-    Local,
-}
-
-/// What of a request goes into `data`.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpData<'a, F> {
-    /// As it was sent: `POST`.
-    pub method: &'a [u8],
-    /// What follows the token, without the query; `""` is shown as `/`.
-    pub path: &'a [u8],
-    /// What follows the `?`.
-    pub query: Option<&'a [u8]>,
-    /// Names as sent and trimmed values, in order.
-    pub fields: F,
-    /// The whole body, as it came.
-    pub body: &'a [u8],
-    /// Where the connection comes from.
-    pub peer: Peer,
-    /// Whether the peer may say in `x-forwarded-for` whom it speaks for.
-    pub peer_is_trusted: bool,
-    /// What stays out.
-    pub hidden: Hidden<'a>,
-    /// How bytes that are not text are shown.
-    pub cast: CastBuffersAs,
-    /// Whether a file of a form is shown with its name and type.
-    pub annotate_multipart: bool,
-    /// Whether `rawBody` is shown.
-    pub raw_body: bool,
-    /// The claims of the caller's token, a JSON object.
-    pub claims: Option<&'a [u8]>,
-    /// Bytes that a body may have after its `Content-Encoding` is undone.
-    pub payload_limit: usize,
-    /// `replyId`, where a reply can be used.
-    pub reply_id: Option<&'a str>,
-}
-
-/// What of a request's head holds a credential of the webhook and stays out of the payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hidden<'a> {
-    /// The header `authorization`.
-    pub authorization: bool,
-    /// Another header.
-    pub header: Option<&'a str>,
-    /// A parameter of the query.
-    pub parameter: Option<&'a str>,
-}
-
-/// Why there is no payload for a request: its `Content-Encoding` cannot be undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyRefused {
-    /// A coding other than gzip, deflate, br and identity, or more than two.
-    UnsupportedCoding,
-    /// More bytes than the limit come out.
-    TooLarge,
-    /// The body is not what its coding says, or ends early.
-    BadCoding,
-}
-
-impl BodyRefused {
-    /// The status that the caller gets.
-    #[must_use]
-    pub fn status(self) -> u16 {
-        match self {
-            BodyRefused::UnsupportedCoding => 415,
-            BodyRefused::TooLarge => 413,
-            BodyRefused::BadCoding => 400,
-        }
-    }
-
-    /// What the caller is told.
-    #[must_use]
-    pub fn message(self) -> &'static str {
-        match self {
-            BodyRefused::UnsupportedCoding => "Content-Encoding must be gzip, deflate or br",
-            BodyRefused::TooLarge => "Content too large",
-            BodyRefused::BadCoding => "Content does not match its Content-Encoding",
-        }
-    }
-}
-
-impl fmt::Display for BodyRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message())
-    }
-}
-
-impl std::error::Error for BodyRefused {}
-
-/// Bytes of a payload beside its body that room is made for at once; most requests of devices have fewer.
-const ENVELOPE_BYTES: usize = 1024;
 
 /// Builds the event of an HTTP request. `scratch` is as in [`http_draft`], and its storage is kept for the next event unless
 /// this one is large.
@@ -208,28 +112,12 @@ where
     Ok(draft.finish())
 }
 
-/// Keys that all kinds of events share.
-const PATH: &[u8] = b"\"path\":";
-const HEADERS: &[u8] = b"\"headers\":";
-const QUERY: &[u8] = b"\"query\":";
-const CLAIMS: &[u8] = b"\"claims\":";
-const REPLY_ID: &[u8] = b"\"replyId\":";
-
 /// Returns a query as it was sent, with `***` for the values of the parameters named `hidden`.
 #[must_use]
 pub fn masked_query(query: &[u8], hidden: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(query.len());
     query::write_masked(&mut out, query, hidden);
     out
-}
-
-fn write_path(out: &mut Vec<u8>, path: &[u8]) {
-    out.push(b'"');
-    if path.first() != Some(&b'/') {
-        out.push(b'/');
-    }
-    json::escape_latin1_fragment_into(out, path);
-    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use super::data::{CLAIMS, ENVELOPE_BYTES, HEADERS, PATH, QUERY, REPLY_ID, write_path};
 use super::event::{Draft, Event, Kind};
 use super::headers::{self, Visibility};
 use super::parts::{Part, Parts};
-use super::{CLAIMS, ENVELOPE_BYTES, HEADERS, Hidden, PATH, Peer, QUERY, REPLY_ID, query, write_path};
+use super::query;
+use super::request::{Hidden, Peer};
 use crate::base::clock::Now;
 use crate::base::json;
 use crate::base::text::base64_into;

@@ -7,7 +7,8 @@ mod forms;
 mod validity;
 
 use super::*;
-use std::net::Ipv4Addr;
+use crate::model::CastBuffersAs;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub(super) type Field<'a> = (&'a [u8], &'a [u8]);
 

@@ -19,22 +19,15 @@
 
 use super::deflate::{self, Scratch, Takeover};
 use super::extensions::DeflateParameters;
+use super::failure::Failure;
 use super::frame::{self, CODE_NONE, Header, Opcode, Rules};
-use super::{Failure, mask, utf8};
+use super::role::Role;
+use super::{mask, utf8};
 use crate::base::buffer::ReceiveBuffer;
 
 /// While this many bytes wait to be sent, pings are not answered one by one: the newest is, when there is room
 /// (RFC 6455 section 5.5.3). A hundred answers of the largest size, so that no honest peer meets it.
 pub const PONG_BACKLOG_BYTES: usize = 16 * 1024;
-
-/// Which end this is: a server's frames go out unmasked, a client's masked (RFC 6455 section 5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Answered the handshake.
-    Server,
-    /// Asked for it.
-    Client,
-}
 
 /// What [`Connection::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

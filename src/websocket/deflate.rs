@@ -6,7 +6,7 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The largest window of deflate (RFC 1951), as a power of two, and what counts where none was agreed on.
 pub const WINDOW_BITS_MAX: u8 = 15;

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::connection::Role;
 use super::deflate::{WINDOW_BITS_MAX, WINDOW_BITS_MIN};
+use super::role::Role;
 
 /// The name of the one extension that is known.
 pub const PERMESSAGE_DEFLATE: &str = "permessage-deflate";

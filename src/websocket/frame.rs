@@ -3,7 +3,7 @@
 //! What a header says by itself is checked here, as soon as its first two bytes are there; what it means in its
 //! place (a continuation of what?) is the connection's.
 
-use super::Failure;
+use super::failure::Failure;
 use super::utf8;
 
 /// The longest payload of a control frame (RFC 6455 section 5.5), and of the shortest header.

@@ -21,12 +21,14 @@ mod failure;
 pub mod frame;
 pub mod handshake;
 pub mod mask;
+mod role;
 pub mod utf8;
 
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, Event, Role};
+pub use connection::{Connection, Event};
 pub use deflate::Scratch;
 pub use extensions::DeflateParameters;
 pub use failure::Failure;
+pub use role::Role;

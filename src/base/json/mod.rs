@@ -15,9 +15,5 @@ pub use escape::{
     escape_lossy_into,
 };
 pub use minify::minify_into;
-pub use raw::{Entries, Items, Kind, Raw};
+pub use raw::{DOCUMENT_DEPTH_MAX, Entries, Items, Kind, Raw};
 pub use validate::{Halves, check, replace_halves_into, validate};
-
-/// How deep a document may be nested for [`Raw::document`]: a payload's `data.body` may hold 128 levels, and the
-/// envelope around it some more.
-pub const DOCUMENT_DEPTH_MAX: usize = 160;

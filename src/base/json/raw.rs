@@ -4,9 +4,12 @@
 
 use std::borrow::Cow;
 
-use super::DOCUMENT_DEPTH_MAX;
 use super::scan::{string_end, white};
 use super::validate::{hex4, validate};
+
+/// How deep a document may be nested for [`Raw::document`]: a payload's `data.body` may hold 128 levels, and the
+/// envelope around it some more.
+pub const DOCUMENT_DEPTH_MAX: usize = 160;
 use crate::base::steps;
 
 /// One value inside a document that was validated: the bytes it stands in, without white space around it.

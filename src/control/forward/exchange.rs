@@ -12,12 +12,18 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::{ConnectError, Connector};
-use super::report;
 use crate::base::clock::Clock;
 use crate::deliver::request::{ForwardRequest, request};
 use crate::deliver::schedule::retry_after;
-use crate::engine::{ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptResult, TargetAnswer};
+use crate::engine::{
+    ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, TargetAnswer,
+};
 use crate::metrics::TargetsInFlight;
+
+/// Pause before a result is reported again to a core that had no room for it.
+const REPORT_PAUSE: Duration = Duration::from_millis(1);
+/// How often that is tried: for as long as the core waits for a result that may be lost.
+const REPORTS_MAX: usize = 10_000;
 
 /// How long a connection is kept that nothing is sent on: shorter than most servers keep one.
 const IDLE_TIME: Duration = Duration::from_secs(55);
@@ -183,5 +189,17 @@ async fn drop_rest(mut body: Incoming) {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         let Some(less) = left.checked_sub(bytes) else { return };
         left = less;
+    }
+}
+
+/// Reports a result, again while the core is too busy to take it.
+async fn report(report: &AttemptReport, result: AttemptResult) {
+    let mut unreported = result;
+    for _ in 0..REPORTS_MAX {
+        match report.report(unreported) {
+            Ok(()) => return,
+            Err(back) => unreported = back,
+        }
+        tokio::time::sleep(REPORT_PAUSE).await;
     }
 }

@@ -13,7 +13,6 @@ mod roots;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -21,7 +20,7 @@ use self::address::Networks;
 use self::connect::Connector;
 use self::exchange::Exchanger;
 use crate::base::clock::Clock;
-use crate::engine::{Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX, Forwarder};
+use crate::engine::{Attempt, AttemptError, AttemptResult, CORE_ATTEMPTS_MAX, Forwarder};
 use crate::metrics::TargetsInFlight;
 use crate::settings::Settings;
 
@@ -29,10 +28,6 @@ pub use self::roots::{RootsError, check_roots};
 
 /// Names that one thread looks up at a time: the system's resolver waits in a thread for each.
 const LOOKUPS_MAX: usize = 64;
-/// Pause before a result is reported again to a core that had no room for it.
-const REPORT_PAUSE: Duration = Duration::from_millis(1);
-/// How often that is tried: for as long as the core waits for a result that may be lost.
-const REPORTS_MAX: usize = 10_000;
 
 /// Why nothing can be forwarded.
 #[derive(Debug)]
@@ -154,17 +149,5 @@ async fn serve(exchanger: Arc<Exchanger>, mut jobs: mpsc::Receiver<Job>) {
             let Job { attempt, _share } = job;
             exchanger.attempt(attempt).await;
         });
-    }
-}
-
-/// Reports a result, again while the core is too busy to take it.
-async fn report(report: &AttemptReport, result: AttemptResult) {
-    let mut unreported = result;
-    for _ in 0..REPORTS_MAX {
-        match report.report(unreported) {
-            Ok(()) => return,
-            Err(back) => unreported = back,
-        }
-        tokio::time::sleep(REPORT_PAUSE).await;
     }
 }

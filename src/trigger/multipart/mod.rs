@@ -13,7 +13,7 @@ use memchr::memmem;
 use encoding_rs::Encoding;
 
 use self::disposition::Disposition;
-use super::body::{write_cast, write_text};
+use super::cast::{write_cast, write_text};
 use super::content_type::ContentType;
 use super::members::Members;
 use crate::base::json;

@@ -1,6 +1,7 @@
 //! Content types and bodies, with the JSON that each gives.
 
 use super::*;
+use crate::model::CastBuffersAs;
 use CastBuffersAs::{Array, Base64, Binary, Hex, Utf8};
 
 #[test]

@@ -1,6 +1,7 @@
 //! `multipart/form-data`.
 
 use super::*;
+use crate::model::CastBuffersAs;
 
 const TYPE: &str = "multipart/form-data; boundary=b";
 

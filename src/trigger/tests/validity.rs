@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::CastBuffersAs;
 
 /// Reads the whole payload with a strict reader; the only thing it may not like is a number that no double can hold,
 /// which is valid JSON.

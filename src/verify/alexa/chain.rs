@@ -1,6 +1,6 @@
 //! A certificate chain that signs Alexa's requests: leaf first, up to a root that is trusted.
 
-use super::request::Digest;
+use super::digest::Digest;
 use crate::base::clock::Now;
 use aws_lc_rs::signature::{
     ParsedPublicKey, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,

@@ -14,8 +14,10 @@
 //! - [`cache`]: the chains of a core;
 //! - [`refusal`]: all that can be wrong.
 
+mod age;
 pub mod cache;
 pub mod chain;
+mod digest;
 pub mod refusal;
 pub mod request;
 pub mod rules;
@@ -24,8 +26,9 @@ mod tests;
 
 pub use cache::{ChainCache, Lookup};
 pub use chain::{Chain, ChainError, Roots, RootsError};
+pub use digest::Digest;
 pub use refusal::{AlexaRefusal, FetchError};
-pub use request::{Digest, Pending, begin};
+pub use request::{Pending, begin};
 pub use rules::ChainUrl;
 
 use crate::base::clock::Now;

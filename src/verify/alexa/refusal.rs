@@ -1,7 +1,8 @@
 //! All that can be wrong with an Alexa request, in words that help whoever sets a skill up.
 
+use super::age::TOLERANCE_MILLIS;
 use super::chain::ChainError;
-use super::request::{Digest, EVENT_AGE_MILLIS_MAX, TOLERANCE_MILLIS};
+use super::digest::Digest;
 use super::rules::UrlRule;
 use crate::verify::fields::NotOnce;
 use std::fmt;
@@ -106,5 +107,3 @@ impl fmt::Display for FetchError {
 }
 
 impl std::error::Error for FetchError {}
-
-const _: () = assert!(TOLERANCE_MILLIS.is_multiple_of(1000) && EVENT_AGE_MILLIS_MAX.is_multiple_of(1000));

@@ -1,5 +1,7 @@
 //! What an Alexa request must carry, and when it must have been made.
 
+use super::age::{EVENT_AGE_MILLIS_MAX, TOLERANCE_MILLIS};
+use super::digest::Digest;
 use super::refusal::AlexaRefusal;
 use super::rules::ChainUrl;
 use crate::base::clock::Now;
@@ -7,10 +9,6 @@ use crate::base::json::{Kind, Raw};
 use crate::base::text::{base64_decode, parse_time};
 use crate::verify::fields::{Fields, NotOnce};
 
-/// How far `request.timestamp` may lie from now, either way: Amazon's 150 seconds.
-pub const TOLERANCE_MILLIS: u64 = 150_000;
-/// How old the events of [`EVENTS`] may be: Amazon's hour. They may not lie further in the future than others.
-pub const EVENT_AGE_MILLIS_MAX: u64 = 3_600_000;
 /// Types of requests that Amazon delivers up to an hour after they were made.
 const EVENTS: [&str; 5] = [
     "AlexaSkillEvent.SkillEnabled",
@@ -23,26 +21,6 @@ const EVENTS: [&str; 5] = [
 const URL_FIELD: &str = "SignatureCertChainUrl";
 /// The base64 of a signature by a key of 8192 bits, the largest that is taken.
 const SIGNATURE_BASE64_BYTES_MAX: usize = 1368;
-
-/// The digest that was signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Digest {
-    /// `Signature`.
-    Sha1,
-    /// `Signature-256`.
-    Sha256,
-}
-
-impl Digest {
-    /// The field that carries a signature of it.
-    #[must_use]
-    pub fn field(self) -> &'static str {
-        match self {
-            Digest::Sha1 => "Signature",
-            Digest::Sha256 => "Signature-256",
-        }
-    }
-}
 
 /// A request that is right as far as can be said without its chain: see [`super::finish`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::SignedRequest;
 use super::keys::Keys;
+use super::request::SignedRequest;
 use crate::base::json::{self, Raw};
 use crate::base::text::hex_into;
 use crate::verify::query::{Parameter, parameter};

@@ -9,10 +9,11 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::keys::Keys;
+use super::mismatch::Mismatch;
+use super::request::{SignedRequest, Unsigned};
 use super::tag::{Tag, from_hex};
 use super::timed::timestamp;
 use super::twilio::is_form;
-use super::{Mismatch, SignedRequest, Unsigned};
 use crate::base::clock::Now;
 use crate::base::json::{self, Kind, Raw};
 use crate::base::text::hex_into;

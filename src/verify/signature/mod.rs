@@ -23,7 +23,9 @@ mod challenge;
 mod keys;
 mod mailgun;
 mod mismatch;
+mod request;
 mod sign;
+mod signed;
 mod standard;
 mod tag;
 mod tagged;
@@ -34,20 +36,17 @@ mod vectors;
 
 pub use challenge::Challenge;
 pub use mismatch::Mismatch;
-pub use sign::{CannotSign, SignedFields, Unsigned};
+pub use request::{SignedRequest, Unsigned};
+pub use signed::{CannotSign, SignedFields};
 pub use standard::StandardKey;
+pub use timed::TIMESTAMP_TOLERANCE_SECONDS;
 
 use aws_lc_rs::hmac;
 
 use crate::base::clock::Now;
 use crate::model::{HmacAlgorithm, SignatureScheme, SignerKind};
-use crate::verify::fields::Fields;
 use keys::{Ed25519Key, Keys, P256Key};
 use tagged::Tagged;
-
-/// How far a sender's timestamp may lie from now, either way, in seconds (section 8; the senders' own libraries have
-/// the same number).
-pub const TIMESTAMP_TOLERANCE_SECONDS: u64 = 300;
 
 /// A compiled `signature`: a scheme and the keys of its secrets.
 #[derive(Clone, Debug)]
@@ -82,17 +81,6 @@ enum Handshake {
 pub struct Verified {
     /// The number of the key that signed.
     key: usize,
-}
-
-/// What of a request its signature is about.
-#[derive(Clone, Copy)]
-pub struct SignedRequest<'a> {
-    /// The URL as the sender knows it, query included: `ingress.public_url` and the target.
-    pub url: &'a [u8],
-    /// The header fields.
-    pub fields: &'a dyn Fields<'a>,
-    /// The body as it came, before any content coding is undone.
-    pub body: &'a [u8],
 }
 
 /// A rendered secret that its scheme cannot use.

@@ -1,54 +1,9 @@
 //! Signing as a sender does: what the Test tab of the console sends is genuine to its webhook.
 
-use std::fmt;
-
-use super::{Scheme, Signature, SignedRequest, mailgun, standard, timed, twilio};
+use super::request::{SignedRequest, Unsigned};
+use super::signed::{CannotSign, SignedFields};
+use super::{Scheme, Signature, mailgun, standard, timed, twilio};
 use crate::base::clock::Now;
-
-/// A request that is to be signed.
-#[derive(Clone, Copy, Debug)]
-pub struct Unsigned<'a> {
-    /// The URL as the sender knows it, query included.
-    pub url: &'a [u8],
-    /// The value of `Content-Type`; empty for none.
-    pub content_type: &'a str,
-    /// The body.
-    pub body: &'a [u8],
-    /// An id that no other request has, for schemes that sign one.
-    pub id: &'a str,
-}
-
-/// What makes a request genuine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SignedFields {
-    /// Header fields to send along.
-    pub fields: Vec<(String, String)>,
-    /// The body in place of the one that was given, where the scheme signs within it.
-    pub body: Option<Vec<u8>>,
-}
-
-/// Why a request cannot be signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CannotSign {
-    /// The webhook has the sender's public key, which only verifies.
-    PublicKey,
-    /// Every secret renders empty.
-    NoSecret,
-    /// The scheme signs no such body.
-    Body(&'static str),
-}
-
-impl fmt::Display for CannotSign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CannotSign::PublicKey => "only the sender can sign: the webhook has its public key alone",
-            CannotSign::NoSecret => "there is no secret to sign with: signature.secret renders empty",
-            CannotSign::Body(must) => must,
-        })
-    }
-}
-
-impl std::error::Error for CannotSign {}
 
 impl Signature {
     /// Signs a request under the first of the secrets, as the scheme's sender does.

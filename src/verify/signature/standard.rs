@@ -2,9 +2,10 @@
 //! the symmetric `v1` of it: checking, and signing for whoever delivers.
 
 use super::keys::Keys;
+use super::mismatch::Mismatch;
+use super::request::{SignedRequest, Unsigned};
 use super::tag::{Tag, from_base64};
 use super::timed::timestamp;
-use super::{Mismatch, SignedRequest, Unsigned};
 use crate::base::clock::Now;
 use crate::base::text::{base64_decode, base64_into};
 use crate::verify::fields::NotOnce;

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::keys::Keys;
+use super::mismatch::Mismatch;
+use super::request::{SignedRequest, Unsigned};
 use super::tag::{Tag, from_base64, from_hex};
-use super::timed::{self, Written};
-use super::{Mismatch, SignedRequest, TIMESTAMP_TOLERANCE_SECONDS, Unsigned};
+use super::timed::{self, TIMESTAMP_TOLERANCE_SECONDS, Written};
 use crate::base::clock::Now;
 use crate::base::text::{base64_into, hex_into, percent_decode_into};
 use crate::model::{HeaderScheme, HmacEncoding, SignedPart, TimestampSource};

@@ -3,10 +3,15 @@
 use smallvec::SmallVec;
 
 use super::keys::Keys;
+use super::mismatch::Mismatch;
+use super::request::{SignedRequest, Unsigned};
 use super::tag::{Tag, from_hex};
-use super::{Mismatch, SignedRequest, TIMESTAMP_TOLERANCE_SECONDS, Unsigned};
 use crate::base::clock::Now;
 use crate::base::text::{hex_into, parse_time};
+
+/// How far a sender's timestamp may lie from now, either way, in seconds (section 8; the senders' own libraries have
+/// the same number).
+pub const TIMESTAMP_TOLERANCE_SECONDS: u64 = 300;
 
 /// More digits than a timestamp in seconds has for the next thirty thousand years.
 const SECONDS_DIGITS_MAX: usize = 12;

@@ -2,8 +2,9 @@
 //! sorted parameters of a form, or of a URL that carries the hash of a body that is no form.
 
 use super::keys::Keys;
+use super::mismatch::Mismatch;
+use super::request::SignedRequest;
 use super::tag::from_base64;
-use super::{Mismatch, SignedRequest};
 use crate::base::text::{base64_into, hex_decode_slice};
 use crate::verify::query::{Parameter, parameter, parameters};
 use aws_lc_rs::constant_time::verify_slices_are_equal;

@@ -1,0 +1,22 @@
+//! What resources of all kinds share.
+
+/// Fields that Tidegate or the platform adds to what it shows and that mean nothing in a body.
+pub(crate) type Extra = serde_json::Map<String, serde_json::Value>;
+
+/// What the API shows in place of a secret, and what a PATCH sends to keep it.
+pub const MASK: &str = "***";
+
+/// A name: characters, as the platform's schemas count them.
+pub const NAME_CHARS_MAX: usize = 255;
+/// A description, and a verification code: characters, as the platform's schemas count them.
+pub const TEXT_CHARS_MAX: usize = 32_767;
+
+/// Longest `id` of a node, the platform's number.
+pub const NODE_ID_CHARS_MAX: usize = 1_024;
+
+/// A time as the API shows it: RFC 3339 with milliseconds.
+pub(crate) fn time_text(unix_millis: u64) -> String {
+    let mut out = Vec::with_capacity("2026-02-19T17:26:00.123Z".len());
+    crate::base::text::write_time(&mut out, unix_millis);
+    String::from_utf8(out).unwrap_or_default()
+}

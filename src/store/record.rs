@@ -1,0 +1,44 @@
+//! A resource of the model as the database keeps it.
+
+use crate::base::id::Id;
+use crate::model::{Application, Flow, FlowVersion, StoredError, Webhook};
+
+/// What acts differently since a commit, each once. What was deleted is among it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Affected {
+    /// Webhooks: changed themselves, or through their application or a flow that they trigger.
+    pub webhooks: Vec<Id>,
+    /// Flows that were made, changed or deleted.
+    pub flows: Vec<Id>,
+    /// Whether access tokens came or went on another node.
+    pub access_tokens: bool,
+}
+
+/// A resource as a table keeps it.
+pub(super) trait ModelRecord: Sized {
+    fn read(bytes: &[u8]) -> Result<Self, StoredError>;
+}
+
+impl ModelRecord for FlowVersion {
+    fn read(bytes: &[u8]) -> Result<FlowVersion, crate::model::StoredError> {
+        FlowVersion::from_stored(bytes)
+    }
+}
+
+impl ModelRecord for Application {
+    fn read(bytes: &[u8]) -> Result<Application, crate::model::StoredError> {
+        Application::from_stored(bytes)
+    }
+}
+
+impl ModelRecord for Webhook {
+    fn read(bytes: &[u8]) -> Result<Webhook, crate::model::StoredError> {
+        Webhook::from_stored(bytes)
+    }
+}
+
+impl ModelRecord for Flow {
+    fn read(bytes: &[u8]) -> Result<Flow, crate::model::StoredError> {
+        Flow::from_stored(bytes)
+    }
+}
