@@ -342,6 +342,7 @@ fn simulate(model: &Model, seed: u64) {
             dead_letters: Arc::clone(&outside) as Arc<dyn DeadLetters>,
             permits: Arc::new(NoPermits),
         },
+        tls: None,
         seed,
         clock: Rc::new(move || {
             let nanos = clock_world.now();

@@ -387,7 +387,7 @@ impl Play<'_> {
         self.model.change(index, &mut self.random);
         let changed = &self.model.webhooks[index];
         self.ledger.limits(index, changed, time);
-        let affected = Affected { webhooks: vec![changed.id], flows: Vec::new() };
+        let affected = Affected { webhooks: vec![changed.id], ..Affected::default() };
         let at = now(time - stamp(0));
         self.registry.refresh(&self.model, &affected, at).expect("a model in memory");
         assert!(self.cores.borrow().changed(&affected), "the mailboxes have room");
