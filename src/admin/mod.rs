@@ -20,6 +20,7 @@ mod bundle;
 mod console;
 mod dead_letters;
 mod door;
+mod dry_run;
 mod error;
 mod flows_import;
 mod globals;

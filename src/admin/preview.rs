@@ -1,4 +1,5 @@
-//! `POST /preview`: what the templates of a reply make of a payload, before a flow has them. Nothing is sent or kept.
+//! `POST /preview`: what templates and conditions make of a payload, before a flow has them; with a flow, what its nodes
+//! make of it ([`super::dry_run`]). Nothing is sent or kept.
 
 use std::fmt::Display;
 
@@ -6,9 +7,13 @@ use axum::Json;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
+use super::dry_run::Asked;
 use super::error::ApiError;
 use super::routes::{Call, Outcome};
 use crate::base::json::{Kind, Raw};
+use crate::expression;
+use crate::model::ConditionalConfig;
+use crate::registry::Condition;
 use crate::template::{Escape, Path, Template, Work};
 
 /// Templates of one preview: the code, the body, the encoding, and names and values of headers.
@@ -17,6 +22,9 @@ const TEMPLATES_MAX: usize = 256;
 /// Bytes that one rendering shows: a reply's body by default, and a page of text in any case.
 const SHOWN_BYTES_MAX: usize = 262_144;
 
+/// Bytes that one condition may read and write: as much as all of a trigger's may (`WORK_MAX` over the units of a byte).
+const CONDITION_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// After so long no further template is begun: each has a bound of its own on its work, and there are many.
 const RENDER_NANOS_MAX: u64 = 2_000_000_000;
 
@@ -24,6 +32,9 @@ const TEMPLATES_MUST: &str = "`templates` must be a list of {template, type}";
 
 pub(super) async fn preview(mut call: Call) -> Outcome {
     let body = call.bytes().await?;
+    if let Some((asked, payload)) = dry_run_of(&body)? {
+        return Ok(Json(asked.run(&call.state, payload).await?).into_response());
+    }
     let clock = call.state.clock;
     let begun = clock.now().nanos;
     // Rendering is work: not on the thread that answers everybody.
@@ -36,12 +47,24 @@ pub(super) async fn preview(mut call: Call) -> Outcome {
     Ok(Json(json!({ "items": items })).into_response())
 }
 
-/// Renders one template after the other, until `is_late` says so.
-fn render_all(body: &[u8], is_late: &mut dyn FnMut() -> bool) -> Result<Vec<Value>, ApiError> {
+/// The dry run that is asked for, with its payload; `None` where templates alone are.
+fn dry_run_of(body: &[u8]) -> Result<Option<(Asked, Vec<u8>)>, ApiError> {
+    let (document, payload) = read_document(body)?;
+    let Some(flow) = document.get("flow") else { return Ok(None) };
+    Ok(Some((Asked::read(&document, flow)?, payload.bytes().to_vec())))
+}
+
+fn read_document(body: &[u8]) -> Result<(Raw<'_>, Raw<'_>), ApiError> {
     let document = Raw::document(body).filter(|document| document.kind() == Kind::Object);
     let document = document.ok_or_else(|| ApiError::validation("the body must be a JSON object"))?;
     let payload = document.get("payload").filter(|payload| payload.kind() == Kind::Object);
     let payload = payload.ok_or_else(|| ApiError::validation("`payload` must be a JSON object"))?;
+    Ok((document, payload))
+}
+
+/// Renders one template after the other, until `is_late` says so.
+fn render_all(body: &[u8], is_late: &mut dyn FnMut() -> bool) -> Result<Vec<Value>, ApiError> {
+    let (document, payload) = read_document(body)?;
     let templates = document.get("templates").filter(|templates| templates.kind() == Kind::Array);
     let templates = templates.ok_or_else(|| ApiError::validation(TEMPLATES_MUST))?;
     let mut items = Vec::new();
@@ -56,9 +79,11 @@ fn render_all(body: &[u8], is_late: &mut dyn FnMut() -> bool) -> Result<Vec<Valu
         let source = source.ok_or_else(|| ApiError::validation(TEMPLATES_MUST))?;
         let kind = item.get("type").and_then(|kind| kind.as_str().map(|text| text.into_owned()));
         let rendered = match kind.as_deref() {
-            None | Some("string") => render(&source, payload),
+            None | Some("string") => render(&source, payload, Escape::Html),
+            Some("text") => render(&source, payload, Escape::None),
             Some("path") => read(&source, payload),
-            Some(_) => return Err(ApiError::validation("`type` must be string or path")),
+            Some("condition") => decide(source, payload),
+            Some(_) => return Err(ApiError::validation("`type` must be string, text, path or condition")),
         };
         items.push(match rendered {
             Ok(text) => json!({ "text": text }),
@@ -68,13 +93,22 @@ fn render_all(body: &[u8], is_late: &mut dyn FnMut() -> bool) -> Result<Vec<Valu
     Ok(items)
 }
 
-fn render(source: &str, payload: Raw<'_>) -> Result<Option<String>, String> {
+fn render(source: &str, payload: Raw<'_>, escape: Escape) -> Result<Option<String>, String> {
     let template = Template::compile(source).map_err(said)?;
     let mut text = Vec::new();
     template
-        .render_within(&payload, Escape::Html, SHOWN_BYTES_MAX, &mut Work::default(), &mut text)
+        .render_within(&payload, escape, SHOWN_BYTES_MAX, &mut Work::default(), &mut text)
         .map_err(said)?;
     Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// The value of a condition, `true` or `false`.
+fn decide(expression: String, payload: Raw<'_>) -> Result<Option<String>, String> {
+    let condition = Condition::compile(&ConditionalConfig { expression });
+    let condition = condition.map_err(|error| error.message().to_owned())?;
+    let mut work = expression::Work::new(CONDITION_BYTES_MAX);
+    let is_true = condition.is_true(&payload, &mut work, &mut Vec::new()).map_err(said)?;
+    Ok(Some(is_true.to_string()))
 }
 
 /// The value of a path: a string as itself, anything else as its JSON. `None` where the path leads to nothing.
@@ -106,6 +140,9 @@ mod tests {
                 {"template": "data.body", "type": "path"},
                 {"template": "data.body.html", "type": "path"},
                 {"template": "data.nothing", "type": "path"},
+                {"template": "{{data.body.html}}", "type": "text"},
+                {"template": "{{data.body.n}} > 4", "type": "condition"},
+                {"template": "{{data.body.n}} >", "type": "condition"},
             ],
         });
         let items = render_all(body.to_string().as_bytes(), &mut || false).expect("rendered");
@@ -114,6 +151,9 @@ mod tests {
         assert_eq!(items[2]["text"], r#"{"n":5,"html":"<b>"}"#);
         assert_eq!(items[3], json!({"text": "<b>"}));
         assert_eq!(items[4], json!({"text": null}));
+        assert_eq!(items[5], json!({"text": "<b>"}));
+        assert_eq!(items[6], json!({"text": "true"}));
+        assert!(items[7]["error"].as_str().is_some_and(|error| error.contains("line 1")), "{}", items[7]);
     }
 
     #[test]

@@ -85,8 +85,9 @@ pub(super) fn all() -> Map<String, Value> {
                 "ingressListen": {"type": "string"},
                 "limits": {"type": "object", "additionalProperties": {"type": "integer"},
                     "description": "What a webhook without limits of its own has"},
+                "nodeTypes": {"type": "array", "items": {"type": "string"}, "description": "The nodes that run in this build"},
             }),
-            &["version", "ingressUrl", "ingressListen", "limits"],
+            &["version", "ingressUrl", "ingressListen", "limits", "nodeTypes"],
         ),
         "Usage": object(
             json!({
@@ -115,17 +116,35 @@ pub(super) fn all() -> Map<String, Value> {
                 "payload": {"type": "object"},
                 "templates": {"type": "array", "items": object(json!({
                     "template": {"type": "string"},
-                    "type": {"type": "string", "enum": ["string", "path"], "default": "string"},
+                    "type": {"type": "string", "enum": ["string", "text", "path", "condition"], "default": "string",
+                        "description": "text is a template that is not escaped for HTML"},
                 }), &["template"])},
+                "flow": {"type": "object", "description": "A flow, saved or not: its nodes are run instead, nothing is sent"},
+                "applicationId": {"description": "With a flow: whose globals it reads", "$ref": "#/components/schemas/Id"},
+                "webhookId": {"description": "With a flow: the webhook that triggers it; its first one by default", "$ref": "#/components/schemas/Id"},
             }),
-            &["payload", "templates"],
+            &["payload"],
         ),
         "Preview": object(
             json!({"items": {"type": "array", "description": "In the order of the templates", "items": object(json!({
                 "text": {"type": ["string", "null"], "description": "null where a path leads to nothing"},
                 "error": {"type": "string", "description": "Why it cannot be rendered"},
-            }), &[])}}),
-            &["items"],
+            }), &[])},
+            "nodes": {"type": "array", "description": "With a flow: the nodes that the payload reaches, in their order", "items": object(json!({
+                "id": {"type": "string"},
+                "afterDelivery": {"type": "boolean", "description": "It runs once a delivery before it is done"},
+                "condition": {"type": "boolean"},
+                "reply": {"type": "object"},
+                "request": {"type": "object"},
+                "worker": {"const": true},
+                "message": {"type": "string"},
+                "error": {"type": "string", "description": "Why the node cannot do its part"},
+            }), &["id", "afterDelivery"])},
+            "errors": {"type": "array", "description": "With a flow: what is wrong with it, of every node; then no node ran", "items": object(json!({
+                "field": {"type": "string"},
+                "message": {"type": "string"},
+            }), &["field", "message"])}}),
+            &[],
         ),
         "SeenRequest": object(
             json!({

@@ -6,11 +6,13 @@
 //! - [`workers`]: which attached worker gets which trigger;
 //! - [`targets`]: which trigger is sent to which target, and when; [`schedule`]: when a failed one is tried again;
 //! - [`request`]: the request that is sent;
+//! - [`dry_run`]: what a trigger would do, without doing it;
 //! - [`entry`]: an event and its deliveries as the journal keeps them;
 //! - [`protocol`]: the frames that a worker and the engine exchange.
 //!
 //! Not here: rendering (`reply`), sockets, timers and places (`engine`).
 
+pub mod dry_run;
 pub mod entry;
 pub mod protocol;
 pub mod request;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 
 use crate::base::id::Id;
 use crate::expression::{self, TooMuchWork};
-use crate::registry::{Action, FlowPlan, Step};
+use crate::registry::{Action, Condition, FlowPlan, Step};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyNode, ReplyTo, Sheet, Unsent};
 use crate::template::{Escape, Root, Template};
 use crate::trigger::Payload;
@@ -241,17 +243,24 @@ fn pass(
 ) -> Result<(), NodeError> {
     match &step.action {
         Action::Condition(condition) => {
-            let (scratch, event_work) = sheet.scratch_and_work();
-            let bytes = event_work.left() / CONDITION_UNITS_PER_BYTE;
-            let mut work = expression::Work::new(bytes);
-            let is_true = condition.is_true(payload, &mut work, scratch);
-            event_work.charge((bytes - work.left()) * CONDITION_UNITS_PER_BYTE);
-            walk.decide(place, is_true.map_err(NodeError::Condition)?);
+            let is_true = decide(condition, payload, sheet).map_err(NodeError::Condition)?;
+            walk.decide(place, is_true);
         }
         Action::Debug(template) => log_message(walk.plan(), step, template, payload, sheet),
         Action::Reply(_) | Action::Worker(_) | Action::Forward(_) | Action::Pass => {}
     }
     Ok(())
+}
+
+/// Decides a condition with what is left of the event's work.
+#[inline]
+fn decide(condition: &Condition, payload: &dyn Root, sheet: &mut Sheet) -> Result<bool, TooMuchWork> {
+    let (scratch, event_work) = sheet.scratch_and_work();
+    let bytes = event_work.left() / CONDITION_UNITS_PER_BYTE;
+    let mut work = expression::Work::new(bytes);
+    let is_true = condition.is_true(payload, &mut work, scratch);
+    event_work.charge((bytes - work.left()) * CONDITION_UNITS_PER_BYTE);
+    is_true
 }
 
 /// Logs the message of a `DebugNode`: what its author asks for of a payload, with everything in it escaped that could be

@@ -369,7 +369,7 @@ pub(super) fn render(application: &ApplicationPart, source: &str) -> Option<Stri
 }
 
 /// The flow as this webhook triggers it; none where no trigger of it is on the webhook.
-fn plan(
+pub(super) fn plan(
     wiring: &Wiring<'_>,
     application: &ApplicationPart,
     webhook: &Webhook,

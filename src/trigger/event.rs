@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+mod sample;
 mod stored;
 
 use super::parts::{PARTS, Part, Parts};

@@ -5,6 +5,7 @@ mod console;
 mod dead_letters;
 mod document;
 mod door;
+mod dry_run;
 mod flows;
 mod tokens;
 mod unread;

@@ -17,6 +17,8 @@ fn the_settings_tell_where_webhooks_are_called_and_what_they_fall_back_to() {
     assert_eq!(shown["ingressUrl"], "http://127.0.0.1:8080");
     assert_eq!(shown["limits"]["requestsPerWindow"], 100);
     assert_eq!(shown["version"], env!("CARGO_PKG_VERSION"));
+    let types: Vec<&str> = shown["nodeTypes"].as_array().expect("a list").iter().map(text_of).collect();
+    assert!(types.contains(&"ConditionalNode") && types.len() >= 6, "{types:?}");
     let socket = Server::with(|state| state.about.ingress = Address::Unix("/run/in.sock".into()));
     let shown = socket.get("/settings").json;
     assert_eq!((&shown["ingressUrl"], &shown["ingressListen"]), (&Value::Null, &json!("unix:/run/in.sock")));

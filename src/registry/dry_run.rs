@@ -1,0 +1,20 @@
+//! The plan of a flow that does not serve: for a dry run, over a draft as well as over a flow that is saved.
+
+use super::compile::{self, ApplicationPart};
+use super::{Defaults, FlowPlan, Registry};
+use crate::base::clock::Now;
+use crate::model::{Application, Flow, Webhook};
+
+/// Compiles a flow as a webhook triggers it, sharing nothing with the plans that serve. `None` if no trigger of the flow
+/// is on the webhook.
+#[must_use]
+pub fn plan_alone(
+    defaults: Defaults,
+    application: &Application,
+    webhook: &Webhook,
+    flow: &Flow,
+    now: Now,
+) -> Option<FlowPlan> {
+    let registry = Registry::new(defaults);
+    compile::plan(&registry.wiring(now), &ApplicationPart::new(application), webhook, flow)
+}
