@@ -45,6 +45,7 @@ static FILES: &[File] = files! {
     "flow_form.js" MODULE,
     "flows.js" MODULE,
     "globals.js" MODULE,
+    "guide.css" CSS,
     "icon.svg" SVG,
     "json.js" MODULE,
     "json_error.js" MODULE,

@@ -24,6 +24,7 @@ mod dry_run;
 mod error;
 mod flows_import;
 mod globals;
+mod guide;
 mod kinds;
 mod listener;
 mod openapi;

@@ -20,6 +20,7 @@ use super::dead_letters::{drop_dead_letter, list_dead_letters, show_dead_letter}
 use super::error::{ApiError, Kind};
 use super::flows_import::import_flows;
 use super::globals::{list_globals, patch_global, patch_globals, show_global};
+use super::guide::{guide, guide_page};
 use super::kinds::list_flows_by_version;
 use super::presets::presets;
 use super::preview::preview;
@@ -189,6 +190,8 @@ pub(super) static ROUTES: &[Route] = routes! {
     Get "/" Open "console" Nothing None => Some((200, Shape::Page)), console::page, "The console";
     Get "/console/{file}" Open "consoleFile" Nothing None => Some((200, Shape::Text)), console::file,
         "A file of the console";
+    Get "/guide" Open "guide" Nothing None => Some((200, Shape::Page)), guide, "The guide: its pages";
+    Get "/guide/{page}" Open "guidePage" Nothing None => Some((200, Shape::Page)), guide_page, "A page of the guide";
     Get "/healthz" Open "health" Nothing None => Some((200, Shape::Text)), healthz, "Whether the process lives";
     Get "/readyz" Open "readiness" Nothing None => Some((200, Shape::Text)), readyz,
         "Whether new requests are taken: 503 while it drains";
@@ -370,8 +373,8 @@ impl Route {
 
 /// Who may ask for a path.
 pub(super) fn access_of(path: &str) -> Access {
-    // Of the paths with parameters only the console's files and exports, which nobody can guess, are open.
-    if path.starts_with("/console/") || path.starts_with("/exports/") {
+    // Of the paths with parameters only the console's files, the guide's pages and exports, which nobody can guess, are open.
+    if ["/console/", "/exports/", "/guide/"].iter().any(|open| path.starts_with(open)) {
         return Access::Open;
     }
     ROUTES.iter().find(|route| route.path == path).map_or(Access::Read, |route| route.access)
