@@ -2,7 +2,8 @@
 
 import { connect } from "node:net";
 
-import { admin, api, check, complaints, end, expectingErrors, fill, follow, judge, page, press, see, server, step, token, until } from "./person.mjs";
+import { flowIsAdded, flowIsEditedAsJson, flowIsWorkedInItsPicture } from "./flows.mjs";
+import { admin, api, check, complaints, end, expectingErrors, fill, follow, judge, otherPage, page, press, see, server, step, token, until } from "./person.mjs";
 
 const url = () => page.locator("#url").textContent();
 const heading = (name) => page.getByRole("heading", { name, exact: true, level: 1 }).waitFor();
@@ -18,6 +19,9 @@ await step("a stranger is asked for the token, and a wrong one is refused with w
     await press("Sign in");
     await see("does not take this access token");
   });
+  check(await page.getByLabel("Access token").inputValue() === "not-the-access-token", "what was typed is kept");
+  check(!(await page.content()).includes("any more"), "a token that never was taken is not said to be taken no more");
+  check((await page.getByLabel("Access token").getAttribute("aria-invalid")) === "true", "the field is marked");
   check(await page.evaluate(() => sessionStorage.length === 0), "a wrong token is not kept");
 });
 
@@ -27,6 +31,13 @@ await step("the right token opens the console, and is neither in the address nor
   await heading("Overview");
   check(!page.url().includes(token), "the address has no token");
   check(await page.evaluate((secret) => !JSON.stringify(localStorage).includes(secret) && document.cookie === "", token), "only the tab keeps it");
+});
+
+await step("a link that is opened in a tab of its own stays signed in", async () => {
+  const other = await otherPage();
+  await other.goto("/#/tokens");
+  await other.getByRole("heading", { name: "Access tokens", exact: true, level: 1 }).waitFor();
+  await other.close();
 });
 
 await step("an application is added", async () => {
@@ -67,20 +78,7 @@ await step("its URL is copied and can be called", async () => {
   await judge("webhook-call");
 });
 
-await step("a flow that replies is added from the webhook's page, with a preview", async () => {
-  await follow("Add a flow");
-  await heading("Add Flow");
-  await fill("Name", "answer");
-  await fill("Body", "{\"n\": {{data.body.value}}}");
-  await see("{\"n\": 30}");
-  await fill("Body", "{{#if");
-  await see(/Body: line 1/);
-  await judge("flow-new");
-  await fill("Body", "{\"ok\": true}");
-  await page.getByRole("button", { name: "Remove orders" }).waitFor();
-  await press("Add Flow");
-  await heading("answer");
-});
+await flowIsAdded();
 
 await step("the page's own reader of JSON takes what the browser takes, and nothing else", async () => {
   const differing = await page.evaluate(async () => {
@@ -112,42 +110,25 @@ await step("the page's own reader of JSON takes what the browser takes, and noth
   check(differing.length === 0, differing.slice(0, 3).join("\n"));
 });
 
-await step("a flow's JSON shows what is wrong with it at its place", async () => {
-  const area = page.getByLabel("The flow as JSON");
-  const text = await area.inputValue();
-  await area.fill(text.replace("\"enabled\": true,", "\"enabled\": true"));
-  await see(/Line \d+, column \d+/);
-  await press("Go to the place");
-  check(await area.evaluate((one) => document.activeElement === one && one.selectionStart > 0), "the text cursor is there");
-  await area.fill(text.replace("\"enabled\": true,", "\"enabled\": 5,"));
-  await expectingErrors(async () => {
-    await press("Save");
-    await see("`enabled`");
-  });
-  const chosen = await area.evaluate((one) => one.value.slice(one.selectionStart, one.selectionEnd));
-  check(chosen.startsWith("\"enabled\": 5"), `the fault is marked, not ${chosen}`);
-  await judge("flow-edit");
-  await area.fill(text);
-  await press("Save");
-  await see("Saved");
-  // A version that keeps none answers 404, which the browser tells.
-  await expectingErrors(async () => {
-    await follow("Dead letters");
-    await see(/No deliveries are kept in this version|No dead letters/);
-    await judge("flow-dead-letters");
-  });
-  await follow("Flows");
-  await heading("Flows");
-  await judge("flows");
-});
+await flowIsEditedAsJson();
+
+await flowIsWorkedInItsPicture(application);
 
 await step("a webhook is edited, and what is wrong is said at its field", async () => {
   await page.goto(`/#/a/${application}/webhooks`);
   await follow("orders");
   await follow("Settings");
   await fill("Response code", "99");
+  await fill("Calls in a window", "many");
+  await fill("User name", "{{#if");
   await press("Save");
   await see("It must be a whole number from 200 to 599.");
+  await see("3 fields are not right; they are marked.");
+  for (const label of ["Response code", "Calls in a window", "User name"]) {
+    check((await page.getByLabel(label, { exact: true }).getAttribute("aria-invalid")) === "true", `${label} is marked, too`);
+  }
+  await fill("Calls in a window", "");
+  await fill("User name", "");
   await fill("Response code", "202");
   for (const [sender, code] of [["twilio", "200"], ["fitbit", "204"]]) {
     await page.getByLabel("Sender").selectOption(sender);
@@ -160,14 +141,11 @@ await step("a webhook is edited, and what is wrong is said at its field", async 
   check((await page.getByLabel("Response code").inputValue()) === "202", "what was typed is still there");
   await page.getByText("Limits", { exact: true }).first().waitFor();
   await fill("Password", "{{#if");
-  await expectingErrors(async () => {
-    await press("Save");
-    const marked = async () => (await page.getByLabel("Password", { exact: true }).getAttribute("aria-invalid")) === "true";
-    await until("the field is marked", marked);
-  });
+  await press("Save");
+  await until("the field is marked", async () => (await page.getByLabel("Password", { exact: true }).getAttribute("aria-invalid")) === "true");
   await judge("webhook-settings");
   await fill("Password", "");
-  await page.getByLabel("Wait for reply from workflow").check();
+  await page.getByLabel("Wait for a flow's reply").check();
   await fill("Description", "of the shop");
   await press("Save");
   await see("Saved");
@@ -234,11 +212,21 @@ await step("globals are kept, checked, and tell what uses them", async () => {
   await follow("Globals");
   await press("Add a global");
   await fill("Key 1", "secret");
-  await page.locator(".global textarea").first().fill("{\"a\": }");
+  await page.getByLabel("Type of key 1").selectOption("json");
+  await fill("Value of key 1", "{\"a\": }");
   await see(/Line 1, column 7/);
-  await page.locator(".global textarea").first().fill("\"s3cret\"");
+  await fill("Value of key 1", "\"s3cret\"");
+  await press("Add a global");
+  await fill("Key 2", "rate");
+  await page.getByLabel("Type of key 2").selectOption("number");
+  await fill("Value of key 2", "12.50");
   await press("Save");
   await see("Saved. Templates");
+  check((await page.getByLabel("Value of secret", { exact: true }).getAttribute("type")) === "password", "a secret is masked");
+  await page.getByRole("button", { name: "Show the value of secret" }).click();
+  check((await page.getByLabel("Value of secret", { exact: true }).inputValue()) === "s3cret", "and shown when that is asked for");
+  const globals = (await api("GET", `/applications/${application}`)).globals;
+  check(globals[1].json === "12.50", `a number keeps its digits: ${globals[1].json}`);
   const [webhook] = (await api("GET", `/applications/${application}/webhooks`)).items;
   await api("PATCH", `/applications/${application}/webhooks/${webhook.id}`, { verificationCode: "{{globals.secret}}" });
   await page.reload();
@@ -260,6 +248,7 @@ await step("the list finds, orders and pages what is many", async () => {
   await page.getByRole("searchbox").fill("device 11");
   await see("1–10 of 10");
   await page.getByRole("searchbox").fill("");
+  await see("1–50 of 121");
   await page.getByRole("combobox", { name: "Order" }).selectOption("name desc");
   await page.locator("tbody tr").first().getByText("orders").waitFor();
   await judge("webhooks");
@@ -268,30 +257,82 @@ await step("the list finds, orders and pages what is many", async () => {
   await page.getByRole("button", { name: "Disable orders" }).waitFor();
 });
 
+await step("the list is searched by anything, narrowed, ordered as people order, and several are changed at once", async () => {
+  const made = [];
+  for (const name of ["Zebra", "apple 10", "Apple 2", "élan"]) made.push(await api("POST", `/applications/${application}/webhooks`, { name }));
+  await page.goto(`/#/a/${application}/webhooks`);
+  await page.reload();
+  await see("1–50 of 125");
+  const names = () => page.locator("tbody th a").allTextContents();
+  check(JSON.stringify((await names()).slice(0, 3)) === JSON.stringify(["Apple 2", "apple 10", "device 000"]), `the order is ${(await names()).slice(0, 3)}`);
+  for (const [text, found] of [[made[0].id, "Zebra"], [made[1].token.slice(0, 10), "apple 10"], [`${called.slice(0, called.lastIndexOf("/"))}/${made[3].token}`, "élan"], ["ZEBRA", "Zebra"]]) {
+    await page.getByRole("searchbox").fill(text);
+    await until(`${text} finds ${found}`, async () => (await names()).join() === found);
+  }
+  await page.getByRole("searchbox").fill("");
+  await page.getByRole("combobox", { name: "Type" }).selectOption("socket");
+  await see("1–18 of 18");
+  await page.getByRole("combobox", { name: "State" }).selectOption("disabled");
+  await see("1–2 of 2");
+  await page.getByLabel("Mark all of this page").check();
+  await press("Enable them");
+  await see("2 webhooks are enabled.");
+  await see("No webhook fits.");
+  await press("Show all");
+  for (const name of ["Zebra", "apple 10", "Apple 2", "élan"]) {
+    await page.getByRole("searchbox").fill(name);
+    await until(`${name} is found`, async () => (await names()).join() === name);
+    await page.getByLabel(`Mark ${name}`, { exact: true }).check();
+    await press("Delete them…");
+    await press("Delete", page.getByRole("dialog"));
+    await see("1 webhook is deleted.");
+  }
+  await page.getByRole("searchbox").fill("");
+  await see("1–50 of 121");
+});
+
+await step("a webhook gets another token, and the old one goes on", async () => {
+  const one = (await api("GET", `/applications/${application}/webhooks?filter=device*118&filterField=name`)).items[0];
+  await page.goto(`/#/a/${application}/webhooks/${one.id}/call`);
+  const before = await url();
+  await press("New URL…");
+  const dialog = page.getByRole("dialog");
+  await fill("Token", "short", dialog);
+  await press("Change it", dialog);
+  await see("It must be 8 to 128", dialog);
+  await judge("webhook-token");
+  await fill("Token", "a-token-of-my-own-118", dialog);
+  await press("Change it", dialog);
+  await see("The webhook has a new URL.");
+  await until("the URL is the new one", async () => (await url()).endsWith("a-token-of-my-own-118"));
+  check((await fetch(before, { method: "POST" })).status === 200, "the old one goes on");
+  await page.goto(`/#/a/${application}/webhooks`);
+});
+
 await step("a webhook is deleted without its flows, and with them", async () => {
   const flow = (await api("GET", `/applications/${application}/flows`)).items[0];
   const second = await api("POST", `/applications/${application}/webhooks`, { name: "zz second" });
-  await api("PATCH", `/applications/${application}/flows/${flow.id}`, { triggers: [...flow.triggers, { type: "webhook", key: second.id, outputIds: [["first"]] }] });
+  await api("PATCH", `/applications/${application}/flows/${flow.id}`, { triggers: [...flow.triggers, { type: "webhook", key: second.id, outputIds: [["reply-1"]] }] });
   await page.getByRole("searchbox").fill("zz second");
   await page.getByRole("button", { name: "Delete zz second" }).click();
   const dialog = page.getByRole("dialog");
-  await see("It triggers one workflow:", dialog);
+  await see("It triggers one flow:", dialog);
   await see("answer", dialog);
-  check(!(await dialog.getByLabel("Also delete its workflows").isChecked()), "flows stay unless that is asked for");
+  check(!(await dialog.getByLabel("Also delete its flows").isChecked()), "flows stay unless that is asked for");
   await judge("webhook-delete");
   await page.keyboard.press("Escape");
   await until("the dialog goes", async () => (await dialog.count()) === 0);
   await page.getByRole("button", { name: "Delete zz second" }).click();
-  await see("It triggers one workflow:", dialog);
+  await see("It triggers one flow:", dialog);
   await press("Delete Webhook", dialog);
   await see("“zz second” is deleted.");
   check((await api("GET", `/applications/${application}/flows`)).totalCount === 1, "the flow is still there");
   await page.getByRole("searchbox").fill("orders");
   await page.getByRole("button", { name: "Delete orders" }).click();
-  await see("It triggers one workflow:", dialog);
-  await dialog.getByLabel("Also delete its workflows").check();
+  await see("It triggers one flow:", dialog);
+  await dialog.getByLabel("Also delete its flows").check();
   await press("Delete Webhook", dialog);
-  await see("and its workflows with it");
+  await see("and its flows with it");
   check((await api("GET", `/applications/${application}/flows`)).totalCount === 0, "the flow is gone");
   check((await fetch(called)).status === 404, "the URL is gone");
 });
@@ -338,6 +379,17 @@ await step("the charts move as requests come", async () => {
   check((await page.locator(".chart svg[aria-label*='requests']").first().getAttribute("aria-label")).includes("now"), "a chart says what it shows");
   await page.getByRole("combobox", { name: "Span" }).selectOption("3600");
   await until("the hour is shown", async () => (await total()) >= before + 60);
+  // What a card, a legend and a table say of one thing is one figure; ticks are round.
+  const p99 = async () => [
+    await page.locator(".tile", { hasText: "p99, latest" }).locator(".value").textContent(),
+    await page.locator(".legend li", { hasText: /^p99 / }).locator("strong").textContent(),
+  ];
+  check(new Set(await p99()).size === 1, `p99 is ${await p99()}`);
+  const ticks = await page.locator(".chart .labels .value").allTextContents();
+  check(ticks.every((one) => /^(\d+(\.\d)?|[\d,]+|0|\d+ (µs|ms|s))$/.test(one)), `ticks are ${ticks}`);
+  const clocks = await page.locator(".chart .labels .time").allTextContents();
+  check(clocks.every((one) => /^([01]\d|2[0-3]):[0-5]\d(:[0-5]0)?$/.test(one)), `times are ${clocks}`);
+  await see("Times are in");
   await page.locator(".chart svg").first().focus();
   await page.keyboard.press("ArrowLeft");
   check((await page.locator(".chart .cursor").count()) === 1, "the arrow keys read a chart");
@@ -496,6 +548,18 @@ await step("an address that cannot be read leads to the page that says so", asyn
     await heading("Nothing here");
   }
   await follow("To the overview");
+  await heading("Overview");
+});
+
+await step("the guide is there, without a script", async () => {
+  await page.goto("/guide");
+  await page.getByRole("heading", { name: "The guide", level: 1 }).waitFor();
+  await judge("guide");
+  await page.getByRole("link", { name: "Flows", exact: true }).first().click();
+  await page.getByRole("heading", { name: "Conditions" }).waitFor();
+  await judge("guide-flows");
+  check((await page.locator("script").count()) === 0, "no script is on it");
+  await page.goto("/");
   await heading("Overview");
 });
 

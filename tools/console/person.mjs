@@ -19,11 +19,31 @@ const PATIENCE_MS = 20_000;
 
 const browser = await chromium.launch({
   executablePath: process.env.CONSOLE_CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+  args: [
+    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+    // A page that is put together here is of no network, and may not call the ingress otherwise.
+    ...(process.env.CONSOLE_FILES ? ["--disable-features=LocalNetworkAccessChecks"] : []),
+  ],
 });
 const context = await browser.newContext({ baseURL: admin, viewport: { width: 1280, height: 860 }, permissions: ["clipboard-read", "clipboard-write"] });
 context.setDefaultTimeout(PATIENCE_MS);
 export const page = await context.newPage();
+/** Another page of the same browser, with the storage of its own. */
+export const otherPage = () => context.newPage();
+
+// The console's files from the tree instead of from the program, so that a change of them needs no build.
+const files = process.env.CONSOLE_FILES;
+if (files) {
+  await context.route(/\/console\/[^/]+$/, async (route) => {
+    const response = await route.fetch();
+    const body = await readFile(path.join(files, path.basename(new URL(route.request().url()).pathname)), "utf8");
+    await route.fulfill({ response, body, status: 200, headers: { ...response.headers(), "content-type": /\.css$/.test(route.request().url()) ? "text/css" : /\.svg$/.test(route.request().url()) ? "image/svg+xml" : "text/javascript" } });
+  });
+  await context.route(new URL("/", admin).href, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: await readFile(path.join(files, "index.html"), "utf8") });
+  });
+}
 
 /** What the browser complained of: the policy, broken modules, errors that nobody caught. */
 export const complaints = [];

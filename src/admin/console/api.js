@@ -48,8 +48,8 @@ export async function askText(path, options = {}) {
 }
 
 /** The same, but answers the response itself where it is a success: for streams. */
-export async function stream(path, signal) {
-  const response = await open(path, { signal, accept: "text/event-stream", timeout: false });
+export async function stream(path, signal, query) {
+  const response = await open(path, { signal, query, accept: "text/event-stream", timeout: false });
   if (response.ok) return response;
   const json = await response.json().catch(() => null);
   throw refused(response.status, json?.message);
@@ -107,6 +107,10 @@ export const paths = {
   webhook: (app, id) => `/applications/${part(app)}/webhooks/${part(id)}`,
   usage: (app) => `/applications/${part(app)}/webhooks/usage`,
   requests: (app, id) => `/applications/${part(app)}/webhooks/${part(id)}/requests`,
+  request: (app, id, request) => `/applications/${part(app)}/webhooks/${part(id)}/requests/${part(request)}`,
+  replay: (app, id, request) => `/applications/${part(app)}/webhooks/${part(id)}/requests/${part(request)}/replay`,
+  replays: (app, id) => `/applications/${part(app)}/webhooks/${part(id)}/requests/replay`,
+  rotate: (app, id) => `/applications/${part(app)}/webhooks/${part(id)}/token`,
   test: (app, id) => `/applications/${part(app)}/webhooks/${part(id)}/test`,
   flows: (app) => `/applications/${part(app)}/flows`,
   flow: (app, id) => `/applications/${part(app)}/flows/${part(id)}`,

@@ -7,7 +7,8 @@ import { flowPage, flowsPage } from "./flows.js";
 import { globalsPage } from "./globals.js";
 import { overviewPage } from "./overview.js";
 import { go, link, place } from "./router.js";
-import { application, theme, token } from "./store.js";
+import { application, askTabs, tellSignedOut, theme, token } from "./store.js";
+import { keepAges, zone } from "./time.js";
 import { tokensPage } from "./tokens.js";
 import { button, failure, heading, select } from "./ui.js";
 import { webhookPage } from "./webhook.js";
@@ -29,10 +30,12 @@ let leave = new AbortController();
 let applications = [];
 let lost = false;
 let isFirst = true;
+/** While a token is tried that somebody typed: that form says what is wrong with it. */
+let isTrying = false;
 
 theme.apply();
 observe("signedOut", () => {
-  if (token.read() === null) return;
+  if (token.read() === null || isTrying) return;
   token.forget();
   signIn("The server does not take this access token any more. Enter the present one; what you typed is kept.");
 });
@@ -42,6 +45,10 @@ observe("reachable", (isReachable) => {
   lost ? lookForServer() : found();
 });
 window.addEventListener("hashchange", () => token.read() !== null && show());
+// A page that is left gives up what it has asked for, wherever that was asked.
+window.addEventListener("unhandledrejection", (event) => {
+  if (isAborted(event.reason)) event.preventDefault();
+});
 // The address says which page this is, so that a link within the page cannot use it.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -50,7 +57,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 start();
 
 async function start() {
-  if (token.read() === null) return signIn();
+  put(document.getElementById("foot"), h("a", { href: "/guide" }, "Guide"), h("span", {}, `Times are in ${zone()}.`));
+  keepAges();
+  if (token.read() === null && !(await askTabs())) return signIn();
   put(main, h("p", { class: "quiet" }, "Loading…"));
   try {
     await loadApplications();
@@ -87,18 +96,23 @@ function signIn(message) {
       return input.select();
     }
     enter.disabled = true;
+    said.textContent = "";
     token.keep(given);
+    isTrying = true;
     try {
       await loadApplications();
+      isTrying = false;
       forgetSettings();
       show();
     } catch (error) {
       token.forget();
-      put(said, error.status === 401
-        ? "The server does not take this access token. Compare it with the file access-token in its data folder."
-        : error.message);
+      put(said, { 401: "The server does not take this access token. Compare it with the file access-token in its data folder.",
+        403: "This access token has no right to read, which the console needs." }[error.status] ?? error.message);
+      input.setAttribute("aria-invalid", "true");
+      input.focus();
       input.select();
     } finally {
+      isTrying = false;
       enter.disabled = false;
     }
   };
@@ -115,6 +129,7 @@ function signIn(message) {
 
 function signOut() {
   token.forget();
+  tellSignedOut();
   sessionStorage.clear();
   forgetSettings();
   signIn("");

@@ -4,6 +4,7 @@
 // neither colour nor a pointer is needed to read it. The arrow keys move the cursor.
 
 import { h, put, s } from "./dom.js";
+import { clock } from "./time.js";
 
 const WIDTH = 560;
 const HEIGHT = 170;
@@ -11,10 +12,14 @@ const LEFT = 46;
 const BOTTOM = 20;
 const TOP = 6;
 const RIGHT = 6;
-/** Horizontal lines of the grid. */
-const GRID_LINES = 4;
-/** Labels on the axis of time. */
-const TIME_LABELS = 5;
+/** Most horizontal lines of the grid over its floor, and of powers of ten. */
+const GRID_LINES = 5;
+const DECADES_MAX = 5;
+/** Steps of the axis of time, in seconds; the least that leaves so few labels is taken. */
+const TIME_STEPS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600];
+const TIME_LABELS = 6;
+/** Least distance of a label from the ends of the axis, as a part of it. */
+const LABEL_EDGE = 0.05;
 /** A pause of more steps than this is a gap: the server was not there, and nothing is known of it. */
 const GAP_STEPS = 2.5;
 
@@ -23,7 +28,7 @@ const GAP_STEPS = 2.5;
  * 1 to 4, `whole` where values are whole numbers, `log` where they differ by powers of ten. `element` is the chart; `draw(span, times, columns)` shows columns of
  * numbers (null where there is none); the span is `{seconds, step}`.
  */
-export function chart({ title, format, series, kind = "line", whole = false, log = false }) {
+export function chart({ title, format, tick = format, series, kind = "line", whole = false, log = false }) {
   const legend = h("ul", { class: "legend" });
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", tabindex: "0", "aria-label": title });
   const labels = h("div", { class: "labels", "aria-hidden": "true" });
@@ -43,11 +48,10 @@ export function chart({ title, format, series, kind = "line", whole = false, log
   };
 
   const tell = () => {
-    const index = cursor ?? shown.times.length - 1;
-    const time = shown.times[index];
-    when.textContent = cursor === null || time === undefined ? "" : new Date(time).toLocaleTimeString();
+    const time = shown.times[cursor];
+    when.textContent = cursor === null || time === undefined ? "" : clock(time);
     put(legend, series.map((one, number) => h("li", { class: `c${one.colour}` },
-      h("span", { class: "key" }), one.name, " ", h("strong", {}, format(shown.columns[number]?.[index] ?? null)))));
+      h("span", { class: "key" }), one.name, " ", h("strong", {}, format(cursor === null ? latest(shown.columns[number]) : shown.columns[number]?.[cursor] ?? null)))));
     drawing.querySelector(".cursor")?.remove();
     if (cursor !== null) {
       const x = place(cursor);
@@ -83,7 +87,7 @@ export function chart({ title, format, series, kind = "line", whole = false, log
     const marks = [];
     for (const value of axis.marks) {
       drawing.append(s("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
-      marks.push(mark("value", format(value), null, y(value)));
+      marks.push(mark("value", tick(value), null, y(value)));
     }
     const shapes = heights.map((column, number) => ({ colour: series[number].colour, column, floor: number > 0 && kind === "stack" ? heights[number - 1] : null }));
     for (const { colour, column, floor } of kind === "stack" ? shapes.toReversed() : shapes) {
@@ -95,16 +99,18 @@ export function chart({ title, format, series, kind = "line", whole = false, log
         if (kind === "stack") drawing.append(s("polygon", { class: `stack c${colour}`, points: [...line, ...below].join(" ") }));
         else {
           if (series.length === 1) drawing.append(s("polygon", { class: `area c${colour}`, points: [...line, ...below].join(" ") }));
-          drawing.append(s("polyline", { class: `line c${colour}`, points: line.length === 1 ? `${line[0]} ${line[0]}` : line.join(" ") }));
+          // A second by itself is a dot: a line without a length is not seen.
+          drawing.append(s("polyline", { class: `line c${colour}${line.length === 1 ? " dot" : ""}`, points: line.length === 1 ? `${line[0]} ${line[0]}` : line.join(" ") }));
         }
       }
     }
-    for (let label = 0; label < TIME_LABELS; label += 1) {
-      const time = shown.from + (label / (TIME_LABELS - 1)) * (to - shown.from);
-      marks.push(mark(label === 0 ? "time first" : label === TIME_LABELS - 1 ? "time last" : "time", clock(time, seconds), at(time), null));
+    for (const time of timeMarks(shown.from, to)) {
+      drawing.append(s("line", { class: "grid", x1: at(time), x2: at(time), y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM + 4 }));
+      const share = (time - shown.from) / (to - shown.from);
+      if (share > LABEL_EDGE && share < 1 - LABEL_EDGE) marks.push(mark("time", clock(time, seconds > 300 || time % 60_000 === 0), at(time), null));
     }
     put(labels, marks);
-    drawing.setAttribute("aria-label", `${title}: ${series.map((one, number) => `${one.name} ${format(last(columns[number]))}`).join(", ")} now`);
+    drawing.setAttribute("aria-label", `${title}: ${series.map((one, number) => `${one.name} ${format(latest(columns[number]))}`).join(", ")} now`);
     if (cursor !== null && cursor >= times.length) cursor = null;
     tell();
   };
@@ -141,32 +147,41 @@ function segments(column, times, pause) {
   return runs;
 }
 
-/** An axis from nothing: its quarters are 1, 2, 2.5 or 5 times a power of ten, and whole where values are. */
-function quarters(values, whole) {
-  const quarter = Math.max(0, ...values) / GRID_LINES;
-  const least = whole || quarter === 0 ? Math.max(quarter, 1) : quarter;
-  const power = 10 ** Math.floor(Math.log10(least));
-  const steps = whole && power === 1 ? [1, 2, 5, 10] : [1, 2, 2.5, 5, 10];
-  const step = power * steps.find((one) => one * power >= least * 0.999_999);
-  return { share: (value) => value / (step * GRID_LINES), marks: Array.from({ length: GRID_LINES + 1 }, (_, line) => line * step) };
+/** Round moments of a span: whole minutes, quarters of an hour. */
+function timeMarks(from, to) {
+  const step = (TIME_STEPS.find((one) => (to - from) / 1000 / one <= TIME_LABELS) ?? TIME_STEPS.at(-1)) * 1000;
+  // The zone's own hours are round, too.
+  const shift = new Date(from).getTimezoneOffset() * 60_000;
+  const marks = [];
+  for (let time = Math.ceil((from - shift) / step) * step + shift; time <= to; time += step) marks.push(time);
+  return marks;
+}
+
+/** An axis from nothing, in steps of 1, 2 or 5 times a power of ten, whole where values are. */
+export function quarters(values, whole) {
+  const most = Math.max(0, ...values);
+  const least = most / GRID_LINES;
+  const floor = whole || most === 0 ? Math.max(least, whole ? 1 : 0.2) : least;
+  const power = 10 ** Math.floor(Math.log10(floor) + 1e-9);
+  const step = power * [1, 2, 5, 10].find((one) => one * power >= floor * 0.999_999);
+  const lines = Math.max(1, Math.ceil(most / step - 1e-9));
+  const marks = Array.from({ length: lines + 1 }, (_, line) => Number((line * step).toPrecision(6)));
+  return { share: (value) => value / (step * lines), marks };
 }
 
 /** An axis of powers of ten, at least two of them: what is rare and long does not flatten what is usual. */
-function decades(values) {
+export function decades(values) {
   const some = values.filter((value) => value > 0);
-  const from = some.length > 0 ? Math.floor(Math.log10(Math.min(...some))) : -1;
-  const to = Math.max(from + 2, some.length > 0 ? Math.ceil(Math.log10(Math.max(...some))) : 1);
+  const from = some.length > 0 ? Math.floor(Math.log10(Math.min(...some)) + 1e-9) : -1;
+  const to = Math.max(from + 2, some.length > 0 ? Math.ceil(Math.log10(Math.max(...some)) - 1e-9) : 1);
+  const every = Math.ceil((to - from) / DECADES_MAX);
   return {
     share: (value) => Math.max(0, (Math.log10(Math.max(value, 10 ** from)) - from) / (to - from)),
-    marks: Array.from({ length: to - from + 1 }, (_, line) => 10 ** (from + line)),
+    marks: Array.from({ length: Math.floor((to - from) / every) + 1 }, (_, line) => Number((10 ** (from + line * every)).toPrecision(1))),
   };
 }
 
-function last(column) {
-  return column?.[column.length - 1] ?? null;
-}
-
-function clock(time, seconds) {
-  const isShort = seconds <= 300;
-  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: isShort ? "2-digit" : undefined, hourCycle: "h23" });
+/** The last value that there is: the figure that stands in tiles and tables, too. */
+export function latest(column) {
+  return column?.findLast((value) => value !== null && value !== undefined) ?? null;
 }

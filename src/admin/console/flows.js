@@ -1,20 +1,18 @@
-// Flows: the list, and one flow with its JSON and its dead letters.
+// Flows: the list, and one flow with its picture, its JSON and its dead letters.
 
-import { ApiError, ask, askText, paths } from "./api.js";
+import { ask, askText, paths } from "./api.js";
 import { h, put } from "./dom.js";
-import { newFlowForm } from "./flow_form.js";
-import { jsonField, pretty, textAt } from "./json.js";
+import { flowEditor } from "./flow_editor.js";
+import { typeName } from "./flow_graph.js";
+import { pretty, textAt } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
 import { announce, badge, button, code, dialog, empty, failure, heading, moment, notice, number, pager, table, tabs } from "./ui.js";
-import { waitButtons, warningList } from "./warnings.js";
+import { offerToWait, waitButtons, warningList } from "./warnings.js";
 
 const PER_PAGE = 50;
 const LETTERS_PER_PAGE = 20;
 const SEARCH_MS = 250;
-
-/** What of a flow may be changed; the rest is the server's. */
-const READ_ONLY = ["id", "flowId", "applicationId", "creationDate", "lastUpdated", "warnings"];
 
 export async function flowsPage(view) {
   const { app, main, signal } = view;
@@ -81,7 +79,7 @@ export async function flowsPage(view) {
 function kinds(flow) {
   const counts = new Map();
   for (const node of flow.nodes) counts.set(node.type, (counts.get(node.type) ?? 0) + 1);
-  return [...counts].map(([type, count]) => (count > 1 ? `${type} ×${count}` : type)).join(", ") || h("span", { class: "quiet" }, "none");
+  return [...counts].map(([type, count]) => (count > 1 ? `${typeName(type)} ×${count}` : typeName(type))).join(", ") || h("span", { class: "quiet" }, "none");
 }
 
 function confirmDelete(app, flow) {
@@ -103,13 +101,9 @@ function confirmDelete(app, flow) {
 
 export async function flowPage(view) {
   const [id, tab = "edit"] = view.parts;
+  if (id === "new") return newFlowPage(view);
   const { app, main } = view;
-  const crumbs = h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: link(app, "flows") }, "Flows"), " /");
   const panel = h("div", {});
-  if (id === "new") {
-    put(main, crumbs, heading("Add Flow"), panel);
-    return newFlowForm({ ...view, panel });
-  }
   const flow = await ask(paths.flow(app, id), { signal: view.signal });
   const toggle = button(flow.enabled ? "Disable" : "Enable", async () => {
     try {
@@ -119,65 +113,55 @@ export async function flowPage(view) {
       notice(error.message, "error");
     }
   });
-  const remove = button("Delete", async () => {
+  const erase = button("Delete", async () => {
     if (await confirmDelete(app, flow)) go(link(app, "flows"));
   }, { class: "danger" });
-  put(main, crumbs,
-    heading(flow.name, flow.enabled ? badge("enabled", "good") : badge("disabled", "off"), toggle, remove),
+  const name = `flow.${flow.id}`;
+  put(main, crumbs(app),
+    heading(flow.name, flow.enabled ? badge("enabled", "good") : badge("disabled", "off"), toggle, erase),
     warningList(flow, await waitButtons(app, flow, view.signal, () => flowPage(view))),
-    tabs("Flow", [["edit", "Edit", link(app, "flows", id, "edit")], ["dead", "Dead letters", link(app, "flows", id, "dead")]], tab),
+    tabs("Flow", [["edit", "Picture", link(app, "flows", id, "edit")], ["json", "JSON", link(app, "flows", id, "json")], ["dead", "Dead letters", link(app, "flows", id, "dead")]], tab),
     panel);
   if (tab === "dead") return deadLetters(view, flow, panel);
-  edit(view, flow, panel);
-}
-
-/** The whole flow as JSON. What the server finds wrong is shown at the place that it names. */
-function edit(view, flow, panel) {
-  const { app } = view;
-  const name = `flow.${flow.id}`;
-  const kept = Object.fromEntries(Object.entries(flow).filter(([key]) => !READ_ONLY.includes(key)));
-  const draft = drafts.read(name);
-  const text = draft ?? JSON.stringify(kept, null, 2);
-  const area = jsonField("The flow as JSON", text, {
-    rows: Math.min(36, Math.max(16, text.split("\n").length + 2)),
-    help: "triggers name webhooks by their ids; a trigger's outputIds lead to nodes. Secrets that show as *** are kept. Ctrl+S saves.",
-    oninput: () => drafts.keep(name, area.control.value),
-  });
-  const said = h("p", { class: "error", role: "alert" });
-  const save = h("button", { type: "submit", class: "primary" }, "Save");
-  const submit = async (event) => {
-    event.preventDefault();
-    said.textContent = "";
-    if (!area.check()) return area.control.focus();
-    save.disabled = true;
-    try {
-      // The text itself is sent, so that numbers keep their digits.
-      await ask(paths.flow(app, flow.id), { method: "PATCH", body: area.control.value });
+  return flowEditor({
+    view, flow, name, tab: tab === "json" ? "json" : "picture", panel, saveText: "Save",
+    // The text itself is sent, so that numbers keep their digits.
+    save: async (text) => {
+      const saved = await ask(paths.flow(app, flow.id), { method: "PATCH", body: text });
       drafts.forget(name);
       notice("Saved. It is served as it is shown.");
+      await offerToWait(app, saved, view.signal);
       await flowPage(view);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status === 400) area.fault(error.field, error.message);
-      else put(said, error.message);
-    } finally {
-      save.disabled = false;
-    }
-  };
-  const discard = draft === null ? null : h("p", { class: "help" }, "This is a draft that you did not save. ",
-    button("Discard it", () => {
-      drafts.forget(name);
-      edit(view, flow, panel);
-    }, { class: "linkish" }));
-  const form = h("form", { class: "card", onsubmit: submit, novalidate: true }, discard, area.element, said, h("div", { class: "actions end" }, save));
-  form.addEventListener("keydown", (event) => {
-    if (event.key.toLowerCase() === "s" && (event.ctrlKey || event.metaKey)) {
-      event.preventDefault();
-      form.requestSubmit();
-    }
+    },
   });
-  put(panel, form);
-  area.check();
+}
+
+function crumbs(app) {
+  return h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: link(app, "flows") }, "Flows"), " /");
+}
+
+/** A new flow: a document of its own until it is added. `?webhook=…` is what triggers it. */
+async function newFlowPage(view) {
+  const { app, main, query, signal } = view;
+  const panel = h("div", {});
+  const given = query.get("webhook");
+  const webhook = given ? await ask(paths.webhook(app, given), { signal }) : null;
+  const name = `flow.new.${app}${given ? `.${given}` : ""}`;
+  const flow = {
+    name: webhook ? webhook.name : "", description: "", enabled: true,
+    triggers: webhook ? [{ type: "webhook", key: webhook.id, outputIds: [[]] }] : [], nodes: [],
+  };
+  put(main, crumbs(app), heading("Add Flow", h("a", { class: "button", href: link(app, "flows"), onclick: () => drafts.forget(name) }, "Cancel")), panel);
+  await flowEditor({
+    view, flow, name, tab: "picture", panel, saveText: "Add Flow", isNew: true,
+    save: async (text) => {
+      const saved = await ask(paths.flows(app), { method: "POST", body: text });
+      drafts.forget(name);
+      notice(`“${saved.name}” is there${saved.triggers.length > 0 ? " and is triggered from now on" : ""}.`);
+      await offerToWait(app, saved, signal);
+      go(link(app, "flows", saved.id));
+    },
+  });
 }
 
 /** Deliveries that the flow's nodes gave up. */

@@ -2,6 +2,7 @@
 
 import { ApiError, ask, paths } from "./api.js";
 import { h, put } from "./dom.js";
+import { valueControl } from "./global_value.js";
 import { jsonError } from "./json_error.js";
 import { link } from "./router.js";
 import { drafts } from "./store.js";
@@ -37,25 +38,31 @@ export async function globalsPage(view) {
   const rowOf = (row, index) => {
     const wrong = h("p", { class: "error", id: `global-error-${index}`, hidden: true });
     const key = h("input", { value: row.key, "aria-label": `Key ${index + 1}`, placeholder: "key", autocomplete: "off", spellcheck: "false", class: "mono" });
-    const json = h("textarea", { class: "mono", rows: Math.min(8, Math.max(1, row.json.split("\n").length)), "aria-label": `JSON of ${row.key || `key ${index + 1}`}`, spellcheck: "false", "aria-describedby": wrong.id });
-    json.value = row.json;
+    const label = row.key || `key ${index + 1}`;
+    const control = valueControl({ label, key: row.key, json: row.json, set: (json) => {
+      row.json = json;
+      drafts.keep(name, rows);
+      check();
+    } });
     const check = () => {
-      const error = jsonError(row.json);
+      const error = control.error();
       wrong.hidden = error === null;
-      put(wrong, error ? `Line ${error.line}, column ${error.column}: ${error.message}. A text needs quotes: "like this".` : null);
-      if (error) json.setAttribute("aria-invalid", "true");
-      else json.removeAttribute("aria-invalid");
+      put(wrong, error);
+      for (const one of control.value.querySelectorAll("input, textarea, select")) {
+        one.setAttribute("aria-describedby", wrong.id);
+        if (error) one.setAttribute("aria-invalid", "true");
+        else one.removeAttribute("aria-invalid");
+      }
       return error === null;
     };
     key.addEventListener("input", () => { row.key = key.value; drafts.keep(name, rows); });
-    json.addEventListener("input", () => { row.json = json.value; drafts.keep(name, rows); check(); });
     check();
     const remove = button("Remove", () => {
       rows.splice(index, 1);
       drafts.keep(name, rows);
       draw();
     }, { class: "small", "aria-label": `Remove ${row.key || `key ${index + 1}`}` });
-    return h("div", { class: "global" }, h("div", { class: "pair" }, key, json, remove), wrong, usedBy(row.key));
+    return h("div", { class: "global" }, h("div", { class: "global-row" }, key, control.type, control.value, remove), wrong, usedBy(row.key));
   };
   const usedBy = (key) => {
     if (uses === null || key === "") return null;

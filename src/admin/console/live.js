@@ -7,6 +7,7 @@ import { go, link } from "./router.js";
 import { drafts } from "./store.js";
 import { events } from "./stream.js";
 import { testDraft } from "./test.js";
+import { fullMoment } from "./time.js";
 import { announce, badge, button, bytes, code, duration, moment, number, select, table } from "./ui.js";
 
 /** Requests that are kept and shown: the oldest go. */
@@ -90,7 +91,7 @@ export async function livePanel({ app, webhook, panel, signal }) {
     put(detail,
       h("div", { class: "heading" }, h("h2", {}, `${request.method} ${request.path || "/"}`),
         webhook.isWebsocket ? null : button("Send again", () => again(request), { class: "small" })),
-      h("p", { class: "quiet" }, `${new Date(request.time).toLocaleString()} · ${request.status} in ${duration(request.durationMs)}`,
+      h("p", { class: "quiet" }, `${fullMoment(request.time)} · ${request.status} in ${duration(request.durationMs)}`,
         request.refusal ? ` · ${request.refusal}` : null),
       request.payload === null
         ? h("p", { class: "quiet" }, "There is no payload of it: no flow got one, nobody was looking at this webhook then, or it is over 64 KiB.")

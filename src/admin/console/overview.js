@@ -1,7 +1,7 @@
 // The overview: what the engine did in the last minutes, up to an hour, in all and on each core.
 
 import { ask, settings } from "./api.js";
-import { chart } from "./chart.js";
+import { chart, latest } from "./chart.js";
 import { h, put } from "./dom.js";
 import { every, setQuery } from "./router.js";
 import { duration, heading, number, select, table } from "./ui.js";
@@ -22,14 +22,14 @@ export async function overviewPage(view) {
   const said = h("p", { class: "error", role: "alert" });
   const cores = h("div", {});
   const charts = {
-    requests: chart({ title: "Requests a second", format: perSecond, series: [{ name: "requests", colour: 1 }] }),
-    status: chart({ title: "Responses a second, by status", format: perSecond, kind: "stack", series: [
+    requests: chart({ title: "Requests a second", format: perSecond, tick: plainNumber, series: [{ name: "requests", colour: 1 }] }),
+    status: chart({ title: "Responses a second, by status", format: perSecond, tick: plainNumber, kind: "stack", series: [
       { name: "2xx", colour: 1 }, { name: "3xx", colour: 4 }, { name: "4xx", colour: 2 }, { name: "5xx", colour: 3 }] }),
     latency: chart({ title: "Time to the response", format: duration, log: true, series: [
       { name: "p50", colour: 1 }, { name: "p99", colour: 2 }, { name: "p99.9", colour: 3 }] }),
     connections: chart({ title: "Open connections", format: whole, whole: true, series: [
       { name: "HTTP", colour: 1 }, { name: "WebSocket", colour: 2 }, { name: "workers", colour: 4 }] }),
-    throttled: chart({ title: "Throttled calls a second", format: perSecond, series: [
+    throttled: chart({ title: "Throttled calls a second", format: perSecond, tick: plainNumber, series: [
       { name: "rate", colour: 2 }, { name: "concurrency", colour: 3 }] }),
     waiting: chart({ title: "Requests that wait for a reply", format: whole, whole: true, series: [{ name: "waiting", colour: 4 }] }),
   };
@@ -93,14 +93,14 @@ function last(column) {
   return column.length > 0 ? column[column.length - 1] : 0;
 }
 
-/** The last value that there is: seconds without a request have no latency. */
-function latest(column) {
-  return column.findLast((value) => value !== null) ?? null;
-}
-
 function perSecond(value) {
   if (value === null) return "–";
   return value > 0 && value < 10 ? value.toFixed(1) : number(Math.round(value));
+}
+
+/** A round number with the digits that it has. */
+function plainNumber(value) {
+  return value < 10_000 ? String(value) : number(value);
 }
 
 function whole(value) {

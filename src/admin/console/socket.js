@@ -2,6 +2,7 @@
 
 import { h, put } from "./dom.js";
 import { drafts } from "./store.js";
+import { clock } from "./time.js";
 import { button, field } from "./ui.js";
 
 /** Lines that are kept: the oldest go. */
@@ -29,7 +30,7 @@ export async function socketPanel({ webhook, url, panel, signal }) {
   const tell = (kind, sign, text) => {
     const cut = text.length > SHOWN_CHARACTERS_MAX ? `${text.slice(0, SHOWN_CHARACTERS_MAX)}…` : text;
     talk.append(h("li", { class: kind }, h("span", { "aria-label": { out: "sent", in: "received", about: "connection" }[kind] }, sign),
-      h("span", { class: "quiet" }, new Date().toLocaleTimeString()), h("span", {}, cut)));
+      h("span", { class: "quiet" }, clock(Date.now())), h("span", {}, cut)));
     while (talk.children.length > LINES_MAX) talk.firstElementChild.remove();
     talk.scrollTop = talk.scrollHeight;
   };

@@ -15,6 +15,45 @@ export const token = {
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 
+// A link that is opened in a tab of its own stays signed in: the new tab asks those of the same origin, which a browser
+// lets nobody else hear. Nothing is written anywhere; when the last tab closes, the token is gone.
+
+const tabs = new BroadcastChannel("tidegate.tabs");
+/** How long a new tab waits for another one's answer. */
+const TABS_MS = 250;
+
+tabs.addEventListener("message", ({ data }) => {
+  if (data?.asks && token.read() !== null) tabs.postMessage({ answers: data.asks, token: token.read() });
+  if (data?.signedOut && token.read() !== null) {
+    token.forget();
+    location.reload();
+  }
+});
+
+/** Takes the token of another tab, if there is one; answers whether there was. */
+export function askTabs() {
+  const name = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  return new Promise((resolve) => {
+    const end = (isFound) => {
+      tabs.removeEventListener("message", listen);
+      resolve(isFound);
+    };
+    const listen = ({ data }) => {
+      if (data?.answers !== name) return;
+      token.keep(data.token);
+      end(true);
+    };
+    tabs.addEventListener("message", listen);
+    tabs.postMessage({ asks: name });
+    setTimeout(() => end(false), TABS_MS);
+  });
+}
+
+/** Tells the other tabs that one has signed out: they are signed out, too. */
+export function tellSignedOut() {
+  tabs.postMessage({ signedOut: true });
+}
+
 /** What was typed into a form and not saved yet, by the form's name. */
 export const drafts = {
   read(name) {

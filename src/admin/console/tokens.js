@@ -2,7 +2,8 @@
 
 import { ask, paths } from "./api.js";
 import { h, put } from "./dom.js";
-import { button, code, dialog, empty, field, heading, moment, notice, table } from "./ui.js";
+import { momentTime } from "./time.js";
+import { button, code, dialog, empty, field, heading, notice, table } from "./ui.js";
 
 const RIGHTS = [
   ["read", "Read", "Look at everything."],
@@ -27,8 +28,8 @@ export async function tokensPage(view) {
   const row = (one) => h("tr", {},
     h("th", { scope: "row" }, one.name),
     h("td", {}, one.rights.join(", ")),
-    h("td", { class: "nowrap" }, moment(one.creationDate)),
-    h("td", { class: "nowrap" }, one.expires === null ? "never" : new Date(one.expires).toLocaleString()),
+    h("td", { class: "nowrap" }, momentTime(one.creationDate)),
+    h("td", { class: "nowrap" }, one.expires === null ? "never" : momentTime(one.expires)),
     h("td", { class: "right" }, button("Revoke", async () => {
       if (await revokeDialog(one)) await again();
     }, { class: "small danger", "aria-label": `Revoke ${one.name}` })));

@@ -39,7 +39,8 @@ export function copyButton(value, what) {
   return made;
 }
 
-async function copy(text) {
+/** Puts a text on the clipboard; answers whether that was possible. */
+export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
@@ -197,12 +198,5 @@ export function duration(ms) {
   return `${Number((ms / 1000).toFixed(1))} s`;
 }
 
-/** A moment: the time of today, else date and time. */
-export function moment(text) {
-  if (!text) return "–";
-  const date = new Date(text);
-  const isToday = date.toDateString() === new Date().toDateString();
-  return isToday ? date.toLocaleTimeString() : date.toLocaleString();
-}
-
+export { moment } from "./time.js";
 export { put };

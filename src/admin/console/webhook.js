@@ -3,17 +3,20 @@
 import { ask, flowsOf, paths, presets, settings, urlOf } from "./api.js";
 import { snippets } from "./calls.js";
 import { h, put, s } from "./dom.js";
+import { typeName } from "./flow_graph.js";
 import { livePanel } from "./live.js";
 import { fieldsOf, presetCard, presetChoice, stepsCard } from "./presets.js";
 import { every, go, link } from "./router.js";
 import { socketPanel } from "./socket.js";
 import { drafts } from "./store.js";
 import { testPanel } from "./test.js";
+import { fullMoment } from "./time.js";
 import { badge, bytes, button, code, copyButton, failure, heading, moment, notice, number, tabs } from "./ui.js";
 import { waitButton, warningList } from "./warnings.js";
 import { confirmDelete } from "./webhook_delete.js";
 import { codeOf } from "./webhook_fields.js";
 import { webhookForm } from "./webhook_form.js";
+import { tokenButton } from "./webhook_token.js";
 
 const USAGE_MS = 2_000;
 
@@ -44,7 +47,7 @@ export async function webhookPage(view) {
       badge(webhook.isWebsocket ? "WebSocket" : webhook.waitForReply ? "HTTP, waits for a reply" : "HTTP"), toggle, remove),
     url === null
       ? h("p", { class: "address" }, `The ingress listens on ${about.ingressListen}, which has no URL. The setting ingress.public_url says how callers reach it.`)
-      : h("div", { class: "address" }, h("code", { id: "url" }, url), copyButton(() => url, "URL")),
+      : h("div", { class: "address" }, h("code", { id: "url" }, url), copyButton(() => url, "URL"), tokenButton(app, webhook, () => webhookPage(view))),
     warningList(webhook, webhook.warnings.some((warning) => warning.includes("`waitForReply`"))
       ? waitButton(app, webhook, () => webhookPage(view)) : []),
     tabs("Webhook", [
@@ -131,7 +134,7 @@ function flowList(app, webhook, list) {
   return [
     h("ul", {}, list.items.map((flow) => h("li", {},
       h("a", { href: link(app, "flows", flow.id) }, flow.name), flow.enabled ? null : [" ", badge("disabled", "off")],
-      h("span", { class: "quiet" }, ` ${flow.nodes.map((node) => node.type).join(", ") || "no nodes"}`)))),
+      h("span", { class: "quiet" }, ` ${flow.nodes.map((node) => typeName(node.type)).join(", ") || "no nodes"}`)))),
     list.totalCount > list.items.length ? h("p", { class: "quiet" }, `and ${number(list.totalCount - list.items.length)} more`) : null,
     add,
   ];
@@ -147,9 +150,9 @@ function facts(webhook) {
     fact("Verification", webhook.verificationType),
     fact("Signature", webhook.signature?.scheme ?? "none"),
     fact("Credential", webhook.auth?.type ?? "none"),
-    webhook.previousTokens.map((old) => fact("Earlier URL", `goes on until ${new Date(old.endsAt).toLocaleString()}`)),
-    fact("Made", new Date(webhook.creationDate).toLocaleString()),
-    fact("Changed", new Date(webhook.lastUpdated).toLocaleString()));
+    webhook.previousTokens.map((old) => fact("Earlier URL", `goes on until ${fullMoment(old.endsAt)}`)),
+    fact("Made", fullMoment(webhook.creationDate)),
+    fact("Changed", fullMoment(webhook.lastUpdated)));
 }
 
 function meters(usage) {

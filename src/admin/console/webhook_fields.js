@@ -17,7 +17,7 @@ export function fixedCode(values) {
   if (values.isWebsocket) return null;
   switch (values.verificationType) {
     case "fitbit": return { value: 204, why: "Always 204 for Fitbit, which takes nothing else for a success." };
-    case "twilio": return { value: 200, why: "Always 200 for Twilio, with the TwiML that it expects. A workflow's reply can bring another." };
+    case "twilio": return { value: 200, why: "Always 200 for Twilio, with the TwiML that it expects. A flow's reply can bring another." };
     default: return null;
   }
 }
@@ -34,7 +34,7 @@ export const SECTIONS = [
     { name: "enabled", label: "Enabled", kind: "check", help: "A disabled webhook answers 200 and triggers nothing (a WebSocket webhook: 404). On unless you say otherwise." },
   ] },
   { title: "Response", fields: [
-    { name: "waitForReply", label: "Wait for reply from workflow", kind: "check", when: http, help: "The caller waits until a flow or a worker replies, and gets a 504 if none does in time. Off: the response leaves at once." },
+    { name: "waitForReply", label: "Wait for a flow's reply", kind: "check", when: http, help: "The caller waits until a flow or a worker replies, and gets a 504 if none does in time. Off: the response leaves at once." },
     { name: "responseCode", label: "Response code", kind: "number", least: 200, most: 599, when: http, fixed: fixedCode, help: "The status where no reply says otherwise. 200 to 599; 200 by default." },
     { name: "responseBody", label: "Response body", kind: "access", when: http, help: "What a caller that does not wait gets." },
   ] },

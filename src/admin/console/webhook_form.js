@@ -3,7 +3,7 @@
 import { ApiError, ask, paths, settings } from "./api.js";
 import { append, h, put } from "./dom.js";
 import { drafts } from "./store.js";
-import { button, field, notice, select } from "./ui.js";
+import { button, field, notice, number, select } from "./ui.js";
 import { accessControl } from "./webhook_access.js";
 import { DEFAULTS, SECTIONS, SIGNATURE_SCHEMES, fallback } from "./webhook_fields.js";
 
@@ -50,9 +50,11 @@ export async function webhookForm({ app, webhook, target, saved, cancel, preset 
     said.textContent = "";
     for (const { made } of fields.values()) made.error(null);
     const wrong = check(fields);
-    if (wrong) return show(wrong.made, wrong.message);
     save.disabled = true;
     try {
+      // All that is wrong is marked at once: what the page can tell, and templates that the server cannot read.
+      wrong.push(...await brokenTemplates(fields, values));
+      if (wrong.length > 0) return showAll(wrong);
       const body = writable(values, webhook);
       const path = webhook ? paths.webhook(app, webhook.id) : paths.webhooks(app);
       const kept = await ask(path, { method: webhook ? "PATCH" : "POST", body });
@@ -73,12 +75,16 @@ export async function webhookForm({ app, webhook, target, saved, cancel, preset 
       put(said, error.message);
       return;
     }
-    show(fields.get(key).made, error.message.replace(`\`${name}\` `, name === key ? "It " : `${name} `));
+    const member = name === key ? "It " : `Its ${name.slice(key.length + 1)} `;
+    showAll([{ made: fields.get(key).made, message: error.message.replace(`\`${name}\` `, member) }]);
   };
-  const show = (made, message) => {
-    made.error(message);
-    made.element.closest("details").open = true;
-    made.control.focus();
+  const showAll = (wrong) => {
+    for (const { made, message } of wrong) {
+      made.error(message);
+      made.element.closest("details").open = true;
+    }
+    if (wrong.length > 1) put(said, `${wrong.length} fields are not right; they are marked.`);
+    wrong[0].made.control.focus();
   };
   const discard = draft === null ? null : h("p", { class: "help" }, "This is a draft that you did not save. ",
     button("Discard it", () => {
@@ -193,20 +199,34 @@ function signature(spec, values, set) {
   return made;
 }
 
-/** The first field that cannot be right, without asking the server. */
+/** The fields that cannot be right, without asking the server. */
 function check(fields) {
+  const wrong = [];
   for (const { spec, made } of fields.values()) {
     const text = made.control.value;
     if (made.element.hidden || made.control.disabled) continue;
-    if (spec.required && text.trim() === "") return { made, message: "It needs a name; that is all it needs." };
+    if (spec.required && text.trim() === "") wrong.push({ made, message: "It needs a name; that is all it needs." });
     const isNumber = spec.kind === "number" || (spec.kind === "limit" && text.trim() !== "");
     if (!isNumber) continue;
     const value = Number(text);
     if (!/^\d+$/.test(text.trim()) || value < spec.least || value > spec.most) {
-      return { made, message: `It must be a whole number from ${spec.least} to ${spec.most}.` };
+      wrong.push({ made, message: `It must be a whole number from ${number(spec.least)} to ${number(spec.most)}.` });
     }
   }
-  return null;
+  return wrong;
+}
+
+/** The fields whose templates cannot be read: the server reads all of them at once. */
+async function brokenTemplates(fields, values) {
+  const texts = [
+    ["verificationCode", values.verificationCode], ["basicAuthUsername", values.basicAuthUsername], ["basicAuthPassword", values.basicAuthPassword],
+    ["deduplicate", values.deduplicate?.key], ...[values.signature?.secret].flat().map((text) => ["signature", text]),
+    ...[values.auth?.value ?? values.auth?.secret].flat().map((text) => ["auth", text]),
+  ].filter(([name, text]) => typeof text === "string" && text.includes("{{") && !fields.get(name)?.made.element.hidden);
+  if (texts.length === 0) return [];
+  const templates = texts.map(([, template]) => ({ template, type: "text" }));
+  const { items } = await ask("/preview", { method: "POST", body: { payload: {}, templates } });
+  return items.flatMap((item, index) => (item.error ? [{ made: fields.get(texts[index][0]).made, message: `It must be a template: ${item.error}.` }] : []));
 }
 
 /** What of the values may be sent. A limit that is empty falls back to the server's. */
