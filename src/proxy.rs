@@ -15,7 +15,7 @@ pub const V1_BYTES_MAX: usize = 107;
 /// (names, certificates' subjects, ids of endpoints). The length field would allow 65,551.
 pub const V2_BYTES_MAX: usize = 4096;
 
-/// What every header of version 2 begins with.
+/// The first bytes of every header of version 2.
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The signature, version and command, family and protocol, length.
 const V2_FIXED_BYTES: usize = 16;
@@ -40,7 +40,7 @@ const V2_TLV_FIXED_BYTES: usize = 3;
 const V1_PREFIX: &[u8] = b"PROXY ";
 const V1_UNKNOWN: &[u8] = b"UNKNOWN";
 
-/// What was found in the bytes so far.
+/// The result of parsing the bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Parsed {
@@ -50,12 +50,12 @@ pub enum Parsed {
     Complete(usize, Header),
 }
 
-/// What a header says.
+/// The contents of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub version: Version,
-    /// Whose connection it is. None: the proxy speaks for itself (`LOCAL`), or does not say (`UNKNOWN`, no family, a
-    /// Unix socket); the socket's own addresses hold then.
+    /// The addresses of the connection that the proxy forwards. `None`: the proxy speaks for itself (`LOCAL`), or does
+    /// not say (`UNKNOWN`, no family, a Unix socket); the socket's own addresses hold then.
     pub addresses: Option<Addresses>,
 }
 
@@ -278,7 +278,7 @@ fn check_extensions(mut bytes: &[u8]) -> Result<(), ProxyError> {
 mod tests {
     use super::*;
 
-    /// What comes of the bytes, and that every shorter piece of a header is said to be a piece of one.
+    /// Asserts the result of parsing the bytes, and that every proper prefix of a header is `Partial`.
     fn check(bytes: &[u8], expected: Result<Parsed, ProxyError>) {
         assert_eq!(parse(bytes), expected, "{}", bytes.escape_ascii());
         let followed = [bytes, b"GET / HTTP/1.1\r\n"].concat();

@@ -20,7 +20,7 @@ impl ReceiveBuffer {
         ReceiveBuffer { bytes: Vec::with_capacity(capacity), start: 0 }
     }
 
-    /// What was received and not yet consumed.
+    /// The bytes that were received and are not consumed yet.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
         &self.bytes[self.start..]

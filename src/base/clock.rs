@@ -38,7 +38,7 @@ pub struct Clock {
     wall: &'static Wall,
 }
 
-/// What was last known of the wall clock, by any thread.
+/// The last reading of the wall clock, by any thread.
 #[derive(Debug, Default)]
 struct Wall {
     /// When it was looked at, in `nanos`.

@@ -153,7 +153,7 @@ impl TokenText {
         &self.0
     }
 
-    /// What it is found by.
+    /// The token, by which the registry finds the hook.
     #[must_use]
     pub fn key(&self) -> Token {
         Token::of_clean(self.0.as_bytes())

@@ -61,7 +61,7 @@ impl LogLimit {
                 .is_ok()
     }
 
-    /// What was left out, where its interval is over and nothing has told it since.
+    /// The number of lines left out, if their interval is over and no line has reported them since.
     fn overdue(&self, now_nanos: u64) -> Option<u64> {
         let is_due = self.left_out.load(Relaxed) > 0 && self.begin_interval(now_nanos);
         is_due.then(|| self.left_out.swap(0, Relaxed)).filter(|left_out| *left_out > 0)

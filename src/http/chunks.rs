@@ -43,7 +43,7 @@ pub(super) struct Chunks {
     overhead: u32,
 }
 
-/// What the decoder found in the bytes it was given.
+/// The next thing that the decoder found in the bytes it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// It used all of the control bytes there were.

@@ -18,7 +18,7 @@ const GROW_FACTOR: usize = 4;
 /// this much memory while it is busy.
 const LAST_HEAD_BYTES_MAX: usize = 1024;
 
-/// What the machine has to say.
+/// The machine's next event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Step {
@@ -39,7 +39,7 @@ pub enum Step {
     Refused(Refusal),
 }
 
-/// What the next bytes belong to, for who sets timers.
+/// The part of a message that the next bytes belong to, which decides the timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaiting {
     /// A request that has not begun.
@@ -377,7 +377,7 @@ impl Connection {
         matches!(self.state, State::Whole) && buffer.len() > self.raw
     }
 
-    /// What the next bytes belong to.
+    /// The part of a message that the next bytes belong to.
     #[must_use]
     pub fn awaiting(&self) -> Awaiting {
         match self.state {

@@ -1,4 +1,4 @@
-//! What the fields of a head mean for the connection: where the body ends, whether the connection stays, what the
+//! The meaning of a head's fields for the connection: where the body ends, whether the connection stays open, what the
 //! client waits for (RFC 9112, 6, 7.1, 9).
 
 use super::message::{Framing, Version};
@@ -9,7 +9,7 @@ use super::token::{has_token, members};
 /// Digits of a Content-Length: as many as always fit into 64 bits.
 const LENGTH_DIGITS_MAX: usize = 18;
 
-/// What the fields of a head mean together for the connection.
+/// The meaning of a head's fields, taken together, for the connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meaning {
     pub(super) framing: Framing,
@@ -18,7 +18,7 @@ pub(super) struct Meaning {
     pub(super) upgrade_websocket: bool,
 }
 
-/// What has been seen in the fields so far.
+/// The state of the fields seen so far.
 #[derive(Default)]
 pub(super) struct Seen {
     has_host: bool,

@@ -41,7 +41,7 @@ pub(super) struct Field {
     value: Span,
 }
 
-/// What is remembered of a head: places in the buffer and what its fields mean for the connection.
+/// State kept of a head: places in the buffer, and the meaning of its fields for the connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) method: Method,
@@ -116,7 +116,7 @@ impl<'b> Request<'b> {
         }
     }
 
-    /// What follows the first `?`, not decoded. None without one.
+    /// The bytes after the first `?`, not decoded. `None` if there is no `?`.
     #[must_use]
     pub fn query(&self) -> Option<&'b [u8]> {
         self.head.query.map(|query| query.in_bytes(self.bytes))
@@ -231,7 +231,7 @@ pub(super) fn parse(bytes: &[u8], fields: &mut Vec<Field>, limits: &Limits) -> R
     Ok(head)
 }
 
-/// What httparse's error means in the terms of the RFC.
+/// The refusal that the RFC's rules give for httparse's error.
 fn why(error: httparse::Error, bytes: &[u8]) -> Refusal {
     if error == httparse::Error::TooManyHeaders {
         return Refusal::TooManyFields;

@@ -1,4 +1,4 @@
-//! What a head says in its first line and of its body, in terms of RFC 9112.
+//! The first line of a head, and the length of its body, in terms of RFC 9112.
 
 /// A request's method, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -22,7 +22,7 @@ macro_rules! refusals {
                 match self { $(Refusal::$variant => $name,)* }
             }
 
-            /// What was wrong, for the caller.
+            /// The message for the caller.
             #[must_use]
             pub fn message(self) -> &'static str {
                 match self { $(Refusal::$variant => $message,)* }

@@ -19,7 +19,7 @@ pub(super) struct Scan {
     part: Part,
 }
 
-/// What the next byte belongs to.
+/// The part of a head that the next byte belongs to.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Method,

@@ -12,7 +12,7 @@ pub(super) struct Target<'b> {
     pub(super) authority: Option<&'b [u8]>,
     /// Empty for a URL that has none, and for a CONNECT.
     pub(super) path: &'b [u8],
-    /// What follows the first `?`.
+    /// The bytes after the first `?`.
     pub(super) query: Option<&'b [u8]>,
 }
 

@@ -11,7 +11,7 @@ use super::file::{DiskFile, Sync};
 use super::interface::{Completion, Transfer, Wake};
 use super::waker::EventWaker;
 
-/// What is done with a transfer.
+/// The operation of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Read,

@@ -82,7 +82,7 @@ pub enum SendReport {
 /// How a socket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseHow {
-    /// What was sent is still delivered by the kernel.
+    /// The kernel still delivers the bytes that were sent.
     Graceful,
     /// The peer is reset, and what it has not taken is dropped: for a peer that does not read, so that the kernel's
     /// buffers are freed at once.

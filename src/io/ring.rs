@@ -89,7 +89,7 @@ enum Armed {
     Poll,
 }
 
-/// What the owner asked for last.
+/// The operation that the owner requested last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Nothing,

@@ -42,7 +42,7 @@ impl InFlight {
     }
 }
 
-/// What follows from a completion.
+/// The result of a completion.
 pub(super) enum Next {
     Wait,
     /// Another flush.

@@ -26,7 +26,7 @@ pub struct Request<'a> {
     key: [u8; KEY_LENGTH],
 }
 
-/// What the server agreed to.
+/// The parameters that the server agreed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// For [`super::Connection::new`].

@@ -29,7 +29,7 @@ use crate::base::buffer::ReceiveBuffer;
 /// (RFC 6455 section 5.5.3). A hundred answers of the largest size, so that no honest peer meets it.
 pub const PONG_BACKLOG_BYTES: usize = 16 * 1024;
 
-/// What [`Connection::poll`] found.
+/// The next event of [`Connection::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Nothing more in what was received: call again with more bytes.

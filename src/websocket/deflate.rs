@@ -29,7 +29,7 @@ const ROOM_BYTES_MIN: usize = 256;
 /// A lent buffer larger than this is given up by [`Scratch::trim`]: the payload limit of the specification.
 const KEPT_BYTES_MAX: usize = 262_144;
 
-/// What a core lends to its connections while they are called: compressors, and the inflated message.
+/// Buffers that a core lends to its connections while they are called: compressors, and the inflated message.
 #[derive(Debug, Default)]
 pub struct Scratch {
     inflater: Option<Decompress>,

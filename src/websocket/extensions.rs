@@ -15,7 +15,7 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// The smallest window that a peer may name (RFC 7692 section 7.1.2).
 const OFFERED_BITS_MIN: u8 = 8;
 
-/// What both ends agreed on.
+/// The parameters that both ends agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateParameters {
     /// The server compresses every message by itself.
@@ -111,8 +111,8 @@ fn accept(offer: &Extension<'_>, context_takeover: bool) -> Option<DeflateParame
     })
 }
 
-/// What a server's response agrees on, to a client that offered `permessage-deflate; client_max_window_bits`, with
-/// both no-context-takeover parameters unless `context_takeover`.
+/// The agreed parameters of a server's response, for a client that offered `permessage-deflate;
+/// client_max_window_bits`, with both no-context-takeover parameters unless `context_takeover`.
 ///
 /// # Errors
 /// [`Malformed`] for an extension that was not offered, or parameters that do not answer that offer: the client must

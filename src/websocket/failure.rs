@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What the peer did that ended the connection.
+/// The violation by the peer that ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// A reserved bit that nothing agreed on gives a meaning (section 5.2).

@@ -1,7 +1,7 @@
 //! The frame's header on the wire (RFC 6455 section 5.2), and the body of a Close frame (section 5.5.1).
 //!
-//! What a header says by itself is checked here, as soon as its first two bytes are there; what it means in its
-//! place (a continuation of what?) is the connection's.
+//! The rules of a header alone are checked here, as soon as its first two bytes are there; its meaning in sequence (a
+//! continuation of which message?) is the connection's.
 
 use super::failure::Failure;
 use super::utf8;
@@ -27,7 +27,7 @@ const LENGTH_IN_TWO_BYTES: u8 = 126;
 /// This length means that the next eight bytes are the length.
 const LENGTH_IN_EIGHT_BYTES: u8 = 127;
 
-/// What a frame is (RFC 6455 section 5.2).
+/// The type of a frame (RFC 6455 section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// More of the message that the last data frame left open.
@@ -71,7 +71,7 @@ pub struct Header {
     pub fin: bool,
     /// RSV1: with permessage-deflate, the message that begins here is compressed (RFC 7692 section 6).
     pub compressed: bool,
-    /// What the frame is.
+    /// The type of the frame.
     pub opcode: Opcode,
     /// The masking key, if the payload is masked.
     pub key: Option<[u8; 4]>,
@@ -79,7 +79,7 @@ pub struct Header {
     pub length: u64,
 }
 
-/// What the receiver knows about the frames that may come.
+/// The receiver's rules for the next frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Frames must be masked (a server's rule) or must not be (a client's): RFC 6455 section 5.1.
@@ -92,7 +92,7 @@ impl Header {
     /// Reads a header from the front of `bytes`: it and its own length, or `None` until it is whole.
     ///
     /// # Errors
-    /// What breaks RFC 6455, from the first two bytes on.
+    /// The violation of RFC 6455, from the first two bytes on.
     pub fn parse(bytes: &[u8], rules: Rules) -> Result<Option<(Header, usize)>, Failure> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         if first & RSV2_AND_RSV3 != 0 {

@@ -30,7 +30,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// What the server would agree to.
+/// The parameters that the server accepts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'o> {
     /// Whether permessage-deflate is accepted where it is offered.
@@ -58,7 +58,7 @@ impl Default for Protocols<'_> {
 }
 
 impl<'o> Protocols<'o> {
-    /// What is taken where this is offered.
+    /// The subprotocol that is chosen if this one is offered.
     fn take(self, offered: &'o [u8]) -> Option<&'o str> {
         match self {
             Protocols::These(known) => known.iter().copied().find(|known| known.as_bytes() == offered),
@@ -93,7 +93,7 @@ impl HandshakeRefusal {
         }
     }
 
-    /// What the caller is told.
+    /// The message for the caller.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
@@ -118,7 +118,7 @@ impl std::error::Error for HandshakeRefusal {}
 pub struct Accept<'o> {
     /// `Sec-WebSocket-Accept`.
     pub key: [u8; ACCEPT_LENGTH],
-    /// What was agreed on for compression; [`super::Connection::new`] takes it.
+    /// The agreed parameters of compression; [`super::Connection::new`] takes it.
     pub deflate: Option<DeflateParameters>,
     /// The subprotocol, as [`Options::protocols`] takes it.
     pub protocol: Option<&'o str>,

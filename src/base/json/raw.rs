@@ -16,7 +16,7 @@ use crate::base::steps;
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a>(&'a [u8]);
 
-/// What a value is.
+/// The JSON type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `null`, and what is no JSON at all.
@@ -59,7 +59,7 @@ impl<'a> Raw<'a> {
         self.0
     }
 
-    /// What the value is.
+    /// The value's JSON type.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.0.first() {
@@ -255,7 +255,7 @@ fn unescape_unit(text: &[u8]) -> (char, usize) {
 /// Walks over the members of one container. Invariant: `rest` gets shorter with every member.
 #[derive(Clone)]
 struct Members<'a> {
-    /// What follows the last member, or the opening bracket; empty at the end.
+    /// The text behind the last member that was read, or behind the opening bracket; empty at the end.
     rest: &'a [u8],
 }
 

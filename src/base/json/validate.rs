@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::scan::{special, white};
 
-/// What the innermost open container is, one bit a level.
+/// The kinds of the open containers, one bit a level.
 struct Levels {
     /// A set bit is an object. Four words hold the depth of any payload without allocating.
     bits: SmallVec<[u64; 4]>,
@@ -239,8 +239,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What serde_json thinks: its skipping reader for the grammar (it has no limits on numbers and none on depth),
-    /// its value reader for lone surrogates, which the first lets through.
+    /// Whether serde_json accepts the text: its skipping reader for the grammar (it has no limits on numbers and none
+    /// on depth), its value reader for lone surrogates, which the first lets through.
     fn oracle(bytes: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {

@@ -1,6 +1,6 @@
 //! Feeds bytes to the machine, cut into pieces in any way, as the engine does, and says what came of them.
 //!
-//! Who includes this file names the machine `machine` and the module of its buffer `buffer`.
+//! A file that includes this one names the machine `machine` and the module of its buffer `buffer`.
 
 use super::buffer::ReceiveBuffer;
 use super::machine::{Connection, Framing, Limits, Refusal, Request, Step, Version};
@@ -35,7 +35,7 @@ impl Read {
     }
 }
 
-/// What came of the bytes, in order.
+/// The machine's events, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// A request and its body.
@@ -50,7 +50,7 @@ pub enum Seen {
     Close,
 }
 
-/// What to do with the requests.
+/// The treatment of the requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub limits: Limits,
@@ -147,7 +147,7 @@ const EVERY_CUT_BYTES: usize = if cfg!(miri) { 0 } else { 700 };
 /// At how many.
 const CUTS: usize = if cfg!(miri) { 2 } else { 61 };
 
-/// What came of the bytes; the same whole, byte by byte, and cut in two anywhere.
+/// The machine's events, checked to be the same for the whole input, byte by byte, and cut in two anywhere.
 pub fn drive_cut(bytes: &[u8], plan: &Plan) -> Vec<Seen> {
     let whole = drive([bytes], plan);
     if !cfg!(miri) || bytes.len() <= EACH_BYTE_BYTES_UNDER_MIRI {

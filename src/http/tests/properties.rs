@@ -1,5 +1,5 @@
-//! What holds for any bytes: no panic, and the same events however they are cut; and for any right request: it is
-//! read as it was written.
+//! Properties that hold for any bytes: no panic, and the same events however they are cut; and for any valid request:
+//! it is read as it was written.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! What responses look like, and that a client reads them as they are meant.
+//! The bytes of responses, and that a client reads them as they are meant.
 
 use super::super::encode::{
     self, CONTINUE, DateField, content_length, end_of_head, field, has_body, is_field_name, is_field_value,

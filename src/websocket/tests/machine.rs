@@ -1,4 +1,4 @@
-//! What the cases of others do not ask: both roles, the states, the bounds on what is held.
+//! Cases that other suites do not have: both roles, the states, the bounds on buffered bytes.
 
 use super::*;
 use crate::websocket::connection::PONG_BACKLOG_BYTES;

@@ -118,7 +118,8 @@ pub(crate) fn answered_close(code: u16, reason: &str) -> Vec<u8> {
     answer(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-/// What a server makes of `bytes`: the same in one read, byte by byte, and in reads of other sizes.
+/// A server's events and output for `bytes`: checked to be the same in one read, byte by byte, and in reads of other
+/// sizes.
 pub(crate) fn outcome(
     deflate: Option<DeflateParameters>,
     limit: usize,

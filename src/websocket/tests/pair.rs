@@ -9,7 +9,7 @@ use crate::websocket::frame::CODE_NONE;
 struct Pair {
     ends: [End; 2],
     wires: [VecDeque<u8>; 2],
-    /// What each end sent that the other must see, in order.
+    /// The messages of each end that the other must see, in order.
     sent: [Vec<Seen>; 2],
     random: Seeded,
 }
