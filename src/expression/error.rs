@@ -1,4 +1,4 @@
-//! What is wrong with an expression, and where.
+//! A fault of an expression, and its position.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ pub struct ExpressionError {
     pub line: usize,
     /// The character of the line, counted from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The fault at that position.
     pub fault: Fault,
 }
 
-/// What is wrong with an expression.
+/// The fault of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -31,7 +31,7 @@ pub enum Fault {
     Number,
     /// An escape sequence that is not one.
     Escape(&'static str),
-    /// What stands between `{{` and `}}` is not a payload path.
+    /// The text between `{{` and `}}` is not a payload path.
     Path(String),
     /// Nested deeper, or longer, than is taken.
     TooLarge(&'static str),

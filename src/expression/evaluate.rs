@@ -12,9 +12,9 @@ use super::{Operand, TEXT_BYTES_MAX, TooMuchWork, Work};
 use crate::base::json::{DOCUMENT_DEPTH_MAX, Kind, Raw};
 use crate::base::number;
 
-/// What an operation costs besides the bytes that it reads.
+/// Cost of an operation besides the bytes that it reads.
 const STEP_COST: usize = 32;
-/// What any object is as a text.
+/// The text of any object.
 const OBJECT_TEXT: &str = "[object Object]";
 /// Most bytes of a number's text: 17 digits, a sign, a point, and an exponent or zeros before and behind them.
 const NUMBER_BYTES_MAX: usize = 32;

@@ -8,7 +8,7 @@ use crate::base::number::{self, is_space};
 /// A word or a sign.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token<'s> {
-    /// What stands between `{{` and `}}`.
+    /// The path between `{{` and `}}`.
     Path(&'s str),
     Text(String),
     Number(f64),
@@ -19,7 +19,7 @@ pub(super) enum Token<'s> {
     End,
 }
 
-/// What is not an operand.
+/// A token that is not an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
     Open,
@@ -226,7 +226,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// What an escape sequence stands for; the lexer is at its backslash.
+    /// The character that an escape sequence means; the lexer is at its backslash.
     fn escape(&mut self) -> Result<Cow<'static, str>, ExpressionError> {
         let position = self.at;
         let mut inside = self.rest()[1..].chars();

@@ -8,7 +8,7 @@
 //! leads to, `undefined` if it leads to none. The operators are those of ECMA-262, with its precedence:
 //! `! + -` before one operand; `* / %`; `+ -`; `< <= > >=`; `== != === !==`; `&&`; `||`. There are no calls.
 //!
-//! What a path is, is the caller's business: an expression is generic over it.
+//! An expression is generic over its paths: their syntax is the caller's.
 //!
 //! **Invariant**: evaluating ends. Each operator runs at most once, and what it reads or writes is paid for from a
 //! [`Work`] before it is done.
@@ -108,8 +108,8 @@ impl<P> Expression<P> {
     /// Compiles an expression. `path` compiles what stands between `{{` and `}}`.
     ///
     /// # Errors
-    /// What is wrong with it, and where: syntax, an operator or a name that there is not, a path that `path` refuses with
-    /// a reason, too much nesting.
+    /// The fault and its position: syntax, an operator or a name that does not exist, a path that `path` refuses with a
+    /// reason, too much nesting.
     pub fn compile(
         source: &str,
         path: &mut dyn FnMut(&str) -> Result<P, String>,

@@ -61,7 +61,7 @@ pub(super) enum Binary {
     Remainder,
 }
 
-/// What stands between two operands.
+/// An operator between two operands.
 #[derive(Clone, Copy)]
 enum Between {
     Or,
@@ -216,7 +216,7 @@ impl<P> Parser<'_, '_, P> {
         self.advance()
     }
 
-    /// What stands in parentheses; the opening one is the present token.
+    /// Parses an expression in parentheses; the opening one is the present token.
     fn parentheses(&mut self) -> Result<(), ExpressionError> {
         self.nest()?;
         self.advance()?;

@@ -1,4 +1,4 @@
-//! What one core counts.
+//! The counters of one core.
 
 use super::counter::add;
 use super::journal::{JournalMetrics, JournalNumbers};
@@ -149,7 +149,7 @@ named! {
         TlsIncompatible = "tls_incompatible",
         /// The client did not like what it was shown, mostly the certificate, and said so.
         TlsRejected = "tls_rejected",
-        /// What the client sent breaks the rules of TLS.
+        /// The client broke the rules of TLS.
         TlsFailed = "tls_failed",
         /// A TLS handshake that took too long.
         TlsTimeout = "tls_timeout",
@@ -177,7 +177,7 @@ named! {
 }
 
 named! {
-    /// What a connection is at present.
+    /// The present kind of a connection.
     ConnectionKind {
         /// HTTP on the ingress.
         Http = "http",
@@ -412,7 +412,7 @@ impl Numbers {
         self.journal.add(&other.journal);
     }
 
-    /// What was counted since `earlier`. Gauges (open connections, waiting requests, the longest turn) mean nothing in it.
+    /// The counts since `earlier`. Gauges (open connections, waiting requests, the longest turn) mean nothing in it.
     #[must_use]
     pub fn since(&self, earlier: &Numbers) -> Numbers {
         let mut difference = self.clone();

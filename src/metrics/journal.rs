@@ -1,4 +1,4 @@
-//! What one core counts of its journal.
+//! The counters of a core's journal.
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;

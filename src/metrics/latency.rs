@@ -87,7 +87,7 @@ impl LatencyCounts {
         None
     }
 
-    /// What was counted since `earlier`.
+    /// The counts since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &LatencyCounts) -> LatencyCounts {
         let mut difference = self.clone();

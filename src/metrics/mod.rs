@@ -1,4 +1,4 @@
-//! What the engine counts of itself: kept by each core alone, read by whoever asks.
+//! The engine's counters: each core writes its own, and any thread reads them.
 //!
 //! A core writes its [`CoreMetrics`] with plain loads and stores, in memory that no other core writes, so counting
 //! costs an instruction or two. Readers ([`Metrics::snapshot`], [`Metrics::render`]) see each number as it was a moment ago; numbers of one
@@ -34,7 +34,7 @@ impl Metrics {
         Metrics { cores: (0..cores).map(|_| Arc::default()).collect(), targets: Arc::default() }
     }
 
-    /// What core number `core` counts on.
+    /// The counters of core number `core`.
     #[must_use]
     pub fn core(&self, core: usize) -> Option<&Arc<CoreMetrics>> {
         self.cores.get(core)

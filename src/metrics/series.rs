@@ -32,7 +32,7 @@ pub struct Series {
     before: Option<(Now, Snapshot)>,
 }
 
-/// What happened in a second, and how things stood at its end.
+/// The counts of one second, and the gauges at its end.
 #[derive(Debug)]
 struct Sample {
     end: Now,

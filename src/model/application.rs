@@ -109,7 +109,7 @@ impl Application {
         serde_json::to_vec(&stored).expect("strings, numbers and JSON values always serialize")
     }
 
-    /// What [`Application::to_stored`] wrote.
+    /// Reads the bytes that [`Application::to_stored`] wrote.
     pub fn from_stored(bytes: &[u8]) -> Result<Application, StoredError> {
         let bad = |what: &str| StoredError(format!("application: {what}"));
         let stored: StoredApplication = serde_json::from_slice(bytes).map_err(|e| bad(&e.to_string()))?;

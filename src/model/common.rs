@@ -1,9 +1,9 @@
-//! What resources of all kinds share.
+//! Fields and helpers that resources of all kinds share.
 
 /// Fields that Tidegate or the platform adds to what it shows and that mean nothing in a body.
 pub(crate) type Extra = serde_json::Map<String, serde_json::Value>;
 
-/// What the API shows in place of a secret, and what a PATCH sends to keep it.
+/// The text that the API shows in place of a secret, and that a PATCH sends to keep it.
 pub const MASK: &str = "***";
 
 /// A name: characters, as the platform's schemas count them.

@@ -22,7 +22,7 @@ impl ModelError {
         &self.field
     }
 
-    /// What the field must be.
+    /// The requirement that the field breaks.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

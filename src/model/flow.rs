@@ -19,7 +19,7 @@ use crate::base::id::Id;
 pub struct Flow {
     /// Names the resource.
     pub id: Id,
-    /// Whose it is.
+    /// The application that it belongs to.
     pub application_id: Id,
     /// 1 to 255 characters; need not be unique.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Flow {
     /// The webhooks that trigger it. A webhook need not exist (it may come later, or have been deleted); one of
     /// another application triggers nothing.
     pub triggers: Vec<FlowTrigger>,
-    /// What happens.
+    /// The nodes that it runs.
     pub nodes: Vec<FlowNode>,
     /// Values merged over the application's in its payloads and templates.
     pub globals: Vec<Global>,

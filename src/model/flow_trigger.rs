@@ -16,17 +16,17 @@ const KEY_CHARS_MAX: usize = 1_024;
 /// A trigger of a flow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowTrigger {
-    /// What starts the flow.
+    /// The event that starts the flow.
     pub kind: TriggerKind,
     /// Kept as it was written: a webhook's trigger has no configuration.
     pub config: Option<Value>,
-    /// What an editor keeps about it.
+    /// Data of an editor about it.
     pub meta: Option<Value>,
     /// The nodes that it leads to; `None` if the body does not name any list.
     pub output_ids: Option<OutputIds>,
 }
 
-/// What starts a flow.
+/// The event that starts a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TriggerKind {
     /// Calls of a webhook. It need not exist; one of another application triggers nothing.

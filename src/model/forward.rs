@@ -68,7 +68,7 @@ pub enum ForwardBody {
     Payload,
     /// The caller's body as it was received, with its `Content-Type`.
     Raw,
-    /// What a template renders.
+    /// The output of a template.
     Template(String),
 }
 

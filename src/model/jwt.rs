@@ -21,7 +21,7 @@ pub struct JwtConfig {
     pub leeway_seconds: u32,
 }
 
-/// What tokens are verified with.
+/// The keys that tokens are verified with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JwtKeys {
     /// Shared secrets, as templates over the globals.

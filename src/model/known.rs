@@ -4,7 +4,7 @@
 //! `flowPatch` and their kin. Kept fields are stored and given back as they came; ignored ones are the server's own
 //! (read-only on the platform too), passed over so that a resource that was read can be sent back.
 
-/// What the platform or Tidegate adds to any answer: ignored in the body of any resource.
+/// Fields that the platform or Tidegate adds to any answer: ignored in the body of any resource.
 pub const IGNORED_ANYWHERE: [&str; 10] = [
     "_type",
     "_etag",

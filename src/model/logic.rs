@@ -13,7 +13,8 @@ pub struct ConditionalConfig {
     pub expression: String,
 }
 
-/// What a `DebugNode` logs. The other fields that the platform has (`property`, `level`) are kept and have no effect.
+/// The configuration of a `DebugNode`. The other fields that the platform has (`property`, `level`) are kept and have
+/// no effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DebugConfig {
     /// Template of the message; empty for none.

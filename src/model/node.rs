@@ -19,7 +19,7 @@ pub struct FlowNode {
     pub kind: NodeKind,
     /// `config` as it was written, secrets in clear.
     pub config: Option<Map<String, Value>>,
-    /// What an editor keeps about it.
+    /// Data of an editor about it.
     pub meta: Option<Value>,
     /// The nodes it leads to; `None` where the body does not say.
     pub output_ids: Option<OutputIds>,
@@ -27,7 +27,7 @@ pub struct FlowNode {
     pub extra: Extra,
 }
 
-/// What a node does.
+/// The type of a node, with its configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeKind {
     /// Replies from a template.

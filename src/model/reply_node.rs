@@ -1,6 +1,6 @@
 //! The configuration of a `WebhookReplyNode` (section 7).
 
-/// What a `WebhookReplyNode` answers. Templates are kept as they were written; the registry compiles them.
+/// The reply of a `WebhookReplyNode`. Templates are kept as they were written; the registry compiles them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookReplyConfig {
     /// Payload path of the `replyId`.
@@ -19,7 +19,7 @@ pub struct WebhookReplyConfig {
     pub encoding_template: String,
 }
 
-/// What `bodyTemplate` is.
+/// The type of `bodyTemplate`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyTemplateType {
     /// A Handlebars template over the payload.

@@ -52,27 +52,27 @@ pub enum SignatureScheme {
 /// A tag in a header, described by its webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderScheme {
-    /// What makes the tag.
+    /// The algorithm of the tag.
     pub signer: SignerKind,
     /// Name of the header, as it was written.
     pub header: String,
     /// `encoding`; default `hex`.
     pub encoding: HmacEncoding,
-    /// What stands before the tag; default nothing.
+    /// The text before the tag; default nothing.
     pub prefix: String,
-    /// What stands between several tags, or a tag and a timestamp; none: the header is one tag.
+    /// The separator of several tags, or of a tag and a timestamp; `None`: the header is one tag.
     pub separator: Option<String>,
     /// Where the time of signing stands; none: no time is signed.
     pub timestamp: Option<TimestampSource>,
     /// Name of the header that `{{id}}` of `signed` is; default `webhook-id`.
     pub id_header: String,
-    /// What is signed; default the body.
+    /// The signed text; default the body.
     pub signed: SignedTemplate,
     /// How far the time of signing may be from now, either way; default 300.
     pub tolerance_seconds: u32,
 }
 
-/// What makes a tag.
+/// The algorithm of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignerKind {
     /// `hmac`, with `algorithm`; default `sha256`.
@@ -100,8 +100,8 @@ pub enum SignedPart {
     Id,
 }
 
-/// What is signed: text with `{{timestamp}}`, `{{body}}`, `{{url}}` and `{{id}}` in it. Never rendered to text, since a
-/// body may be any bytes.
+/// The signed text: a template with `{{timestamp}}`, `{{body}}`, `{{url}}` and `{{id}}` in it. Never rendered to text,
+/// since a body may be any bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedTemplate {
     source: String,
@@ -122,7 +122,7 @@ impl SignedTemplate {
     }
 
     /// # Errors
-    /// What it must be.
+    /// The requirement that it breaks.
     fn parse(source: &str) -> Result<SignedTemplate, String> {
         const MUST: &str = "must be text with {{timestamp}}, {{body}}, {{url}} and {{id}} in it";
         let mut parts = Vec::new();

@@ -1,4 +1,4 @@
-//! What each resource takes, refuses and shows.
+//! The values that each resource accepts, refuses and shows.
 
 mod forward;
 mod platform;

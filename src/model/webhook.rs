@@ -20,7 +20,7 @@ use crate::base::id::{Id, TokenText};
 pub struct Webhook {
     /// Names the resource.
     pub id: Id,
-    /// Whose it is.
+    /// The application that it belongs to.
     pub application_id: Id,
     /// Milliseconds since 1970.
     pub creation_date: u64,
@@ -36,7 +36,7 @@ pub struct Webhook {
     pub previous_tokens: Vec<PreviousToken>,
     /// 200 to 599: the status of a response that nobody else decides.
     pub response_code: u16,
-    /// Whose handshake it speaks.
+    /// The provider whose handshake it answers.
     pub verification_type: VerificationType,
     /// A template.
     pub verification_code: String,
@@ -58,7 +58,7 @@ pub struct Webhook {
     pub limits: HookLimits,
     /// The signature that every request must carry.
     pub signature: Option<SignatureConfig>,
-    /// What most webhooks leave off.
+    /// Fields that most webhooks do not set.
     pub options: WebhookOptions,
     /// Fields kept for the platform's clients.
     pub extra: Extra,
@@ -116,7 +116,7 @@ impl HookLimits {
     }
 }
 
-/// Whose handshake a webhook speaks (section 8).
+/// The provider whose handshake a webhook answers (section 8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VerificationType {
     /// Nobody's.
@@ -323,7 +323,7 @@ impl Webhook {
         serde_json::to_vec(&stored).expect("strings, numbers and JSON values always serialize")
     }
 
-    /// What [`Webhook::to_stored`] wrote.
+    /// Reads the bytes that [`Webhook::to_stored`] wrote.
     pub fn from_stored(bytes: &[u8]) -> Result<Webhook, StoredError> {
         let bad = |what: &str| StoredError(format!("webhook: {what}"));
         let stored: StoredWebhook<'_> = serde_json::from_slice(bytes).map_err(|e| bad(&e.to_string()))?;

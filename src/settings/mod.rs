@@ -70,7 +70,7 @@ pub struct Ingress {
     pub proxy_protocol: bool,
     /// CORS fields on every response.
     pub cors: bool,
-    /// What TLS is spoken with; without files, none is.
+    /// The files of the TLS configuration; without them, TLS is off.
     pub tls: TlsFiles,
     /// How callers reach the ingress; none: as the listener says.
     pub public_url: Option<String>,
@@ -134,7 +134,7 @@ pub struct Workers {
     pub listen: Address,
 }
 
-/// What a webhook may do where it does not say otherwise, and what the process may take.
+/// The limits of a webhook that sets none of its own, and those of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Calls in a window; 0 for no limit.
@@ -242,13 +242,13 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// What every variable of ours begins with.
+/// The prefix of every variable of ours.
 const PREFIX: &str = "TIDEGATE_";
 /// Variables with the prefix that are not settings of the server: where the commands find it.
 const CLIENT_VARIABLES: &[&str] = &["TIDEGATE_SERVER", "TIDEGATE_CONFIG"];
 /// Keys of settings whose value is never shown.
 const SECRET_KEYS: &[&str] = &["access_token"];
-/// What is shown in a secret's place.
+/// The text shown in place of a secret.
 const SECRET_SHOWN: &str = "***";
 
 /// A value that was given for a setting, and where.

@@ -1,4 +1,4 @@
-//! What the settings accept, what they refuse, and in which words.
+//! The values that the settings accept and refuse, and the words of each refusal.
 
 use super::*;
 

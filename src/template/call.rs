@@ -260,7 +260,7 @@ fn ordered<'a>(
     Ok(Value::Bool(first.compare(second, tools.work)?.is_some_and(wanted)))
 }
 
-/// What cannot be decoded stays as it is: there is nobody to throw an error at.
+/// The decoded text. A text that cannot be decoded stays as it is: a template has no way to report an error.
 fn decoded<'a>(value: &Value<'a>, whole: bool, tools: &mut Tools<'_, 'a>) -> Result<Value<'a>, RenderError> {
     let text = tools.input(value, CONVERT)?;
     match decode_uri(&text, whole) {

@@ -17,8 +17,8 @@ impl Template {
     /// Compiles a template.
     ///
     /// # Errors
-    /// What is wrong with it, and where: syntax, a helper that there is not or that is called with the wrong number of
-    /// arguments, a partial or decorator, a pattern or number format that is none, too much nesting.
+    /// The fault and its position: syntax, a helper that does not exist or that is called with the wrong number of
+    /// arguments, a partial or decorator, an invalid pattern or number format, too much nesting.
     pub fn compile(source: &str) -> Result<Template, TemplateError> {
         compile(source, false).map(|nodes| Template { nodes })
     }

@@ -11,7 +11,7 @@ use crate::base::text::parse_time;
 pub(super) const FORMAT_BYTE: usize = 200;
 /// Units of work that finding a time zone and its offset takes.
 pub(super) const ZONE: usize = 3_000;
-/// What moment.js writes for what is not a date.
+/// The text that moment.js writes for an invalid date.
 pub(super) const INVALID: &str = "Invalid date";
 /// Milliseconds around 1970 that are dates: the years that four digits can write.
 const MILLIS_MIN: i64 = -62_167_219_200_000;
@@ -326,7 +326,7 @@ impl Fields {
     }
 }
 
-/// What stands for a format of its own.
+/// Abbreviations of moment.js, and the format that each stands for.
 const LOCAL_FORMATS: [(&str, &str); 10] = [
     ("LTS", "h:mm:ss A"),
     ("LT", "h:mm A"),

@@ -3,9 +3,9 @@
 use crate::base::steps;
 use crate::base::text::{hex_decode_slice, percent_decode_strict_into};
 
-/// What both encoders leave as it is, beside letters and digits.
+/// Bytes that both encoders keep, besides letters and digits.
 const UNRESERVED: &[u8] = b"-_.!~*'()";
-/// What `encodeURI` leaves beside that, and `decodeURI` does not decode.
+/// Further bytes that `encodeURI` keeps, and that `decodeURI` does not decode.
 const RESERVED: &[u8] = b";/?:@&=+$,#";
 
 /// `encodeURIComponent(text)`, or `encodeURI(text)` if `whole`.

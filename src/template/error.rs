@@ -9,17 +9,17 @@ pub struct TemplateError {
     pub line: usize,
     /// Character in that line, from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The fault at that position.
     pub fault: Fault,
 }
 
-/// What is wrong with a template or path.
+/// The fault of a template or path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
     /// Something else than what the syntax wants here.
     Syntax {
-        /// What could have stood here.
+        /// The token that is expected here.
         expected: &'static str,
     },
     /// The name of a helper where a value is meant.
@@ -51,7 +51,7 @@ pub enum Fault {
     Arguments {
         /// The helper.
         helper: String,
-        /// What it takes.
+        /// The arguments that it takes.
         takes: &'static str,
     },
     /// A helper that is a block helper used as a value, or the other way around.
@@ -69,7 +69,7 @@ pub enum Fault {
     InvalidPath(String),
     /// Nested deeper, or longer, than is taken.
     TooLarge {
-        /// What there is too much of, and how much is taken.
+        /// The limit that is exceeded.
         what: &'static str,
     },
 }

@@ -117,7 +117,7 @@ impl NumberFormat {
 
     /// Units of work that [`NumberFormat::write`] takes.
     pub(super) fn price(&self, value: f64) -> usize {
-        /// What the sign, the unit and the padding take.
+        /// The cost of the sign, the unit and the padding.
         const BASE: usize = 2_000;
         /// A digit that is worked out from all bits of a number.
         const DIGIT: usize = 250;

@@ -125,7 +125,7 @@ impl<'s> Lexer<'s> {
         Ok(Token::Id { name: Cow::Owned(name), in_brackets: true })
     }
 
-    /// What stands up to a closing character that has no backslash in front; if there is none, up to the last one.
+    /// The text up to a closing character that has no backslash in front; if there is none, up to the last one.
     fn enclosed(&mut self, close: char) -> Result<&'s str, TemplateError> {
         let open = self.at;
         let inside = &self.rest()[1..];

@@ -34,7 +34,7 @@ pub(super) fn parse(source: &str) -> Result<Program<'_>, TemplateError> {
     }
 }
 
-/// What ends the statements of a program. Its tag is taken up to where its inside begins, of `{{else}}` as a whole.
+/// The tag that ends the statements of a program. It is consumed up to its contents, and `{{else}}` as a whole.
 enum End {
     Source,
     /// `{{/`.
@@ -51,7 +51,7 @@ enum End {
     },
 }
 
-/// What follows the statements of a block.
+/// The `else` part of a block.
 struct Inverse<'s> {
     program: Program<'s>,
     strip: Strip,
@@ -259,7 +259,7 @@ impl<'s> Parser<'s> {
         Ok(Statement::Block(Box::new(block)))
     }
 
-    /// What the tag that begins a block holds, and its strips.
+    /// The call and the block parameters of the tag that begins a block, and its strips.
     fn block_head(
         &mut self,
         at: usize,
@@ -283,7 +283,7 @@ impl<'s> Parser<'s> {
         Ok((call, parameters, Strip { open, close }))
     }
 
-    /// What follows a block's statements, and what ends that.
+    /// The `else` part after a block's statements, and the tag that ends it.
     fn inverse(&mut self, end: End) -> Result<(Option<Inverse<'s>>, End), TemplateError> {
         match end {
             End::Else { strip, .. } => {

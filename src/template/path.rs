@@ -82,7 +82,7 @@ impl Path {
         self.value(root, &mut Work::default())?.json(&mut Work::unlimited()).ok()?
     }
 
-    /// What the value is sent as: a string's own text, the JSON of anything else.
+    /// The text that is sent for the value: a string's own text, the JSON of anything else.
     #[must_use]
     pub fn text<'r>(&self, root: &'r dyn Root, work: &mut Work) -> Option<Cow<'r, [u8]>> {
         let value = self.value(root, work)?;
@@ -98,7 +98,7 @@ impl Path {
     /// Looks the value up. Each step is paid for with the bytes that it may read, before it is taken.
     ///
     /// # Errors
-    /// What `pay` answers where it refuses.
+    /// The error that `pay` returns if it refuses.
     pub fn look<'r, E>(
         &self,
         root: &'r dyn Root,

@@ -1,4 +1,5 @@
-//! What a template or path looks at, told before there is a document: who builds one need not build the rest.
+//! The parts of a document that a template or path reads, known before the document exists: its builder need not build
+//! the rest.
 //!
 //! It may tell of more than is looked at, never of less. In a block that has a context of its own a name is a member
 //! of that context; it is told as if it were one of the document's.
@@ -16,7 +17,7 @@ pub enum Read<'t> {
     Whole,
     /// All that a key leads to.
     Key(&'t str),
-    /// What is behind two steps, and behind a third where there is one.
+    /// The value behind two steps, and behind a third if there is one.
     Member(&'t str, &'t str, Option<&'t str>),
 }
 

@@ -76,7 +76,7 @@ struct Renderer<'o, 'a, 'r> {
     out: &'o mut Vec<u8>,
 }
 
-/// What a block puts between its body and what is around.
+/// The context and the variables of a block's body, and the scope around it.
 struct Scope<'s, 'a> {
     parent: Option<&'s Scope<'s, 'a>>,
     context: Value<'a>,

@@ -1,4 +1,4 @@
-//! What a template or path is rendered over: a JSON object, in one piece or not.
+//! The root that a template or path is rendered over: a JSON object, in one piece or not.
 
 use std::borrow::Cow;
 

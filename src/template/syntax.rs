@@ -25,7 +25,7 @@ pub(super) enum Statement<'s> {
 pub(super) struct Content<'s> {
     /// As it stands in the source.
     pub(super) original: &'s str,
-    /// What is left of it.
+    /// The text that remains after stripping.
     pub(super) value: &'s str,
     pub(super) is_left_stripped: bool,
     pub(super) is_right_stripped: bool,
@@ -59,7 +59,7 @@ pub(super) struct BlockStatement<'s> {
     pub(super) close_strip: Strip,
 }
 
-/// What a tag or a pair of parentheses holds: a name, values, named values.
+/// The contents of a tag or of a pair of parentheses: a name, values, named values.
 #[derive(Debug)]
 pub(super) struct Sexpr<'s> {
     /// Byte position of the tag or parenthesis.

@@ -1,4 +1,4 @@
-//! What helpers work with: the values of their arguments, the budget of the rendering, room for what they make.
+//! The tools of helpers: the values of their arguments, the budget of the rendering, buffers for their results.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub(super) type Values<'a> = SmallVec<[Value<'a>; 3]>;
 /// Renders a text as a template over a document, escaped for HTML. `false`: it is no template.
 pub(super) type RenderNested = fn(&str, &dyn Root, &mut Work, &mut Vec<u8>) -> Result<bool, RenderError>;
 
-/// What helpers work with beside their arguments.
+/// The state that helpers share, besides their arguments.
 pub(super) struct Tools<'w, 'a> {
     pub(super) work: &'w mut Work,
     pub(super) arena: &'w Arena<'a>,

@@ -26,7 +26,7 @@ pub(super) struct Block {
     pub(super) otherwise: Box<[Node]>,
 }
 
-/// What decides how often a block's body is rendered, and over what.
+/// The kind of a block, which decides how often its body is rendered, and over which context.
 #[derive(Debug)]
 pub(super) enum BlockKind {
     /// `if`, `unless` (`wanted` is false), and the comparisons.
@@ -39,7 +39,7 @@ pub(super) enum BlockKind {
     Section(Expression),
 }
 
-/// What has a value.
+/// An expression that has a value.
 #[derive(Debug)]
 pub(super) enum Expression {
     /// A text of the template.
@@ -64,11 +64,11 @@ pub(super) struct Call {
     pub(super) helper: Helper,
     pub(super) arguments: Box<[Expression]>,
     pub(super) named: Box<[(Box<str>, Expression)]>,
-    /// What was built of an argument that stands in the template.
+    /// The value that was built from a literal argument.
     pub(super) built: Built,
 }
 
-/// What is built when the template is compiled.
+/// A value that is built when the template is compiled.
 #[derive(Debug)]
 pub(super) enum Built {
     Nothing,
@@ -97,7 +97,7 @@ pub(super) enum Base {
     Parameter { scope: usize, second: bool },
 }
 
-/// What `each` tells about the round it is in.
+/// A variable of an `each` loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoopVariable {
     Index,

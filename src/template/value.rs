@@ -14,13 +14,13 @@ use crate::base::json::{DOCUMENT_DEPTH_MAX, Kind, Raw, escape_into};
 use crate::base::number;
 use crate::base::steps;
 
-/// What any object is as a text.
+/// The text of any object.
 const OBJECT_TEXT: &str = "[object Object]";
 
 /// A value that a path leads to or that a helper makes.
 #[derive(Clone, Copy)]
 pub(super) enum Value<'a> {
-    /// What is not there.
+    /// The value of a name that does not exist.
     Undefined,
     /// A value of the payload as it stands, or one that a helper made.
     Raw(Raw<'a>),

@@ -4,7 +4,7 @@
 use super::syntax::{BlockStatement, Program, Statement, Strip};
 use crate::base::number::is_space;
 
-/// What the tags of a statement do to their surroundings.
+/// The effects of a statement's tags on the text around it.
 #[derive(Default)]
 struct Tags {
     strip: Strip,

@@ -33,7 +33,7 @@ pub(super) const NUMBER_SHORT_BYTES: usize = 20;
 /// A number that is written with the fewest digits.
 pub(super) const NUMBER_TEXT: usize = 2_000;
 
-/// What is left of the work that may be done.
+/// The rest of the work budget.
 #[derive(Debug)]
 pub struct Work {
     left: usize,

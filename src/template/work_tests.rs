@@ -1,4 +1,4 @@
-//! What a rendering does is no more than what it paid for.
+//! A rendering does no more work than it paid for.
 
 use super::*;
 use crate::base::json::Raw;

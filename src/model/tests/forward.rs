@@ -1,4 +1,4 @@
-//! What an `HttpForwardNode` may say.
+//! The valid and the invalid configurations of an `HttpForwardNode`.
 
 use serde_json::{Value, json};
 

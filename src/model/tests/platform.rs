@@ -205,7 +205,7 @@ const FLOW_VERSION: [&[&str]; 3] = [
     &["notes", "enabled"],
 ];
 
-/// What the platform adds to every answer that it is asked to.
+/// The fields that the platform adds to every answer on request.
 const ANYWHERE: [&str; 5] = ["_type", "_etag", "_links", "_actions", "_embedded"];
 
 /// Fields whose value has to be what it is for; any other takes any JSON.
