@@ -25,7 +25,7 @@ const OPEN_ENTRIES_MAX: usize = 4_194_304;
 /// do.
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What a journal is made with.
+/// The configuration of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The core that it belongs to.

@@ -66,7 +66,7 @@ impl fmt::Display for Manifest {
 pub struct ManifestError {
     /// Counted from 1.
     pub line: usize,
-    /// What it must be.
+    /// The requirement that the line breaks.
     pub must: &'static str,
 }
 

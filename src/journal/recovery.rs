@@ -1,4 +1,4 @@
-//! What a folder's segments hold, as a function of their bytes.
+//! The contents of a folder's segments, as a function of their bytes.
 //!
 //! The caller reads the first block of every file ([`Recovery::new`]), then each segment that [`Recovery::next`] names, whole
 //! ([`Recovery::scan`]), one in memory at a time. Only places are kept of what is open; payloads are read back by the cores.
@@ -38,7 +38,7 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// What is damaged.
+/// The damaged part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// No copy of the segment's header is whole: nothing in it can be read.
@@ -137,7 +137,7 @@ impl RecoveredEntry {
     }
 }
 
-/// What one core inherits.
+/// The segments and the open entries that one core inherits.
 #[derive(Clone, Debug, Default)]
 pub struct Share {
     /// Lowest number of its new sequences.
@@ -171,7 +171,7 @@ pub(super) struct RecoveredSegment {
     pub(super) end: u32,
 }
 
-/// What was found.
+/// The result of reading the segments.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Number that the sequences of this run count from.

@@ -1,4 +1,4 @@
-//! What one core holds of a webhook's tokens.
+//! The tokens of a webhook's rate that one core holds.
 
 use super::spent::Spent;
 use crate::base::sync::Ordering::Relaxed;

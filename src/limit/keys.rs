@@ -148,7 +148,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// What has to be written down for the key to outlive the process.
+    /// The record that has to be stored for the key to outlive the process.
     #[must_use]
     pub fn taken(&self) -> TakenKey {
         self.taken

@@ -90,7 +90,7 @@ struct Shared {
     is_cut_off: AtomicBool,
 }
 
-/// What is to become of a call that found no token.
+/// The decision about a call that found no token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Shortage {
@@ -171,7 +171,7 @@ impl Rate {
         }
     }
 
-    /// What is to become of a call that [`Self::take`] has refused. `has_asked`: it has asked for a token already.
+    /// The decision about a call that [`Self::take`] has refused. `has_asked`: it has asked for a token already.
     pub fn shortage(&self, throttled: Throttled, has_asked: bool, now: Now) -> Shortage {
         let Some(shared) = &self.shared else { return Shortage::Throttled(throttled) };
         let from = shared.asks_from_nanos.load(Relaxed);
@@ -386,7 +386,7 @@ mod tests {
         (0..calls).filter(|_| rate.take(core, at(nanos)).is_ok()).count() as u32
     }
 
-    /// What holds at every moment that no lock is held.
+    /// Asserts the invariants that hold whenever no lock is held.
     fn assert_conserved(rate: &Rate) {
         let limit = *rate.limit.lock().unwrap();
         let Some(cells) = rate.cells.get() else { return };

@@ -1,4 +1,4 @@
-//! Who may get a reply.
+//! The kinds of callers that a reply may go to.
 
 /// The kind of caller that a `replyId` belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct ReplyError {
     /// The field, such as `close.code`.
     pub field: String,
-    /// What must hold of it.
+    /// The requirement that the field breaks.
     pub message: String,
 }
 

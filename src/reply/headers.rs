@@ -9,7 +9,7 @@ pub(super) const HEADERS_MAX: usize = 100;
 /// Bytes of all names and values of one reply: what clients read of a head (16 KiB in Node.js).
 pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// What a reply may be; anything else goes out as the first.
+/// The media types of a reply; any other is replaced by the first.
 const MEDIA_TYPES: [&str; 5] = ["application/json", "application/xml", "text/plain", "text/xml", "text/csv"];
 
 /// Fields that a reply does not set, in lower case: those of the connection (RFC 9110, 7.6.1), those of the framing, and

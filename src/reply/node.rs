@@ -273,7 +273,7 @@ fn encoding_of(text: &str) -> Option<Encoding> {
     }
 }
 
-/// What a template of a status or an encoding renders, which stays behind what is on the sheet.
+/// The output of a template of a status or an encoding, which stays behind the other text of the sheet.
 fn word<'t>(
     template: &Template,
     payload: &dyn Root,

@@ -21,7 +21,7 @@ pub struct Sheet {
     /// Where each header's name begins and ends, and where its value ends.
     pub(super) headers: Vec<[usize; 3]>,
     scratch: Vec<u8>,
-    /// What is left of the work that the nodes of an event may do.
+    /// The rest of the work budget that the nodes of an event share.
     pub(super) work: Work,
 }
 
@@ -31,7 +31,7 @@ impl Sheet {
         self.work = Work::of_event(bytes);
     }
 
-    /// What nodes without a reply need: a buffer, and the work that is left.
+    /// The buffer and the rest of the work budget, for nodes without a reply.
     pub fn scratch_and_work(&mut self) -> (&mut Vec<u8>, &mut Work) {
         (&mut self.scratch, &mut self.work)
     }
@@ -64,7 +64,7 @@ impl Sheet {
 /// To whom a reply goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyTo<'a> {
-    /// Who sent the trigger: the `replyId` is the payload's own.
+    /// The sender of the trigger: the `replyId` is the payload's own.
     Trigger,
     /// Whom this `replyId` names.
     Named(Cow<'a, str>),
@@ -83,7 +83,7 @@ pub(super) enum Body<'a> {
     Decoded(Vec<u8>),
 }
 
-/// What a node made of a payload.
+/// The reply that a node rendered from a payload.
 #[derive(Debug)]
 pub struct Rendered<'a> {
     pub(super) to: ReplyTo<'a>,

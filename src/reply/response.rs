@@ -48,7 +48,7 @@ pub struct HttpReply<'a> {
     pub content_type: &'a str,
     /// The other headers: names are tokens, values hold no control characters, none is the engine's own.
     pub headers: HeaderList<'a>,
-    /// What follows the head, where the status has a body.
+    /// The bytes after the head, if the status has a body.
     pub body: &'a [u8],
 }
 

@@ -35,7 +35,7 @@ pub struct Changes<'t> {
     pub(super) meta: Table<'t, &'static str, u64>,
     /// The records that were written, where they are for a replica.
     pub(super) noted: Option<Vec<RecordChange>>,
-    /// What acts differently since, repeated as it comes.
+    /// The resources that act differently since the change, repeated as they are found.
     pub(super) affected: Affected,
     /// Set where the database failed: the whole transaction is lost.
     pub(super) failed: Option<StoreError>,

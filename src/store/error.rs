@@ -1,4 +1,4 @@
-//! What can go wrong with the data folder and the database in it, told so that an operator knows what to do.
+//! Failures of the data folder and the database in it, worded so that an operator knows what to do.
 
 use std::fmt;
 use std::io;

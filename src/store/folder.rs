@@ -104,7 +104,7 @@ pub struct AccessToken {
     pub file: Option<PathBuf>,
     /// Whether it was made just now.
     pub is_new: bool,
-    /// What an operator should be told about the file.
+    /// A warning about the file for the operator.
     pub warning: Option<String>,
 }
 

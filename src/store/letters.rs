@@ -58,7 +58,7 @@ pub struct Letter {
     pub died_unix_millis: u64,
     /// Status of the last answer, if there was one.
     pub status: Option<u16>,
-    /// What was wrong with the last attempt.
+    /// The error of the last attempt.
     pub error: Option<String>,
     /// Beginning of the last answer.
     pub answer: Option<String>,

@@ -22,7 +22,7 @@ pub struct ListQuery {
     pub page: u64,
     /// Resources on a page.
     pub per_page: u64,
-    /// What they are ordered by; equals are in the order of their ids.
+    /// The order of the list; equals are in the order of their ids.
     pub sort_field: SortField,
     /// Whether the order is turned round.
     pub descending: bool,

@@ -1,8 +1,8 @@
 //! Floor 3: keeps the model — applications, webhooks, flows — in `<data>/model.redb`, and the access token beside it.
 //!
-//! What a write returned is on the disk: each is committed durably before its caller hears of it, and what several
-//! callers ask for at the same time shares one commit ([`Store::change`] is where they meet). A change is read,
-//! altered and written inside the one writer, so that two PATCHes of one resource never lose one another.
+//! A write that has returned is on the disk: each is committed durably before its caller is answered, and concurrent
+//! writes share one commit ([`Store::change`] groups them). A change is read, altered and written inside the one
+//! writer, so that two PATCHes of one resource never lose one another.
 //!
 //! After each commit, and before the callers hear of it, the observer is told which webhooks now act differently
 //! ([`Store::observe`]); commits reach it in their order. That is how "what the API answered is so" holds. Where the
@@ -56,7 +56,7 @@ use letters::{LetterLimits, Letters};
 /// Most changes in one commit, so that the first of them does not wait for ever.
 const CHANGES_PER_COMMIT_MAX: usize = 1_024;
 
-/// What the registry compiles from.
+/// The resources that the registry compiles.
 pub trait Source {
     /// The application, if there is one.
     fn application(&self, id: &Id) -> Result<Option<Application>, StoreError>;
@@ -92,7 +92,7 @@ pub struct Store {
     folder: DataFolder,
 }
 
-/// What a change did.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed<T> {
     /// The resource as it is now, or was when it was deleted.
@@ -173,7 +173,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// What `change` returned, or that the commit failed.
+    /// Runs `change` and returns its result, or the failure of the commit.
     pub fn change<T: Send + 'static>(
         &self,
         mut change: impl FnMut(&mut Changes<'_>) -> Result<T, ChangeError> + Send + 'static,

@@ -3,7 +3,7 @@
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, StoredError, Webhook};
 
-/// What acts differently since a commit, each once. What was deleted is among it.
+/// The resources that act differently since a commit, each once, deleted ones included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Affected {
     /// Webhooks: changed themselves, or through their application or a flow that they trigger.

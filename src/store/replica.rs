@@ -85,7 +85,7 @@ impl RecordChange {
     }
 }
 
-/// What the database is a copy of.
+/// The model that the database is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Number of the shared model: another one is another model.
@@ -130,7 +130,7 @@ impl Store {
         let _ = self.replica.set(replica);
     }
 
-    /// What the database is a copy of; `None` if it is none.
+    /// The model that the database is a copy of; `None` if it is not a copy.
     ///
     /// # Errors
     /// If the database failed.

@@ -90,7 +90,7 @@ pub(super) fn list_key(resource: Resource, owner: Option<&Id>) -> ListKey {
     key
 }
 
-/// What all keys of the resources with one name begin with, in the order by name.
+/// The common prefix of the keys of all resources with one name, in the order by name.
 pub(super) fn name_prefix(list: &ListKey, name: &str) -> Vec<u8> {
     let mut key = order_prefix(list, SortField::Name);
     key.extend_from_slice(name.as_bytes());
@@ -98,7 +98,7 @@ pub(super) fn name_prefix(list: &ListKey, name: &str) -> Vec<u8> {
     key
 }
 
-/// What lists sort by.
+/// The values that lists sort by.
 pub(super) struct Sortable<'a> {
     pub id: Id,
     pub name: &'a str,
@@ -123,7 +123,7 @@ pub(super) fn order_key(list: &ListKey, field: SortField, item: &Sortable<'_>) -
     key
 }
 
-/// What all keys of one order of one list begin with.
+/// The common prefix of the keys of one order of one list.
 pub(super) fn order_prefix(list: &ListKey, field: SortField) -> Vec<u8> {
     let mut key = list.to_vec();
     key.push(field.tag());

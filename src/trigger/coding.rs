@@ -18,7 +18,7 @@ use super::request::HttpData;
 /// How often a body may have been coded. One is usual; a proxy may add another.
 const CODINGS_MAX: usize = 2;
 
-/// What a 415 may list in `Accept-Encoding` (RFC 9110, section 12.5.3).
+/// The value of `Accept-Encoding` in a 415 (RFC 9110, section 12.5.3).
 pub const ACCEPTED_CODINGS: &str = "gzip, deflate, br";
 
 /// Bytes that the output of a stage grows by at first.
@@ -46,7 +46,7 @@ impl BodyRefused {
         }
     }
 
-    /// What the caller is told.
+    /// The message for the caller.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {

@@ -27,7 +27,7 @@ const DATA_START: usize = TIME.end + BEFORE_DATA.len();
 /// than it needs; larger ones take the buffer along.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
-/// What kind of source an event has: its parts have different names.
+/// The kind of source of an event: its parts have different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Http,
@@ -263,7 +263,7 @@ impl<'s> Draft<'s> {
         self.out.is_empty()
     }
 
-    /// What a flow's templates look into: as a [`Payload`], save that only what was asked for is there.
+    /// The root that a flow's templates are rendered over: as a [`Payload`], except that only the demanded parts exist.
     #[must_use]
     pub fn payload<'e>(&'e self, tail: &'e Tail) -> impl Root + 'e {
         let event = View { bytes: self.out, places: &self.places, message: self.message };
@@ -360,9 +360,9 @@ impl Tail {
 /// One event for one flow.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    /// What happened.
+    /// The event, the same for all flows.
     pub event: Event,
-    /// Who is told.
+    /// The part that is the flow's own.
     pub tail: Arc<Tail>,
 }
 

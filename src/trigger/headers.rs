@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::request::{Hidden, Peer};
 use crate::base::json;
 
-/// What of the header fields is shown.
+/// The rules for which header fields are shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visibility<'a> {
     pub(super) peer: Peer,

@@ -34,7 +34,7 @@ impl Parts {
     /// All: the payload as others than templates get it.
     pub const ALL: Parts = Parts(u16::MAX);
 
-    /// What must be there for what a template or a path looks at.
+    /// The parts that must be written for what a template or a path reads.
     #[must_use]
     pub fn of(read: Read<'_>) -> Parts {
         match read {

@@ -1,10 +1,10 @@
-//! What a payload is made of.
+//! The inputs of a payload.
 
 use std::net::IpAddr;
 
 use crate::model::CastBuffersAs;
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// An address; one of IPv4 in IPv6's clothes is shown as IPv4.
@@ -13,14 +13,14 @@ pub enum Peer {
     Local,
 }
 
-/// What of a request goes into `data`.
+/// The values of a request that `data` shows.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpData<'a, F> {
     /// As it was sent: `POST`.
     pub method: &'a [u8],
-    /// What follows the token, without the query; `""` is shown as `/`.
+    /// The path behind the token, without the query; `""` is shown as `/`.
     pub path: &'a [u8],
-    /// What follows the `?`.
+    /// The bytes after the `?`.
     pub query: Option<&'a [u8]>,
     /// Names as sent and trimmed values, in order.
     pub fields: F,
@@ -30,7 +30,7 @@ pub struct HttpData<'a, F> {
     pub peer: Peer,
     /// Whether the peer may say in `x-forwarded-for` whom it speaks for.
     pub peer_is_trusted: bool,
-    /// What stays out.
+    /// The credentials that stay out.
     pub hidden: Hidden<'a>,
     /// How bytes that are not text are shown.
     pub cast: CastBuffersAs,
@@ -46,7 +46,7 @@ pub struct HttpData<'a, F> {
     pub reply_id: Option<&'a str>,
 }
 
-/// What of a request's head holds a credential of the webhook and stays out of the payload.
+/// The places in a request's head that hold a credential of the webhook, which stays out of the payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hidden<'a> {
     /// The header `authorization`.

@@ -87,7 +87,7 @@ impl UpgradeData {
     }
 }
 
-/// What happened on a connection.
+/// An event of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WsEvent<'a> {
     /// It opened.
@@ -103,7 +103,7 @@ pub enum WsEvent<'a> {
     Disconnect {
         /// The client's close code, or the engine's own where the engine closed; 1006 where the connection broke.
         status_code: u16,
-        /// What was said with it.
+        /// The close reason.
         reason: &'a str,
     },
 }

@@ -51,7 +51,7 @@ pub(super) fn shown(raw: json::Raw<'_>) -> String {
     String::from_utf8(raw.bytes().to_vec()).unwrap()
 }
 
-/// What stands in `data` under a key.
+/// The JSON text of a member of `data`.
 pub(super) fn member<'a, F>(data: &HttpData<'a, F>, key: &str) -> String
 where
     F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,

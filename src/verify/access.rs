@@ -13,7 +13,7 @@ use crate::model::{AccessToken, DIGEST_BYTES, Right, Rights};
 /// The name of the first token in the log.
 pub const FIRST_TOKEN: &str = "access-token";
 
-/// Whose a presented token is, and what it may do.
+/// The owner of a presented token, and its rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
     /// For the log.
@@ -76,7 +76,7 @@ impl AccessTokens {
         }
     }
 
-    /// Whose the token is; `None` for one that is not taken at `now` (milliseconds since 1970).
+    /// The owner and the rights of a token; `None` for one that is not valid at `now` (milliseconds since 1970).
     #[must_use]
     pub fn find(&self, presented: &[u8], now: u64) -> Option<Granted> {
         let granted = self.granted.read().unwrap_or_else(PoisonError::into_inner);

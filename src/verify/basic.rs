@@ -24,11 +24,12 @@ const INLINE_BYTES: usize = 512;
 pub enum Field<'a> {
     /// The webhook's field is blank: there is nothing to render.
     Blank,
-    /// What the field's template rendered to. Empty means that the template found nothing, which refuses everything.
+    /// The text that the field's template rendered. Empty means that the template found nothing, which refuses
+    /// everything.
     Rendered(&'a str),
 }
 
-/// What the `Authorization` field of a request must carry. 8 bytes and one allocation.
+/// The value that the `Authorization` field of a request must have. 8 bytes and one allocation.
 #[derive(Clone, Debug)]
 pub struct Basic {
     /// The user-pass of RFC 7617: `<username>:<password>`.

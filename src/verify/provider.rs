@@ -5,7 +5,7 @@ use crate::verify::query::{Parameter, parameter};
 use crate::verify::secret::Expected;
 use std::borrow::Cow;
 
-/// What Twilio reads as "nothing to do" (TwiML).
+/// The response that tells Twilio to do nothing (TwiML).
 pub const EMPTY_TWIML: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response></Response>"#;
 /// The body of a response where nobody said otherwise (section 4.10).
 pub const SUCCESS: &str = r#"{"success":true}"#;
@@ -27,7 +27,7 @@ pub enum Provider {
     Alexa,
 }
 
-/// What a provider's handshake says to a request.
+/// The decision of a provider's handshake about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
@@ -86,8 +86,8 @@ impl Provider {
         }
     }
 
-    /// What stands in place of a reply from a workflow, whatever it says: Fitbit takes only 204. A reply that did not
-    /// come in time is a 504 all the same.
+    /// The answer in place of a reply from a workflow: Fitbit accepts only 204. A reply that was not given in time is a
+    /// 504 all the same.
     #[must_use]
     pub fn instead_of_reply(&self) -> Option<Answer> {
         matches!(self, Provider::Fitbit(_)).then(no_content)

@@ -11,8 +11,8 @@ use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 /// How long the answer to a wrong access token waits: too short to notice once, too long to guess with.
 pub const GUESS_DELAY: Duration = Duration::from_millis(250);
 
-/// What a presented secret must be equal to. A credential that is empty is held as one that nothing equals: an
-/// empty secret would let everyone in.
+/// The secret that a presented one must equal. An empty credential is stored as one that nothing equals: an empty
+/// secret would admit every caller.
 #[derive(Clone)]
 pub struct Expected {
     digest: Option<Box<[u8; SHA256_OUTPUT_LEN]>>,

@@ -90,7 +90,7 @@ impl Disk {
         read.block.bytes_mut().copy_from_slice(&file[start..start + length]);
     }
 
-    /// What a start finds.
+    /// The files that a start finds.
     pub(super) fn listing(&self) -> Vec<SegmentFile> {
         let file = |(name, bytes): (&SegmentName, &Vec<u8>)| SegmentFile {
             name: *name,

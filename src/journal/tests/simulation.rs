@@ -15,7 +15,7 @@ const SEGMENTS_PER_CORE: usize = 8;
 const STEPS: usize = 400;
 const RUNS: usize = 6;
 
-/// What a seed's disk does.
+/// The faults of a seed's disk.
 #[derive(Clone, Copy, Debug, Default)]
 struct Faults {
     /// One write in so many fails; 0: none.
@@ -28,7 +28,7 @@ struct Faults {
     failing_supply: bool,
 }
 
-/// What is known of an entry.
+/// The expected state of an entry.
 #[derive(Clone, Debug)]
 struct Fate {
     /// The core that keeps it in this run.
@@ -57,7 +57,7 @@ struct Core {
     /// Entries whose completions are durable when the write in flight has ended.
     confirms: Vec<Sequence>,
     read: Option<Read>,
-    /// What is offered to workers: durable, and open here.
+    /// Entries that are offered to workers: durable, and open here.
     open: VecDeque<Sequence>,
 }
 
@@ -77,7 +77,7 @@ struct World {
     seen: Seen,
 }
 
-/// What happened in a run of seeds, so that a test can tell that it tests something.
+/// Counts of the events in a run of seeds, so that a test can tell that it tests something.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     promised: usize,

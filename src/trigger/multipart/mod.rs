@@ -29,7 +29,7 @@ const FILE_TYPE: &[u8] = b"application/octet-stream";
 /// The transfer encoding of a part that says none (RFC 2045, section 6.1).
 const ENCODING: &[u8] = b"7bit";
 
-/// What a part says of itself, and its content.
+/// A part's own header fields, and its content.
 enum Part<'a> {
     Text { content_type: &'a [u8], data: &'a [u8] },
     File { filename: Cow<'a, str>, content_type: &'a [u8], encoding: &'a [u8], data: &'a [u8] },

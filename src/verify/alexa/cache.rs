@@ -29,7 +29,7 @@ struct Known<T> {
     at_nanos: u64,
 }
 
-/// What is known of a URL.
+/// The cached result for a URL.
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum Lookup {
@@ -48,7 +48,7 @@ impl ChainCache {
         ChainCache::default()
     }
 
-    /// What is known of `url` at `now`. A chain that is not good any more is forgotten.
+    /// The cached result for `url` at `now`. A chain that is not valid any more is dropped.
     pub fn lookup(&mut self, url: &ChainUrl, now: Now) -> Lookup {
         if let Some(known) = self.chains.get_mut(url) {
             if known.what.check(now).is_ok() {

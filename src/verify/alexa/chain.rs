@@ -24,7 +24,7 @@ const NEVER: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 pub struct Roots(Vec<TrustAnchor<'static>>);
 
-/// What is wrong with a file of roots.
+/// The fault of a file of roots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootsError {
     /// It is not PEM.
@@ -35,7 +35,7 @@ pub enum RootsError {
     BadCertificate(usize),
 }
 
-/// What is wrong with a chain.
+/// The fault of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainError {
     /// It is not PEM, or holds no certificate.

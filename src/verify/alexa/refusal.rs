@@ -52,7 +52,7 @@ pub enum FetchError {
     Status(u16),
     /// The response was longer than any chain.
     TooLarge,
-    /// What came is no chain to trust.
+    /// The response is not a chain to trust.
     Chain(ChainError),
 }
 

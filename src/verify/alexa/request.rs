@@ -1,4 +1,4 @@
-//! What an Alexa request must carry, and when it must have been made.
+//! The fields that an Alexa request must carry, and the age that it may have.
 
 use super::age::{EVENT_AGE_MILLIS_MAX, TOLERANCE_MILLIS};
 use super::digest::Digest;
@@ -27,7 +27,7 @@ const SIGNATURE_BASE64_BYTES_MAX: usize = 1368;
 pub struct Pending {
     /// Where the chain is.
     pub url: ChainUrl,
-    /// What was signed.
+    /// The digest of the signed body.
     pub digest: Digest,
     /// The signature.
     pub signature: Box<[u8]>,

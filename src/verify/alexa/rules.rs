@@ -12,7 +12,7 @@ const URL_BYTES_MAX: usize = 512;
 pub const HOST: &str = "s3.amazonaws.com";
 const SCHEME: &[u8] = b"https://";
 const PORT: &[u8] = b"443";
-/// What the path begins with; case matters.
+/// The required prefix of the path; case matters.
 const PATH_PREFIX: &[u8] = b"/echo.api/";
 
 /// A URL that keeps the rules, with the dot segments of its path removed. Equal URLs name the same chain.

@@ -1,4 +1,4 @@
-//! What is known of the key sets of URLs, by a core or by the fetcher. Bounded.
+//! A cache of key sets by URL, of a core or of the fetcher. Bounded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct KeySetCache {
     sets: HashMap<Arc<str>, FetchedKeys>,
 }
 
-/// What is known of a URL.
+/// The cached result for a URL.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KnownKeys<'c> {
     /// The keys, unless none could be fetched for a day.
@@ -50,7 +50,7 @@ pub struct KnownKeys<'c> {
 }
 
 impl KeySetCache {
-    /// What is known of `url` at `now`.
+    /// The cached result for `url` at `now`.
     #[must_use]
     pub fn known(&self, url: &str, now: Now) -> KnownKeys<'_> {
         let Some(fetched) = self.sets.get(url) else {

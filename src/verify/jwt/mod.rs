@@ -37,7 +37,7 @@ pub struct Jwt {
     rules: Box<[(Algorithm, Validation)]>,
     keys: Keys,
     leeway_seconds: f64,
-    /// What it was compiled from, for noticing a change.
+    /// The configuration that it was compiled from, to detect a change.
     source: Box<JwtConfig>,
     /// The rendered secrets or keys, for the same.
     rendered: Box<[String]>,

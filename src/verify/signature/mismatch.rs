@@ -14,7 +14,7 @@ pub enum Mismatch<'s> {
     Malformed {
         /// Its name.
         field: &'s str,
-        /// What it must be.
+        /// The requirement that the field breaks.
         must: &'static str,
     },
     /// The timestamp lies too far in the past.

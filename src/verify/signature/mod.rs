@@ -88,7 +88,7 @@ pub struct Verified {
 pub struct SecretError {
     /// Which of the secrets, counted from 0.
     pub index: usize,
-    /// What it must be.
+    /// The requirement that the secret breaks.
     pub must: &'static str,
 }
 

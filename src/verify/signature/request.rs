@@ -1,8 +1,8 @@
-//! What is signed.
+//! The inputs of a signature.
 
 use crate::verify::fields::Fields;
 
-/// What of a request its signature is about.
+/// The parts of a request that its signature may cover.
 #[derive(Clone, Copy)]
 pub struct SignedRequest<'a> {
     /// The URL as the sender knows it, query included: `ingress.public_url` and the target.

@@ -1,8 +1,8 @@
-//! What signing a request gives.
+//! The result of signing a request.
 
 use std::fmt;
 
-/// What makes a request genuine.
+/// The fields, and sometimes the body, that make a request genuine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignedFields {
     /// Header fields to send along.

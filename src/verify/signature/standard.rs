@@ -12,7 +12,7 @@ use crate::verify::fields::NotOnce;
 use aws_lc_rs::hmac;
 use smallvec::SmallVec;
 
-/// What a secret begins with; it may be left out.
+/// The prefix of a secret; it may be left out.
 const SECRET_PREFIX: &str = "whsec_";
 /// The symmetric version; `v1a` is the asymmetric one, and passed over.
 const VERSION: &[u8] = b"v1,";

@@ -17,9 +17,9 @@ use crate::model::{HeaderScheme, HmacEncoding, SignedPart, TimestampSource};
 #[derive(Clone, Debug)]
 pub(super) struct Tagged {
     field: Cow<'static, str>,
-    /// What stands before each tag.
+    /// The text before each tag.
     prefix: Cow<'static, str>,
-    /// What stands between the members of the field; none: it holds one tag.
+    /// The separator of the members of the field; `None`: it holds one tag.
     separator: Option<Cow<'static, str>>,
     encoding: Encoding,
     timestamp: Option<Timestamp>,
