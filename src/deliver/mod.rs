@@ -71,7 +71,7 @@ impl Behind {
         &self.plan
     }
 
-    /// Who sent the trigger.
+    /// The sender of the trigger.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
@@ -86,7 +86,7 @@ const DEBUG_SHOWN_BYTES_MAX: usize = 4 * 1024;
 /// Units of an event's work for each byte that a condition reads or writes: as for a template's lookups.
 const CONDITION_UNITS_PER_BYTE: usize = 3;
 
-/// Who sent a trigger.
+/// The kind of caller that sent a trigger, and whether it can be replied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// A WebSocket or a request.

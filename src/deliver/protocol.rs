@@ -11,7 +11,7 @@ const DEPTH_MAX: usize = json::DOCUMENT_DEPTH_MAX;
 /// Seqs that one `ack` may name: what a frame of the largest size can hold of short numbers is bounded by this.
 pub const SEQS_MAX: usize = 65_536;
 
-/// What a worker says.
+/// A frame from a worker.
 #[derive(Debug)]
 pub enum WorkerFrame {
     /// It takes so many more triggers.
@@ -24,7 +24,7 @@ pub enum WorkerFrame {
     Reply { reply_id: String, seq: Option<u64>, reply: Box<Reply> },
 }
 
-/// What is wrong with a frame.
+/// The fault of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// Binary, which the protocol does not have.

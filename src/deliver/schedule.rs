@@ -83,7 +83,7 @@ impl fmt::Display for DeadReason {
     }
 }
 
-/// What becomes of a delivery whose attempt failed.
+/// The decision about a delivery whose attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum AfterFailure {

@@ -1,4 +1,4 @@
-//! What a node replies is the same over those parts of an event that it looks at as over the whole payload.
+//! A node's reply is the same over the parts of an event that it reads as over the whole payload.
 
 mod behind;
 

@@ -25,7 +25,7 @@ use crate::verify::signature::{Challenge, Mismatch, SignedRequest};
 /// Where webhooks live.
 const PREFIX: &[u8] = b"/webhooks/";
 
-/// What becomes of a request when its head is there.
+/// The decision about a request once its head is complete.
 #[derive(Debug)]
 #[must_use]
 pub enum AtHead<'g, 'b> {
@@ -55,11 +55,11 @@ pub struct Door<'d> {
     pub trusted_proxies: &'d [IpNet],
     /// The key sets that the core knows.
     pub key_sets: &'d KeySetCache,
-    /// What the request has waited for since it was decided before.
+    /// The wait of the request since the last decision.
     pub waited: Waited,
 }
 
-/// What a request has waited for that is decided again.
+/// The wait that precedes another decision about a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Waited {
     /// It is decided for the first time.
@@ -273,7 +273,7 @@ pub fn shown_query<'r>(hook: &Hook, request: &Request<'r>) -> Option<Cow<'r, [u8
     })
 }
 
-/// What an OPTIONS request asks for.
+/// Reads the parts of an OPTIONS request that its answer depends on.
 fn options<'b>(hook: &Hook, request: &Request<'b>) -> Options<'b> {
     let origin = request.field("webhook-request-origin");
     Options {
@@ -291,7 +291,7 @@ fn requests_per_minute(hook: &Hook) -> Option<u64> {
     Some(u64::from(tokens) * SECONDS_PER_MINUTE / u64::from(window_seconds.max(1)))
 }
 
-/// What becomes of a request when its body is whole.
+/// The decision about a request once its body is complete.
 #[derive(Debug)]
 #[must_use]
 pub enum AtBody {
@@ -414,7 +414,7 @@ fn split_given(rest: &[u8]) -> Option<(Token, &[u8])> {
     Some((Token::from_bytes(token)?, more))
 }
 
-/// What follows the token in the path of a request that was found this webhook; `/` in any other.
+/// The path behind the token, for a request to this webhook; `/` for any other.
 #[must_use]
 pub fn behind_token<'p>(hook: &Hook, path: &'p [u8]) -> &'p [u8] {
     path.get(PREFIX.len() + hook.token.text_len()..).unwrap_or(b"/")
@@ -434,7 +434,7 @@ pub fn default_answer(hook: &Hook) -> Answer<'static> {
     }
 }
 
-/// What the caller gets in place of a flow's reply, whatever that says; none: the reply.
+/// The answer that the caller gets in place of a flow's reply; `None` if it gets the reply.
 #[must_use]
 pub fn instead_of_reply(hook: &Hook) -> Option<Answer<'static>> {
     hook.provider.instead_of_reply().map(plain)

@@ -10,7 +10,7 @@ use crate::model::{MethodSet, ResponseBodyConfig};
 use crate::reply::HttpReply;
 use crate::trigger::ACCEPTED_CODINGS;
 
-/// What every response of one request has in common.
+/// The fields that all responses to one request share.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     /// The `date: …` line, CRLF included.
@@ -141,7 +141,7 @@ pub enum Answer<'a> {
     Refused(Outcome, u16, &'a str),
 }
 
-/// What an OPTIONS request asked for.
+/// The parts of an OPTIONS request that its answer depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options<'a> {
     /// The methods that the webhook takes; `None`: all.
@@ -161,7 +161,7 @@ pub struct Handshake<'a> {
     pub requests_per_minute: Option<u64>,
 }
 
-/// What webhooks take, for `Allow` and CORS.
+/// The methods of webhooks, for `Allow` and CORS.
 const METHODS: &[u8] = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 /// The one status beside 204 and 304 that has no body.
 const RESET_CONTENT: u16 = 205;
@@ -215,7 +215,7 @@ impl Answer<'_> {
         }
     }
 
-    /// What it counts as.
+    /// The outcome that it is counted under.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {

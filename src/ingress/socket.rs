@@ -6,7 +6,7 @@ use crate::websocket::Failure;
 
 /// A Close that is not answered is cut after this long.
 pub const CLOSE_WITHIN_NANOS: u64 = 2 * NANOS_PER_SECOND;
-/// What may wait for a slow reader, beside the message that is being sent.
+/// Most bytes that are buffered for a slow reader, besides the message that is being sent.
 pub const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 /// The code of a connection that broke (RFC 6455, 7.4.1); never sent.
 pub const CODE_BROKEN: u16 = 1006;
@@ -68,7 +68,7 @@ impl Closing {
     }
 }
 
-/// What silence calls for.
+/// The action that a silent peer requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Silence {

@@ -11,12 +11,12 @@ use crate::verify::access::AccessTokens;
 use crate::verify::fields::credentials;
 use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options, Protocols};
 
-/// What a worker must speak.
+/// The subprotocol that a worker must offer.
 pub const PROTOCOL: &str = "tidegate.worker.v1";
 /// Bytes of a frame either way (section 10).
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// What becomes of a request on the workers' listener.
+/// The decision about a request on the workers' listener.
 #[derive(Debug)]
 #[must_use]
 pub enum AtDoor<'b> {
@@ -72,7 +72,7 @@ pub fn at_door<'b>(
 /// Checks a request that asks to become a WebSocket.
 ///
 /// # Errors
-/// What is to be answered instead.
+/// The answer to send instead.
 pub fn check<'o>(request: &Request<'o>, options: &Options<'o>) -> Result<Accept<'o>, Answer<'static>> {
     if request.framing() != Framing::None {
         return Err(Answer::UpgradeRefused("An upgrade request must have no body"));

@@ -38,7 +38,7 @@ impl Backlog {
         }
     }
 
-    /// Whose it is.
+    /// The flow that it belongs to.
     #[must_use]
     pub fn flow(&self) -> Id {
         self.flow

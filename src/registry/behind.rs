@@ -1,4 +1,4 @@
-//! What has changed in the model and could not be published: kept until it is, so that a change that the store has and the
+//! Changes of the model that could not be published: kept until they are, so that a change that the store has and the
 //! cores have not is never forgotten.
 
 use std::collections::BTreeSet;

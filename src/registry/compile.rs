@@ -29,7 +29,7 @@ use crate::verify::jwt::{Jwt, KeySet, Rendered};
 use crate::verify::provider::Provider;
 use crate::verify::signature::{SecretError, Signature};
 
-/// What a webhook falls back to: the server's settings.
+/// The server's settings, which apply where a webhook has none of its own.
 #[derive(Clone, Debug)]
 pub struct Defaults {
     pub cores: usize,
@@ -55,7 +55,7 @@ impl Defaults {
     }
 }
 
-/// What all webhooks of an application share.
+/// The values that all webhooks of an application share.
 pub(super) struct ApplicationPart {
     id: Id,
     name: String,
@@ -83,7 +83,7 @@ impl ApplicationPart {
     }
 }
 
-/// What compiling needs beside the model.
+/// The inputs of compilation besides the model.
 pub(super) struct Wiring<'r> {
     pub(super) defaults: &'r Defaults,
     /// Knows the flows' backlogs.
@@ -95,7 +95,7 @@ pub(super) struct Wiring<'r> {
 }
 
 impl Wiring<'_> {
-    /// What a node does, compiled once. One that no longer compiles (it was checked when the flow was saved) does
+    /// The action of a node, compiled once. One that no longer compiles (it was checked when the flow was saved) does
     /// nothing.
     fn action(&self, flow: Id, node: &FlowNode, globals: &[u8]) -> Action {
         let key = (flow, node.id.clone());
@@ -196,7 +196,7 @@ pub(super) fn alias(
     alias
 }
 
-/// What the nodes that can run look at.
+/// The parts of an event that the nodes that can run read.
 fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
     let mut parts = Parts::NONE;
     let steps = || flows.iter().flat_map(|plan| &plan.steps);

@@ -31,19 +31,19 @@ pub struct Hook {
     pub payload_bytes: u32,
     /// The bucket of calls, none where the rate has no limit. Carried from one compiled hook to the next.
     pub rate: Option<Arc<Rate>>,
-    /// What most webhooks leave off.
+    /// Options that most webhooks do not set.
     pub options: Option<Box<HookOptions>>,
-    /// Whose handshake it answers, and whose requests it takes.
+    /// The provider whose handshake it answers, and whose requests it accepts.
     pub provider: Provider,
     /// None: requests carry no signature, or nobody looks at it.
     pub signature: Option<Box<Signature>>,
     /// The enabled flows with a trigger on this webhook.
     pub flows: Box<[Arc<FlowPlan>]>,
     pub webhook_id: Id,
-    /// What an HTTP answer carries where no reply says otherwise.
+    /// The status of an HTTP answer, unless a reply sets another.
     pub response_code: u16,
     pub annotate_multipart: bool,
-    /// What the flows look at of an event.
+    /// The parts of an event that the flows read.
     pub reads: Reads,
     pub reply_timeout_seconds: u32,
     /// Calls at a time; 0 for no limit.
@@ -84,7 +84,7 @@ impl Hook {
         self.options.as_deref()?.auth.as_ref()
     }
 
-    /// What of a request's head holds a credential of the webhook: it stays out of payloads.
+    /// The places in a request's head that hold a credential of the webhook, which stays out of payloads.
     #[must_use]
     pub fn hidden(&self) -> Hidden<'_> {
         self.options.as_deref().map_or_else(Hidden::default, HookOptions::hidden)
@@ -103,7 +103,7 @@ impl Hook {
     }
 }
 
-/// What all flows of a webhook look at of an event.
+/// The parts of an event that all flows of a webhook read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
     /// There are templates only, and these parts are all that they look at.
@@ -123,9 +123,9 @@ pub struct FlowPlan {
     pub webhook_id: Id,
     /// Bytes of a reply to a caller of the webhook.
     pub reply_bytes_max: u32,
-    /// What waits for its workers; the same for every webhook that triggers it.
+    /// Triggers that wait for its workers; the same for every webhook that triggers it.
     pub backlog: Arc<Backlog>,
-    /// What it did lately; the same for every webhook that triggers it.
+    /// Counts of its recent runs; the same for every webhook that triggers it.
     pub runs: Arc<FlowRuns>,
     /// The part of the payload that is the same for each of its triggers.
     pub tail: Arc<Tail>,
@@ -162,7 +162,7 @@ pub struct Step {
     pub action: Action,
 }
 
-/// What a node does. What was compiled for it is shared by all webhooks that trigger the flow.
+/// The compiled action of a node. All webhooks that trigger the flow share it.
 #[derive(Clone, Debug)]
 pub enum Action {
     Reply(Arc<ReplyNode>),

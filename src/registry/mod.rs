@@ -52,14 +52,14 @@ pub use sender::{AuthPlace, Sender};
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
 /// its token is compared where the rest of what a request needs lies.
 pub struct Registry {
-    /// What requests look into.
+    /// The hooks by token, for requests.
     by_token: SharedMap<ByToken, Arc<Hook>>,
-    /// What the control plane looks into; no request does.
+    /// The hooks by id, for the control plane; no request uses it.
     by_id: RwLock<HashSet<ById>>,
     /// Every flow, enabled or not, wired or not: a worker may attach to any.
     flows: SharedMap<Id, Arc<Backlog>>,
     process_backlog: Arc<backlog::ProcessBacklog>,
-    /// What every flow did lately.
+    /// Counts of the recent runs of every flow.
     runs: SharedMap<Id, Arc<FlowRuns>>,
     defaults: Defaults,
     aside: aside::Aside,
@@ -163,13 +163,13 @@ impl Registry {
         self.read_by_id().get(&id).map(|hook| Arc::clone(&hook.0))
     }
 
-    /// What a flow has waiting for its workers. None: there is no such flow.
+    /// The triggers that wait for a flow's workers. `None`: no such flow exists.
     #[must_use]
     pub fn flow(&self, id: Id) -> Option<Arc<Backlog>> {
         self.flows.pin().get(&id).cloned()
     }
 
-    /// What a flow did lately; `None` if no webhook has triggered it since it was made.
+    /// Counts of a flow's recent runs; `None` if no webhook has triggered it since it was made.
     #[must_use]
     pub fn runs(&self, flow: Id) -> Option<Arc<FlowRuns>> {
         self.runs.pin().get(&flow).cloned()

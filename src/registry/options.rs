@@ -1,4 +1,4 @@
-//! What most webhooks leave off, compiled: one allocation of a hook, and none where all of it is off.
+//! Options that most webhooks do not set, compiled: one allocation of a hook, and none if all of them are absent.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub struct HookOptions {
 pub struct Deduplicate {
     /// The template's text.
     pub(super) source: Box<str>,
-    /// What renders a call's key.
+    /// The template of a call's key.
     pub key: Template,
     /// The parts of an event that the template looks at.
     pub reads: Parts,
@@ -78,7 +78,7 @@ impl HookOptions {
         basic && auth && self.networks == other.networks
     }
 
-    /// What of a request's head holds a credential of the webhook.
+    /// The places in a request's head that hold a credential of the webhook.
     pub(super) fn hidden(&self) -> Hidden<'_> {
         Hidden {
             authorization: self.basic.is_some(),

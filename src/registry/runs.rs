@@ -28,7 +28,7 @@ struct Kept {
     errors: Mutex<VecDeque<FlowError>>,
 }
 
-/// What one core counts. Aligned so that no other core's memory shares its lines.
+/// The counters of one core. Aligned so that no other core's memory shares its lines.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct CoreRuns {
@@ -62,7 +62,7 @@ pub struct FlowError {
     pub unix_millis: u64,
     /// The node.
     pub node: Arc<str>,
-    /// What was wrong.
+    /// The text of the error.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a webhook asks of its callers, from the side of a caller who has it all: test requests are made genuine with it.
+//! The credentials of a webhook, from the side of a caller who has them all: test requests are made genuine with it.
 
 use super::compile::{self, ApplicationPart};
 use crate::base::text::base64_into;
@@ -12,7 +12,7 @@ pub struct Sender {
     pub authorization: Option<String>,
     /// The header or the parameter of the query that `auth` asks for, and its value.
     pub auth: Option<(AuthPlace, String)>,
-    /// What its requests are signed with.
+    /// The signature of its requests.
     pub signature: Option<Signature>,
 }
 

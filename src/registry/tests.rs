@@ -1,4 +1,4 @@
-//! What is published, what is shared, and what becomes of what cannot be published.
+//! Publication: what is published, what is shared, and what happens to a change that cannot be published.
 
 use serde_json::json;
 

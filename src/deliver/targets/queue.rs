@@ -25,9 +25,9 @@ pub(super) struct Queue {
     pub(super) rules: TargetRules,
     /// No other queue has it.
     pub(super) number: u64,
-    /// What can be sent, by arrival.
+    /// Deliveries that can be sent, by arrival.
     pub(super) ready: BTreeMap<u64, Key>,
-    /// What is tried again, by the time of that, then by arrival.
+    /// Deliveries that are tried again, by the time of the next attempt, then by arrival.
     pub(super) delayed: BTreeMap<(u64, u64), Key>,
     /// All that is not in flight, by the end of its use, then by arrival.
     pub(super) expiring: BTreeMap<(u64, u64), Key>,
@@ -35,7 +35,7 @@ pub(super) struct Queue {
     lanes: HashMap<Box<[u8]>, BTreeMap<u64, Key>, ahash::RandomState>,
     /// All that is open.
     pub(super) open: usize,
-    /// What is in flight.
+    /// Deliveries in flight.
     pub(super) in_flight: HashSet<Key, ahash::RandomState>,
     /// The target asked to be left alone until then.
     pub(super) paused_until: u64,

@@ -1,4 +1,4 @@
-//! What goes into a flow's queue, what comes out of it, and what it keeps of a connection.
+//! The items of a flow's queue, the actions that it returns, and its state of a connection.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +33,7 @@ pub struct WorkerTrigger {
     pub receipt: Option<Receipt>,
 }
 
-/// What keeps triggers together.
+/// The connection whose triggers all go to one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Affinity {
     /// The connection's core and its place there.
@@ -96,19 +96,19 @@ pub(super) struct Flight {
 /// The place of a WebSocket connection.
 pub(super) type TieKey = (u16, Key);
 
-/// What keeps the triggers of a WebSocket connection together.
+/// State of a WebSocket connection whose triggers all go to one worker.
 #[derive(Default)]
 pub(super) struct Tie {
     /// Its home.
     pub(super) worker: Option<Key>,
-    /// What waits, by node; of each node that has something waiting.
+    /// Queued triggers by node; only nodes that have some.
     pub(super) lanes: BTreeMap<Arc<str>, Lane>,
     /// Unacked triggers, wherever they are.
     pub(super) open: u32,
     pub(super) ended: bool,
 }
 
-/// What of one connection waits for one node.
+/// The triggers of one connection that are queued for one node.
 #[derive(Default)]
 pub(super) struct Lane {
     /// By arrival; never empty between two calls.

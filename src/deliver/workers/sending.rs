@@ -205,7 +205,7 @@ impl<W: Clone> FlowQueue<W> {
     }
 }
 
-/// What was taken off a node's queue.
+/// The entry that was taken off a node's queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
     /// A trigger, which was sent.

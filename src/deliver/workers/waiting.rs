@@ -1,4 +1,4 @@
-//! What of one node waits for a worker, in the order of arrival.
+//! The triggers of one node that wait for a worker, in the order of arrival.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use crate::base::slots::Key;
 /// Something that waits, by the arrival of its (first) trigger: numbers that no two triggers share.
 type ByArrival<T> = BTreeMap<u64, T>;
 
-/// What waits for a worker that is not chosen yet.
+/// An entry of a node's queue, for which no worker is chosen yet.
 pub(super) enum Entry {
     /// A trigger by itself.
     One(Box<Item>),

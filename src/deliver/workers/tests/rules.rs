@@ -49,9 +49,9 @@ struct Known {
     node: usize,
     expires: Option<u64>,
     failures: u32,
-    /// Who had it last.
+    /// The worker that had it last.
     last: Option<u32>,
-    /// Who has it, as which seq, and its flight.
+    /// The worker that has it, its seq there, and its flight.
     with: Option<(u32, u64, Key)>,
 }
 
