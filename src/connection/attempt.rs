@@ -79,7 +79,7 @@ pub struct TargetAnswer {
     pub headers: Vec<(String, String)>,
     /// The body where a caller waits for it, else its beginning.
     pub body: Bytes,
-    /// What `Retry-After` asks for.
+    /// The pause that `Retry-After` asks for.
     pub retry_after_nanos: Option<u64>,
 }
 
@@ -158,7 +158,7 @@ impl AttemptError {
         }
     }
 
-    /// What it counts as.
+    /// The metric that counts it.
     fn event(&self) -> Event {
         match self {
             AttemptError::Request(_) => Event::AttemptUnsendable,
@@ -173,7 +173,7 @@ impl AttemptError {
 }
 
 impl AttemptResult {
-    /// What it counts as.
+    /// The metric that counts it.
     pub(crate) fn event(&self) -> Event {
         match self {
             AttemptResult::Answered(answer) if answer.is_success() => Event::AttemptOk,
@@ -209,7 +209,7 @@ impl AttemptResult {
         }
     }
 
-    /// What is kept of it, as part of a dead letter or until the next attempt.
+    /// The summary that a dead letter keeps, or the queue until the next attempt.
     pub(crate) fn summary(&self) -> LastAttempt {
         match self {
             AttemptResult::Answered(answer) => LastAttempt {

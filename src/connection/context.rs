@@ -1,5 +1,5 @@
-//! What a core lends to its connections: clock, registry, limits, reply slots, metrics, queues, buffers, timers. Never
-//! the connections themselves: one that wants something of another leaves a [`ConnectionMessage`].
+//! The parts of a core that its connections use: clock, registry, limits, reply slots, metrics, queues, buffers,
+//! timers. Never the connections themselves: one that needs something of another leaves a [`ConnectionMessage`].
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -63,7 +63,7 @@ pub(crate) enum Timer {
     Accept(ListenerId),
     /// Receipts are sent again.
     Receipts,
-    /// What the journal did not take is tried again.
+    /// Entries that the journal refused are offered to it again.
     Refused,
     /// The journal has something to do.
     Journal,
@@ -110,7 +110,7 @@ pub(crate) struct SharedCounts {
     pub(crate) is_ending: AtomicBool,
 }
 
-/// What cores have done by threads that are no cores.
+/// The services that other threads perform for the cores.
 #[derive(Clone)]
 pub struct Services {
     pub chains: Arc<dyn ChainSource>,
@@ -128,7 +128,7 @@ impl Services {
     }
 }
 
-/// What a core is made of, besides its connections and its kernel.
+/// Everything that a core consists of, except its connections and its kernel.
 pub(crate) struct CoreParts {
     pub(crate) index: usize,
     /// Reads the clock.
@@ -199,7 +199,7 @@ pub(crate) struct CoreState {
     pub(crate) answered: u64,
 }
 
-/// What a core lends to a connection for one event.
+/// The core's state, borrowed by a connection for one event.
 pub(crate) struct CoreContext<'t> {
     pub(crate) core: &'t mut CoreState,
     /// Pins the registry for the turn.

@@ -356,7 +356,7 @@ impl CompleteRequest<'_> {
         run_flows(core, hook, event, &context, send).map_err(|not_taken| Answer::Busy(not_taken.reason()))
     }
 
-    /// What of the request goes into a payload.
+    /// The values of the request from which its payload is built.
     fn data<'a>(
         &'a self,
         peer_is_trusted: bool,

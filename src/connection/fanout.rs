@@ -67,7 +67,7 @@ impl NotTaken {
 /// The reason where the journal cannot be written.
 pub(crate) const JOURNAL_DOWN: &str = "The journal cannot be written, try again later";
 
-/// What must be written of an event before the flows of a webhook run.
+/// The parts of an event that are written before the flows of a webhook run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Demand {
     pub(crate) parts: Parts,
@@ -371,7 +371,7 @@ pub(crate) fn restore(
     })
 }
 
-/// What the owner of the flow gets of a delivery; `None` if its node delivers nothing.
+/// The trigger that the owner of the flow receives for a delivery; `None` if its node delivers nothing.
 fn delivery_trigger(
     core: &mut CoreState,
     delivery: &Delivery,

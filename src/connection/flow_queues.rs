@@ -20,7 +20,7 @@ pub(crate) const REDELIVER_NANOS: u64 = NANOS_PER_SECOND / 100;
 /// The flows of a core that have a worker or a trigger.
 pub(crate) type FlowQueues = HashMap<Id, OwnedFlow, ahash::RandomState>;
 
-/// What a queue asks for.
+/// The actions that a queue requests.
 pub(crate) type QueueActions = Vec<Order<WorkerAddress>>;
 
 /// One flow at its owner.

@@ -60,7 +60,7 @@ pub(super) enum Reception {
     Ended,
 }
 
-/// What a connection counts as.
+/// The kind that a connection is counted under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Preamble,

@@ -125,7 +125,7 @@ pub(crate) enum CoreMessage {
     Reply { key: Key, reply: Box<Reply>, sender: ReplySender },
     /// A certificate chain, or why there is none.
     Chain { url: ChainUrl, outcome: ChainOutcome },
-    /// What is known of a key set.
+    /// The result of a fetch of a key set.
     Keys { url: Arc<str>, fetched: FetchedKeys },
     /// A rate that several nodes share has a token, or has none for sure.
     Permit { webhook: Id },

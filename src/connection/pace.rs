@@ -9,7 +9,7 @@ const BYTES_PER_SECOND: u64 = 100;
 /// The window moves in this many steps, so that too slow a body is found a sixth of the window late at most.
 const STEPS: usize = 6;
 
-/// What came in each step of the last window.
+/// Bytes received in each step of the last window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     bytes: [u32; STEPS],

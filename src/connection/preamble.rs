@@ -147,7 +147,7 @@ impl Preamble {
         }
     }
 
-    /// What the end of the connection counts as: its peer took too long, or was gone before, or the core stops.
+    /// The event that counts the connection's end: its peer was too slow, was gone before, or the core stops.
     pub(crate) fn end_event(&self, core: &CoreState, is_overdue: bool) -> Event {
         match (self.stage, is_overdue && !core.is_draining) {
             (Stage::Proxy, true) => Event::ProxyTimeout,

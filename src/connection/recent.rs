@@ -42,7 +42,7 @@ pub struct SeenRequest {
     pub unix_millis: u64,
     /// As it came; `MESSAGE` and `CLOSE` on a WebSocket.
     pub method: String,
-    /// What follows the token, with the query.
+    /// The path behind the token, with the query.
     pub path: String,
     /// Of the response, or of the close.
     pub status: u16,
@@ -54,7 +54,7 @@ pub struct SeenRequest {
     pub payload: Option<Vec<u8>>,
 }
 
-/// Who watches a webhook. Called on the core: must not block.
+/// The observer of a webhook's requests. Called on the core: must not block.
 pub trait RequestSink: Send + Sync {
     /// A request. False: nobody reads any more.
     fn request(&self, seen: SeenRequest) -> bool;
@@ -100,7 +100,7 @@ const _: () = assert!(size_of::<Record>() <= 104);
 struct Look {
     until_nanos: u64,
     sinks: Vec<Arc<dyn RequestSink>>,
-    /// What the streams got in the second that began at this moment.
+    /// The start of the second in which `streamed` and `skipped` are counted.
     second: u64,
     streamed: u32,
     skipped: u64,

@@ -12,7 +12,7 @@ use crate::deliver::entry::{Receipt, StoredEntry};
 use crate::journal::{EntryId, NotRead, Read, Sequence};
 use crate::metrics::Event;
 
-/// What became of a delivery that was to be read back.
+/// The result of reading a delivery back.
 enum Outcome {
     /// It was offered, or is done.
     Taken,
@@ -20,7 +20,7 @@ enum Outcome {
     Waits,
 }
 
-/// What is read back next.
+/// The next delivery to read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// An entry whose deliveries are sorted into their flows.
@@ -38,7 +38,7 @@ impl Wanted {
     }
 }
 
-/// What is to be read back next; `None` if there is nothing, or no room for it.
+/// The next delivery to read back; `None` if there is none, or no room for it.
 pub(crate) fn next(core: &mut CoreState) -> Option<Wanted> {
     let journal = core.journal.as_mut()?;
     if let Some(first) = journal.restored.front() {
@@ -76,7 +76,7 @@ pub(crate) fn is_waiting(core: &CoreState) -> bool {
     core.journal.as_ref().is_some_and(|journal| !journal.restored.is_empty() || !journal.spilled.is_empty())
 }
 
-/// What was wanted is not to be read: it is done.
+/// Removes a delivery from those to be read back: it is done.
 pub(crate) fn skip(core: &mut CoreState, wanted: Wanted) {
     let Some(journal) = &mut core.journal else { return };
     match wanted {
@@ -87,7 +87,7 @@ pub(crate) fn skip(core: &mut CoreState, wanted: Wanted) {
     }
 }
 
-/// What was wanted cannot be read: it is put behind the others.
+/// Moves a delivery that cannot be read behind the others.
 pub(crate) fn postpone(core: &mut CoreState, wanted: Wanted) {
     let Some(journal) = &mut core.journal else { return };
     match wanted {

@@ -31,7 +31,7 @@ struct Asked {
     waiters: Vec<Waiter>,
 }
 
-/// What was asked for, by key, and who waits for it.
+/// Fetches in progress, by key, and the connections that wait for each.
 pub(super) struct Waiters<K> {
     asked: HashMap<K, Asked>,
     next_ticket: u64,

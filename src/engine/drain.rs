@@ -17,7 +17,7 @@ const SETTLE_NANOS: u64 = 3 * NANOS_PER_SECOND;
 /// Interval at which a draining core checks whether it is done.
 pub(super) const CHECK_NANOS: u64 = NANOS_PER_SECOND / 100;
 
-/// What a draining core waits for.
+/// The phase of a draining core, named by what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Requests,

@@ -38,7 +38,7 @@ use crate::verify::access::AccessTokens;
 /// Messages that wait for a core.
 const MAILBOX_MESSAGES: usize = 4096;
 
-/// What driven cores are made from.
+/// The configuration of driven cores.
 pub struct DrivenConfig<'a> {
     pub settings: &'a Settings,
     pub access_token: &'a str,
@@ -169,7 +169,7 @@ where
         self.cores.len()
     }
 
-    /// What a core holds at present.
+    /// The resources that a core holds at present.
     #[must_use]
     pub fn holdings(&self, core: usize) -> Holdings {
         self.cores[core].0.holdings()

@@ -28,7 +28,7 @@ const GAUGES_NANOS: u64 = NANOS_PER_SECOND / 10;
 /// Source of a core's segments.
 pub(super) type Segments<F> = Arc<dyn SegmentSource<F>>;
 
-/// What a core's journal begins with.
+/// The initial state of a core's journal.
 pub(super) struct JournalParts<F> {
     pub(super) journal: Box<CoreJournal>,
     pub(super) source: Segments<F>,
@@ -45,7 +45,7 @@ pub(super) struct JournalFiles<F> {
     reading: Option<Reading>,
     /// Reads in a row that failed.
     failed_reads: u32,
-    /// What is on the disk only is to be looked after.
+    /// Whether deliveries that are on the disk only have to be read back.
     is_spill_due: bool,
     waker: Waker,
     /// When the timer of the journal is due.

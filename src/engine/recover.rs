@@ -53,10 +53,10 @@ impl fmt::Display for JournalError {
 
 impl std::error::Error for JournalError {}
 
-/// What was found of a journal.
+/// The contents of a journal's folder at the start.
 pub(super) struct Opened {
     pub(super) folder: Folder,
-    /// What each core inherits, with the files of its segments.
+    /// The share of each core, with the files of its segments.
     pub(super) shares: Vec<(Share, Vec<(SegmentName, DiskFile)>)>,
     pub(super) spare: Vec<SpareSegment>,
 }

@@ -34,7 +34,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(10);
 /// A core's mailbox, as others see it.
 pub(super) type Mailbox = Sender<Message<OwnedFd>>;
 
-/// What a core is made from.
+/// The configuration of a core.
 pub(super) struct CoreConfig {
     pub(super) index: usize,
     pub(super) backend: Backend,

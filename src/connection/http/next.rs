@@ -1,8 +1,8 @@
-//! What happens next on an HTTP connection.
+//! The next step of an HTTP connection.
 
 use super::super::upgrade::Upgrade;
 
-/// What happens next on the connection.
+/// The next step of the connection.
 #[must_use]
 pub(crate) enum Next {
     /// More bytes are needed.

@@ -42,7 +42,7 @@ pub(super) struct Ongoing {
     pub(super) pace: Option<Pace>,
 }
 
-/// What a request waits for.
+/// The event that a suspended request waits for.
 pub(super) enum Wait {
     Reply(Box<ReplyWait>),
     Chain(Box<ChainWait>),

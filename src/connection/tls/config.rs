@@ -19,7 +19,8 @@ use webpki::EndEntityCert;
 use super::expiry::not_after;
 use crate::settings::TlsFiles;
 
-/// What is spoken inside (RFC 7301). A client that offers other protocols alone is refused, as section 3.2 there says.
+/// The protocol inside TLS (RFC 7301). A client that offers other protocols alone is refused, as section 3.2 there
+/// says.
 const ALPN_PROTOCOL: &[u8] = b"http/1.1";
 /// The largest certificate or key file that is read: hundreds of chains, and no surprise where a path is wrong.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -43,7 +44,7 @@ pub enum TlsError {
     Key { file: PathBuf, error: String },
     /// The key is another certificate's.
     Mismatch { certificate: PathBuf, key: PathBuf },
-    /// What the cryptographic library says where it cannot begin.
+    /// The cryptographic library could not be initialised; its message.
     Library(String),
 }
 
@@ -82,20 +83,20 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// What makes and reads session tickets (RFC 5077, RFC 8446): keys of this process alone, which are replaced every six
+/// The encryption of session tickets (RFC 5077, RFC 8446): keys of this process alone, which are replaced every six
 /// hours. It outlives the configurations, so that clients resume after their certificate was renewed.
 fn ticketer() -> Result<Arc<dyn ProducesTickets>, TlsError> {
     aws_lc_rs::Ticketer::new().map_err(|error| TlsError::Library(error.to_string()))
 }
 
-/// What TLS is spoken with, as it is now: for cores that begin, and to be made anew.
+/// The present TLS configuration, for cores that start, and the files from which it is reloaded.
 pub(crate) struct Certified {
     files: TlsFiles,
     tickets: Option<Arc<dyn ProducesTickets>>,
     loaded: Mutex<Option<Loaded>>,
 }
 
-/// What the files made.
+/// The configuration that was made from the files.
 struct Loaded {
     config: Arc<ServerConfig>,
     ends: Arc<[CertificateEnd]>,

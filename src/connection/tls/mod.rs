@@ -47,7 +47,7 @@ impl Tls {
     /// Continues the handshake with received ciphertext; returns whether it is complete.
     ///
     /// # Errors
-    /// What the peer did wrong; an alert is in the output.
+    /// The violation of the protocol by the peer; an alert is in the output.
     pub(crate) fn shake_hands(&mut self, ciphertext: &[u8]) -> Result<bool, rustls::Error> {
         self.session.feed(ciphertext)?;
         self.session.shake_hands()?;

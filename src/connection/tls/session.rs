@@ -2,7 +2,7 @@
 //! is rustls's, in its form that keeps no buffers of its own, so that a session that is quiet holds its keys and nothing
 //! else.
 //!
-//! What is held, and for how long:
+//! The buffers of a session, and how long each holds bytes:
 //!
 //! | buffer | holds | until |
 //! | --- | --- | --- |
@@ -34,7 +34,7 @@ const INCOMING_GROWTH: usize = 4;
 const INCOMING_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
 /// Plaintext that is encrypted at a time: four full records, as much as a socket's buffer mostly has room for.
 const SEAL_BYTES_MAX: usize = 64 * 1024;
-/// What a record of ours adds to its plaintext, at most: header, explicit nonce or content type, tag.
+/// Most bytes that a record of ours adds to its plaintext: header, explicit nonce or content type, tag.
 const RECORD_OVERHEAD_BYTES: usize = RECORD_HEADER_BYTES + EXPLICIT_NONCE_BYTES + 1 + TAG_BYTES;
 /// Of AES-GCM in TLS 1.2 (RFC 5288, 3).
 const EXPLICIT_NONCE_BYTES: usize = 8;
@@ -67,7 +67,7 @@ pub(crate) struct Session {
     has_said_goodbye: bool,
 }
 
-/// What a step is taken for, once all that came is looked at.
+/// The purpose of a step, once every received byte is processed.
 #[derive(Clone, Copy)]
 enum For<'b> {
     Reading,
@@ -75,7 +75,7 @@ enum For<'b> {
     Goodbye,
 }
 
-/// What a step came to.
+/// The result of a step.
 enum Stepped {
     /// There may be more to do at once.
     On,
@@ -83,7 +83,7 @@ enum Stepped {
     Plaintext,
     /// Nothing more without further bytes.
     Blocked,
-    /// What the step was taken for is done.
+    /// The purpose of the step is achieved.
     Done,
 }
 
@@ -183,7 +183,7 @@ impl Session {
     /// Decrypts into the room behind `storage`'s length, as far as what came goes. Says how many bytes there are more.
     ///
     /// # Errors
-    /// What the peer did wrong. An alert for it is in [`Self::outgoing`].
+    /// The violation of the protocol by the peer. An alert for it is in [`Self::outgoing`].
     pub(crate) fn read(&mut self, storage: &mut Vec<u8>) -> Result<usize, Error> {
         let before = storage.len();
         loop {
@@ -253,7 +253,7 @@ impl Session {
         self.incoming.capacity() + self.plaintext.capacity() + self.outgoing.capacity()
     }
 
-    /// What is to be sent.
+    /// The ciphertext to send.
     #[cfg(test)]
     pub(crate) fn outgoing(&self) -> &[u8] {
         &self.outgoing

@@ -11,7 +11,7 @@ use super::config::Certified;
 use super::session::Session;
 use crate::settings::TlsFiles;
 
-/// What both sides begin with.
+/// The configurations of both sides of a test.
 struct Pair {
     server: Arc<ServerConfig>,
     root: CertificateDer<'static>,
