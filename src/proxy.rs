@@ -9,7 +9,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header of version 1, its CRLF included (section 2.1: "107 chars").
+/// The longest header of version 1, its CRLF included (HAProxy's specification, section 2.1: "107 chars").
 pub const V1_BYTES_MAX: usize = 107;
 /// The longest header of version 2, as nginx takes it: addresses are 36 bytes at most, the rest is for what proxies add
 /// (names, certificates' subjects, ids of endpoints). The length field would allow 65,551.
@@ -160,7 +160,7 @@ fn check_v1_beginning(line: &[u8]) -> Result<(), ProxyError> {
 }
 
 fn v1_addresses(rest: &[u8]) -> Result<Option<Addresses>, ProxyError> {
-    // What follows UNKNOWN is to be ignored (section 2.1).
+    // What follows UNKNOWN is to be ignored (HAProxy's specification, section 2.1).
     if rest == V1_UNKNOWN || (rest.starts_with(V1_UNKNOWN) && rest[V1_UNKNOWN.len()] == b' ') {
         return Ok(None);
     }
@@ -210,7 +210,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, ProxyError> {
         return Err(ProxyError::Command);
     }
     let Some(&family) = bytes.get(13) else { return Ok(Parsed::Partial) };
-    // A proxy that speaks for itself may send any family: it is to be ignored (section 2.2).
+    // A proxy that speaks for itself may send any family: it is to be ignored (HAProxy's specification, section 2.2).
     let address_bytes = if command == V2_COMMAND_LOCAL { 0 } else { v2_address_bytes(family)? };
     let &[high, low] = bytes.get(14..V2_FIXED_BYTES).unwrap_or_default() else { return Ok(Parsed::Partial) };
     let length = usize::from(u16::from_be_bytes([high, low]));

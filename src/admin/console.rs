@@ -1,4 +1,4 @@
-//! The console's files (section 13): a page, its styles and its modules, as they are in `console/`.
+//! The console's files: a page, its styles and its modules, as they are in `console/`.
 //!
 //! They hold nothing of the server's state, so nobody needs a token for them; the page asks for it and reads the
 //! REST API. The policy that they are served with keeps everything out that is not one of these files.

@@ -1,4 +1,5 @@
-//! `…/flows/{flowId}/deadLetters`: deliveries that a flow's nodes gave up (section 9).
+//! `…/flows/{flowId}/deadLetters`: deliveries that a flow's nodes gave up
+//! ([deliveries](crate::guide::deliveries#dead-letters)).
 
 use std::sync::Arc;
 

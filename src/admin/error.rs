@@ -1,4 +1,4 @@
-//! What the REST API answers where it does not do what was asked (section 3).
+//! What the REST API answers where it does not do what was asked ([REST API](crate::guide::rest_api)).
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -1,5 +1,5 @@
-//! The pages of the guide as HTML (section 13): `GET /guide` and `GET /guide/{page}`, for a person at the console. They hold
-//! nothing of the server's state and run no script; the policy that they are served with lets none in.
+//! The pages of the guide as HTML: `GET /guide` and `GET /guide/{page}`, for a person at the console. They hold nothing
+//! of the server's state and run no script; the policy that they are served with lets none in.
 
 use std::sync::LazyLock;
 

@@ -23,10 +23,10 @@ use tokio::sync::{Semaphore, watch};
 
 /// Connections at a time: people, scrapers and scripts, never a crowd.
 const CONNECTIONS_MAX: usize = 1_024;
-/// How long a head may take (section 4), the time before its first byte included: a connection without a request ends
-/// after as long.
+/// How long a head may take, the time before its first byte included: a connection without a request ends after as
+/// long.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a response may wait for its client to take more of it (section 4).
+/// How long a response may wait for its client to take more of it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long open requests may go on after the shutdown began.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,11 +1,11 @@
-//! Floor 8: the REST API, and what stands beside it on the admin listener (section 3).
+//! Layer 9: the REST API ([guide](crate::guide::rest_api)), and the other pages of the admin listener.
 //!
 //! One table ([`routes::ROUTES`]) lists every path and method with its handler and its documentation; the router and
 //! `/openapi.json` are both built from it. A request goes through the door ([`door`]: `Host`, `Origin`, access token)
 //! to its handler, which reads the body, asks the [`Store`] on a thread that may wait for the disk, and answers. The
 //! store tells the engine of each commit before the handler hears of it, so what was answered is what is served.
 //!
-//! # Decisions where the specification leaves room
+//! # Decisions
 //!
 //! - 405 (with `Allow`) and 421 carry the type `Validation`; a foreign `Origin` is a 403 of the type `Forbidden`.
 //! - An id that is not 24 hex digits names nothing: 404.
@@ -110,10 +110,12 @@ pub trait Engine: Send + Sync {
     /// The field and what is wrong with it.
     fn check_application(&self, application: &Application) -> Result<(), ModelError>;
 
-    /// Gives a reply (section 7) to whoever waits for it; answers whether it was accepted, or a status and a message.
+    /// Gives a reply ([replies and templates](crate::guide::replies_and_templates)) to the caller that waits for it;
+    /// answers whether it was accepted, or a status and a message.
     fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool>;
 
-    /// Sends a request through the ingress (section 13); answers what came back, or a status and a message.
+    /// Sends a request through the ingress ([REST API](crate::guide::rest_api)); answers what came back, or a status
+    /// and a message.
     fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse>;
 
     /// Delivers the event of a dead letter again; returns once it is accepted. 404 if what it was for is gone, 503 if it can be

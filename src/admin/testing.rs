@@ -1,5 +1,5 @@
-//! `POST …/test`: a request through the ingress, and what came of it (section 13). With `sign`, it carries what the
-//! webhook asks of its callers: secrets are not shown, so that a client cannot sign for itself.
+//! `POST …/test`: a request through the ingress, and what came of it ([REST API](crate::guide::rest_api)). With `sign`,
+//! it carries what the webhook asks of its callers: secrets are not shown, so that a client cannot sign for itself.
 
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -23,9 +23,11 @@ use crate::verify::signature::Unsigned;
 /// Headers that the engine sets, or that would change how the request is read.
 const RESERVED_HEADERS: [&str; 8] =
     ["connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"];
-/// Most headers: what leaves room in a head for those that are added (section 4).
+/// Most headers: what leaves room in a head for those that are added ([limits and
+/// refusals](crate::guide::limits_and_refusals#limits)).
 const HEADERS_MAX: usize = 90;
-/// Longest path in bytes: what leaves room in a target for the token (section 4).
+/// Longest path in bytes: what leaves room in a target for the token ([limits and
+/// refusals](crate::guide::limits_and_refusals#limits)).
 const PATH_BYTES_MAX: usize = 8_000;
 /// Longest name of a method in bytes.
 const METHOD_BYTES_MAX: usize = 32;

@@ -1,4 +1,5 @@
-//! `POST …/webhooks/{webhookId}/token`: another token for a webhook (section 3).
+//! `POST …/webhooks/{webhookId}/token`: another token for a webhook
+//! ([verification](crate::guide::verification#who-may-call)).
 
 use axum::Json;
 use axum::response::IntoResponse;

@@ -16,9 +16,9 @@ pub const ID_DIGITS: usize = 2 * ID_BYTES;
 /// Characters of a token that is made here, and bytes of any token's key: 30 random bytes are 40 characters of base64url
 /// without padding.
 pub const TOKEN_CHARACTERS: usize = 40;
-/// Characters of a token that is given (section 3).
+/// Characters of a token that is given ([verification](crate::guide::verification#who-may-call)).
 pub const TOKEN_CHARACTERS_MIN: usize = 8;
-/// Characters of a token that is given (section 3).
+/// Characters of a token that is given ([verification](crate::guide::verification#who-may-call)).
 pub const TOKEN_CHARACTERS_MAX: usize = 128;
 /// Random bytes behind a token.
 const TOKEN_BYTES: usize = 30;

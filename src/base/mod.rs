@@ -1,4 +1,4 @@
-//! Floor 0: what every other module stands on. No word of webhooks or HTTP here.
+//! Layer 0: types and functions that every other module uses. No word of webhooks or HTTP here.
 
 pub mod block;
 pub mod buffer;

@@ -1,4 +1,4 @@
-//! Floor 9: the command line. Reads arguments, environment and file, and hands over to the command that is meant.
+//! Layer 10: the command line. Reads arguments, environment and file, and hands over to the command that is meant.
 //!
 //! Exit codes: 0 done; 1 it failed; 2 it was asked for wrongly (a usage error, a bad setting). Whatever fails says so
 //! on standard error in one line that begins with `tidegate:`.

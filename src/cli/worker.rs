@@ -1,4 +1,4 @@
-//! `tidegate worker`: a worker of a flow (section 10 of the specification) that prints each trigger, or runs a command
+//! `tidegate worker`: a worker of a flow ([workers](crate::guide::workers)) that prints each trigger, or runs a command
 //! with it.
 
 use std::borrow::Cow;
@@ -40,7 +40,8 @@ const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How often a worker whose command runs tells the server that it lives: the server waits 30 s for something to come.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
-/// Silence after which the server is gone: it sends a Ping after 30 s (section 6 of the specification).
+/// Silence after which the server is gone: it sends a Ping after 30 s ([limits and
+/// refusals](crate::guide::limits_and_refusals#limits)).
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// The close code for a peer that broke a rule (RFC 6455, 7.4.1): the engine's for a flow that is gone.
 const POLICY_VIOLATION: u16 = 1008;

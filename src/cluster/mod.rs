@@ -1,5 +1,5 @@
-//! Layer 9: several nodes as one, over NATS JetStream (section 12). The engine below knows nothing of it: what it needs of
-//! a cluster it asks for through traits of its own, which this module implements and the command line wires.
+//! Layer 9: several nodes as one, over NATS JetStream. The engine below knows nothing of it: what it needs of a cluster
+//! it asks for through traits of its own, which this module implements and the command line wires.
 //!
 //! `P` is `cluster.name`; `inc` is an incarnation: a random id of each start of a process.
 //!

@@ -18,7 +18,7 @@ use crate::registry::{Action, FlowPlan, ForwardNode};
 use crate::reply::Reply;
 use crate::trigger::Payload;
 
-/// Bytes of an answer that a dead letter keeps (section 9).
+/// Bytes of an answer that a dead letter keeps ([deliveries](crate::guide::deliveries#dead-letters)).
 pub const ANSWER_KEPT_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of an answer that are kept between two attempts: of each trigger that waits.
 const ANSWER_BETWEEN_BYTES_MAX: usize = 256;

@@ -1,4 +1,5 @@
-//! A complete request: verification, concurrency, and the flows of its webhook (steps 8 to 10 of section 4).
+//! A complete request: verification, concurrency, and the flows of its webhook (steps 8 to 10 of [HTTP
+//! requests](crate::guide::http_requests#steps)).
 
 use std::sync::Arc;
 

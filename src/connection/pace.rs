@@ -1,5 +1,5 @@
-//! How fast a body must be received: at least 100 bytes a second over any span of `timeouts.body` (section 4 of the
-//! specification).
+//! How fast a body must be received: at least 100 bytes a second over any span of `timeouts.body` ([HTTP
+//! requests](crate::guide::http_requests#responses)).
 
 use super::timeouts::Span;
 use crate::base::clock::NANOS_PER_SECOND;

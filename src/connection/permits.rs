@@ -1,5 +1,5 @@
-//! Requests of a core that wait for a token of their webhook's rate, which another node may have (section 12). A core asks
-//! once for a webhook and continues; each request that waits is told by a message to its connection, and decided again.
+//! Requests of a core that wait for a token of their webhook's rate, which another node may have. A core asks once for
+//! a webhook and continues; each request that waits is told by a message to its connection, and decided again.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The last requests of a core, for whoever looks at a webhook (section 3, `GET …/requests`), and the streams of
-//! those who watch one.
+//! The last requests of a core, for those who look at a webhook ([REST API](crate::guide::rest_api), `GET …/requests`),
+//! and the streams of those who watch one.
 //!
 //! Every response leaves one record in a ring of a fixed number of places, whatever webhook it was for: a record
 //! overwrites the oldest one and uses its memory again. So keeping them costs the same for one webhook and for a

@@ -1,4 +1,5 @@
-//! The WebSocket of a webhook's client (section 6): its messages become triggers, replies become messages.
+//! The WebSocket of a webhook's client ([websockets](crate::guide::websockets)): its messages become triggers, replies
+//! become messages.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -40,7 +40,7 @@ impl Span {
     }
 }
 
-/// The timeouts that an operator can set (section 14 has the defaults).
+/// The timeouts that an operator can set (defaults: [limits and refusals](crate::guide::limits_and_refusals#limits)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
     /// A head must be complete, counted from its first byte; a PROXY header too, which proxies send at once.

@@ -8,7 +8,8 @@ use super::message::ConnectionId;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::verify::jwt::FetchedKeys;
 
-/// How long a request waits: the 5 s of a fetch (section 8), and a second for the way there and back.
+/// How long a request waits: the 5 s of a fetch ([verification](crate::guide::verification#who-may-call)), and a second
+/// for the way there and back.
 pub(crate) const FETCH_WAIT_NANOS: u64 = 6 * NANOS_PER_SECOND;
 /// Things that one core asks for at a time.
 pub(super) const ASKED_MAX: usize = 64;

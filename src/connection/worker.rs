@@ -1,5 +1,6 @@
-//! The WebSocket of an attached worker (section 10). It speaks the protocol of `deliver::protocol`; what the worker did
-//! goes to the owner of its flow's queue, and triggers from there wait here until the connection has room.
+//! The WebSocket of an attached worker ([workers](crate::guide::workers)). It speaks the protocol of
+//! `deliver::protocol`; what the worker did goes to the owner of its flow's queue, and triggers from there wait here
+//! until the connection has room.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

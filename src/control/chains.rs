@@ -28,7 +28,7 @@ use crate::settings::Alexa;
 use crate::verify::alexa::rules::HOST;
 use crate::verify::alexa::{Chain, ChainCache, ChainUrl, FetchError, Lookup, Roots, RootsError};
 
-/// How long a fetch may take, its wait for a turn included (section 8).
+/// How long a fetch may take, its wait for a turn included ([verification](crate::guide::verification#details)).
 const FETCH_TIME: Duration = Duration::from_secs(5);
 /// Fetches at a time. Amazon signs with one chain or two.
 const FETCHES_MAX: usize = 4;

@@ -24,7 +24,8 @@ use crate::base::log::bounded_log;
 use crate::engine::KeysFetched;
 use crate::verify::jwt::{FetchedKeys, KeySet, KeySetCache, KeySetError};
 
-/// How long a fetch may take, its wait for a turn included: as that of a certificate chain (section 8).
+/// How long a fetch may take, its wait for a turn included: as that of a certificate chain
+/// ([verification](crate::guide::verification#who-may-call)).
 const FETCH_TIME: Duration = Duration::from_secs(5);
 /// Fetches at a time.
 const FETCHES_MAX: usize = 8;

@@ -1,5 +1,5 @@
-//! Floor 8: what the process asks of other machines and of the system, on threads of its own, so that no core waits for
-//! it.
+//! Layer 9: requests of the process to other machines and to the system, on threads of its own, so that no core waits
+//! for it.
 //!
 //! - [`chains`]: the certificate chains that sign Alexa's requests;
 //! - [`forward`]: what flows forward to targets;

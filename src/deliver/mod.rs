@@ -1,4 +1,4 @@
-//! Floor 5: a flow and a trigger become effects. What is to be done is decided here; the engine does it.
+//! Layer 5: a flow and a trigger become effects. What is to be done is decided here; the engine does it.
 //!
 //! - [`run`]: a trigger through the nodes of its flow;
 //! - [`run_behind`]: the same for the nodes behind a delivering one, once its delivery is done;

@@ -1,4 +1,4 @@
-//! The frames of an attached worker (section 10 of the specification): `tidegate.worker.v1`, JSON text both ways.
+//! The frames of an attached worker ([workers](crate::guide::workers)): `tidegate.worker.v1`, JSON text both ways.
 
 use std::fmt;
 
@@ -91,7 +91,8 @@ pub fn parse(text: &[u8]) -> Result<WorkerFrame, FrameError> {
     }
 }
 
-/// The rest of the frame is a reply as it comes from anywhere else (section 7).
+/// The rest of the frame is a reply as it comes from anywhere else ([replies and
+/// templates](crate::guide::replies_and_templates)).
 fn reply(frame: Raw<'_>) -> Result<WorkerFrame, FrameError> {
     let reply_id = frame
         .get("replyId")

@@ -15,7 +15,7 @@ use crate::trigger::Payload;
 
 /// Field that counts how often a request was forwarded, by whichever Tidegate.
 pub const HOPS_FIELD: &str = "tidegate-hops";
-/// Most times that a request is forwarded: more is a circle (section 9).
+/// Most times that a request is forwarded: more is a circle ([deliveries](crate::guide::deliveries#attempts)).
 pub const HOPS_MAX: u32 = 8;
 /// Longest URL: what servers read of a request line at the most (Apache 8 KiB, nginx 32 KiB).
 const URL_BYTES_MAX: usize = 32 * 1024;

@@ -10,7 +10,8 @@ use std::time::UNIX_EPOCH;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::random::Random;
 
-/// Longest pause between two attempts, unless the target asks for a longer one (section 9).
+/// Longest pause between two attempts, unless the target asks for a longer one
+/// ([deliveries](crate::guide::deliveries#attempts)).
 pub const BACKOFF_NANOS_MAX: u64 = 300 * NANOS_PER_SECOND;
 /// Longest pause that a target may ask for: one that names next year has a fault, and must not stop its node.
 pub const RETRY_AFTER_NANOS_MAX: u64 = 3_600 * NANOS_PER_SECOND;

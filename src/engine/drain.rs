@@ -1,6 +1,6 @@
-//! The end of a core: first the requests in flight, then the webhooks' WebSockets, whose disconnects are triggers still,
-//! then the workers, who get what is left (section 14). The cores go through it together, since each may have what
-//! another's request waits for.
+//! The end of a core: first the requests in flight, then the webhooks' WebSockets, whose disconnects are triggers
+//! still, then the workers, who get what is left ([operations](crate::guide::operations)). The cores go through it
+//! together, since each may have what another's request waits for.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use crate::base::clock::NANOS_PER_SECOND;
 use crate::connection::context::{CoreState, SharedCounts};
 use crate::connection::flows;
 
-/// How long what is in flight may take (section 14).
+/// How long what is in flight may take ([limits and refusals](crate::guide::limits_and_refusals#limits)).
 const DRAIN_NANOS: u64 = 30 * NANOS_PER_SECOND;
 /// How long the peers of closed WebSockets get beyond that to answer.
 const CLOSE_NANOS: u64 = 5 * NANOS_PER_SECOND;

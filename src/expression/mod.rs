@@ -1,4 +1,5 @@
-//! Conditions: expressions over a payload, with JavaScript's meaning of each operator (section 9).
+//! Conditions: expressions over a payload, with JavaScript's meaning of each operator
+//! ([flows](crate::guide::flows#conditions)).
 //!
 //! An [`Expression`] is compiled when a flow is saved and evaluated for every trigger. Compiling ([`parse`]) checks the
 //! syntax and writes the operators in the order in which they are applied, so that evaluating ([`evaluate`]) is a loop

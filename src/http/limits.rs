@@ -1,9 +1,9 @@
 //! Bounds of a head and of what surrounds a body.
 
-/// Field lines that a head may have (section 4.1).
+/// Field lines that a head may have ([limits and refusals](crate::guide::limits_and_refusals#limits)).
 pub(super) const FIELDS_MAX: usize = 100;
 
-/// How much of each thing a request may have (section 4.1 of the specification).
+/// How much of each thing a request may have ([limits and refusals](crate::guide::limits_and_refusals#limits)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the request line and the fields, with the empty line. Never more than 65,535.

@@ -44,7 +44,7 @@ refusals! {
     MethodName => 400, "method", "The method must be a token of at most 32 characters";
     /// RFC 9112, 3.2: what a target may be.
     Target => 400, "target", "The request target must be an absolute path, an http or https URL, or * for OPTIONS, with other characters than a URL has percent-encoded";
-    /// Section 4.1: a target over 8 KiB.
+    /// A target over 8 KiB ([limits and refusals](crate::guide::limits_and_refusals#limits)).
     TargetTooLong => 414, "target_too_long", "The request target is too long";
     /// RFC 9112, 2.3: another version than 1.0 and 1.1.
     VersionUnsupported => 505, "version", "Only HTTP/1.0 and HTTP/1.1 are spoken here";
@@ -52,9 +52,9 @@ refusals! {
     FieldLine => 400, "field_line", "A header line must be a name, a colon directly after it, and a value without control characters";
     /// RFC 9112, 5.2: a line that begins with white space.
     ObsFold => 400, "obs_fold", "A header line begins with white space; folded lines are not taken";
-    /// Section 4.1: over 16 KiB.
+    /// A head over 16 KiB.
     HeadTooLarge => 431, "head_too_large", "The request head is too large";
-    /// Section 4.1: over 100 fields.
+    /// A head of over 100 fields.
     TooManyFields => 431, "too_many_fields", "The request has too many header fields";
     /// RFC 9112, 3.2: a 1.1 request has a Host.
     HostMissing => 400, "host_missing", "A Host header is required";
@@ -74,7 +74,7 @@ refusals! {
     CodingNotFinal => 400, "coding_not_final", "Transfer-Encoding must end in chunked";
     /// RFC 9112, 6.1: chunked once. A list with empty members is refused too: other servers read it differently.
     CodingRepeated => 400, "coding_repeated", "Transfer-Encoding must be chunked, once";
-    /// Section 4.1: another coding before chunked.
+    /// Another coding before chunked ([HTTP requests](crate::guide::http_requests#steps)).
     CodingUnsupported => 501, "coding_unsupported", "The only Transfer-Encoding taken is chunked";
     /// RFC 9110, 10.1.1: another expectation than 100-continue.
     Expectation => 417, "expectation", "The only expectation met is 100-continue";
@@ -86,6 +86,6 @@ refusals! {
     ChunkEnd => 400, "chunk_end", "A chunk is longer than its size says";
     /// RFC 9112, 7.1.2.
     Trailer => 400, "trailer", "A trailer line must be a name, a colon and a value";
-    /// Section 4.1: extensions and trailers over 16 KiB.
+    /// Extensions and trailers over 16 KiB.
     ChunkOverhead => 431, "chunk_overhead", "Chunk extensions and trailers are too large";
 }

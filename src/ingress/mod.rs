@@ -1,6 +1,6 @@
-//! Floor 6: what happens to a request or a message, step by step, as section 4 and 6 of the specification say. It
-//! decides and writes answers; it reads no socket, keeps no state between requests (but for a WebSocket's
-//! [`session`]) and waits for nothing.
+//! Layer 6: the steps of a request ([HTTP requests](crate::guide::http_requests#steps)) and of a message
+//! ([websockets](crate::guide::websockets)). It decides and writes answers; it reads no socket, keeps no state between
+//! requests (except a WebSocket's [`session`]) and waits for nothing.
 
 mod caller;
 pub mod request;

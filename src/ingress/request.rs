@@ -1,4 +1,4 @@
-//! A request to a webhook: section 4 of the specification, step by step.
+//! A request to a webhook, step by step ([HTTP requests](crate::guide::http_requests#steps)).
 //!
 //! [`at_head`] takes steps 2 to 7 when the head is there and before a byte of the body is looked at; [`at_body`]
 //! takes step 8 when the body is whole. Step 1 is `http`'s; 9 and 10 are the engine's, with `deliver`.
@@ -354,8 +354,8 @@ pub fn refused_by_alexa(refusal: &alexa::AlexaRefusal) -> Answer<'static> {
     Answer::Unverified(alexa::AlexaRefusal::STATUS, Cow::Owned(refusal.to_string()))
 }
 
-/// Bytes of a body that is read and dropped where no webhook says how much it takes: the default payload limit of
-/// section 11.
+/// Bytes of a body that is read and dropped where no webhook says how much it takes: the default payload limit ([limits
+/// and refusals](crate::guide::limits_and_refusals#limits)).
 const DROP_LIMIT_WITHOUT_WEBHOOK: u64 = 262_144;
 
 /// A refusal of steps 2 to 6: the body is read and dropped up to the limit, so that the connection can stay; not

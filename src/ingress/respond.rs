@@ -361,7 +361,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     }
 }
 
-/// Writes the response that a flow's reply makes (section 7).
+/// Writes the response that a flow's reply makes ([replies and templates](crate::guide::replies_and_templates)).
 pub fn reply(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
     let own_cors =
         reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));

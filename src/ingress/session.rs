@@ -1,5 +1,5 @@
-//! The part of a WebSocket's session that follows the model (section 6 of the specification): the hook that its messages
-//! are judged by, its place in the webhook's concurrency, and whether it may stay after a change.
+//! The part of a WebSocket's session that follows the model ([websockets](crate::guide::websockets)): the hook that its
+//! messages are judged by, its place in the webhook's concurrency, and whether it may stay after a change.
 //!
 //! **Invariant**: a session only ever replaces its hook by one with the credentials that it was admitted with, of the
 //! same webhook. A change that it does not survive is found by comparing with the hook that it has, whoever asks first:

@@ -1,5 +1,5 @@
-//! A WebSocket of a webhook or of a worker: section 6 of the specification, as far as it can be said without a
-//! socket. How long each side is waited for, and with which code and words the engine closes.
+//! The rules of a webhook's or a worker's WebSocket ([websockets](crate::guide::websockets)) that need no socket: the
+//! timeouts of each side, and the codes and reasons of the engine's closes.
 
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::websocket::Failure;

@@ -1,4 +1,4 @@
-//! The workers' door (section 10): is this request a worker that attaches to a flow.
+//! The handshake of a worker ([workers](crate::guide::workers)): whether a request attaches a worker to a flow.
 
 use super::request::asks_for_health;
 use super::respond::Answer;
@@ -13,7 +13,7 @@ use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options, Proto
 
 /// The subprotocol that a worker must offer.
 pub const PROTOCOL: &str = "tidegate.worker.v1";
-/// Bytes of a frame either way (section 10).
+/// Bytes of a frame either way ([limits and refusals](crate::guide::limits_and_refusals#limits)).
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The decision about a request on the workers' listener.

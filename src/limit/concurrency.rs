@@ -3,8 +3,9 @@
 use crate::base::sync::AtomicU32;
 use crate::base::sync::Ordering::Relaxed;
 
-/// A count of requests that wait for a reply and of open WebSockets (section 11). It guards no other memory, so
-/// relaxed ordering is enough: the count itself is exact.
+/// A count of requests that wait for a reply and of open WebSockets ([limits and
+/// refusals](crate::guide::limits_and_refusals#limits)). It guards no other memory, so relaxed ordering is enough: the
+/// count itself is exact.
 ///
 /// Cores write it with each call that is held, so it should not share a cache line with what every call reads.
 #[derive(Debug, Default)]

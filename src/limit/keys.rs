@@ -1,5 +1,5 @@
-//! The keys of a webhook's calls (`deduplicate`, section 4, step 8), shared by all cores: a call whose key was taken
-//! within the window is a repeat.
+//! The keys of a webhook's calls (`deduplicate`; [HTTP requests](crate::guide::http_requests#repeats)), shared by all
+//! cores: a call whose key was taken within the window is a repeat.
 //!
 //! A call *claims* its key before it triggers and *keeps* it once it has a good answer; a claim that is dropped gives
 //! the key back, so that a call that was refused or timed out can be repeated. While a call waits, its claim makes

@@ -1,4 +1,5 @@
-//! May this call pass? Section 11 of the specification: the rate and the concurrency of one webhook, all cores together.
+//! Layer 3: the rate and the concurrency of one webhook, all cores together ([limits and
+//! refusals](crate::guide::limits_and_refusals#limits)).
 //!
 //! - [`Rate`]: at most so many calls in any window. It is kept as tokens that the cores hold and move among
 //!   themselves, so that a call that passes writes only its core's memory, as a rule, and a refused one writes nothing

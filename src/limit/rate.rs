@@ -23,7 +23,8 @@
 //! - A token that is spent at `t` is noted in tick `k = ⌈(now + S) / tick⌉`, so `k·tick ≥ t`. It is taken back by a core whose
 //!   `now' ≥ k·tick + W`, so at a true time `t' ≥ now' ≥ t + W`: never early.
 //! - `k·tick < now + S + tick ≤ t + S + tick`, and a core's `now'` is there at the latest S after the true time is. So
-//!   the token is to be had before `t + W + 2·S + tick`: at most 9 ms late, where section 11 allows 10.
+//!   the token is to be had before `t + W + 2·S + tick`: at most 9 ms late, where the guide ([limits and
+//!   refusals](crate::guide::limits_and_refusals#limits)) allows 10.
 //!
 //! # Shared by several processes
 //!
@@ -48,7 +49,7 @@ pub const CLOCK_STALE_NANOS_MAX: u64 = 2_500_000;
 // What a turn does between a reading of the clock and a call is less than that.
 const _: () = assert!(turn::STALE_NANOS_MAX <= CLOCK_STALE_NANOS_MAX);
 
-/// How late a token may be, in nanoseconds (section 11: 10 ms).
+/// How late a token may be, in nanoseconds (10 ms: [limits and refusals](crate::guide::limits_and_refusals#limits)).
 const LATE_NANOS_MAX: u64 = 10_000_000;
 const _: () = assert!(2 * CLOCK_STALE_NANOS_MAX + TICK_NANOS <= LATE_NANOS_MAX);
 

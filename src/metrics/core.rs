@@ -27,7 +27,7 @@ macro_rules! named {
 }
 
 named! {
-    /// How a request ended (section 4 of the specification, in its order).
+    /// How a request ended, in the order of the steps ([HTTP requests](crate::guide::http_requests#steps)).
     Outcome {
         /// Served: the webhook's answer or a reply.
         Ok = "ok",

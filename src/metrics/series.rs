@@ -15,7 +15,7 @@ use super::core::{CLASSES, ConnectionKind, Event, Numbers, Outcome, Snapshot};
 use super::latency::LatencyCounts;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 
-/// Samples that are kept: one a second, an hour (section 3: `GET /stats?seconds=3600`).
+/// Samples that are kept: one a second, an hour ([REST API](crate::guide::rest_api): `GET /stats?seconds=3600`).
 pub const SAMPLES_MAX: usize = 3_600;
 
 /// Most points of an answer: more than a chart has room for.

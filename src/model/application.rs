@@ -1,4 +1,4 @@
-//! An application: the owner of webhooks, flows and globals (section 3).
+//! An application: the owner of webhooks, flows and globals ([REST API](crate::guide::rest_api)).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -1,4 +1,5 @@
-//! `auth` of a webhook: the credential that every call must carry (section 8).
+//! `auth` of a webhook: the credential that every call must carry
+//! ([verification](crate::guide::verification#who-may-call)).
 
 use serde_json::{Map, Value};
 

@@ -1,6 +1,6 @@
 //! How bytes that are not text stand in a payload.
 
-/// `castBuffersAs` of a webhook (section 5).
+/// `castBuffersAs` of a webhook ([trigger payload](crate::guide::trigger_payload)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CastBuffersAs {
     /// A list of integers.

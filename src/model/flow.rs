@@ -1,4 +1,4 @@
-//! A flow: which webhooks trigger it and what happens then (section 3).
+//! A flow: which webhooks trigger it and what happens then ([flows](crate::guide::flows)).
 
 use std::collections::HashSet;
 

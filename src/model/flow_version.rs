@@ -1,4 +1,5 @@
-//! A version of a flow: what it was at a time, which can be made to run in place of what is being worked on (section 3).
+//! A version of a flow: what it was at a time, which can be made to run in place of what is being worked on ([REST
+//! API](crate::guide::rest_api)).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -1,4 +1,5 @@
-//! The configurations of the nodes that deliver a trigger elsewhere (section 9).
+//! The configurations of the nodes that deliver a trigger elsewhere
+//! ([deliveries](crate::guide::deliveries#httpforwardnode)).
 
 use serde_json::Value;
 
@@ -84,7 +85,7 @@ pub struct Retry {
 impl Retry {
     /// Most attempts that can be asked for.
     pub const ATTEMPTS_MAX: u32 = 1_000;
-    /// Longest pause between two attempts (section 9).
+    /// Longest pause between two attempts ([deliveries](crate::guide::deliveries#attempts)).
     pub const BACKOFF_SECONDS_MAX: f64 = 300.0;
     /// Shortest first pause: a millisecond, the tick of the engine's timers.
     pub const BACKOFF_SECONDS_MIN: f64 = 0.001;
@@ -113,7 +114,8 @@ impl HttpForwardConfig {
     pub const TIMEOUT_SECONDS_DEFAULT: u32 = 30;
     /// Longest `timeoutSeconds`: an attempt holds a connection.
     pub const TIMEOUT_SECONDS_MAX: u32 = 3_600;
-    /// Most headers: as many as a request's head may have (section 4).
+    /// Most headers: as many as a request's head may have ([limits and
+    /// refusals](crate::guide::limits_and_refusals#limits)).
     pub const HEADERS_MAX: usize = 100;
     /// Default of `maxInFlight`.
     pub const MAX_IN_FLIGHT_DEFAULT: u32 = 100;

@@ -1,4 +1,5 @@
-//! Globals: key and JSON pairs of an application, and those of a flow that are merged over them (section 3).
+//! Globals: key and JSON pairs of an application, and those of a flow that are merged over them ([REST
+//! API](crate::guide::rest_api)).
 
 use std::collections::HashSet;
 
@@ -15,7 +16,7 @@ use crate::base::json as strict;
 pub const GLOBALS_MAX: usize = 1_000;
 /// Longest JSON text of a global: the platform's number.
 pub const GLOBAL_JSON_CHARS_MAX: usize = 32_767;
-/// Deepest nesting of a global, as of a body (section 5).
+/// Deepest nesting of a global, as of a body ([limits and refusals](crate::guide::limits_and_refusals#limits)).
 pub const GLOBAL_DEPTH_MAX: usize = 128;
 /// Most characters of a key: the platform's number.
 const KEY_CHARS_MAX: usize = NAME_CHARS_MAX;

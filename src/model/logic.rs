@@ -1,4 +1,5 @@
-//! The configurations of the nodes that decide or show, and send nothing: `ConditionalNode` and `DebugNode` (section 9).
+//! The configurations of the nodes that decide or show, and send nothing: `ConditionalNode` and `DebugNode`
+//! ([flows](crate::guide::flows#nodes)).
 
 use serde_json::Value;
 

@@ -1,9 +1,9 @@
-//! Floor 2: the resources that a user writes — applications, webhooks and flows — and what makes them valid.
+//! Layer 2: the resources that a user writes — applications, webhooks and flows — and what makes them valid.
 //!
 //! A resource is read from the JSON of a REST body ([`Webhook::create`], [`Webhook::patch`]), refused with an error
 //! that names the field and what it must be ([`ModelError`]), shown as the API shows it ([`Webhook::to_api`], secrets
-//! masked) and written compactly for the store ([`Webhook::to_stored`], secrets in clear). Every field that the rest
-//! of the engine reads is typed here: nothing above this floor looks at a `Value` again.
+//! masked) and written compactly for the store ([`Webhook::to_stored`], secrets in clear). Every field that the rest of
+//! the engine reads is typed here: no higher layer reads a `Value` again.
 //!
 //! Not here: the syntax of templates (the registry compiles them, and says so before a resource is saved), storage,
 //! and requests.

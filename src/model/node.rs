@@ -62,7 +62,8 @@ pub const NOT_YET: &[&str] = &["NatsNode"];
 
 /// Longest body template: half of what a REST body may hold.
 const BODY_TEMPLATE_CHARS_MAX: usize = 1024 * 1024;
-/// Most headers of a reply: as many as a request's head may have (section 4).
+/// Most headers of a reply: as many as a request's head may have ([limits and
+/// refusals](crate::guide::limits_and_refusals#limits)).
 const REPLY_HEADERS_MAX: usize = 100;
 
 const BODY_TEMPLATE_TYPES: [(&str, BodyTemplateType); 2] =
@@ -83,7 +84,7 @@ impl NodeKind {
         }
     }
 
-    /// Whether triggers for it are kept until they are delivered (section 9).
+    /// Whether triggers for it are kept until they are delivered ([deliveries](crate::guide::deliveries#attempts)).
     #[must_use]
     pub fn delivers(&self) -> bool {
         matches!(self, NodeKind::HttpForward(_) | NodeKind::Worker(_) | NodeKind::Nats(_))

@@ -1,5 +1,5 @@
 //! The options of a webhook that are off by default: which callers are let in, which calls are repeats, and what the
-//! answers carry (section 3).
+//! answers carry ([HTTP requests](crate::guide::http_requests#steps)).
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! The configuration of a `WebhookReplyNode` (section 7).
+//! The configuration of a `WebhookReplyNode` ([replies and templates](crate::guide::replies_and_templates)).
 
 /// The reply of a `WebhookReplyNode`. Templates are kept as they were written; the registry compiles them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! `signature` of a webhook: which sender's scheme every request must satisfy, and with which secrets (section 8).
+//! `signature` of a webhook: which sender's scheme every request must satisfy, and with which secrets
+//! ([verification](crate::guide::verification#verification)).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

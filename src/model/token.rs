@@ -1,4 +1,5 @@
-//! The token of a webhook's URL, changed: the old one goes on for a grace (section 3, `POST …/token`).
+//! The token of a webhook's URL, changed: the old one remains valid for a grace
+//! ([verification](crate::guide::verification#who-may-call), `POST …/token`).
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! A webhook: one public endpoint (section 3).
+//! A webhook: one public endpoint ([REST API](crate::guide::rest_api)).
 
 use std::borrow::Cow;
 
@@ -64,7 +64,8 @@ pub struct Webhook {
     pub extra: Extra,
 }
 
-/// Limits of one webhook; an absent one falls back to the server's settings (section 11).
+/// Limits of one webhook; an absent one falls back to the server's settings ([limits and
+/// refusals](crate::guide::limits_and_refusals#limits)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HookLimits {
@@ -116,7 +117,7 @@ impl HookLimits {
     }
 }
 
-/// The provider whose handshake a webhook answers (section 8).
+/// The provider whose handshake a webhook answers ([verification](crate::guide::verification#verification)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VerificationType {
     /// Nobody's.

@@ -1,4 +1,4 @@
-//! The wires of a flow: which nodes its triggers and nodes lead to (section 3).
+//! The wires of a flow: which nodes its triggers and nodes lead to ([flows](crate::guide::flows#wires)).
 
 use std::collections::{HashMap, HashSet};
 

@@ -243,7 +243,8 @@ fn rate(wiring: &Wiring<'_>, webhook: &Webhook, before: Option<&Hook>) -> Option
     Some(Arc::new(Rate::new(defaults.cores, tokens, window)))
 }
 
-/// Credentials are templates over the globals, rendered now and not when a request comes (section 8).
+/// Credentials are templates over the globals, rendered now and not when a request comes
+/// ([verification](crate::guide::verification#verification)).
 fn basic(application: &ApplicationPart, webhook: &Webhook) -> Option<Basic> {
     let username = render(application, &webhook.basic_auth_username);
     let password = render(application, &webhook.basic_auth_password);

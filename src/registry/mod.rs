@@ -1,4 +1,4 @@
-//! Floor 4: from the model to [`Hook`]s, and from a token to its hook.
+//! Layer 4: from the model to [`Hook`]s, and from a token to its hook.
 //!
 //! Readers pin once for a piece of work and borrow hooks from the pin; nothing they do writes memory that another
 //! core writes. A change is compiled here, by the thread that made it, and published whole: a reader sees the hook

@@ -1,4 +1,5 @@
-//! Replies (section 7 of the specification): what a flow's node or someone outside answers, and what of it goes out.
+//! Replies ([replies and templates](crate::guide::replies_and_templates)): what a flow's node or someone outside
+//! answers, and what of it goes out.
 //!
 //! [`ReplyNode`] makes a reply of a payload, [`parse_body`] and [`parse_frame`] read one from outside, [`to_http`] makes
 //! of it what a caller gets. Who waits for it, and that the first one wins, is the engine's.

@@ -1,4 +1,4 @@
-//! Floor 2: what an operator can set. One table ([`ENTRIES`]) says for each setting its key in the file, its
+//! Layer 2: the settings of an operator. One table ([`ENTRIES`]) says for each setting its key in the file, its
 //! environment variable, its flag, its default and what it is for; the reader of the file, of the environment, the
 //! command line, `--help` and the guide's table all come from it.
 //!

@@ -4,7 +4,8 @@ use std::net::Ipv6Addr;
 
 /// A token that can be guessed is none.
 const ACCESS_TOKEN_MIN: usize = 16;
-/// A longer one would not leave a head room for anything else (section 4 of the specification).
+/// A longer one would not leave a head room for anything else ([limits and
+/// refusals](crate::guide::limits_and_refusals#limits)).
 const ACCESS_TOKEN_MAX: usize = 4_096;
 
 /// Whether this can be the access token; what it must be otherwise, without showing it.

@@ -1,4 +1,4 @@
-//! Floor 3: keeps the model — applications, webhooks, flows — in `<data>/model.redb`, and the access token beside it.
+//! Layer 3: keeps the model — applications, webhooks, flows — in `<data>/model.redb`, and the access token beside it.
 //!
 //! A write that has returned is on the disk: each is committed durably before its caller is answered, and concurrent
 //! writes share one commit ([`Store::change`] groups them). A change is read, altered and written inside the one

@@ -1,8 +1,8 @@
-//! The model as a copy of one that several nodes share (section 12). The database is then written by one hand alone: that
-//! of [`Store::apply`], with what the shared model says, in its order. A change of this node's REST API is made on a
+//! The model as a copy of one that several nodes share. The database is then written by one hand alone: that of
+//! [`Store::apply`], with what the shared model says, in its order. A change of this node's REST API is made on a
 //! snapshot, its records are handed to the [`Replica`], and it is answered once they came back and were applied. So
-//! everything that a change has checked (that a token is nobody else's, that an application is there) holds for the shared
-//! model, too: the replica takes the records only if nothing was written since the snapshot.
+//! everything that a change has checked (that a token is nobody else's, that an application is there) holds for the
+//! shared model, too: the replica takes the records only if nothing was written since the snapshot.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -54,7 +54,8 @@ impl Root for Raw<'_> {
     }
 }
 
-/// The root of templates in credentials (section 8): `{"globals": {…}}`, and the globals by their bare keys too.
+/// The root of templates in credentials ([verification](crate::guide::verification#verification)): `{"globals": {…}}`,
+/// and the globals by their bare keys too.
 ///
 /// A global that is itself called `globals` is only reached as `globals.globals`.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use super::{multipart, query};
 use crate::base::json::{self, Halves, Raw};
 use crate::model::CastBuffersAs;
 
-/// A JSON body nested deeper than this is left as a string (section 5 of the specification).
+/// A JSON body nested deeper than this is left as a string ([trigger payload](crate::guide::trigger_payload)).
 pub const JSON_DEPTH_MAX: usize = 128;
 
 /// The byte order mark of UTF-8.

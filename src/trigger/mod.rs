@@ -1,5 +1,5 @@
-//! Floor 3: what is the payload? Turns a request, or what happens on a WebSocket, into the JSON that a flow is
-//! triggered with (section 5 of the specification).
+//! Layer 3: the payload. Turns a request, or an event of a WebSocket, into the JSON that a flow is triggered with
+//! ([trigger payload](crate::guide::trigger_payload)).
 //!
 //! A payload is written once as text and never as a tree. Its front, the [`Event`], is the same for all flows of the
 //! webhook; its [`Tail`] is the same for all events of one flow and written when the model changes. A [`Payload`] is

@@ -1,4 +1,4 @@
-//! The events of a WebSocket (section 6 of the specification): `connect`, `message`, `disconnect`.
+//! The events of a WebSocket ([websockets](crate::guide::websockets)): `connect`, `message`, `disconnect`.
 
 use std::ops::Range;
 

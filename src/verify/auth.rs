@@ -1,5 +1,5 @@
-//! `auth` of a webhook (section 8): the credential that every call must carry beside, or in place of, basic
-//! authentication.
+//! `auth` of a webhook ([verification](crate::guide::verification#who-may-call)): the credential that every call must
+//! carry besides, or in place of, basic authentication.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Basic authentication (RFC 7617) as a webhook asks for it (section 8).
+//! Basic authentication (RFC 7617) as a webhook asks for it ([verification](crate::guide::verification#verification)).
 
 use crate::verify::fields::credentials;
 use crate::verify::secret::Expected;

@@ -1,9 +1,10 @@
-//! Floor 3: is a request genuine? Bytes and a [`Now`](crate::base::clock::Now) in, a verdict out; no I/O, no clock.
+//! Layer 3: whether a request is genuine. Bytes and a [`Now`](crate::base::clock::Now) in, a verdict out; no I/O, no
+//! clock.
 //!
 //! - [`access`]: access tokens of the API and of workers;
 //! - [`alexa`]: the signed requests of Amazon Alexa;
 //! - [`auth`]: a header or a parameter that every call must carry;
-//! - [`basic`]: basic authentication (section 8, last paragraph);
+//! - [`basic`]: basic authentication ([verification](crate::guide::verification#verification));
 //! - [`jwt`]: JSON Web Tokens;
 //! - [`provider`]: the handshakes of `verificationType`: facebook, fitbit, twilio;
 //! - [`signature`]: the signatures of senders;

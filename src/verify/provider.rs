@@ -1,4 +1,5 @@
-//! The handshakes of `verificationType`: facebook, fitbit and twilio (section 8). Alexa's is in [`super::alexa`].
+//! The handshakes of `verificationType`: facebook, fitbit and twilio
+//! ([verification](crate::guide::verification#verification)). Alexa's is in [`super::alexa`].
 
 use crate::model::VerificationType;
 use crate::verify::query::{Parameter, parameter};
@@ -7,7 +8,8 @@ use std::borrow::Cow;
 
 /// The response that tells Twilio to do nothing (TwiML).
 pub const EMPTY_TWIML: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response></Response>"#;
-/// The body of a response where nobody said otherwise (section 4.10).
+/// The body of a response unless the webhook or a reply sets another (step 10 of [HTTP
+/// requests](crate::guide::http_requests#steps)).
 pub const SUCCESS: &str = r#"{"success":true}"#;
 
 const JSON: &str = "application/json";

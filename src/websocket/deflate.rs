@@ -19,14 +19,14 @@ pub const COMPRESS_BYTES_MIN: usize = 1024;
 /// zlib's own default is 6; 4 is the first level with lazy matching, at half of the time and within a few percent of
 /// the size on JSON.
 const LEVEL: u32 = 4;
-/// The end of the empty block that a sync flush writes, left out on the wire (section 7.2.1).
+/// The end of the empty block that a sync flush writes, left out on the wire (RFC 7692 section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// The same with a final empty block behind it: the stream must end exactly there, or the message was cut within a
 /// block.
 const TAIL_AND_END: [u8; 6] = [0, 0, 0xff, 0xff, 0x03, 0x00];
 /// Room that an output buffer gets at least, so that a flush is never cut (zlib wants more than 6 bytes).
 const ROOM_BYTES_MIN: usize = 256;
-/// A lent buffer larger than this is given up by [`Scratch::trim`]: the payload limit of the specification.
+/// A lent buffer larger than this is given up by [`Scratch::trim`]: the default payload limit.
 const KEPT_BYTES_MAX: usize = 262_144;
 
 /// Buffers that a core lends to its connections while they are called: compressors, and the inflated message.
@@ -110,7 +110,7 @@ impl Scratch {
             inflater.reset(false);
         }
         self.message.clear();
-        // A sender that cannot flush ends with a final block (section 7.2.3.4), and may leave out the byte behind it.
+        // A sender that cannot flush ends with a final block (RFC 7692 section 7.2.3.4), and may leave out the byte behind it.
         if inflate_into(&mut self.message, inflater, payload, limit)? {
             return Ok(());
         }
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn the_examples_of_the_rfc_are_inflated() {
         let hello = Ok(b"Hello".to_vec());
-        // Section 7.2.3.1, one block; 7.2.3.3, a block without compression; 7.2.3.4, BFINAL; 7.2.3.5, two blocks.
+        // RFC 7692 section 7.2.3.1, one block; 7.2.3.3, a block without compression; 7.2.3.4, BFINAL; 7.2.3.5, two blocks.
         assert_eq!(inflated(b"\xf2\x48\xcd\xc9\xc9\x07\x00", LIMIT), hello);
         assert_eq!(inflated(b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", LIMIT), hello);
         assert_eq!(inflated(b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", LIMIT), hello);
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_window_that_is_taken_over_is_referred_to() {
-        // Section 7.2.3.2.
+        // RFC 7692 section 7.2.3.2.
         let mut scratch = Scratch::new();
         let mut kept = Takeover::default();
         for payload in [&b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], b"\xf2\x00\x11\x00\x00"] {

@@ -5,33 +5,33 @@ use std::fmt;
 /// The violation by the peer that ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
-    /// A reserved bit that nothing agreed on gives a meaning (section 5.2).
+    /// A reserved bit that nothing agreed on gives a meaning (RFC 6455 section 5.2).
     ReservedBits,
-    /// An opcode that means nothing (section 5.2).
+    /// An opcode that means nothing (RFC 6455 section 5.2).
     ReservedOpcode,
-    /// A control frame without FIN (section 5.5).
+    /// A control frame without FIN (RFC 6455 section 5.5).
     FragmentedControl,
-    /// A control frame of more than 125 bytes (section 5.5).
+    /// A control frame of more than 125 bytes (RFC 6455 section 5.5).
     LongControl,
-    /// A client's frame without a mask (section 5.1).
+    /// A client's frame without a mask (RFC 6455 section 5.1).
     NotMasked,
-    /// A server's frame with a mask (section 5.1).
+    /// A server's frame with a mask (RFC 6455 section 5.1).
     Masked,
-    /// A length in more bytes than it needs (section 5.2).
+    /// A length in more bytes than it needs (RFC 6455 section 5.2).
     LengthNotMinimal,
-    /// A length whose most significant bit is set (section 5.2).
+    /// A length whose most significant bit is set (RFC 6455 section 5.2).
     LengthHighBit,
-    /// A continuation of no message (section 5.4).
+    /// A continuation of no message (RFC 6455 section 5.4).
     NothingToContinue,
-    /// A new message within an unfinished one (section 5.4).
+    /// A new message within an unfinished one (RFC 6455 section 5.4).
     MessageUnfinished,
-    /// A Close whose payload is half a code (section 5.5.1).
+    /// A Close whose payload is half a code (RFC 6455 section 5.5.1).
     CloseOfOneByte,
-    /// A Close with a code that may not be sent (section 7.4).
+    /// A Close with a code that may not be sent (RFC 6455 section 7.4).
     CloseCode,
-    /// A Close whose reason is not UTF-8 (section 5.5.1).
+    /// A Close whose reason is not UTF-8 (RFC 6455 section 5.5.1).
     CloseReason,
-    /// Text that is not UTF-8 (section 8.1).
+    /// Text that is not UTF-8 (RFC 6455 section 8.1).
     BadUtf8,
     /// A compressed message that cannot be inflated (RFC 7692 section 7.2.2).
     BadDeflate,

@@ -10,12 +10,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::extensions::{self, DeflateParameters, Malformed};
 
-/// The one version there is, and the line that a refusal of another carries (section 4.4).
+/// The one version there is, and the line that a refusal of another carries (RFC 6455 section 4.4).
 pub const VERSION: &[u8] = b"13";
 /// The length of a `Sec-WebSocket-Accept`: the base64 of a SHA-1.
 pub const ACCEPT_LENGTH: usize = 28;
 
-/// Section 1.3.
+/// The GUID of the handshake (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The length of a `Sec-WebSocket-Key`: the base64 of 16 bytes.
 pub(super) const KEY_LENGTH: usize = 24;
@@ -37,7 +37,7 @@ pub struct Options<'o> {
     pub deflate: bool,
     /// Whether its windows may be kept from message to message.
     pub context_takeover: bool,
-    /// The subprotocols that can be spoken; that there is none for both is no reason to refuse (section 4.2.2): see
+    /// The subprotocols that can be spoken; that there is none for both is no reason to refuse (RFC 6455 section 4.2.2): see
     /// [`Accept::protocol`].
     pub protocols: Protocols<'o>,
 }
@@ -75,7 +75,7 @@ impl<'o> Protocols<'o> {
 pub enum HandshakeRefusal {
     /// No `Upgrade: websocket`, or no `Connection: upgrade`: an ordinary request.
     NoUpgrade,
-    /// Not version 13; the answer names it in `Sec-WebSocket-Version` (section 4.4).
+    /// Not version 13; the answer names it in `Sec-WebSocket-Version` (RFC 6455 section 4.4).
     Version,
     /// No key, two of them, or not the base64 of 16 bytes.
     Key,
@@ -181,7 +181,7 @@ impl Accept<'_> {
     }
 }
 
-/// The `Sec-WebSocket-Accept` that answers `key` (section 4.2.2).
+/// The `Sec-WebSocket-Accept` that answers `key` (RFC 6455 section 4.2.2).
 #[must_use]
 pub fn accept_of(key: &[u8]) -> [u8; ACCEPT_LENGTH] {
     let mut sha1 = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);

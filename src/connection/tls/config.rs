@@ -19,8 +19,7 @@ use webpki::EndEntityCert;
 use super::expiry::not_after;
 use crate::settings::TlsFiles;
 
-/// The protocol inside TLS (RFC 7301). A client that offers other protocols alone is refused, as section 3.2 there
-/// says.
+/// The protocol inside TLS (RFC 7301). A client that offers other protocols alone is refused (RFC 7301, section 3.2).
 const ALPN_PROTOCOL: &[u8] = b"http/1.1";
 /// The largest certificate or key file that is read: hundreds of chains, and no surprise where a path is wrong.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;

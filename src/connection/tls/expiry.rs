@@ -27,7 +27,7 @@ pub(super) fn not_after(der: &[u8]) -> Option<i64> {
     seconds(kind, str::from_utf8(text).ok()?)
 }
 
-/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (section 4.1.2.5).
+/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (RFC 5280, section 4.1.2.5).
 fn seconds(kind: u8, text: &str) -> Option<i64> {
     let digits = text.strip_suffix('Z').filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     let (century, digits) = match kind {

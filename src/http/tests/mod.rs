@@ -50,7 +50,7 @@ fn every_refusal_has_a_status_of_a_client_error_or_of_what_is_not_spoken_here() 
         assert!(names.insert(refusal.name()), "{refusal:?}");
         assert!(refusal.message().len() > 10 && !refusal.message().ends_with('.'), "{refusal:?}");
     }
-    // Those that section 4 of the specification gives a status of their own.
+    // Those that have a status of their own (`src/guide/limits-and-refusals.md`).
     for (refusal, status) in [
         (Refusal::HeadTooLarge, 431),
         (Refusal::TooManyFields, 431),

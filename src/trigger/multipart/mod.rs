@@ -22,7 +22,8 @@ use crate::model::CastBuffersAs;
 /// Parts that a form may have; what has more is left unparsed. As many as Django takes by default
 /// (`DATA_UPLOAD_MAX_NUMBER_FIELDS`).
 pub const PARTS_MAX: usize = 1000;
-/// Bytes of a part's header fields: as many as a target may have (section 4 of the specification).
+/// Bytes of a part's header fields: as many as a target may have ([limits and
+/// refusals](crate::guide::limits_and_refusals#limits)).
 const PART_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// The type of a file that says none (RFC 7578, section 4.4, leaves it open; this is what Node's parsers say).
 const FILE_TYPE: &[u8] = b"application/octet-stream";

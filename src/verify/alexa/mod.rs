@@ -1,4 +1,4 @@
-//! Alexa: requests signed by Amazon (section 8;
+//! Alexa: requests signed by Amazon ([verification](crate::guide::verification#details);
 //! <https://developer.amazon.com/en-US/docs/alexa/custom-skills/host-a-custom-skill-as-a-web-service.html>).
 //!
 //! A request passes in two steps, with the chain that signed it between them, so that a core never waits for one:

@@ -1,5 +1,6 @@
-//! `auth` of the type `jwt` (section 8): the JSON Web Token (RFC 7519) in `Authorization: Bearer`. The library
-//! jsonwebtoken checks signature, issuer and audience; the times are checked here, against the time of the call.
+//! `auth` of the type `jwt` ([verification](crate::guide::verification#who-may-call)): the JSON Web Token (RFC 7519) in
+//! `Authorization: Bearer`. The library jsonwebtoken checks signature, issuer and audience; the times are checked here,
+//! against the time of the call.
 //!
 //! - [`KeySet`]: the keys that tokens are verified with, fixed ones or those of a URL;
 //! - [`KeySetCache`]: what is known of the key sets of URLs.

@@ -1,4 +1,5 @@
-//! Signatures of senders: `signature` of a webhook (section 8). Checked over the raw body, in constant time.
+//! Signatures of senders: `signature` of a webhook ([verification](crate::guide::verification#verification)). Checked
+//! over the raw body, in constant time.
 //!
 //! | scheme | field | signed | tag |
 //! | --- | --- | --- | --- |

@@ -17,7 +17,7 @@ const SECRET_PREFIX: &str = "whsec_";
 /// The symmetric version; `v1a` is the asymmetric one, and passed over.
 const VERSION: &[u8] = b"v1,";
 
-/// The fields' names: the specification's, and those of Svix, which it grew from and which sends them still.
+/// The fields' names: those of Standard Webhooks, and those of Svix, which it grew from and which sends them still.
 struct Names {
     id: &'static str,
     timestamp: &'static str,
