@@ -1,11 +1,12 @@
-//! The building's rules, read off its sources: which module may know which, who may name the kernel, read a clock or
-//! be unsafe. A failure says where and which rule; the rules are explained at the top of `src/lib.rs`.
+//! The rules of the sources, read off them: which module may import which, which files may name the kernel, read a clock
+//! or be unsafe, and how comments are written. A failure says where and which rule; the rules are explained at the top
+//! of `src/lib.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules at the top of the crate by floor: each may know those of lower floors, and no other of its own.
-const FLOORS: &[&[&str]] = &[
+/// Modules at the top of the crate by layer: each may import those of lower layers, and no other of its own.
+const LAYERS: &[&[&str]] = &[
     &["base", "guide"],
     &["http", "io", "proxy", "websocket"],
     &["model", "settings", "template", "expression", "metrics"],
@@ -87,7 +88,16 @@ const OUTPUT_FILES: &[&str] = &["cli/logs.rs", "cli/output.rs"];
 /// A file that is longer is two.
 const FILE_LINES_MAX: usize = 600;
 
-/// What must not be left in a source.
+/// Words that no doc comment begins with: a noun phrase or a verb in the third person says the same.
+const INTERROGATIVES: [&str; 3] = ["What", "Who", "Whose"];
+/// Modules whose doc comments may still begin with one of [`INTERROGATIVES`].
+const STILL_INTERROGATIVE: &[&str] = &["admin", "cli", "cluster", "control", "record"];
+
+/// Ends of the names of documents, besides the RFCs, whose sections comments cite.
+const CITED: [&str; 7] =
+    ["X.690", "HTML", "UAX #9", "SEC 1", "ECMA-262", "Event Delivery", "HAProxy's specification"];
+
+/// Words that must not be left in a source.
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 
 #[test]
@@ -184,6 +194,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
             format!("a file has at most {FILE_LINES_MAX} lines, this one {}", lines.len()),
         ));
     }
+    check_comments(path, &lines, &mut broken);
     let source = Source::read(path, text);
     for at in 0..source.tokens.len() {
         source.check_imports(at, &mut broken);
@@ -192,6 +203,44 @@ fn check(path: &str, text: &str) -> Vec<String> {
     }
     source.check_logs(&mut broken);
     broken.into_iter().map(|(line, rule)| format!("src/{path}:{line}: {rule}")).collect()
+}
+
+/// The rules of comments: how one begins, and that the sections that it cites are of a document that it names.
+fn check_comments(path: &str, lines: &[&str], broken: &mut Vec<(usize, String)>) {
+    let module = path.split(['/', '.']).next().unwrap_or_default();
+    // The comment that ends on the line before, as one text.
+    let mut before = String::new();
+    for (at, line) in lines.iter().enumerate() {
+        let line = line.trim_start();
+        let Some(marked) = line.strip_prefix("//") else {
+            before.clear();
+            continue;
+        };
+        let text = marked.trim_start_matches(['/', '!']).trim();
+        let is_doc = marked.starts_with(['/', '!']);
+        let first = text.split(|sign: char| !sign.is_alphanumeric()).next().unwrap_or_default();
+        if is_doc && INTERROGATIVES.contains(&first) && !STILL_INTERROGATIVE.contains(&module) {
+            broken
+                .push((at + 1, format!("a doc comment begins with `{first}`: begin with a noun or a verb")));
+        }
+        for (place, _) in text.to_ascii_lowercase().match_indices("section ") {
+            let number = text.get(place + "section ".len()..).and_then(|rest| rest.chars().next());
+            let named = format!("{before} {}", text.get(..place).unwrap_or_default());
+            if number.is_some_and(|sign| sign.is_ascii_digit()) && !names_a_document(&named) {
+                let rule = "a section of a document that is not named: cite a page of the guide, or an RFC";
+                broken.push((at + 1, rule.to_owned()));
+            }
+        }
+        before = if text.is_empty() { String::new() } else { format!("{before} {text}") };
+    }
+}
+
+/// Whether a text ends with the name of a document that others can open.
+fn names_a_document(text: &str) -> bool {
+    let text = text.trim_end_matches([' ', ',', '(']);
+    let (rest, number) = text.rsplit_once(' ').unwrap_or_default();
+    let is_rfc = rest.ends_with("RFC") && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_rfc || CITED.iter().any(|name| text.ends_with(name))
 }
 
 /// One file as the rules see it.
@@ -280,20 +329,20 @@ impl<'t> Source<'t> {
             return;
         }
         let mut say = |rule: String| broken.push((token.line, rule));
-        let Some(own) = floor(self.module) else {
-            return say(format!("module `{}` has no floor in tests/layers.rs", self.module));
+        let Some(own) = layer(self.module) else {
+            return say(format!("module `{}` has no layer in tests/layers.rs", self.module));
         };
-        match floor(token.text) {
-            None => say(format!("`{}` at the crate's root has no floor in tests/layers.rs", token.text)),
-            Some(floor) if floor < own || floor == own && token.in_test => {}
-            Some(floor) if floor == own => {
+        match layer(token.text) {
+            None => say(format!("`{}` at the crate's root has no layer in tests/layers.rs", token.text)),
+            Some(layer) if layer < own || layer == own && token.in_test => {}
+            Some(layer) if layer == own => {
                 say(format!(
-                    "`{}` and `{}` are siblings on floor {own} and do not know each other",
+                    "`{}` and `{}` are siblings on layer {own} and do not import each other",
                     self.module, token.text
                 ));
             }
-            Some(floor) => {
-                say(format!("`{}` on floor {own} imports `{}` from floor {floor}", self.module, token.text));
+            Some(layer) => {
+                say(format!("`{}` on layer {own} imports `{}` from layer {layer}", self.module, token.text));
             }
         }
     }
@@ -399,8 +448,8 @@ impl<'t> Source<'t> {
     }
 }
 
-fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|modules| modules.contains(&module))
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
 /// Whether a `SAFETY:` (of a function, a section `# Safety`) stands on the line or in the comments and attributes right
@@ -532,7 +581,7 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// What is said of a file with these lines, without its path, header line added.
+/// The broken rules of a file with these lines, without its path, header line added.
 #[cfg(test)]
 fn said(path: &str, code: &str) -> Vec<String> {
     check(path, &format!("//! For a test.\n{code}\n"))
@@ -556,11 +605,11 @@ fn imports_from_above_and_from_siblings_are_found_however_they_are_written() {
     }
     assert_eq!(
         said("http/mod.rs", "use super::ingress;"),
-        ["2: `http` on floor 1 imports `ingress` from floor 6"]
+        ["2: `http` on layer 1 imports `ingress` from layer 6"]
     );
     assert_eq!(
         said("reply.rs", "\nuse crate::trigger::Payload;"),
-        ["3: `reply` and `trigger` are siblings on floor 3 and do not know each other"]
+        ["3: `reply` and `trigger` are siblings on layer 3 and do not import each other"]
     );
     assert_eq!(said("http/head.rs", "use crate::unheard_of;").len(), 1);
     assert_eq!(said("unheard_of/mod.rs", "use crate::base;").len(), 1);
@@ -640,6 +689,37 @@ fn long_files_and_files_that_do_not_say_what_they_are_for_are_found() {
     assert_eq!(check("http/head.rs", "use crate::base;\n").len(), 1);
     assert_eq!(said("http/head.rs", &"\n".repeat(FILE_LINES_MAX - 2)).len(), 0);
     assert_eq!(said("http/head.rs", &"\n".repeat(FILE_LINES_MAX)).len(), 1);
+}
+
+#[test]
+fn doc_comments_that_begin_with_what_or_who_are_found() {
+    for (code, count) in [
+        ("/// What it is.", 1),
+        ("    /// Whose it is", 1),
+        ("//! Who asks?", 1),
+        ("/// What's left.", 1),
+        ("/// Whatever it is.", 0),
+        ("/// The caller, and\n/// what it asks for.", 0),
+        ("// What follows is not documentation.", 0),
+        ("f(); /// What", 0),
+    ] {
+        assert_eq!(said("http/head.rs", code).len(), count, "{code}");
+    }
+}
+
+#[test]
+fn sections_of_documents_that_are_not_named_are_found() {
+    for (code, count) in [
+        ("/// Bytes of a head (section 4).", 1),
+        ("// Section 4.1: a target.", 1),
+        ("/// Bytes, see RFC 9112,\n/// section 5, and section 6.", 1),
+        ("/// A field (RFC 9110, section 5.5), or (RFC 6455 section 5.2).", 0),
+        ("/// A date (RFC 5280,\n/// section 4.1).", 0),
+        ("/// RFC 9110 has it.\n\n/// Bytes (section 4).", 1),
+        ("/// As ECMA-262 (section 19.2.6) has it. The section `limits`.", 0),
+    ] {
+        assert_eq!(said("http/head.rs", code).len(), count, "{code}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub struct NodeRun {
     pub is_after_delivery: bool,
 }
 
-/// What a node makes of a payload.
+/// The result of a node for a payload.
 #[derive(Debug)]
 pub enum Made {
     /// A reply, and the `replyId` that it is for unless that is the payload's own.

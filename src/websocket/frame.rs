@@ -1,4 +1,4 @@
-//! The frame's header on the wire (RFC 6455 section 5.2), and the body of a Close frame (section 5.5.1).
+//! The frame's header on the wire (RFC 6455 section 5.2), and the body of a Close frame (RFC 6455 section 5.5.1).
 //!
 //! The rules of a header alone are checked here, as soon as its first two bytes are there; its meaning in sequence (a
 //! continuation of which message?) is the connection's.

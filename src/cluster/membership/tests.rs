@@ -12,7 +12,7 @@ const STEP: u64 = 50 * MILLI;
 const SEEDS: u64 = 60;
 /// Simulated time of a run.
 const RUN: u64 = 400 * NANOS_PER_SECOND;
-/// The longest election (cluster.md, section 2).
+/// The longest election.
 const ELECTION: u64 = 9 * NANOS_PER_SECOND;
 
 fn inc(number: u8) -> Incarnation {

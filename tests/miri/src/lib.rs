@@ -1,8 +1,8 @@
-//! The floors that bytes from outside reach first, and what cores share, included and not copied: their unit tests are
-//! this package's.
+//! The layers that bytes from outside reach first, and the state that cores share, included and not copied: their unit
+//! tests are this package's.
 //!
 //! Nothing there is `unsafe`, but what it stands on is: memchr, simdutf8, httparse, zlib-rs. Miri, which needs none of
-//! what the upper floors bring (a ring, a database), says whether they are used within their bounds, and whether threads
+//! what the upper layers bring (a ring, a database), says whether they are used within their bounds, and whether threads
 //! that share a limit race.
 
 #![allow(
