@@ -19,7 +19,7 @@ const ERRORS_DEFAULT: u64 = 25;
 /// Largest `limit`: as many as are kept.
 const ERRORS_MAX: u64 = 100;
 
-/// What a flow did lately, on all cores.
+/// Counts of a flow's recent runs, on all cores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowActivity {
     /// Hours in which it ran, in no order: when each began in milliseconds since 1970, triggers, nodes that failed.
@@ -35,7 +35,7 @@ pub struct NodeFailure {
     pub unix_millis: u64,
     /// The node.
     pub node: String,
-    /// What was wrong.
+    /// The text of the error.
     pub message: String,
 }
 

@@ -141,8 +141,8 @@ fn serve(call: &Call, index: usize) -> Outcome {
     Ok(response)
 }
 
-/// What the page may do (CSP level 3): nothing but its own files and this listener, and WebSockets to the ingress,
-/// which the Test tab opens. No markup from strings at all.
+/// The page's content security policy (CSP level 3): nothing but its own files and this listener, and WebSockets to the
+/// ingress, which the Test tab opens. No markup from strings at all.
 fn policy(state: &AdminState, headers: &HeaderMap) -> String {
     let sockets = ingress_url(state, headers).and_then(|url| socket_sources(&url)).unwrap_or_default();
     format!(

@@ -56,7 +56,7 @@ enum Refused {
     WrongToken(ApiError),
 }
 
-/// Whose the request's token is; `None` where the path is open.
+/// The owner and the rights of the request's token; `None` if the path is open.
 fn check(state: &AdminState, request: &Request) -> Result<Option<Granted>, Refused> {
     let host = host_of(request.uri(), request.headers());
     let Some(host) = host.filter(|host| is_served(host, &state.hosts)) else {
@@ -87,7 +87,7 @@ fn check(state: &AdminState, request: &Request) -> Result<Option<Granted>, Refus
     granted.map(Some).ok_or_else(|| Refused::WrongToken(unauthorized("the access token is not valid")))
 }
 
-/// What every answer carries: it is nobody's to keep or to guess the type of.
+/// Adds the fields that every answer carries: no cache keeps it, and no browser guesses its type.
 fn finish(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

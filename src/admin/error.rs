@@ -1,4 +1,4 @@
-//! What the REST API answers where it does not do what was asked ([REST API](crate::guide::rest_api)).
+//! The error responses of the REST API ([REST API](crate::guide::rest_api)).
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,11 +12,11 @@ use crate::store::{ChangeError, Resource, StoreError};
 /// An answer `{"type", "message"}` with the status that its kind has, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
-    /// What the client reads as `type`.
+    /// The value of the response's `type`.
     pub kind: Kind,
     /// The status.
     pub status: StatusCode,
-    /// What the client reads as `message`.
+    /// The value of the response's `message`.
     pub message: String,
     /// The methods that the path has, where the method is what is wrong.
     pub allow: Option<String>,
@@ -102,7 +102,7 @@ impl ApiError {
         ApiError { kind, status, message, allow: None }
     }
 
-    /// What the caller is told.
+    /// The message for the caller.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.message

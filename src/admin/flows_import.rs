@@ -26,7 +26,7 @@ pub(super) struct FlowImport {
     defaults: HashMap<Id, Id>,
 }
 
-/// What an import made.
+/// The resources that an import made.
 pub(super) struct Imported {
     flows: Vec<Flow>,
     versions: Vec<FlowVersion>,

@@ -11,7 +11,7 @@ use super::error::{ApiError, Kind};
 use super::routes::{Call, Outcome};
 use crate::guide::PAGES;
 
-/// What a page may do (CSP level 3): load the console's styles and its icon.
+/// The content security policy of a page (CSP level 3): it loads the console's styles and its icon.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 

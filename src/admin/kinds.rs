@@ -1,4 +1,4 @@
-//! What differs between applications, webhooks, flows and versions of flows for the handlers of
+//! The differences between applications, webhooks, flows and versions of flows for the handlers of
 //! [`resources`](super::resources).
 
 use std::future::Future;

@@ -23,7 +23,7 @@ struct Preset {
     name: String,
     /// The sender's page about its requests.
     documentation: String,
-    /// What every request is held to, in a sentence.
+    /// The check that every request is held to, in a sentence.
     checks: String,
     /// The field that carries the proof; none where the body does.
     header: Option<String>,
@@ -31,7 +31,7 @@ struct Preset {
     webhook: Map<String, Value>,
     secrets: Vec<Secret>,
     steps: Vec<Step>,
-    /// What is not checked.
+    /// The properties of a request that are not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limits: Option<String>,
     sample: Sample,
@@ -55,7 +55,7 @@ struct Secret {
     r#where: Option<String>,
 }
 
-/// Who makes a secret.
+/// The party that makes a secret.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum From {
@@ -65,7 +65,7 @@ enum From {
     Sender,
 }
 
-/// What a secret looks like.
+/// The form of a secret.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum Form {
@@ -88,7 +88,7 @@ struct Step {
     paste: Option<String>,
 }
 
-/// What the sender sends, ready for `POST …/test`.
+/// An example of the sender's request, ready for `POST …/test`.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Sample {
@@ -177,7 +177,7 @@ mod tests {
     use crate::verify::signature::{Signature, SignedRequest, Unsigned};
 
     const NOW: Now = Now { nanos: 0, unix_millis: 1_771_521_960_123 };
-    /// What the schemes take: base64 is text too.
+    /// A secret that all schemes accept: base64 is text too.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     fn secret_of(form: Form) -> &'static str {

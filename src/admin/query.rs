@@ -25,7 +25,7 @@ const WITHOUT_EFFECT: [&str; 4] =
 /// Parameters of every list.
 const OF_EVERY_LIST: [&str; 6] = ["page", "perPage", "sortField", "sortDirection", "filterField", "filter"];
 
-/// What a list can be asked for.
+/// The query parameters that a list accepts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ListKind {
     /// The words of `sortField`; the first is the default.

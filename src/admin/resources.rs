@@ -22,9 +22,9 @@ pub(super) trait RestResource: Sized + Send + 'static {
     const KIND: Resource;
     /// The parameters of its list.
     const LIST: &'static ListKind;
-    /// What a path names before the resource itself.
+    /// The ids in a path that precede the resource's own.
     type Owner: Clone + Send + Sync + 'static;
-    /// What a path names with the resource.
+    /// All ids in a path, the resource's own included.
     type Key: Clone + Send + 'static;
 
     /// Reads the owner of a path.
@@ -51,7 +51,7 @@ pub(super) trait RestResource: Sized + Send + 'static {
 
     /// As the API shows it, without warnings.
     fn shown(&self) -> Value;
-    /// What of it will not act as it reads; `None` for a kind that has no warnings.
+    /// The fields of it that have no effect; `None` for a kind that has no warnings.
     fn warnings(&self, _store: &Store) -> Result<Option<Vec<String>>, StoreError> {
         Ok(None)
     }

@@ -1,4 +1,4 @@
-//! What stands beside the resources: health, metrics, the document, replies, and what this version does not have.
+//! Routes besides the resources: health, metrics, the document, replies, and the ones that this version does not have.
 
 use axum::Json;
 use axum::http::{StatusCode, header};

@@ -1,5 +1,5 @@
-//! What of a saved resource will not act as it reads: told with every answer that shows it alone, and by the console and
-//! the command line.
+//! Warnings about a saved resource whose fields have no effect: part of every answer that shows it alone, and shown by
+//! the console and the command line.
 
 use crate::base::id::Id;
 use crate::model::{Flow, NodeKind, TriggerKind, VerificationType, Webhook};

@@ -23,7 +23,7 @@ impl<S> WriteTimeout<S> {
         WriteTimeout { stream, limit, deadline: None }
     }
 
-    /// What a write came to, the time that it may wait considered.
+    /// The result of a write, with its timeout applied.
     fn timed<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.deadline = None;

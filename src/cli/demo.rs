@@ -1,4 +1,4 @@
-//! What a start says on standard output; and, where the data folder is new, something to say it about: an application
+//! The text that a start writes to standard output; and, if the data folder is new, an example for it: an application
 //! with a webhook `hello` and a flow that replies.
 
 use std::fs::OpenOptions;
@@ -25,7 +25,7 @@ const FLOW_NAME: &str = "Say hello";
 /// that fails (a port that is taken) does not cost the demonstration.
 const FIRST_START_FILE: &str = "first-start";
 
-/// What the flow replies. Only values that the caller cannot choose freely, so that it is JSON whatever comes.
+/// The reply of the flow. Only values that the caller cannot choose freely, so that it is always JSON.
 const REPLY: &str = r#"{"hello":"from Tidegate","method":"{{data.method}}","time":"{{time}}"}"#;
 
 /// Its rights: those of the other files in the folder.

@@ -1,7 +1,7 @@
 //! Where the log goes and how it looks: standard error; for people on a terminal, one JSON object a line otherwise.
 //!
-//! What is logged says which webhook or core and what happened, and never a credential, a token or a body,
-//! except for what a `DebugNode`'s message asks for.
+//! Lines of the log name the webhook or core and the event, and never hold a credential, a token or a body, except for
+//! what a `DebugNode`'s message asks for.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// What a caller may send, and escapes of it.
+    /// Text that a caller may send, with escapes.
     const FOREIGN: &str = "a\u{1b}[31mb\nc\u{9b}d\u{7f}e\u{202e}f\u{2028}g";
 
     fn logged(log: impl FnOnce(Kept) -> tracing::Dispatch) -> String {

@@ -1,4 +1,4 @@
-//! What a service manager is told (sd_notify): that the program serves, and that it stops. The protocol is a datagram to
+//! Messages to a service manager (sd_notify): that the program serves, and that it stops. The protocol is a datagram to
 //! the socket that `NOTIFY_SOCKET` names; without that variable nothing is sent.
 
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use crate::base::log::bounded_log;
 /// The variable that names the socket.
 const SOCKET_VARIABLE: &str = "NOTIFY_SOCKET";
 
-/// What can be told.
+/// A state of the program that is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Connections are accepted.

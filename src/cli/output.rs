@@ -1,4 +1,4 @@
-//! What the commands write: standard output that may be closed early, complaints, tables, JSON for people.
+//! The output of the commands: standard output that may be closed early, complaints, tables, JSON for people.
 
 use std::io::{self, IsTerminal, Write};
 

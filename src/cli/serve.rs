@@ -39,7 +39,7 @@ const LOG_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Serves until a signal says otherwise.
 ///
 /// # Errors
-/// What kept it from starting, in words for the operator.
+/// The reason that it could not start, in words for the operator.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::new();
     let folder = DataFolder::open(&settings.data)?;
@@ -202,7 +202,7 @@ struct Signals {
     users: [Signal; 2],
 }
 
-/// What a signal asks for.
+/// The action that a signal requests.
 enum Asked {
     ToStop,
     ToReload,

@@ -58,7 +58,7 @@ struct Frame<'f> {
     message: Option<Cow<'f, str>>,
 }
 
-/// What of a payload decides how it is replied to.
+/// The members of a payload that decide how it is replied to.
 #[derive(Deserialize)]
 struct Payload<'f> {
     #[serde(borrow)]
@@ -74,7 +74,7 @@ struct Data<'f> {
     kind: Option<Cow<'f, str>>,
 }
 
-/// What is said to the engine about a trigger.
+/// The answer to the engine about a trigger.
 enum Answer {
     /// The frame that acks it.
     Done(String),

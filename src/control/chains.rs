@@ -205,7 +205,7 @@ async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<Asked>) {
     }
 }
 
-/// What a fetch needs.
+/// The resources that a fetch uses.
 struct Fetcher {
     tls: TlsConnector,
     host: ServerName<'static>,

@@ -195,7 +195,7 @@ async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<Asked>, clock: Cl
     }
 }
 
-/// What a fetch needs.
+/// The resources that a fetch uses.
 struct Fetcher {
     tls: TlsConnector,
     turns: Semaphore,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::engine::{ChainSource, Fetched, KeysFetched};
 use crate::verify::alexa::ChainUrl;
 
-/// What the cores have fetched.
+/// The fetchers that the cores use.
 #[derive(Debug)]
 pub struct Fetchers {
     pub chains: chains::Chains,

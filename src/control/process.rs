@@ -1,4 +1,5 @@
-//! What the system knows of this process, for the metrics page: the names are those of Prometheus' own client libraries.
+//! The system's figures about this process, for the metrics page: the names are those of Prometheus' own client
+//! libraries.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -27,7 +27,7 @@ fn import(server: &Server, application: &str, bundle: &str, options: Option<&Val
     server.raw(request.expect("a request"))
 }
 
-/// What an application has, without what differs between two of them.
+/// The resources of an application, without the fields that differ between two of them.
 fn content(server: &Server, application: &str) -> Value {
     let list = |kind: &str| {
         let mut items =

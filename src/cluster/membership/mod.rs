@@ -1,4 +1,4 @@
-//! Who belongs to the cluster: the bucket `KV_P_nodes`, with one record for each incarnation.
+//! Membership of the cluster: the bucket `KV_P_nodes`, with one record for each incarnation.
 //!
 //! A node renews its record every [`HEARTBEAT_NANOS`] by compare and set on the revision that it wrote last. Its lease
 //! runs for [`LEASE_NANOS`] from when it *sent* the last renewal that was acked, on its own monotonic clock. Another node

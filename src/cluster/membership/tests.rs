@@ -50,7 +50,7 @@ struct Late {
 
 struct Node {
     members: Members,
-    /// What its clock is ahead of the true time, which nothing may depend on.
+    /// How far its clock is ahead of the true time, which nothing may depend on.
     skew: u64,
     watched: usize,
     late: Vec<Late>,

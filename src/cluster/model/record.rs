@@ -10,7 +10,7 @@ use crate::store::{RECORD_VERSION, RecordChange, RecordKind};
 /// The key of [`Meta`].
 pub const META_KEY: &str = "meta";
 
-/// What the bucket says of itself.
+/// The bucket's description of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Meta {

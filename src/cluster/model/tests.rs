@@ -30,7 +30,7 @@ struct Request {
 struct Node {
     attempt: Option<(Attempt, Message)>,
     writes: u64,
-    /// What the copy has applied.
+    /// The sequence up to which the copy has applied writes.
     applied: u64,
     counter: u64,
     answers: Vec<(u64, u64, PublishAnswer)>,

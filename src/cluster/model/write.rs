@@ -22,7 +22,7 @@ pub enum PublishAnswer {
     Refused(String),
 }
 
-/// What is to be done next.
+/// The next action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Publish it (again).

@@ -10,7 +10,8 @@ use crate::base::random::Random;
 
 /// How long the tokens of a block may be spent since it was taken or renewed.
 pub const HELD_SECONDS: u64 = 10;
-/// What the clocks of this node and of the server, and of two servers, may differ by while a block is held.
+/// Most seconds by which the clocks of this node and of the server, and of two servers, may differ while a block is
+/// held.
 const MARGIN_SECONDS: u64 = 1;
 /// A block is renewed when so much of its time is left.
 const RENEW_AHEAD_NANOS: u64 = 5 * NANOS_PER_SECOND;
@@ -56,7 +57,7 @@ pub struct Usage {
     pub spent: u32,
 }
 
-/// What became of the calls of a webhook that wait, and what the node holds now.
+/// The decision about the waiting calls of a webhook, and the tokens that the node holds now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The node holds so many tokens, which may be spent up to a moment.
@@ -86,7 +87,7 @@ impl Held {
     }
 }
 
-/// What this node knows of the blocks of one webhook.
+/// The state of one webhook's blocks, as this node knows it.
 #[derive(Debug, Default)]
 struct Book {
     usage: Option<Usage>,
@@ -99,7 +100,7 @@ struct Book {
     is_awaited: bool,
     last_demand: u64,
     refused_until: u64,
-    /// What was told last.
+    /// The last verdict that was returned.
     told: Option<(u32, u64)>,
 }
 
@@ -258,7 +259,7 @@ impl Book {
         false
     }
 
-    /// What is to be told of the state that was reached.
+    /// The verdicts to return for the state that was reached.
     fn verdicts(&mut self, is_refused: bool, now: Now) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let (tokens, until) = self.spendable(now);

@@ -118,7 +118,7 @@ fn hyper_request(made: ForwardRequest) -> Result<Request<Full<Bytes>>, AttemptEr
     builder.body(Full::new(made.body)).map_err(|error| AttemptError::Broken(error.to_string()))
 }
 
-/// What a failure of the client means.
+/// The attempt's error for a failure of the client.
 fn failure(error: &legacy::Error) -> AttemptError {
     let mut cause: Option<&(dyn Error + 'static)> = error.source();
     let mut innermost = error.to_string();
