@@ -60,6 +60,10 @@ const UNBOUNDED_LOGS: &[(&str, usize)] = &[
     ("base/log.rs", 1),
     // Changes, each by a caller with an access token.
     ("admin/routes.rs", 1),
+    // One a minute for each webhook, and a bound on them all.
+    ("connection/refusals.rs", 1),
+    // A line for each call, where an operator asks for that.
+    ("control/calls/log.rs", 1),
     // The start, the end, signals.
     ("cli/demo.rs", 2),
     ("cli/serve.rs", 9),

@@ -261,7 +261,7 @@ impl Targets {
 
     fn take(&mut self, attempt: Attempt, now: u64, known: &mut Known, random: &mut Random) {
         let node = attempt.node.target.trim_start_matches("http://").to_owned();
-        request(&attempt.node, &attempt.payload, &attempt.id, 1).expect("a request can be made");
+        request(&attempt.node, &attempt.payload, &attempt.id, 1, 1).expect("a request can be made");
         let number = number_of(&attempt.payload);
         let waits = attempt.reply_bytes_max.is_some();
         let fate = if self.is_healed { 0 } else { random.below(12) };
@@ -341,6 +341,7 @@ fn simulate(model: &Model, seed: u64) {
             forwarder: Arc::clone(&outside) as Arc<dyn Forwarder>,
             dead_letters: Arc::clone(&outside) as Arc<dyn DeadLetters>,
             permits: Arc::new(NoPermits),
+            calls: None,
         },
         tls: None,
         seed,

@@ -2,11 +2,13 @@
 //! sent, through the modules that the engine calls and in its order, with the counters that it adds to and a clock that
 //! moves. The engine's own part is not here: the ring, the timers of connections, the records of requests.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use tidegate::base::buffer::ReceiveBuffer;
 use tidegate::base::clock::Now;
+use tidegate::base::request_id::{RequestId, RequestNumbers};
 use tidegate::deliver::{self, Origin};
 use tidegate::http::encode::DateField;
 use tidegate::http::{self, Limits, Step};
@@ -169,8 +171,16 @@ fn at_head<'g>(
     }
 }
 
+thread_local! {
+    static NUMBERS: Cell<RequestNumbers> = Cell::new(RequestNumbers::starting_at(1));
+}
+
 fn frame(date: &mut DateField, now: Now, keep_alive: bool) -> Frame<'_> {
-    Frame { date: date.line(now.unix_millis), keep_alive, http10: false, head_only: false, cors: Cors::Any }
+    let mut numbers = NUMBERS.get();
+    let id = Some(RequestId::made(numbers.next_number()));
+    NUMBERS.set(numbers);
+    let date = date.line(now.unix_millis);
+    Frame { date, keep_alive, http10: false, head_only: false, cors: Cors::Any, id }
 }
 
 /// Has the webhook's flow reply.

@@ -44,6 +44,7 @@ fuzz_target!(|data: &[u8]| {
         http10: how & 4 != 0,
         head_only: false,
         cors: if how & 8 != 0 { Cors::Any } else { Cors::Off },
+        id: None,
     };
     let good = write_good(&mut Choices::new(data));
     assert!(send(good.as_bytes(), &frame), "{good} is not sent");

@@ -1,5 +1,5 @@
-//! The admin listener: accepts connections on a runtime of one thread, and gives heads and writes a time limit (bodies
-//! have theirs where they are read).
+//! The admin listener: accepts connections on a runtime of one thread, speaks TLS where it is so configured, and gives
+//! handshakes, heads and writes a time limit (bodies have theirs where they are read).
 
 use std::future::Future;
 use std::io;
@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tls::{self, Tls};
 use super::write_timeout::WriteTimeout;
 use crate::base::log::bounded_log;
 use axum::Router;
@@ -17,8 +18,8 @@ use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
 /// Connections at a time: people, scrapers and scripts, never a crowd.
@@ -84,7 +85,7 @@ impl Listener {
 }
 
 /// Serves the router until `shutdown` is there; then finishes what is in flight, for some seconds.
-pub async fn serve(listener: Listener, router: Router, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: Listener, tls: Option<Tls>, router: Router, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (stop, stopped) = watch::channel(false);
@@ -97,10 +98,13 @@ pub async fn serve(listener: Listener, router: Router, shutdown: impl Future<Out
                     // Answers are small and are written once: waiting to fill a segment only delays them.
                     let _ = stream.set_nodelay(true);
                     let peer = Peer(Some(peer.ip().to_canonical()));
-                    tokio::spawn(connection(stream, peer, router.clone(), stopped.clone(), place));
+                    let service = Service { peer, router: router.clone(), stopped: stopped.clone(), place };
+                    tokio::spawn(accepted_tcp(stream, tls.clone(), service));
                 }),
                 Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(connection(stream, Peer(None), router.clone(), stopped.clone(), place));
+                    let peer = Peer(None);
+                    let service = Service { peer, router: router.clone(), stopped: stopped.clone(), place };
+                    tokio::spawn(accepted(stream, tls.clone(), service));
                 }),
             }
         };
@@ -119,11 +123,54 @@ pub async fn serve(listener: Listener, router: Router, shutdown: impl Future<Out
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, stop.closed()).await;
 }
 
-/// Serves one connection; `place` is given back when it ends.
-async fn connection<S, P>(stream: S, peer: Peer, router: Router, mut stopped: watch::Receiver<bool>, place: P)
+/// What a connection is served with; `place` is given back when it ends.
+struct Service<P> {
+    peer: Peer,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+    place: P,
+}
+
+/// Serves a connection from an address. A browser that was sent to `http://` is told of TLS in its own protocol.
+async fn accepted_tcp<P>(mut stream: TcpStream, tls: Option<Tls>, mut service: Service<P>) {
+    if let Some(tls) = &tls {
+        let is_plain = tokio::select! {
+            is_plain = tls::is_plain_http(&stream, tls.handshake_limit) => is_plain,
+            () = until_stopped(&mut service.stopped) => return,
+        };
+        if is_plain {
+            // A peer that is gone need not be told.
+            let _ = tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(tls::PLAIN_HTTP)).await;
+            let _ = stream.shutdown().await;
+            return;
+        }
+    }
+    accepted(stream, tls, service).await;
+}
+
+/// Serves a connection, behind a handshake where there is TLS.
+async fn accepted<S, P>(stream: S, tls: Option<Tls>, mut service: Service<P>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let stream = WriteTimeout::new(stream, WRITE_TIMEOUT);
+    let Some(tls) = tls else { return connection(stream, service).await };
+    let shaken = tokio::select! {
+        shaken = tls.shake_hands(stream) => shaken,
+        () = until_stopped(&mut service.stopped) => return,
+    };
+    match shaken {
+        Ok(stream) => connection(stream, service).await,
+        Err(error) => tracing::debug!(%error, "a TLS handshake on the admin listener failed"),
+    }
+}
+
+/// Serves one connection.
+async fn connection<S, P>(stream: S, service: Service<P>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Service { peer, router, mut stopped, place } = service;
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let router = TowerToHyperService::new(router);
@@ -131,7 +178,6 @@ where
         request.extensions_mut().insert(peer);
         router.call(request)
     });
-    let stream = WriteTimeout::new(stream, WRITE_TIMEOUT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
@@ -185,7 +231,7 @@ mod tests {
         let listener = Listener::tcp(([127, 0, 0, 1], 0).into()).expect("binds");
         let address = listener.address().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listener, router(), async {
+        let served = tokio::spawn(serve(listener, None, router(), async {
             let _ = stopped.await;
         }));
         let idle = tokio::task::spawn_blocking(move || {
@@ -206,7 +252,8 @@ mod tests {
         let (near, far) = tokio::io::duplex(SOCKET_BYTES);
         let (stop, stopped) = watch::channel(false);
         // The shutdown does not begin before the connection has ended.
-        (far, tokio::spawn(connection(near, Peer(None), router(), stopped, stop)))
+        let service = Service { peer: Peer(None), router: router(), stopped, place: stop };
+        (far, tokio::spawn(accepted(near, None, service)))
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,6 +280,39 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_does_not_come_is_cut_and_a_shutdown_does_not_wait_for_it() {
+        use tokio::io::AsyncReadExt as _;
+        const HANDSHAKE_LIMIT: Duration = Duration::from_secs(7);
+        let config = std::sync::LazyLock::new(config);
+        for (stops, seconds) in [(false, HANDSHAKE_LIMIT.as_secs()), (true, 0)] {
+            let config = Arc::clone(&config);
+            let tls = Tls::new(move || Some(Arc::clone(&config)), HANDSHAKE_LIMIT);
+            let (near, mut far) = tokio::io::duplex(4096);
+            let (stop, stopped) = watch::channel(stops);
+            let service = Service { peer: Peer(None), router: router(), stopped, place: stop };
+            let begun = tokio::time::Instant::now();
+            let served = tokio::spawn(accepted(near, Some(tls), service));
+            assert_eq!(far.read_to_end(&mut Vec::new()).await.expect("closed"), 0);
+            served.await.expect("ends");
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+        }
+    }
+
+    /// TLS with a certificate of its own.
+    fn config() -> Arc<rustls::ServerConfig> {
+        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = rustls_pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .expect("a configuration");
+        Arc::new(config)
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn a_path_is_served_and_a_socket_that_was_left_behind_is_replaced() {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -241,7 +321,7 @@ mod tests {
         let listener = Listener::unix(&path).expect("replaces what nobody listens on");
         assert_eq!(Listener::unix(&path).expect_err("in use").kind(), io::ErrorKind::AddrInUse);
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listener, router(), async {
+        let served = tokio::spawn(serve(listener, None, router(), async {
             let _ = stopped.await;
         }));
         let socket = path.clone();

@@ -42,6 +42,7 @@ mod schemas_watch;
 mod stats;
 mod system;
 mod testing;
+mod tls;
 mod token;
 mod tokens;
 mod unread;
@@ -63,6 +64,7 @@ pub use listener::{Listener, serve};
 pub use requests::{RECENT_MAX, Seen, SeenRequest};
 pub use routes::router;
 pub use stats::sample;
+pub use tls::Tls;
 
 use crate::base::clock::Clock;
 use crate::base::id::Id;

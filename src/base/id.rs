@@ -77,6 +77,12 @@ impl Id {
         hex_decode_slice(&mut bytes, text).then_some(Id(bytes))
     }
 
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; ID_BYTES] {
+        &self.0
+    }
+
     /// The 24 lower-case hex digits.
     #[must_use]
     pub fn digits(&self) -> [u8; ID_DIGITS] {

@@ -16,6 +16,8 @@ use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
 const CONFIG_VARIABLE: &str = "TIDEGATE_CONFIG";
 /// Names the server for the commands that talk to one.
 pub(super) const SERVER_VARIABLE: &str = "TIDEGATE_SERVER";
+/// Names the file of certificates that those commands trust.
+pub(super) const CA_VARIABLE: &str = "TIDEGATE_CA";
 /// What every variable of ours begins with.
 const PREFIX: &str = "TIDEGATE_";
 /// Bytes of a file of settings: many times those of one that sets everything.
@@ -44,6 +46,19 @@ pub(super) fn command() -> Command {
         .subcommand(worker())
         .subcommand(dead_letters::command())
         .subcommand(journal::command())
+        .mut_subcommands(with_ca)
+}
+
+/// Adds `--ca` to a command that talks to a server.
+fn with_ca(command: Command) -> Command {
+    let is_client =
+        command.get_arguments().any(|argument| ["server", "door"].contains(&argument.get_id().as_str()));
+    if !is_client {
+        return command;
+    }
+    command.arg(Arg::new("ca").long("ca").global(true).value_name("FILE").value_parser(value_parser!(PathBuf)).help(format!(
+        "PEM file of certificates that the server's is one of, or is issued by [default: what the data folder names, or the system's roots] [env: {CA_VARIABLE}]"
+    )))
 }
 
 /// What is wrong with a command line, in one line: clap's first sentence and its tip, without the usage.
@@ -61,7 +76,7 @@ pub(super) fn misused(error: &clap::Error) -> String {
 /// Where the commands that talk to a server look for it.
 pub(super) fn server() -> Arg {
     Arg::new("server").long("server").global(true).value_name("URL").help(format!(
-        "Admin listener: http://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"
+        "Admin listener: http://host:port, https://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"
     ))
 }
 
@@ -154,7 +169,7 @@ fn worker() -> Command {
             Arg::new("door")
                 .long("workers")
                 .value_name("URL")
-                .help("Workers' listener: ws://host:port or unix:/path [default: from the data folder]"),
+                .help("Workers' listener: ws://host:port, wss://host:port or unix:/path [default: from the data folder]"),
         )
         .args([data(), config()])
 }

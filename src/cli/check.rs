@@ -18,8 +18,8 @@ const DEFAULT: &str = "default";
 /// The first setting that is unknown or not valid, or the first file of certificates that cannot be used.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, given) = arguments::settings(matches)?;
-    if settings.ingress.tls.is_set() {
-        check_tls(&settings.ingress.tls).map_err(|error| Failure::Failed(error.into()))?;
+    for (_, files) in settings.tls_files().filter(|(_, files)| files.is_set()) {
+        check_tls(files).map_err(|error| Failure::Failed(error.into()))?;
     }
     check_alexa(&settings.alexa).map_err(|error| Failure::Failed(error.into()))?;
     check_roots(settings.forward.roots.as_deref()).map_err(|error| Failure::Failed(error.into()))?;

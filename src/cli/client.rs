@@ -2,21 +2,23 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::path::Path;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::ArgMatches;
-use serde::{Deserialize, Serialize};
+use rustls::pki_types::ServerName;
+use serde::Serialize;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Request, Response};
 use ureq::unversioned::resolver::DefaultResolver;
 
-use super::Failure;
-use super::arguments::{self, SERVER_VARIABLE};
-use super::serve::ADDRESSES_FILE;
-use super::unix::UnixConnector;
+use super::arguments::{self, CA_VARIABLE, SERVER_VARIABLE};
+use super::stream::{StreamConnector, Tls};
+use super::trust::Trust;
+use super::{Failure, addresses};
 use crate::base::visible::visible;
 use crate::settings::{Address, Settings, check_access_token};
 use crate::store::ACCESS_TOKEN_FILE;
@@ -27,6 +29,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: Duration = Duration::from_secs(3660);
 /// Bytes of an answer: 1000 flows of the largest size would be more, and nobody reads that.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The port of `https` and `wss` (RFC 9110, 4.2.2; RFC 6455, 3).
+const HTTPS_PORT: u16 = 443;
 /// Shown of an answer that is no error of ours, in characters.
 const STRANGE_ANSWER_CHARS: usize = 200;
 
@@ -40,18 +44,12 @@ pub(super) struct Client {
     authorization: String,
 }
 
-/// Where the listeners of a running server are, as it writes it into its data folder.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Addresses {
-    admin: String,
-    workers: String,
-}
-
 /// Where workers attach to a server, and how.
 pub(super) struct Door {
     /// `host:port`, or the path of a Unix socket.
     pub(super) place: Place,
+    /// `None`: it is plain.
+    pub(super) tls: Option<Tls>,
     /// As the user knows it.
     pub(super) shown: String,
     /// The value of the field.
@@ -84,23 +82,30 @@ impl Door {
     pub(super) fn new(matches: &ArgMatches) -> Result<Door, Failure> {
         let (settings, _) = arguments::settings(matches)?;
         let named = matches.get_one::<String>("door").cloned();
-        let shown = match named {
-            Some(named) => named,
-            None => match addresses(&settings.data)? {
-                Some(addresses) => addresses.workers,
-                None => settings.workers.listen.to_string(),
-            },
+        let addresses = if named.is_some() { None } else { addresses::read(&settings.data)? };
+        let shown = match (&named, &addresses) {
+            (Some(named), _) => named.clone(),
+            (None, Some(addresses)) => addresses.workers.clone(),
+            (None, None) => settings.workers.listen.to_string(),
         };
-        let must = || Failure::Usage("--workers must be ws://host:port or unix:/path".to_owned());
-        let (base, socket) = locate(shown.strip_prefix("ws://").unwrap_or(&shown)).map_err(|_| must())?;
-        let has_port = |authority: &&str| {
-            authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        let must =
+            || Failure::Usage("--workers must be ws://host:port, wss://host:port or unix:/path".to_owned());
+        let url = match shown.split_once("://") {
+            Some(("ws", rest)) => format!("http://{rest}"),
+            Some(("wss", rest)) => format!("https://{rest}"),
+            Some(_) => return Err(must()),
+            None => shown.clone(),
         };
-        let place = match socket {
-            Some(path) => Place::Unix(path),
-            None => Place::Tcp(base.strip_prefix("http://").filter(has_port).ok_or_else(must)?.to_owned()),
+        let located = locate(&url).map_err(|_| must())?;
+        let certificates = addresses.map(|addresses| addresses.workers_certificates).unwrap_or_default();
+        let tls = located.tls(matches, &certificates)?;
+        let place = match (located.socket, located.authority) {
+            (Some(path), _) => Place::Unix(path),
+            (None, authority) if has_port(&authority) => Place::Tcp(authority),
+            (None, authority) if located.is_tls => Place::Tcp(format!("{authority}:{HTTPS_PORT}")),
+            _ => return Err(must()),
         };
-        Ok(Door { place, shown, authorization: format!("Bearer {}", token(&settings)?) })
+        Ok(Door { place, tls, shown, authorization: format!("Bearer {}", token(&settings)?) })
     }
 }
 
@@ -113,13 +118,17 @@ impl Client {
         let (settings, _) = arguments::settings(matches)?;
         let named =
             matches.get_one::<String>("server").cloned().or_else(|| arguments::variable(SERVER_VARIABLE));
-        let addresses = if named.is_some() { None } else { addresses(&settings.data)? };
+        let addresses = if named.is_some() { None } else { addresses::read(&settings.data)? };
         let server = match (&named, &addresses) {
             (Some(server), _) => server.clone(),
             (None, Some(addresses)) => addresses.admin.clone(),
             (None, None) => settings.admin.listen.to_string(),
         };
-        let (base, socket) = locate(&server).map_err(Failure::Usage)?;
+        let located = locate(&server).map_err(Failure::Usage)?;
+        let certificates = addresses.map(|addresses| addresses.admin_certificates).unwrap_or_default();
+        let tls = located.tls(matches, &certificates)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let base = format!("{scheme}://{}", located.authority);
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -128,9 +137,11 @@ impl Client {
             .timeout_connect(Some(CONNECT_LIMIT))
             .timeout_global(Some(ANSWER_LIMIT))
             .build();
-        let agent = match socket {
-            Some(path) => Agent::with_parts(config, UnixConnector(path.into()), DefaultResolver::default()),
-            None => config.new_agent(),
+        let agent = match (located.socket, tls) {
+            (None, None) => config.new_agent(),
+            (path, tls) => {
+                Agent::with_parts(config, StreamConnector { path, tls }, DefaultResolver::default())
+            }
         };
         let authorization = format!("Bearer {}", token(&settings)?);
         Ok(Client { agent, base, shown: server, authorization })
@@ -224,62 +235,95 @@ fn unsendable(error: ureq::http::Error) -> anyhow::Error {
     anyhow!("the request cannot be sent: {error}")
 }
 
-/// The URL to send to and, where the server is a Unix socket, its path.
-fn locate(server: &str) -> Result<(String, Option<String>), String> {
-    const MUST: &str = "must be http://host:port or unix:/path";
+/// How a listener is reached.
+#[derive(Debug, PartialEq, Eq)]
+struct Located {
+    /// `host:port`, or `host`.
+    authority: String,
+    /// The path of a Unix socket.
+    socket: Option<String>,
+    /// `https`.
+    is_tls: bool,
+}
+
+impl Located {
+    /// TLS of the connections, where it was asked for or a server on this machine shows `certificates`.
+    fn tls(&self, matches: &ArgMatches, certificates: &[PathBuf]) -> Result<Option<Tls>, Failure> {
+        if !self.is_tls && certificates.is_empty() {
+            return Ok(None);
+        }
+        let named = matches.try_get_one::<PathBuf>("ca").ok().flatten().cloned();
+        let named = named.or_else(|| arguments::variable(CA_VARIABLE).map(PathBuf::from));
+        let trust = match &named {
+            Some(file) => Trust::File(file),
+            None if certificates.is_empty() => Trust::System,
+            None => Trust::Shown(certificates),
+        };
+        let host = if has_port(&self.authority) {
+            self.authority.rsplit_once(':').map_or("", |(host, _)| host)
+        } else {
+            &self.authority
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Failure::Usage(format!("{host:?} is not a name that a certificate can have")))?;
+        Ok(Some(Tls { config: trust.config()?, name }))
+    }
+}
+
+fn has_port(authority: &str) -> bool {
+    authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+}
+
+/// Reads how a server is named.
+fn locate(server: &str) -> Result<Located, String> {
+    let must = || {
+        format!(
+            "the server (--server, {SERVER_VARIABLE}) must be http://host:port, https://host:port or unix:/path, not {server:?}"
+        )
+    };
     if let Some(path) = server.strip_prefix("unix:") {
         // `unix:///path` is how some write it.
         let path = path.strip_prefix("//").unwrap_or(path);
-        let absolute = path.starts_with('/');
         // The host is for the `Host` field alone, where an address is always served.
-        return if absolute {
-            Ok(("http://127.0.0.1".to_owned(), Some(path.to_owned())))
-        } else {
-            Err(format!("the server (--server, {SERVER_VARIABLE}) {MUST}"))
-        };
+        let authority = "127.0.0.1".to_owned();
+        let socket = path.starts_with('/').then(|| path.to_owned()).ok_or_else(must)?;
+        return Ok(Located { authority, socket: Some(socket), is_tls: false });
     }
-    if server.starts_with("https://") {
-        return Err(format!(
-            "the server (--server, {SERVER_VARIABLE}) {MUST}: the admin listener has no TLS; reach one on another machine through a tunnel, such as ssh -L"
-        ));
-    }
-    if let Ok(address) = server.parse::<Address>() {
-        return base_url("http", &address)
-            .map(|base| (base, None))
-            .ok_or_else(|| format!("the server (--server, {SERVER_VARIABLE}) {MUST}"));
-    }
-    let authority = server.strip_prefix("http://").unwrap_or(server);
+    let (authority, is_tls) = match server.split_once("://") {
+        Some(("http", rest)) => (rest, false),
+        Some(("https", rest)) => (rest, true),
+        Some(_) => return Err(must()),
+        None => (server, false),
+    };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.is_empty() || authority.contains(['/', '?', '#', '@', ' ']) {
-        return Err(format!("the server (--server, {SERVER_VARIABLE}) {MUST}, not {server:?}"));
+        return Err(must());
     }
-    Ok((format!("http://{authority}"), None))
+    let authority = match authority.parse() {
+        Ok(address) => reached(address).to_string(),
+        Err(_) => authority.to_owned(),
+    };
+    Ok(Located { authority, socket: None, is_tls })
 }
 
-/// The URL of a listener, from this machine: one that listens everywhere is reached over loopback. None for a socket.
-pub(super) fn base_url(scheme: &str, address: &Address) -> Option<String> {
-    let Address::Tcp(address) = address else { return None };
-    let mut address = *address;
+/// An address as it is reached from this machine: one that listens everywhere, over loopback.
+fn reached(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
+            Ipv4Addr::LOCALHOST.into()
         } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
+            Ipv6Addr::LOCALHOST.into()
         });
     }
-    Some(format!("{scheme}://{address}"))
+    address
 }
 
-/// What the server that serves from this folder wrote about itself; none where there is no such file.
-fn addresses(folder: &Path) -> anyhow::Result<Option<Addresses>> {
-    let path = folder.join(ADDRESSES_FILE);
-    match std::fs::read(&path) {
-        Ok(text) => {
-            let read = serde_json::from_slice(&text);
-            read.map(Some).with_context(|| format!("{} is not what tidegate writes", path.display()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+/// The URL of a listener, from this machine; `None` for a Unix socket.
+pub(super) fn base_url(scheme: &str, address: &Address) -> Option<String> {
+    match address {
+        Address::Tcp(address) => Some(format!("{scheme}://{}", reached(*address))),
+        Address::Unix(_) => None,
     }
 }
 
@@ -307,26 +351,31 @@ mod tests {
 
     #[test]
     fn a_server_is_a_url_an_address_or_a_socket() {
+        let plain = |authority: &str| Some((authority.to_owned(), None, false));
+        let tls = |authority: &str| Some((authority.to_owned(), None, true));
+        let socket = |path: &str| Some(("127.0.0.1".to_owned(), Some(path.to_owned()), false));
         let cases = [
-            ("http://127.0.0.1:8081", Some(("http://127.0.0.1:8081", None))),
-            ("http://hooks.example.org:8081/", Some(("http://hooks.example.org:8081", None))),
-            ("hooks.example.org:8081", Some(("http://hooks.example.org:8081", None))),
-            ("127.0.0.1:8081", Some(("http://127.0.0.1:8081", None))),
-            ("0.0.0.0:8081", Some(("http://127.0.0.1:8081", None))),
-            ("[::]:8081", Some(("http://[::1]:8081", None))),
-            ("unix:/run/t.sock", Some(("http://127.0.0.1", Some("/run/t.sock")))),
-            ("unix:///run/t.sock", Some(("http://127.0.0.1", Some("/run/t.sock")))),
+            ("http://127.0.0.1:8081", plain("127.0.0.1:8081")),
+            ("http://hooks.example.org:8081/", plain("hooks.example.org:8081")),
+            ("hooks.example.org:8081", plain("hooks.example.org:8081")),
+            ("127.0.0.1:8081", plain("127.0.0.1:8081")),
+            ("0.0.0.0:8081", plain("127.0.0.1:8081")),
+            ("[::]:8081", plain("[::1]:8081")),
+            ("https://hooks.example.org", tls("hooks.example.org")),
+            ("https://hooks.example.org:8443/", tls("hooks.example.org:8443")),
+            ("https://0.0.0.0:8443", tls("127.0.0.1:8443")),
+            ("unix:/run/t.sock", socket("/run/t.sock")),
+            ("unix:///run/t.sock", socket("/run/t.sock")),
             ("unix:t.sock", None),
-            ("https://hooks.example.org", None),
             ("ftp://hooks.example.org", None),
             ("http://user@hooks.example.org", None),
             ("http://hooks.example.org/path", None),
             ("http://", None),
+            ("https://", None),
             ("", None),
         ];
         for (server, expected) in cases {
-            let found = locate(server).ok();
-            let found = found.as_ref().map(|(base, socket)| (base.as_str(), socket.as_deref()));
+            let found = locate(server).ok().map(|found| (found.authority, found.socket, found.is_tls));
             assert_eq!(found, expected, "{server}");
         }
     }

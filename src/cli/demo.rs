@@ -161,7 +161,7 @@ fn welcome(
            access token   {token}\n\n\
          Try it:\n\n  {call}\n\n",
         webhook_url(ingress, settings, &path),
-        listener_url("http", admin),
+        listener_url(settings.admin.tls.scheme(), admin),
     )
 }
 
@@ -170,7 +170,7 @@ fn brief(ingress: &Address, admin: &Address, settings: &Settings) -> String {
     format!(
         "webhooks  {}\nadmin     {}\n",
         webhook_url(ingress, settings, "/webhooks/<token>"),
-        listener_url("http", admin)
+        listener_url(settings.admin.tls.scheme(), admin)
     )
 }
 

@@ -19,6 +19,7 @@ use crate::admin::{
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
+use crate::control::calls::Calls;
 use crate::control::process;
 use crate::engine::{self, CertificateEnd, Engine, Outcome, RequestSink};
 use crate::metrics::{Metrics, Snapshot};
@@ -44,6 +45,8 @@ pub(super) struct Gateway {
     /// The data folder.
     pub(super) folder: PathBuf,
     pub(super) letters: Arc<Letters>,
+    /// `None`: nothing is told of calls.
+    pub(super) calls: Option<Arc<Calls>>,
 }
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
@@ -238,8 +241,11 @@ impl admin::Engine for Gateway {
     fn metrics(&self) -> String {
         let mut page = String::new();
         self.metrics.render(&mut page);
-        render_certificates(&mut page, &self.engine.certificate_ends());
+        render_certificates(&mut page, &self.engine.tls().ends());
         process::render(&mut page, &self.folder);
+        if let Some(calls) = &self.calls {
+            calls.render(&mut page);
+        }
         match self.letters.counts() {
             Ok(counts) => render_letters(&mut page, counts),
             Err(error) => bounded_log!(error, %error, "the dead letters cannot be counted"),
@@ -406,7 +412,7 @@ fn render_letters(page: &mut String, counts: LetterCounts) {
     );
 }
 
-fn render_certificates(page: &mut String, ends: &[CertificateEnd]) {
+fn render_certificates(page: &mut String, ends: &[(&str, CertificateEnd)]) {
     const NAME: &str = "tidegate_certificate_expiry_seconds";
     if ends.is_empty() {
         return;
@@ -416,9 +422,9 @@ fn render_certificates(page: &mut String, ends: &[CertificateEnd]) {
         page,
         "# HELP {NAME} End of a certificate's validity, in seconds since 1970.\n# TYPE {NAME} gauge"
     );
-    for CertificateEnd { file, unix_seconds } in ends {
+    for (listener, CertificateEnd { file, unix_seconds }) in ends {
         let file = file.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let _ = writeln!(page, "{NAME}{{listener=\"ingress\",certificate=\"{file}\"}} {unix_seconds}");
+        let _ = writeln!(page, "{NAME}{{listener=\"{listener}\",certificate=\"{file}\"}} {unix_seconds}");
     }
 }
 

@@ -15,19 +15,34 @@ use tracing_subscriber::fmt::{FormatFields, format};
 use super::Failure;
 use crate::base::log::{self, LogLimit};
 use crate::base::visible::{visible, visible_json};
+use crate::control::calls;
+use crate::settings::{LogFormat, LogRequests, Settings};
 
 /// Starts the log and sends panics there too.
 ///
 /// # Errors
 /// Directives that cannot be read; the settings have checked them before.
-pub(super) fn start(directives: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::builder()
-        .parse(directives)
-        .map_err(|error| Failure::Usage(format!("log: {directives:?} cannot be read: {error}")))?;
+pub(super) fn start(settings: &Settings) -> Result<(), Failure> {
+    let directives = &settings.log;
+    let cannot = |error: &dyn std::fmt::Display| {
+        Failure::Usage(format!("log: {directives:?} cannot be read: {error}"))
+    };
+    let mut filter = EnvFilter::builder().parse(directives).map_err(|error| cannot(&error))?;
+    if settings.log_requests != LogRequests::Off {
+        // Whoever asks for these lines gets them, whatever the level of the others.
+        let directive = format!("{}=info", calls::TARGET).parse().map_err(|error| cannot(&error))?;
+        filter = filter.add_directive(directive);
+    }
     let log = tracing_subscriber::fmt().with_env_filter(filter);
-    let started = if io::stderr().is_terminal() {
+    let is_terminal = io::stderr().is_terminal();
+    let is_text = match settings.log_format {
+        LogFormat::Auto => is_terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let started = if is_text {
         // https://no-color.org: set and not empty means none.
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let plain = !is_terminal || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         log.with_ansi(!plain).fmt_fields(fields()).with_writer(|| Escaped(io::stderr(), text_line)).try_init()
     } else {
         log.with_ansi(false)

@@ -5,6 +5,7 @@
 //!
 //! Not here: what the commands do (a file for each), what can be set (`settings`).
 
+mod addresses;
 mod arguments;
 mod check;
 mod client;
@@ -20,9 +21,10 @@ mod preset;
 mod resources;
 pub mod serve;
 mod start;
+mod stream;
 mod tail;
 mod tokens;
-mod unix;
+mod trust;
 mod worker;
 
 use std::process::ExitCode;

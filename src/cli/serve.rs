@@ -1,15 +1,12 @@
 //! `tidegate serve`: opens the data folder, starts the cores and the admin listener, waits for the signal to stop.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::addresses;
 use super::gateway::Gateway;
 use super::notify::{self, State};
 use crate::admin::{self, AdminState};
@@ -17,21 +14,17 @@ use crate::base::clock::Clock;
 use crate::base::log;
 use crate::base::log::bounded_log;
 use crate::control::Fetchers;
+use crate::control::calls::CallThreads;
 use crate::control::chains::Chains;
 use crate::control::dead_letters::KeptDeadLetters;
-use crate::control::forward::ForwardThreads;
+use crate::control::forward::{AttemptSink, ForwardThreads};
 use crate::control::key_sets::KeySets;
-use crate::engine::{ChainSource, Engine, NoPermits, Services, StartError};
+use crate::engine::{CallSink, ChainSource, Engine, NoPermits, Services, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
 use crate::store::{self, DataFolder, Store};
 use crate::verify::access::AccessTokens;
-
-/// File in the data folder that says where the listeners are, for who started the process with port 0.
-pub(super) const ADDRESSES_FILE: &str = "addresses.json";
-/// Its rights: those of the other files in the folder.
-const ADDRESSES_MODE: u32 = 0o600;
 
 /// How often it is looked whether lines were left out of the log whose minute is over.
 const LOG_LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -54,7 +47,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     store.access_tokens()?.iter().for_each(|token| tokens.insert(token));
     let registry = Arc::new(Registry::new(Defaults::new(settings.cores, &settings.limits)));
     registry.load(&*store, clock.now())?;
-    let metrics = Arc::new(Metrics::new(settings.cores));
+    let metrics = Arc::new(Metrics::with_webhooks(settings.cores, settings.metrics_webhooks));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anyone is told that it serves: a signal from then on must find somebody who listens.
@@ -76,9 +69,18 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let fetchers =
         Fetchers { chains: Chains::start(&settings.alexa, clock)?, key_sets: KeySets::start(clock)? };
     let chains: Arc<dyn ChainSource> = Arc::new(fetchers);
-    let forwarder = Arc::new(ForwardThreads::start(settings, metrics.targets(), clock)?);
+    let call_threads = CallThreads::start(settings)?;
+    let calls = call_threads.as_ref().map(|threads| Arc::clone(threads.calls()));
+    let spans = calls.clone().filter(|calls| calls.has_spans()).map(|calls| calls as Arc<dyn AttemptSink>);
+    let forwarder = Arc::new(ForwardThreads::start(settings, metrics.targets(), spans, clock)?);
     let dead_letters = Arc::new(KeptDeadLetters::start(store.letters()?, clock)?);
-    let services = Services { chains, forwarder, dead_letters, permits: Arc::new(NoPermits) };
+    let services = Services {
+        chains,
+        forwarder,
+        dead_letters,
+        permits: Arc::new(NoPermits),
+        calls: calls.clone().map(|calls| calls as Arc<dyn CallSink>),
+    };
     let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, clock)?;
     // The threads end with the cores, which have the rest of them.
     drop(services);
@@ -91,6 +93,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         draining: AtomicBool::new(false),
         folder: settings.data.clone(),
         letters: store.letters()?,
+        calls,
     });
     let mut state =
         AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, &token.secret);
@@ -107,11 +110,15 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     };
     let state = Arc::new(state);
     let router = admin::router(Arc::clone(&state));
+    let admin_tls = settings.admin.tls.is_set().then(|| {
+        let tls = Arc::clone(gateway.engine.tls());
+        let limit = Duration::from_secs(u64::from(settings.timeouts.tls_handshake));
+        admin::Tls::new(move || tls.admin(), limit)
+    });
 
-    let scheme = settings.ingress.scheme();
     let folder = store.folder().path();
-    write_addresses(folder, (scheme, &ingress_address), &admin_address, &workers_address)?;
-    tracing::info!(ingress = %ingress_address, tls = settings.ingress.tls.is_set(), admin = %admin_address, workers = %workers_address, cores = settings.cores, "serving");
+    addresses::write(folder, settings, [&ingress_address, &admin_address, &workers_address])?;
+    tracing::info!(ingress = %ingress_address, tls = settings.ingress.tls.is_set(), admin = %admin_address, admin_tls = settings.admin.tls.is_set(), workers = %workers_address, workers_tls = settings.workers.tls.is_set(), cores = settings.cores, "serving");
     warn_of_open_listeners(settings);
     notify::tell(State::Ready);
     super::demo::greet(&store, &token.file, &ingress_address, &admin_address, settings, clock);
@@ -122,7 +129,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         tokio::spawn(Arc::clone(&gateway).heal(Arc::clone(&store)));
         tokio::spawn(Arc::clone(&gateway).withdraw_tokens(Arc::clone(&store)));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let served = tokio::spawn(admin::serve(admin_listener, router, async {
+        let served = tokio::spawn(admin::serve(admin_listener, admin_tls, router, async {
             // The sender going away is as good a reason to stop.
             let _ = stopped.await;
         }));
@@ -158,22 +165,29 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     })?;
+    if let Some(threads) = call_threads {
+        threads.finish();
+    }
     // Nobody can be served from this folder any more.
-    let _ = std::fs::remove_file(store.folder().path().join(ADDRESSES_FILE));
+    let _ = std::fs::remove_file(store.folder().path().join(addresses::FILE));
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Warns of listeners that other machines reach and whose access token passes in clear.
 fn warn_of_open_listeners(settings: &Settings) {
-    for (listener, address) in [("admin", &settings.admin.listen), ("workers", &settings.workers.listen)] {
+    let (admin, workers) = (&settings.admin, &settings.workers);
+    for (listener, address, tls) in
+        [("admin", &admin.listen, &admin.tls), ("workers", &workers.listen, &workers.tls)]
+    {
         if let Address::Tcp(address) = address
             && !address.ip().to_canonical().is_loopback()
+            && !tls.is_set()
         {
             tracing::warn!(
                 listener,
                 %address,
-                "this listener has no TLS and is not on loopback: access tokens can be read on the way; put a proxy with TLS in front, or let no other machine reach it"
+                "this listener has no TLS and is not on loopback: access tokens can be read on the way; set its tls.certificate and tls.key, put a proxy with TLS in front, or let no other machine reach it"
             );
         }
     }
@@ -248,27 +262,4 @@ fn reload(engine: &Engine) {
             tracing::error!("the certificates stay as they were: {error}");
         }
     }
-}
-
-fn write_addresses(
-    folder: &Path,
-    (scheme, ingress): (&str, &Address),
-    admin: &Address,
-    workers: &Address,
-) -> anyhow::Result<()> {
-    let addresses = serde_json::json!({
-        "ingress": ingress.to_string(),
-        "ingressScheme": scheme,
-        "admin": admin.to_string(),
-        "workers": workers.to_string(),
-    });
-    let text = addresses.to_string();
-    let path = folder.join(ADDRESSES_FILE);
-    let temporary = path.with_extension("new");
-    // As all of the folder: its owner's alone, whatever the umask. One that a crash left keeps its rights otherwise.
-    let _ = std::fs::remove_file(&temporary);
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(ADDRESSES_MODE).open(&temporary);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| std::fs::rename(&temporary, &path))
-        .with_context(|| format!("{} cannot be written", path.display()))
 }

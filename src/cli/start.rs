@@ -14,7 +14,7 @@ use crate::store::StoreError;
 /// `tidegate serve`.
 pub(super) fn serve(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, _) = arguments::settings(matches)?;
-    logs::start(&settings.log)?;
+    logs::start(&settings)?;
     raise_open_files();
     serve::run(&settings).map_err(|error| Failure::Failed(explained(error)))
 }
@@ -43,7 +43,7 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
     let key = match (error.downcast_ref::<StartError>(), error.downcast_ref::<StoreError>()) {
         (Some(StartError::Listen { listener, .. }), _) => format!("{listener}.listen"),
         (Some(StartError::Driver(_)), _) => "driver".to_owned(),
-        (Some(StartError::Tls(_)), _) => "ingress.tls.certificate".to_owned(),
+        (Some(StartError::Tls(error)), _) => format!("{}.tls.certificate", error.listener),
         (_, Some(StoreError::NotAllowed { .. } | StoreError::Locked { .. } | StoreError::Io { .. })) => {
             "data".to_owned()
         }

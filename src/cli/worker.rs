@@ -2,9 +2,8 @@
 //! with it.
 
 use std::borrow::Cow;
-use std::io::{Read, Write};
+use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +23,7 @@ use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
 use super::client::{Door, Place};
+use super::stream::{Socket, Stream};
 use super::{Failure, output};
 use crate::base::id::Id;
 use crate::base::visible::visible;
@@ -170,72 +170,10 @@ impl From<Refused> for Failure {
     }
 }
 
-/// A socket of either kind.
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    fn connect(place: &Place) -> std::io::Result<Stream> {
-        match place {
-            Place::Tcp(authority) => {
-                let stream = TcpStream::connect(authority)?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(SILENCE_MAX))?;
-                Ok(Stream::Tcp(stream))
-            }
-            Place::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path)?)),
-        }
-    }
-
-    fn try_clone(&self) -> std::io::Result<Stream> {
-        match self {
-            Stream::Tcp(stream) => Ok(Stream::Tcp(stream.try_clone()?)),
-            Stream::Unix(stream) => Ok(Stream::Unix(stream.try_clone()?)),
-        }
-    }
-
-    fn shutdown(&self, how: Shutdown) -> std::io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.shutdown(how),
-            Stream::Unix(stream) => stream.shutdown(how),
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        loop {
-            let read = match self {
-                Stream::Tcp(stream) => stream.read(bytes),
-                Stream::Unix(stream) => stream.read(bytes),
-            };
-            // The signal that stops it interrupts it first; then `Stop` ends what there is to read.
-            if !matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::Interrupted) {
-                return read;
-            }
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Whether the process was asked to stop, and the connection that is to be woken then.
 #[derive(Default)]
 struct Stop {
-    state: Mutex<(bool, Option<Stream>)>,
+    state: Mutex<(bool, Option<Socket>)>,
 }
 
 impl Stop {
@@ -266,9 +204,9 @@ impl Stop {
     fn stop(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = true;
-        if let Some(stream) = &state.1 {
+        if let Some(socket) = &state.1 {
             // Who reads sees the end, and can still write. A connection that is gone already needs no waking.
-            let _ = stream.shutdown(Shutdown::Read);
+            let _ = socket.shutdown(Shutdown::Read);
         }
     }
 
@@ -277,21 +215,23 @@ impl Stop {
     }
 
     /// The connection to be woken.
-    fn watch(&self, stream: Stream) {
+    fn watch(&self, socket: Socket) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.1 = Some(stream);
+        state.1 = Some(socket);
     }
 }
 
 impl Worker {
     fn attach(&self) -> Result<WebSocket<Stream>, Refused> {
         let lost = |error: anyhow::Error| Refused::Failed(error.context(self.door.shown.clone()));
-        let stream = Stream::connect(&self.door.place).map_err(|error| lost(error.into()))?;
-        self.stop.watch(stream.try_clone().map_err(|error| lost(error.into()))?);
+        let socket = connect(&self.door.place).map_err(|error| lost(error.into()))?;
+        self.stop.watch(socket.try_clone().map_err(|error| lost(error.into()))?);
+        let stream = Stream::new(socket, self.door.tls.as_ref()).map_err(|error| lost(error.into()))?;
         let host = match &self.door.place {
             Place::Tcp(authority) => authority.as_str(),
             Place::Unix(_) => "localhost",
         };
+        // The stream speaks TLS where it is to be spoken: the library is to add none.
         let url = format!("ws://{host}/flows/{}/worker", self.flow);
         let mut request = url.into_client_request().map_err(|error| lost(error.into()))?;
         for (name, value) in
@@ -421,6 +361,16 @@ impl Worker {
         let _ = socket.flush();
         Ended::Stopped
     }
+}
+
+/// Connects to the workers' listener.
+fn connect(place: &Place) -> std::io::Result<Socket> {
+    let socket = match place {
+        Place::Tcp(authority) => Socket::tcp(TcpStream::connect(authority)?)?,
+        Place::Unix(path) => return Socket::unix(path),
+    };
+    socket.set_read_timeout(Some(SILENCE_MAX))?;
+    Ok(socket)
 }
 
 fn say(socket: &mut WebSocket<Stream>, text: &str) -> Result<(), tungstenite::Error> {

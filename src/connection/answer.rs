@@ -1,8 +1,12 @@
 //! Responses: each is written into the connection's output, counted, and noted among the webhook's last requests.
 
+use std::net::IpAddr;
+
+use super::calls::{CallParts, OpenSpan};
 use super::context::CoreState;
 use super::recent::Note;
 use crate::base::clock::Now;
+use crate::base::request_id::RequestId;
 use crate::http;
 use crate::ingress::request;
 use crate::ingress::respond::{self, Answer, Cors, Frame};
@@ -21,6 +25,11 @@ pub(crate) struct Exchange<'a> {
     pub(crate) now: Now,
     /// When its wait for a reply began; `None` if it did not wait.
     pub(crate) waited_since: Option<u64>,
+    /// `None`: requests have no ids.
+    pub(crate) id: Option<RequestId<'a>>,
+    /// `None`: it has no span.
+    pub(crate) span: Option<Box<OpenSpan>>,
+    pub(crate) peer: Option<IpAddr>,
 }
 
 impl Exchange<'_> {
@@ -60,13 +69,19 @@ impl Exchange<'_> {
         self.note(core, SWITCHING_PROTOCOLS, None);
     }
 
-    fn frame<'d>(&self, cors: Cors<'d>, date: &'d [u8]) -> Frame<'d> {
+    /// The `traceparent` of its span.
+    pub(crate) fn traceparent(&self) -> Option<&str> {
+        self.span.as_ref().map(|open| open.text.as_str())
+    }
+
+    fn frame<'d>(&'d self, cors: Cors<'d>, date: &'d [u8]) -> Frame<'d> {
         Frame {
             date,
             keep_alive: self.keep_alive,
             http10: self.request.version() == http::Version::Http10,
             head_only: self.request.method() == http::Method::Head,
             cors,
+            id: self.id,
         }
     }
 
@@ -80,7 +95,14 @@ impl Exchange<'_> {
             None if core.awaited.is_some() => {}
             None => core.answered += 1,
         }
+        if core.tells_calls {
+            self.tell(core, status, refusal);
+        }
         let Some(hook) = self.hook else { return };
+        core.metrics.webhook(hook.webhook_id, status);
+        if let Some(reason) = refusal {
+            core.refusals.note(hook.webhook_id, reason, self.now);
+        }
         core.recent.note(Note {
             webhook: hook.webhook_id,
             now: self.now,
@@ -92,6 +114,28 @@ impl Exchange<'_> {
             bytes: self.bytes as u64,
             refusal,
             payload,
+        });
+    }
+}
+
+impl Exchange<'_> {
+    /// Tells those who are told of calls.
+    #[cold]
+    fn tell(&self, core: &mut CoreState, status: u16, refusal: Option<&str>) {
+        core.tell_call(CallParts {
+            webhook: self.hook.map(|hook| hook.webhook_id),
+            method: self.request.method_bytes(),
+            path: match self.hook {
+                Some(hook) => request::behind_token(hook, self.request.path()),
+                None => request::path_without_token(self.request.path()),
+            },
+            status,
+            bytes: self.bytes as u64,
+            refusal,
+            request_id: self.id.as_ref().map(RequestId::text),
+            peer: self.peer,
+            span: self.span.as_ref().map(|open| open.span),
+            since_nanos: self.waited_since.unwrap_or(self.now.nanos),
         });
     }
 }
@@ -109,8 +153,23 @@ pub(crate) fn refuse_into(core: &mut CoreState, out: &mut Vec<u8>, answer: &Answ
         http10: false,
         head_only: received.starts_with(b"HEAD "),
         cors,
+        // There is no head to take one from.
+        id: None,
     };
     respond::answer(out, answer, &frame);
     core.metrics.count(answer.outcome());
     core.metrics.status(answer.status());
+    let since_nanos = core.now().nanos;
+    core.tell_call(CallParts {
+        webhook: None,
+        method: b"",
+        path: b"",
+        status: answer.status(),
+        bytes: 0,
+        refusal: answer.refusal(),
+        request_id: None,
+        peer: None,
+        span: None,
+        since_nanos,
+    });
 }

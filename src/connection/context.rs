@@ -6,9 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rustls::ServerConfig;
-
 use super::buffers::Buffers;
+use super::calls::CallSink;
 use super::chains::{ChainSource, Chains};
 use super::flow_queues::{FinishedDelivery, FlowQueues, Undelivered};
 use super::forward_queues::{DeadLetters, ForwardQueues, Forwarder, NoForwarding};
@@ -21,17 +20,21 @@ use super::message::{
 use super::pending::{Delivered, PendingReplies};
 use super::permits::{NoPermits, PermitQueue, Permits};
 use super::recent::Recent;
+use super::refusals::Refusals;
 use super::seal::{Place, Seal};
 use super::timeouts::Timeouts;
+use super::tls::CoreTls;
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::ip_net::IpNet;
 use crate::base::log::bounded_log;
 use crate::base::random::Random;
+use crate::base::request_id::{RequestId, RequestNumbers};
 use crate::base::slots::Key;
 use crate::base::turn::Turn;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::deliver::{Effect, NodeError};
+use crate::http;
 use crate::http::encode::DateField;
 use crate::io::ListenerId;
 use crate::journal::Sequence;
@@ -79,6 +82,8 @@ pub(crate) enum Timer {
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) cors: bool,
+    /// Whether requests have ids.
+    pub(crate) has_request_ids: bool,
     /// URL of the ingress for callers, without a slash at its end: what Twilio signs begins with it.
     pub(crate) public_url: String,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -117,14 +122,21 @@ pub struct Services {
     pub forwarder: Arc<dyn Forwarder>,
     pub dead_letters: Arc<dyn DeadLetters>,
     pub permits: Arc<dyn Permits>,
+    /// Told of calls; `None` if nobody is.
+    pub calls: Option<Arc<dyn CallSink>>,
 }
 
 impl Services {
     /// For cores without flows that forward: no attempt is made, and no dead letter kept.
     #[must_use]
     pub fn with_chains(chains: Arc<dyn ChainSource>) -> Services {
-        let (forwarder, dead_letters) = (Arc::new(NoForwarding), Arc::new(NoForwarding));
-        Services { chains, forwarder, dead_letters, permits: Arc::new(NoPermits) }
+        Services {
+            chains,
+            forwarder: Arc::new(NoForwarding),
+            dead_letters: Arc::new(NoForwarding),
+            permits: Arc::new(NoPermits),
+            calls: None,
+        }
     }
 }
 
@@ -142,7 +154,7 @@ pub(crate) struct CoreParts {
     pub(crate) services: Services,
     /// Seed of what need not be secret: pauses between attempts, names of events.
     pub(crate) random: Random,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: CoreTls,
     /// `None`: triggers are kept in memory only.
     pub(crate) journal: Option<Box<CoreJournal>>,
 }
@@ -170,6 +182,14 @@ pub(crate) struct CoreState {
     /// Deliveries that are done and have nodes behind them, which run before anything else is handled.
     pub(crate) finished: VecDeque<FinishedDelivery>,
     pub(crate) recent: Recent,
+    pub(crate) refusals: Refusals,
+    /// Whether calls are told of: to `calls`, or at `debug`.
+    pub(crate) tells_calls: bool,
+    /// Told of calls; `None` if nobody is.
+    pub(crate) calls: Option<Arc<dyn CallSink>>,
+    /// Whether calls have spans.
+    pub(crate) has_spans: bool,
+    pub(crate) span_ids: Random,
     pub(crate) wheel: Wheel<Timer>,
     /// Messages for connections of this core, in order.
     pub(crate) posted: VecDeque<(ConnectionId, ConnectionMessage)>,
@@ -177,9 +197,10 @@ pub(crate) struct CoreState {
     pub(crate) continued: Vec<ConnectionId>,
     pub(crate) buffers: Buffers,
     pub(crate) date: DateField,
+    /// Numbers of the ids that are made.
+    pub(crate) request_numbers: RequestNumbers,
     pub(crate) is_draining: bool,
-    /// TLS of the ingress; `None`: it is plain.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: CoreTls,
     /// Memory that WebSocket messages are inflated and deflated in.
     pub(crate) scratch: websocket::Scratch,
     /// Memory that payloads and frames are built in.
@@ -227,9 +248,12 @@ impl CoreState {
     /// A core without connections.
     pub(crate) fn new(parts: CoreParts) -> CoreState {
         let now = (parts.clock)();
-        let Services { chains, forwarder, dead_letters, permits } = parts.services;
+        let Services { chains, forwarder, dead_letters, permits, calls } = parts.services;
         let mailbox = parts.peers.own_mailbox();
-        let forwards = ForwardQueues::new(forwarder, dead_letters, mailbox, parts.random);
+        let mut random = parts.random;
+        let (request_numbers, span_seed) =
+            (RequestNumbers::starting_at(random.next_u64()), random.next_u64());
+        let forwards = ForwardQueues::new(forwarder, dead_letters, mailbox, random);
         CoreState {
             index: parts.index,
             clock: parts.clock,
@@ -251,10 +275,16 @@ impl CoreState {
             undelivered: Vec::new(),
             finished: VecDeque::new(),
             recent: Recent::default(),
+            refusals: Refusals::default(),
+            tells_calls: calls.is_some() || tracing::enabled!(tracing::Level::DEBUG),
+            has_spans: calls.as_ref().is_some_and(|calls| calls.wants_spans()),
+            calls,
+            span_ids: Random::new(span_seed),
             wheel: Wheel::new(now.nanos),
             posted: VecDeque::new(),
             continued: Vec::new(),
             date: DateField::new(),
+            request_numbers,
             is_draining: false,
             tls: parts.tls,
             scratch: websocket::Scratch::new(),
@@ -269,9 +299,23 @@ impl CoreState {
         }
     }
 
+    /// Reads the clock: for what is longer than a turn, or is to be exact.
+    pub(crate) fn read_clock(&self) -> Now {
+        (self.clock)()
+    }
+
     /// The time of the present turn.
     pub(crate) fn now(&self) -> Now {
         self.now
+    }
+
+    /// The id of a request: its caller's, or the one of a number; `None` if requests have none.
+    #[inline]
+    pub(crate) fn request_id<'r>(&self, request: &http::Request<'r>, number: u64) -> Option<RequestId<'r>> {
+        if !self.rules.has_request_ids {
+            return None;
+        }
+        Some(request.request_id().unwrap_or_else(|| RequestId::made(number)))
     }
 
     /// Begins a turn: reads the clock.

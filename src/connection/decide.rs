@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::answer::Exchange;
+use super::calls::OpenSpan;
 use super::context::CoreState;
 use super::durable;
 use super::fanout::{Demand, TriggerContext, demand, reply_at_once, run_flows};
@@ -30,6 +31,8 @@ pub(crate) struct CompleteRequest<'a> {
     pub(crate) hook: &'a Arc<Hook>,
     pub(crate) exchange: &'a Exchange<'a>,
     pub(crate) body: &'a [u8],
+    /// Number of its id, if that is made.
+    pub(crate) number: u64,
 }
 
 /// Decision about a complete request.
@@ -75,6 +78,9 @@ pub(crate) struct ReplyWait {
     pub(crate) deadline: u64,
     /// Bytes of the body.
     pub(crate) bytes: usize,
+    /// Number of its id, if that is made.
+    pub(crate) number: u64,
+    pub(crate) span: Option<Box<OpenSpan>>,
     /// The payload of its flows, where somebody watches.
     pub(crate) shown: Option<Payload>,
     /// The key that it has taken, given back if it gets no good answer.
@@ -300,6 +306,8 @@ impl CompleteRequest<'_> {
             since: self.exchange.now.nanos,
             deadline,
             bytes: self.body.len(),
+            number: self.number,
+            span: self.exchange.span.clone(),
             shown: core.shown.take(),
             claim: None,
         }))
@@ -313,7 +321,7 @@ impl CompleteRequest<'_> {
         target: Option<&ReplyTarget<'_>>,
         caller: &mut Caller<'_>,
     ) -> Result<(), Answer<'static>> {
-        let CompleteRequest { origin, hook, exchange: Exchange { request, now, .. }, body } = *self;
+        let CompleteRequest { origin, hook, exchange: Exchange { request, now, .. }, body, .. } = *self;
         core.worked();
         let claims = request::claims(hook, request);
         let reply_id = target.map(|target| target.reply_id);
@@ -364,12 +372,13 @@ impl CompleteRequest<'_> {
         claims: Option<&'a [u8]>,
         reply_id: Option<&'a str>,
     ) -> HttpData<'a, impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone> {
-        let CompleteRequest { origin, hook, exchange: Exchange { request, .. }, body } = *self;
+        let CompleteRequest { origin, hook, exchange, body, .. } = *self;
+        let request = exchange.request;
         HttpData {
             method: request.method_bytes(),
             path: request::behind_token(hook, request.path()),
             query: request.query(),
-            fields: request.fields(),
+            fields: request::shown_fields(request, exchange.id.as_ref(), exchange.traceparent()),
             body,
             peer: origin.peer.map_or(Peer::Local, Peer::Ip),
             peer_is_trusted,

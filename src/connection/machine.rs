@@ -117,7 +117,30 @@ impl Connection {
         peer: Option<IpAddr>,
         observer: Option<PayloadObserver>,
     ) -> Connection {
-        let mut connection = Connection {
+        let mut connection = Connection::blank(id, listener, peer, observer);
+        if connection.aside.is_some() {
+            connection.begin_http(core);
+            return connection;
+        }
+        match Preamble::begin(core, listener, peer) {
+            Ok(None) => connection.begin_http(core),
+            Ok(Some(preamble)) => connection.phase = Phase::Preamble(Box::new(preamble)),
+            Err(event) => {
+                core.metrics.event(event);
+                connection.close(CloseHow::Graceful);
+            }
+        }
+        connection
+    }
+
+    /// A connection that is counted as nothing yet.
+    fn blank(
+        id: ConnectionId,
+        listener: ListenerKind,
+        peer: Option<IpAddr>,
+        observer: Option<PayloadObserver>,
+    ) -> Connection {
+        Connection {
             phase: Phase::Idle,
             out: Vec::new(),
             tls: None,
@@ -137,29 +160,15 @@ impl Connection {
             is_shut_down: false,
             is_close_started: false,
             is_listed: false,
-        };
-        if listener == ListenerKind::Ingress && connection.aside.is_none() {
-            match Preamble::begin(core, peer) {
-                Ok(None) => connection.begin_http(core),
-                Ok(Some(preamble)) => connection.phase = Phase::Preamble(Box::new(preamble)),
-                Err(event) => {
-                    core.metrics.event(event);
-                    connection.close(CloseHow::Graceful);
-                }
-            }
-        } else {
-            connection.begin_http(core);
         }
-        connection
     }
 
     /// A connection over the limit: it is told so, and not counted.
     pub(crate) fn refused(core: &mut CoreState, id: ConnectionId, listener: ListenerKind) -> Connection {
-        let mut connection = Connection::new(core, id, ListenerKind::Workers, None, None);
-        core.metrics.connection_closed(ConnectionKind::Http);
+        let mut connection = Connection::blank(id, listener, None, None);
         connection.kind = Kind::Refused;
         connection.phase = Phase::Lingering(Box::new(Linger::REFUSED));
-        if listener == ListenerKind::Ingress && core.tls.is_some() {
+        if core.tls.of(listener).is_some() {
             // Without a handshake there is nothing else that the peer would understand.
             connection.out = ALERT_INTERNAL_ERROR.to_vec();
         } else {

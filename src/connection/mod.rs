@@ -19,6 +19,7 @@
 mod answer;
 mod attempt;
 mod buffers;
+pub(crate) mod calls;
 mod chains;
 mod close;
 pub(crate) mod context;
@@ -36,6 +37,7 @@ mod http;
 mod idle;
 pub(crate) mod journal_state;
 mod key_sets;
+pub(crate) mod listener;
 mod machine;
 pub(crate) mod message;
 pub(crate) mod pace;
@@ -44,12 +46,14 @@ mod permits;
 mod preamble;
 pub(crate) mod receipts;
 pub(crate) mod recent;
+mod refusals;
 mod release;
 pub(crate) mod replay;
 pub(crate) mod seal;
 mod send_queue;
 mod session;
 pub(crate) mod spill;
+mod telling;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
 pub(crate) mod upgrade;
@@ -61,6 +65,7 @@ pub use self::attempt::{
     ANSWER_KEPT_BYTES_MAX, AttemptError, AttemptResult, DeadLetter, LastAttempt, NotReplayed, ReplayCallback,
     TargetAnswer,
 };
+pub use self::calls::{Call, CallSink, CallSpan};
 pub use self::chains::{ChainSource, Fetched};
 pub use self::context::Services;
 pub use self::forward_queues::{

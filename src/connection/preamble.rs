@@ -1,4 +1,4 @@
-//! Bytes before the first request on the ingress, where it is so configured: a PROXY header, then a TLS handshake.
+//! Bytes before the first request, where it is so configured: a PROXY header (on the ingress), then a TLS handshake.
 
 use std::net::IpAddr;
 
@@ -6,6 +6,7 @@ use rustls::{AlertDescription, Error};
 
 use super::answer;
 use super::context::CoreState;
+use super::listener::ListenerKind;
 use super::timeouts::Timeout;
 use super::tls::Tls;
 use crate::base::log::bounded_log;
@@ -33,6 +34,7 @@ enum Stage {
 
 /// A connection that is not served yet.
 pub(crate) struct Preamble {
+    listener: ListenerKind,
     stage: Stage,
     /// Bytes of the PROXY header.
     header: Vec<u8>,
@@ -51,24 +53,28 @@ pub(crate) enum Progress {
 }
 
 impl Preamble {
-    /// The preamble of a new connection of the ingress; `None` if it has none.
+    /// The preamble of a new connection of a listener; `None` if it has none.
     ///
     /// # Errors
     /// If the connection is refused: what it counts as.
-    pub(crate) fn begin(core: &mut CoreState, peer: Option<IpAddr>) -> Result<Option<Preamble>, Event> {
+    pub(crate) fn begin(
+        core: &mut CoreState,
+        listener: ListenerKind,
+        peer: Option<IpAddr>,
+    ) -> Result<Option<Preamble>, Event> {
         let now = core.now().nanos;
-        if core.rules.proxy_protocol {
+        if listener == ListenerKind::Ingress && core.rules.proxy_protocol {
             // Who may write to a Unix socket is for the file system to say.
             if peer.is_some() && !core.is_trusted(peer) {
                 warn(peer, "it is not in ingress.trusted_proxies");
                 return Err(Event::ProxyUntrusted);
             }
             let deadline = core.rules.timeouts.head.after(now);
-            return Ok(Some(Preamble { stage: Stage::Proxy, header: Vec::new(), deadline }));
+            return Ok(Some(Preamble { listener, stage: Stage::Proxy, header: Vec::new(), deadline }));
         }
         let deadline = core.rules.timeouts.tls_handshake.after(now);
-        let preamble = Preamble { stage: Stage::FirstByte, header: Vec::new(), deadline };
-        Ok(core.tls.is_some().then_some(preamble))
+        let preamble = Preamble { listener, stage: Stage::FirstByte, header: Vec::new(), deadline };
+        Ok(core.tls.of(listener).is_some().then_some(preamble))
     }
 
     /// Takes received bytes. What follows the preamble is left in `received`, decrypted.
@@ -100,7 +106,7 @@ impl Preamble {
                     return Progress::Refused(event, None);
                 }
             }
-            if core.tls.is_none() {
+            if core.tls.of(self.listener).is_none() {
                 return Progress::Complete;
             }
             self.stage = Stage::FirstByte;
@@ -120,7 +126,7 @@ impl Preamble {
                 Some(_) => {}
                 None => return Progress::Continue,
             }
-            let session = core.tls.clone().map(Tls::new);
+            let session = core.tls.of(self.listener).cloned().map(Tls::new);
             match session {
                 Some(Ok(session)) => *tls = Some(Box::new(session)),
                 Some(Err(error)) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answer::Exchange;
 use super::context::CoreState;
+pub(crate) use super::listener::ListenerKind;
 use super::message::{ConnectionId, PayloadObserver};
 use crate::http;
 use crate::ingress::request;
@@ -16,13 +17,6 @@ use crate::registry::{Backlog, Hook};
 use crate::trigger::{Peer, UpgradeData};
 use crate::websocket::DeflateParameters;
 use crate::websocket::handshake::{Options, Protocols};
-
-/// The listener of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ListenerKind {
-    Ingress,
-    Workers,
-}
 
 /// Origin of a connection's requests.
 #[derive(Clone, Copy)]
@@ -95,15 +89,18 @@ pub(crate) fn accept_websocket(
     let data = UpgradeData::new(
         path,
         request.query(),
-        request.fields(),
+        request::shown_fields(request, exchange.id.as_ref(), exchange.traceparent()),
         peer.map_or(Peer::Local, Peer::Ip),
         core.is_trusted(peer),
         hook.hidden(),
         request::claims(hook, request).as_deref(),
     );
-    let mut cors = Vec::new();
-    request::cors(core.rules.cors, Some(hook), request).write(&mut cors);
-    accept.write(out, &cors);
+    let mut lines = Vec::new();
+    request::cors(core.rules.cors, Some(hook), request).write(&mut lines);
+    if let Some(id) = &exchange.id {
+        id.write_line(&mut lines);
+    }
+    accept.write(out, &lines);
     exchange.upgraded(core);
     Ok(AcceptedWebSocket { session, deflate: accept.deflate, data })
 }

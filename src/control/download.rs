@@ -1,8 +1,10 @@
-//! One bounded GET over a connection of its own.
+//! One request over a connection of its own, and its bounded answer.
 
-use http_body_util::{BodyExt as _, Empty};
+use std::error::Error;
+
+use http_body_util::BodyExt as _;
 use hyper::Request;
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -22,14 +24,18 @@ pub(super) enum DownloadError {
 ///
 /// # Errors
 /// [`DownloadError`].
-pub(super) async fn download(
+pub(super) async fn download<B>(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: Request<Empty<Bytes>>,
+    request: Request<B>,
     bytes_max: usize,
-) -> Result<Vec<u8>, DownloadError> {
+) -> Result<Vec<u8>, DownloadError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(bytes_max)
-        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+        .handshake::<_, B>(TokioIo::new(stream))
         .await
         .map_err(|_| DownloadError::Broken)?;
     // Ends with this function, however that ends: the set stops its tasks when it is dropped.

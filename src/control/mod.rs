@@ -1,12 +1,14 @@
 //! Layer 9: requests of the process to other machines and to the system, on threads of its own, so that no core waits
 //! for it.
 //!
+//! - [`calls`]: the log of requests, and traces;
 //! - [`chains`]: the certificate chains that sign Alexa's requests;
 //! - [`forward`]: what flows forward to targets;
 //! - [`dead_letters`]: keeps the deliveries that were given up;
 //! - [`key_sets`]: the key sets that JSON Web Tokens are verified with;
 //! - [`process`]: what the system knows of this process.
 
+pub mod calls;
 pub mod chains;
 pub mod dead_letters;
 mod download;

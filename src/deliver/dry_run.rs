@@ -13,6 +13,8 @@ use crate::trigger::Payload;
 
 /// Name of a delivery that is not made.
 const NO_DELIVERY: &str = "msg_dry_run";
+/// The span of a request that is not sent, in the caller's trace.
+const NO_SPAN: u64 = 1;
 
 /// A node that the payload reached.
 #[derive(Debug)]
@@ -110,10 +112,12 @@ impl DryRun<'_> {
                 }
             }
             Action::Debug(template) => self.message(template),
-            Action::Forward(node) => match request(node, self.payload, NO_DELIVERY, self.unix_seconds) {
-                Ok(request) => Made::Request(Box::new(request)),
-                Err(error) => Made::Error(error.to_string()),
-            },
+            Action::Forward(node) => {
+                match request(node, self.payload, NO_DELIVERY, self.unix_seconds, NO_SPAN) {
+                    Ok(request) => Made::Request(Box::new(request)),
+                    Err(error) => Made::Error(error.to_string()),
+                }
+            }
             Action::Worker(_) => Made::Delivery,
             Action::Pass => Made::Nothing,
         }

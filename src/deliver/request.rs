@@ -6,7 +6,9 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use crate::base::id::Id;
+use crate::base::request_id::{REQUEST_ID_FIELD, RequestId};
 use crate::base::text::{hex_digits, hex_into};
+use crate::base::trace::{TRACEPARENT_FIELD, TRACESTATE_BYTES_MAX, TRACESTATE_FIELD, TraceContext};
 use crate::http::encode::is_field_value;
 use crate::model::ForwardMethod;
 use crate::registry::{BodySource, ForwardNode, Signing};
@@ -61,7 +63,8 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// Makes the request. `id` names the delivery, in every attempt the same; `unix_seconds` is the time of the attempt.
+/// Makes the request. `id` names the delivery, in every attempt the same; `unix_seconds` is the time of the attempt, and
+/// `span` its span in the caller's trace.
 ///
 /// # Errors
 /// [`RequestError`].
@@ -70,6 +73,7 @@ pub fn request(
     payload: &Payload,
     id: &str,
     unix_seconds: u64,
+    span: u64,
 ) -> Result<ForwardRequest, RequestError> {
     let hops = hops(payload) + 1;
     if hops > HOPS_MAX {
@@ -90,6 +94,7 @@ pub fn request(
     set_default(&mut headers, "user-agent", USER_AGENT.as_bytes());
     headers.push((HOPS_FIELD.to_owned(), hops.to_string().into_bytes()));
     headers.push(("webhook-id".to_owned(), id.as_bytes().to_vec()));
+    pass_names(payload, span, &mut headers);
     match &node.signing {
         Signing::None => {}
         Signing::Unusable => return Err(RequestError::Secret),
@@ -100,6 +105,24 @@ pub fn request(
         }
     }
     Ok(ForwardRequest { method: node.method, url, headers, body })
+}
+
+/// Sets the names that the caller's request has elsewhere: its id, and its place in a trace. The node's own headers win.
+fn pass_names(payload: &Payload, span: u64, headers: &mut Vec<(String, Vec<u8>)>) {
+    if let Some(id) = payload.header(REQUEST_ID_FIELD)
+        && RequestId::given(id.as_bytes()).is_some()
+    {
+        set_default(headers, REQUEST_ID_FIELD, id.as_bytes());
+    }
+    let Some(context) = payload.header(TRACEPARENT_FIELD) else { return };
+    let Some(context) = TraceContext::parse(context.as_bytes()) else { return };
+    set_default(headers, TRACEPARENT_FIELD, context.child(span).text().as_bytes());
+    if let Some(state) = payload.header(TRACESTATE_FIELD)
+        && state.len() <= TRACESTATE_BYTES_MAX
+        && is_field_value(state.as_bytes())
+    {
+        set_default(headers, TRACESTATE_FIELD, state.as_bytes());
+    }
 }
 
 /// Names the delivery of an event to a node: the same in every attempt, and another one for each node.

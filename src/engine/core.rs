@@ -313,7 +313,7 @@ impl<I: Io> Core<I> {
                 let now = state.now();
                 query(&mut state.recent, now);
             }
-            Message::Tls(config) => state.tls = Some(config),
+            Message::Tls(tls) => state.tls = tls,
             Message::Drain => self.begin_drain(pin),
         }
     }

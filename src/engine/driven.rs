@@ -25,6 +25,7 @@ use crate::connection::flows;
 use crate::connection::journal_state::CoreJournal;
 use crate::connection::message::{CoreMessage, ReplyCallback, ReplyOutcome, ReplySender};
 use crate::connection::seal::Seal;
+use crate::connection::tls::CoreTls;
 use crate::connection::upgrade::ListenerKind;
 use crate::io::Io;
 use crate::journal::{Journal, SegmentName, Sequence};
@@ -111,7 +112,7 @@ where
                 peers: Box::new(Mailboxes::new(index, mailboxes.clone())),
                 services: config.services.clone(),
                 random: Random::new(config.seed.wrapping_add(index as u64)),
-                tls: config.tls.clone(),
+                tls: CoreTls::of_ingress(config.tls.clone()),
                 journal: None,
             });
             let listeners =

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::connection::message::{CoreMessage, PayloadObserver};
 use crate::connection::recent::Recent;
+use crate::connection::tls::CoreTls;
 
 /// A query about a core's last requests.
 pub(super) type RecentQuery = Box<dyn FnOnce(&mut Recent, Now) + Send>;
@@ -21,7 +20,7 @@ pub(super) enum Message<S> {
     /// The model was changed, and the registry with it. These flows were deleted.
     ModelChanged { deleted_flows: Arc<[Id]> },
     /// Certificates and keys for the connections that are accepted from now on.
-    Tls(Arc<ServerConfig>),
+    Tls(CoreTls),
     /// A query about the last requests.
     Recent { query: RecentQuery },
     /// Stop accepting, finish what is in flight.

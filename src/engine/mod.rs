@@ -38,7 +38,6 @@ use crate::base::id::Id;
 use crate::connection::context::SharedCounts;
 use crate::connection::message::{CoreMessage, PayloadObserver, ReplyCallback, ReplySender};
 use crate::connection::seal::Seal;
-use crate::connection::tls::Certified;
 use crate::io::{Backend, Preference};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -55,11 +54,13 @@ pub use crate::connection::message::{
     PayloadObserver as Tap, ReplyCallback as Done, ReplyOutcome as Outcome,
 };
 pub use crate::connection::recent::{RECORDS_MAX, RequestSink, SHOWN_PAYLOAD_BYTES_MAX, SeenRequest};
-pub use crate::connection::tls::{CertificateEnd, TlsError, check as check_tls};
+pub use crate::connection::tls::{
+    CertificateEnd, ListenerTlsError, ListenersTls, TlsError, check as check_tls,
+};
 pub use crate::connection::{
-    ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX,
-    ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, KeysFetched, LastAttempt, LetterReport,
-    NoPermits, NotReplayed, PermitTold, Permits, ReplayCallback, Services, TargetAnswer,
+    ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX, Call,
+    CallSink, CallSpan, ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, KeysFetched, LastAttempt,
+    LetterReport, NoPermits, NotReplayed, PermitTold, Permits, ReplayCallback, Services, TargetAnswer,
 };
 
 /// Messages that wait for a core before its senders are told that it is busy.
@@ -80,7 +81,7 @@ pub enum StartError {
     /// The journal cannot be opened.
     Journal(JournalError),
     /// The certificates cannot be used.
-    Tls(TlsError),
+    Tls(ListenerTlsError),
     /// Something else that the system refused: what.
     System { what: &'static str, error: io::Error },
 }
@@ -114,7 +115,7 @@ pub struct Engine {
     next_core: AtomicUsize,
     counts: Arc<SharedCounts>,
     registry: Arc<Registry>,
-    tls: Arc<Certified>,
+    tls: Arc<ListenersTls>,
     supply: Option<Arc<Supply>>,
 }
 
@@ -133,7 +134,7 @@ impl Engine {
     ) -> Result<Engine, StartError> {
         heap::refuse_huge_pages();
         let cores = settings.cores;
-        let tls = Arc::new(Certified::load(&settings.ingress.tls).map_err(StartError::Tls)?);
+        let tls = Arc::new(ListenersTls::load(settings).map_err(StartError::Tls)?);
         let backend = choose(settings.driver, cores).map_err(StartError::Driver)?;
         // Before anybody can connect: what is accepted from now on is behind what is open.
         let journals = recover::start(settings, clock).map_err(StartError::Journal)?;
@@ -224,16 +225,19 @@ impl Engine {
     ///
     /// # Errors
     /// The first file that cannot be used, and why; everything stays as it was then.
-    pub fn reload_tls(&self) -> Result<bool, TlsError> {
-        let Some(config) = self.tls.reload()? else { return Ok(false) };
-        self.tell_all(|| Message::Tls(Arc::clone(&config)));
+    pub fn reload_tls(&self) -> Result<bool, ListenerTlsError> {
+        if !self.tls.reload()? {
+            return Ok(false);
+        }
+        let tls = self.tls.of_cores();
+        self.tell_all(|| Message::Tls(tls.clone()));
         Ok(true)
     }
 
-    /// When the certificates of the ingress end.
+    /// The certificates of all listeners.
     #[must_use]
-    pub fn certificate_ends(&self) -> Arc<[CertificateEnd]> {
-        self.tls.ends()
+    pub fn tls(&self) -> &Arc<ListenersTls> {
+        &self.tls
     }
 
     /// A webhook's last requests on each core, newest first; `done` gets each core's.

@@ -12,6 +12,7 @@ use crate::verify::access::AccessTokens;
 pub(super) fn rules(settings: &Settings, ingress: &Address, access_tokens: Arc<AccessTokens>) -> Rules {
     Rules {
         cors: settings.ingress.cors,
+        has_request_ids: settings.ingress.request_id,
         public_url: settings.ingress.called_url(ingress),
         proxy_protocol: settings.ingress.proxy_protocol,
         trusted_proxies: settings.ingress.trusted_proxies.clone(),

@@ -21,7 +21,7 @@ use crate::connection::Services;
 use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
 use crate::connection::message::CoreMessage;
 use crate::connection::seal::Seal;
-use crate::connection::tls::Certified;
+use crate::connection::tls::ListenersTls;
 use crate::connection::upgrade::ListenerKind;
 use crate::io::{Backend, DiskFile, Kernel, Listener};
 use crate::metrics::CoreMetrics;
@@ -49,7 +49,7 @@ pub(super) struct CoreConfig {
     pub(super) counts: Arc<SharedCounts>,
     pub(super) mailboxes: Vec<Mailbox>,
     pub(super) services: Services,
-    pub(super) tls: Arc<Certified>,
+    pub(super) tls: Arc<ListenersTls>,
     pub(super) receiver: Receiver<Message<OwnedFd>>,
     /// Whether this is not the first run.
     pub(super) has_panicked: Cell<bool>,
@@ -129,7 +129,7 @@ impl CoreConfig {
             peers: Box::new(Mailboxes::new(self.index, self.mailboxes.clone())),
             services: self.services.clone(),
             random: Random::from_system(),
-            tls: self.tls.config(),
+            tls: self.tls.of_cores(),
             journal: None,
         });
         let listeners = vec![

@@ -20,6 +20,7 @@ use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
 use crate::connection::message::{CoreMessage, OwnMailbox, OwnSender, Peers, ReplyOutcome, ReplySender};
 use crate::connection::seal::Seal;
 use crate::connection::timeouts::{Timeout, Timeouts};
+use crate::connection::tls::CoreTls;
 use crate::connection::upgrade::ListenerKind;
 use crate::connection::{ChainSource, Fetched, KeysFetched, Services};
 use crate::io::{
@@ -150,6 +151,7 @@ impl Scene {
         let now = Now { nanos: NANOS_PER_SECOND, unix_millis: millis };
         registry.refresh(&store, &affected, now).unwrap();
         let rules = Rules {
+            has_request_ids: true,
             cors: true,
             public_url: String::new(),
             trusted_proxies: Vec::new(),
@@ -177,7 +179,7 @@ impl Scene {
             peers: Box::new(Alone),
             services: Services::with_chains(Arc::new(NoChains)),
             random: Random::new(1),
-            tls: None,
+            tls: CoreTls::default(),
             journal: None,
         });
         let io = Memory::default();

@@ -1,7 +1,7 @@
 //! The machine: one connection's requests, one after the other.
 
 use super::chunks::{Chunks, Found};
-use super::head::{self, Field, HEAD_BYTES_MAX, Head, Request};
+use super::head::{self, Field, HEAD_BYTES_MAX, Head, Request, Span};
 use super::limits::Limits;
 use super::message::Framing;
 use super::refusal::Refusal;
@@ -418,7 +418,7 @@ impl Connection {
     /// Bytes that [`Self::suspend`] would keep.
     #[must_use]
     pub fn suspended_bytes(&self, buffer: &ReceiveBuffer) -> usize {
-        self.head.line_end() + buffer.len().saturating_sub(self.raw)
+        self.head.line_end() + self.head.request_id.length() + buffer.len().saturating_sub(self.raw)
     }
 
     /// Of a request that is whole and waits: what its answer depends on, and what came behind it.
@@ -426,22 +426,25 @@ impl Connection {
     pub fn suspend(&self, buffer: &ReceiveBuffer) -> Suspended {
         let unread = buffer.unread();
         let line = &unread[..self.head.line_end()];
+        let id = self.head.request_id.in_bytes(unread);
         let behind = unread.get(self.raw..).unwrap_or_default();
-        Suspended { head: self.head, bytes: [line, behind].concat().into_boxed_slice() }
+        let mut head = self.head;
+        head.request_id = Span::at(line.len(), id.len());
+        Suspended { head, bytes: [line, id, behind].concat().into_boxed_slice() }
     }
 
     /// Continues with such a request, on a connection with nothing at hand: its bytes are appended to `buffer`, which is
     /// empty. It has neither fields nor a body any more.
     pub fn resume(&mut self, suspended: &Suspended, buffer: &mut ReceiveBuffer) {
-        let line = suspended.head.line_end();
+        let kept = suspended.head.line_end() + suspended.head.request_id.length();
         buffer.extend(&suspended.bytes);
         self.fields.clear();
         // The fields of the head that was understood last are gone.
         self.last_head.clear();
         self.head = suspended.head;
         self.state = State::Whole;
-        self.head_bytes = line as u32;
-        (self.body_end, self.raw) = (line, line);
+        self.head_bytes = kept as u32;
+        (self.body_end, self.raw) = (kept, kept);
     }
 
     /// Lets go of memory that an idle connection does not need.

@@ -5,6 +5,7 @@ use super::message::{Framing, Version};
 use super::refusal::Refusal;
 use super::target::is_host_value;
 use super::token::{has_token, members};
+use crate::base::request_id::{REQUEST_ID_FIELD, RequestId};
 
 /// Digits of a Content-Length: as many as always fit into 64 bits.
 const LENGTH_DIGITS_MAX: usize = 18;
@@ -20,7 +21,7 @@ pub(super) struct Meaning {
 
 /// The state of the fields seen so far.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct Seen<'h> {
     has_host: bool,
     length: Option<u64>,
     codings: Codings,
@@ -30,6 +31,8 @@ pub(super) struct Seen {
     websocket: bool,
     expects_continue: bool,
     other_expectation: bool,
+    /// `X-Request-Id`; empty once it was repeated.
+    request_id: Option<&'h [u8]>,
 }
 
 /// The members of Transfer-Encoding, over all its fields.
@@ -68,9 +71,9 @@ impl Codings {
     }
 }
 
-impl Seen {
+impl<'h> Seen<'h> {
     /// Takes in a field; its value stands without white space around it.
-    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn field(&mut self, name: &[u8], value: &'h [u8]) -> Result<(), Refusal> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 if std::mem::replace(&mut self.has_host, true) {
@@ -93,6 +96,10 @@ impl Seen {
                 self.keep_alive |= has_token(value, b"keep-alive");
                 self.upgrade |= has_token(value, b"upgrade");
             }
+            12 if name.eq_ignore_ascii_case(REQUEST_ID_FIELD.as_bytes()) => {
+                // Which of two counts would be a guess.
+                self.request_id = Some(if self.request_id.is_some() { b"" } else { value });
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let earlier = self.length.replace(length(value)?);
                 if earlier.is_some() {
@@ -103,6 +110,11 @@ impl Seen {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The id of the request, where the caller gave one.
+    pub(super) fn request_id(&self) -> Option<&'h [u8]> {
+        RequestId::given(self.request_id?).map(|_| self.request_id)?
     }
 
     /// All fields are seen: what they mean together.

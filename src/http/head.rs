@@ -11,6 +11,7 @@ use super::limits::{FIELDS_MAX, Limits};
 use super::message::{Framing, Method, Version};
 use super::refusal::Refusal;
 use super::target;
+use crate::base::request_id::RequestId;
 
 /// Bytes that a head may have at the very most, whatever the limits: [`Span`] counts with 16 bits.
 pub(super) const HEAD_BYTES_MAX: u32 = u16::MAX as u32;
@@ -28,7 +29,16 @@ impl Span {
         Span { start: start as u16, length: part.len() as u16 }
     }
 
-    fn in_bytes<'b>(&self, whole: &'b [u8]) -> &'b [u8] {
+    pub(super) fn length(&self) -> usize {
+        usize::from(self.length)
+    }
+
+    /// A span of this length that begins at `start`.
+    pub(super) fn at(start: usize, length: usize) -> Span {
+        Span { start: start as u16, length: length as u16 }
+    }
+
+    pub(super) fn in_bytes<'b>(&self, whole: &'b [u8]) -> &'b [u8] {
         let start = usize::from(self.start);
         &whole[start..start + usize::from(self.length)]
     }
@@ -50,10 +60,14 @@ pub(super) struct Head {
     pub(super) keep_alive: bool,
     pub(super) expects_continue: bool,
     pub(super) upgrade_websocket: bool,
-    method_name: Span,
+    /// Bytes of the method, with which the head begins.
+    method_length: u16,
     target: Span,
     path: Span,
-    query: Option<Span>,
+    /// It begins at 0 where there is none: the method stands there.
+    query: Span,
+    /// Empty: the caller gave none.
+    pub(super) request_id: Span,
 }
 
 impl Default for Head {
@@ -65,10 +79,11 @@ impl Default for Head {
             keep_alive: false,
             expects_continue: false,
             upgrade_websocket: false,
-            method_name: Span::default(),
+            method_length: 0,
             target: Span::default(),
             path: Span::default(),
-            query: None,
+            query: Span::default(),
+            request_id: Span::default(),
         }
     }
 }
@@ -98,7 +113,7 @@ impl<'b> Request<'b> {
     /// The method as it was sent.
     #[must_use]
     pub fn method_bytes(&self) -> &'b [u8] {
-        self.head.method_name.in_bytes(self.bytes)
+        &self.bytes[..usize::from(self.head.method_length)]
     }
 
     /// The request target as it was sent.
@@ -119,7 +134,15 @@ impl<'b> Request<'b> {
     /// The bytes after the first `?`, not decoded. `None` if there is no `?`.
     #[must_use]
     pub fn query(&self) -> Option<&'b [u8]> {
-        self.head.query.map(|query| query.in_bytes(self.bytes))
+        let query = self.head.query;
+        (query.start != 0).then(|| query.in_bytes(self.bytes))
+    }
+
+    /// The id that the caller gave: visible ASCII of a bounded length.
+    #[must_use]
+    pub fn request_id(&self) -> Option<RequestId<'b>> {
+        let id = self.head.request_id.in_bytes(self.bytes);
+        (!id.is_empty()).then_some(RequestId::Given(id))
     }
 
     /// The version.
@@ -204,13 +227,15 @@ pub(super) fn parse(bytes: &[u8], fields: &mut Vec<Field>, limits: &Limits) -> R
     let mut head = Head {
         method: method(method_name.as_bytes()),
         version: if version == 0 { Version::Http10 } else { Version::Http11 },
-        method_name: Span::of(method_name.as_bytes(), bytes),
+        // Empty lines before it are gone.
+        method_length: method_name.len() as u16,
         target: Span::of(target.as_bytes(), bytes),
         ..Head::default()
     };
     let parts = target::split(head.method, target.as_bytes())?;
     head.path = Span::of(parts.path, bytes);
-    head.query = parts.query.map(|query| Span::of(query, bytes));
+    head.query = parts.query.map_or_else(Span::default, |query| Span::of(query, bytes));
+    debug_assert!(bytes.starts_with(method_name.as_bytes()), "empty lines were consumed");
     fields.clear();
     let mut seen = Seen::default();
     for header in request.headers.iter() {
@@ -228,6 +253,7 @@ pub(super) fn parse(bytes: &[u8], fields: &mut Vec<Field>, limits: &Limits) -> R
     head.keep_alive = meaning.keep_alive;
     head.expects_continue = meaning.expects_continue;
     head.upgrade_websocket = meaning.upgrade_websocket;
+    head.request_id = seen.request_id().map_or_else(Span::default, |id| Span::of(id, bytes));
     Ok(head)
 }
 

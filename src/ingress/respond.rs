@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::base::json::escape_into;
+use crate::base::request_id::{REQUEST_ID_FIELD, RequestId};
 use crate::http::encode::{self, content_length, end_of_head, field, has_body, status_line};
 use crate::metrics::Outcome;
 use crate::model::{MethodSet, ResponseBodyConfig};
@@ -22,6 +23,16 @@ pub struct Frame<'a> {
     /// Whether the request was a HEAD: no body follows whatever the answer.
     pub head_only: bool,
     pub cors: Cors<'a>,
+    /// `None`: requests have no ids.
+    pub id: Option<RequestId<'a>>,
+}
+
+impl Frame<'_> {
+    fn write_id(&self, out: &mut Vec<u8>) {
+        if let Some(id) = &self.id {
+            id.write_line(out);
+        }
+    }
 }
 
 /// The CORS fields of a response (Fetch standard, 3.3).
@@ -280,6 +291,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     if matches!(answer, Answer::Success(200)) && frame.keep_alive && !frame.http10 && !frame.head_only {
         out.extend_from_slice(SUCCESS_HEAD);
         frame.cors.write(out);
+        frame.write_id(out);
         out.extend_from_slice(frame.date);
         end_of_head(out);
         out.extend_from_slice(SUCCESS_BODY);
@@ -294,6 +306,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         let [status, before, after] = OVER_RATE;
         out.extend_from_slice(status);
         out.extend_from_slice(frame.date);
+        frame.write_id(out);
         out.extend_from_slice(before);
         out.extend_from_slice(itoa::Buffer::new().format(*seconds).as_bytes());
         out.extend_from_slice(after);
@@ -363,10 +376,10 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
 
 /// Writes the response that a flow's reply makes ([replies and templates](crate::guide::replies_and_templates)).
 pub fn reply(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
-    let own_cors =
-        reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("access-control-allow-origin"));
-    let cors = if own_cors { Cors::Off } else { frame.cors };
-    begin(out, reply.status, &Frame { cors, ..*frame }, false);
+    let has = |wanted: &str| reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    let cors = if has("access-control-allow-origin") { Cors::Off } else { frame.cors };
+    let id = frame.id.filter(|_| !has(REQUEST_ID_FIELD));
+    begin(out, reply.status, &Frame { cors, id, ..*frame }, false);
     for (name, value) in &reply.headers {
         field(out, name.as_bytes(), value.as_bytes());
     }
@@ -395,6 +408,7 @@ fn begin(out: &mut Vec<u8>, status: u16, frame: &Frame<'_>, is_upgrade: bool) {
     if !options.is_empty() {
         field(out, b"connection", options);
     }
+    frame.write_id(out);
     frame.cors.write(out);
 }
 
@@ -469,7 +483,8 @@ mod tests {
 
     fn written(answer: &Answer<'_>, cors: Cors<'_>) -> String {
         let mut date = encode::DateField::new();
-        let frame = Frame { date: date.line(0), keep_alive: true, http10: false, head_only: false, cors };
+        let id = Some(RequestId::Given(b"an-id"));
+        let frame = Frame { date: date.line(0), keep_alive: true, http10: false, head_only: false, cors, id };
         let mut out = Vec::new();
         super::answer(&mut out, answer, &frame);
         String::from_utf8(out).unwrap()
@@ -481,8 +496,8 @@ mod tests {
             // Without CORS it goes the long way.
             let long = written(&usual, Cors::Off);
             let cors = str::from_utf8(CORS_LINE).unwrap();
-            let behind_date = long.find("GMT\r\n").unwrap() + "GMT\r\n".len();
-            let expected = format!("{}{cors}{}", &long[..behind_date], &long[behind_date..]);
+            let behind_id = long.find("an-id\r\n").unwrap() + "an-id\r\n".len();
+            let expected = format!("{}{cors}{}", &long[..behind_id], &long[behind_id..]);
             assert_eq!(written(&usual, Cors::Any), expected);
         }
     }

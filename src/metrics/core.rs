@@ -3,6 +3,8 @@
 use super::counter::add;
 use super::journal::{JournalMetrics, JournalNumbers};
 use super::latency::{Latency, LatencyCounts};
+use super::webhooks::{CLASSES, WebhookCounts};
+use crate::base::id::Id;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -188,9 +190,6 @@ named! {
     }
 }
 
-/// Classes of status codes, 1xx to 5xx.
-pub(super) const CLASSES: usize = 5;
-
 /// One core's counters. Only that core's thread writes them: a second writer would lose counts. They begin a pair of
 /// cache lines (processors fetch lines in pairs) and fill whole ones.
 #[derive(Debug)]
@@ -209,6 +208,8 @@ pub struct CoreMetrics {
     turns: Latency,
     turn_nanos_max: AtomicU64,
     pub journal: JournalMetrics,
+    /// `None`: no webhook is counted by itself.
+    webhooks: Option<Box<WebhookCounts>>,
 }
 
 /// One core's numbers, or the sum of several cores'.
@@ -250,6 +251,7 @@ impl Default for CoreMetrics {
             turns: Latency::default(),
             turn_nanos_max: AtomicU64::new(0),
             journal: JournalMetrics::default(),
+            webhooks: None,
         }
     }
 }
@@ -258,6 +260,11 @@ impl Default for Numbers {
     fn default() -> Numbers {
         CoreMetrics::default().numbers()
     }
+}
+
+/// Index of the class of a status.
+fn class_of(status: u16) -> usize {
+    usize::from(status / 100).clamp(1, CLASSES) - 1
 }
 
 /// Counters in any number; the standard library has a default for 32 at the most.
@@ -275,6 +282,24 @@ pub struct Snapshot {
 }
 
 impl CoreMetrics {
+    /// Zeros; with counts of single webhooks where they are wanted.
+    pub(super) fn new(has_webhooks: bool) -> CoreMetrics {
+        let webhooks = has_webhooks.then(|| Box::new(WebhookCounts::default()));
+        CoreMetrics { webhooks, ..CoreMetrics::default() }
+    }
+
+    pub(super) fn webhooks(&self) -> Option<&WebhookCounts> {
+        self.webhooks.as_deref()
+    }
+
+    /// A response of a webhook left, with this status.
+    #[inline]
+    pub fn webhook(&self, webhook: Id, status: u16) {
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.count(webhook, class_of(status));
+        }
+    }
+
     /// A request ended.
     pub fn count(&self, outcome: Outcome) {
         add(&self.outcomes[outcome as usize], 1);
@@ -282,8 +307,7 @@ impl CoreMetrics {
 
     /// A response with this status left.
     pub fn status(&self, status: u16) {
-        let class = usize::from(status / 100).clamp(1, CLASSES) - 1;
-        add(&self.classes[class], 1);
+        add(&self.classes[class_of(status)], 1);
     }
 
     /// A response left this long after its request was whole.

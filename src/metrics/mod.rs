@@ -11,6 +11,7 @@ mod latency;
 mod render;
 mod series;
 mod targets;
+mod webhooks;
 
 pub use self::core::{ConnectionKind, CoreMetrics, Event, Numbers, Outcome, Snapshot};
 pub use self::journal::{JournalGauges, JournalMetrics, JournalNumbers};
@@ -20,18 +21,32 @@ pub use targets::{InFlight, TargetsInFlight};
 
 use std::sync::Arc;
 
+use self::webhooks::BusiestWebhooks;
+
 /// The metrics of all cores.
 #[derive(Debug)]
 pub struct Metrics {
     cores: Vec<Arc<CoreMetrics>>,
     targets: Arc<TargetsInFlight>,
+    /// `None`: no webhook is shown by its id.
+    busiest: Option<BusiestWebhooks>,
 }
 
 impl Metrics {
     /// Zeros, for this many cores.
     #[must_use]
     pub fn new(cores: usize) -> Metrics {
-        Metrics { cores: (0..cores).map(|_| Arc::default()).collect(), targets: Arc::default() }
+        Metrics::with_webhooks(cores, 0)
+    }
+
+    /// The same, with this many of the busiest webhooks on the page.
+    #[must_use]
+    pub fn with_webhooks(cores: usize, webhooks: usize) -> Metrics {
+        Metrics {
+            cores: (0..cores).map(|_| Arc::new(CoreMetrics::new(webhooks > 0))).collect(),
+            targets: Arc::default(),
+            busiest: (webhooks > 0).then(|| BusiestWebhooks::new(webhooks)),
+        }
     }
 
     /// The counters of core number `core`.
@@ -61,5 +76,9 @@ impl Metrics {
     pub fn render(&self, out: &mut String) {
         render::render(&self.snapshot(), out);
         render::render_targets(&self.targets, out);
+        if let Some(busiest) = &self.busiest {
+            self.cores.iter().filter_map(|core| core.webhooks()).for_each(|core| busiest.add(core));
+            busiest.render(out);
+        }
     }
 }

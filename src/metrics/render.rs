@@ -1,8 +1,9 @@
 //! A snapshot in Prometheus' text exposition format 0.0.4.
 
-use super::core::{CLASSES, ConnectionKind, Event, Numbers, Outcome, Snapshot};
+use super::core::{ConnectionKind, Event, Numbers, Outcome, Snapshot};
 use super::latency::LatencyCounts;
 use super::targets::TargetsInFlight;
+use super::webhooks::CLASSES;
 use std::fmt::Write;
 
 /// A family of counters that are sums of events.

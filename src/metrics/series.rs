@@ -11,8 +11,9 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::core::{CLASSES, ConnectionKind, Event, Numbers, Outcome, Snapshot};
+use super::core::{ConnectionKind, Event, Numbers, Outcome, Snapshot};
 use super::latency::LatencyCounts;
+use super::webhooks::CLASSES;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 
 /// Samples that are kept: one a second, an hour ([REST API](crate::guide::rest_api): `GET /stats?seconds=3600`).

@@ -2,8 +2,8 @@
 
 use super::table::CORES_MAX;
 use super::{
-    Address, Admin, Alexa, Driver, Durability, Forward, Ingress, Journal, Limits, Settings, Timeouts,
-    TlsFiles, WebSocket, Workers,
+    Address, Admin, Alexa, Driver, Durability, Forward, Ingress, Journal, Limits, LogFormat, LogRequests,
+    Settings, Timeouts, TlsFiles, WebSocket, Workers,
 };
 
 /// Networks that nothing is forwarded to unless an operator says otherwise: link-local addresses, and those where clouds
@@ -29,11 +29,17 @@ pub(super) fn defaults(cores: usize) -> Settings {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             cors: true,
+            request_id: true,
             tls: TlsFiles::default(),
             public_url: None,
         },
-        admin: Admin { listen: listen(8081), hosts: Vec::new(), open_metrics: false },
-        workers: Workers { listen: listen(8082) },
+        admin: Admin {
+            listen: listen(8081),
+            hosts: Vec::new(),
+            open_metrics: false,
+            tls: TlsFiles::default(),
+        },
+        workers: Workers { listen: listen(8082), tls: TlsFiles::default() },
         access_token: None,
         limits: Limits {
             requests_per_window: 100,
@@ -69,5 +75,9 @@ pub(super) fn defaults(cores: usize) -> Settings {
         drain_delay_seconds: 0,
         driver: Driver::Auto,
         log: "info".to_owned(),
+        log_requests: LogRequests::Off,
+        log_format: LogFormat::Auto,
+        metrics_webhooks: 0,
+        tracing_otlp: None,
     }
 }

@@ -10,6 +10,7 @@
 mod address;
 mod defaults;
 mod names;
+mod operation;
 mod table;
 mod values;
 
@@ -42,6 +43,23 @@ pub enum Durability {
     Memory,
 }
 
+/// Calls that the log has a line of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRequests {
+    Off,
+    Refused,
+    All,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, else JSON.
+    Auto,
+    Text,
+    Json,
+}
+
 /// A value that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -70,6 +88,8 @@ pub struct Ingress {
     pub proxy_protocol: bool,
     /// CORS fields on every response.
     pub cors: bool,
+    /// Requests have ids.
+    pub request_id: bool,
     /// The files of the TLS configuration; without them, TLS is off.
     pub tls: TlsFiles,
     /// How callers reach the ingress; none: as the listener says.
@@ -80,7 +100,7 @@ impl Ingress {
     /// The scheme of its URLs.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
-        if self.tls.is_set() { "https" } else { "http" }
+        self.tls.scheme()
     }
 
     /// The URL that callers know the ingress by, without a slash at the end: as it was set, else of the address that was
@@ -112,6 +132,12 @@ impl TlsFiles {
         !self.certificates.is_empty()
     }
 
+    /// The scheme of the URLs of a listener with these files.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.is_set() { "https" } else { "http" }
+    }
+
     /// Each chain with its key.
     pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.certificates.iter().map(PathBuf::as_path).zip(self.keys.iter().map(PathBuf::as_path))
@@ -126,12 +152,16 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// `/metrics` and `/openapi.json` without the token.
     pub open_metrics: bool,
+    /// Certificates; without files, it is plain HTTP.
+    pub tls: TlsFiles,
 }
 
 /// The workers' listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workers {
     pub listen: Address,
+    /// Certificates; without files, it is plain HTTP.
+    pub tls: TlsFiles,
 }
 
 /// The limits of a webhook that sets none of its own, and those of the process.
@@ -224,6 +254,12 @@ pub struct Settings {
     pub driver: Driver,
     /// A level (`info`) or directives (`tidegate=debug,info`).
     pub log: String,
+    pub log_requests: LogRequests,
+    pub log_format: LogFormat,
+    /// Webhooks that the metrics page shows by their id; 0: none.
+    pub metrics_webhooks: usize,
+    /// URL of the collector of spans; `None`: no traces are kept.
+    pub tracing_otlp: Option<String>,
 }
 
 /// Why the settings are refused, naming the setting and where it stands.
@@ -245,9 +281,13 @@ impl std::error::Error for SettingsError {}
 /// The prefix of every variable of ours.
 const PREFIX: &str = "TIDEGATE_";
 /// Variables with the prefix that are not settings of the server: where the commands find it.
-const CLIENT_VARIABLES: &[&str] = &["TIDEGATE_SERVER", "TIDEGATE_CONFIG"];
+const CLIENT_VARIABLES: &[&str] = &["TIDEGATE_SERVER", "TIDEGATE_CONFIG", "TIDEGATE_CA"];
 /// Keys of settings whose value is never shown.
 const SECRET_KEYS: &[&str] = &["access_token"];
+/// A key that is both a setting and a table of others, and the setting's name within the table: TOML has no room for it
+/// beside the table.
+const LOG: &str = "log";
+const LOG_LEVEL: &str = "log.level";
 /// The text shown in place of a secret.
 const SECRET_SHOWN: &str = "***";
 
@@ -269,6 +309,12 @@ impl Settings {
     #[must_use]
     pub fn defaults(cores: usize) -> Settings {
         defaults::defaults(cores)
+    }
+
+    /// The files of each listener's TLS, with the listener's name.
+    pub fn tls_files(&self) -> impl Iterator<Item = (&'static str, &TlsFiles)> {
+        [("ingress", &self.ingress.tls), ("admin", &self.admin.tls), ("workers", &self.workers.tls)]
+            .into_iter()
     }
 
     /// Resolves the settings: the file over the defaults, the environment over the file, flags over both.
@@ -351,14 +397,18 @@ impl Resolver {
     /// Checks what depends on more than one setting.
     fn check_together(&self) -> Result<(), SettingsError> {
         let ingress = &self.settings.ingress;
-        let (certificates, keys) = (ingress.tls.certificates.len(), ingress.tls.keys.len());
-        if certificates != keys {
-            return Err(self.refuse(
-                &["ingress.tls.certificate", "ingress.tls.key"],
-                &format!(
-                    "ingress.tls.certificate and ingress.tls.key must name as many files, one key for each certificate: there are {certificates} and {keys}"
-                ),
-            ));
+        for (listener, files) in self.settings.tls_files() {
+            let (certificates, keys) = (files.certificates.len(), files.keys.len());
+            if certificates != keys {
+                let (certificate, key) =
+                    (format!("{listener}.tls.certificate"), format!("{listener}.tls.key"));
+                return Err(self.refuse(
+                    &[&certificate, &key],
+                    &format!(
+                        "{certificate} and {key} must name as many files, one key for each certificate: there are {certificates} and {keys}"
+                    ),
+                ));
+            }
         }
         self.check_listeners()?;
         // A Unix socket's peers are those whom its directory lets in.
@@ -425,9 +475,10 @@ impl Resolver {
             } else {
                 format!("{prefix}.{}", key.get_ref())
             };
-            let entry = ENTRIES.iter().find(|entry| entry.key == name);
+            let key_of_name = if name == LOG_LEVEL { LOG } else { &name };
+            let entry = ENTRIES.iter().find(|entry| entry.key == key_of_name);
             if let toml::de::DeValue::Table(table) = value.get_ref()
-                && entry.is_none()
+                && (entry.is_none() || is_table(&name))
             {
                 // An empty one would say nothing, and is a slip of the pen all the same.
                 if table.is_empty() && !is_table(&name) {

@@ -41,6 +41,11 @@ pub(super) fn check_public_url(url: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The URL of a collector of spans.
+pub(super) fn check_collector_url(url: &str) -> Result<(), String> {
+    check_public_url(url).map_err(|_| "must be an http or https URL such as http://127.0.0.1:4318".to_owned())
+}
+
 /// A name that the admin listener answers for, as `Host` brings it: `console.example.org`, perhaps with a port.
 pub(super) fn check_admin_host(name: &str) -> Result<(), String> {
     let must = "must hold names such as console.example.org";

@@ -1,10 +1,12 @@
 //! The table of settings.
 
 use super::names::{check_access_token, check_admin_host, check_host_port, check_public_url};
+use super::operation::OPERATION;
 use super::values::{list, log_directives, not_yet, truth, within};
 use super::{Driver, Durability, Secret, Settings};
 
 /// One setting.
+#[derive(Clone, Copy)]
 pub struct Entry {
     /// In the file.
     pub key: &'static str,
@@ -54,9 +56,23 @@ macro_rules! entry {
         Entry { key: $key, variable: $variable, flag: $flag, default: $default, help: $help, set: $set }
     };
 }
+pub(super) use entry;
 
 /// Every setting, in the order of the guide's table.
-pub static ENTRIES: &[Entry] = &[
+pub static ENTRIES: &[Entry] = &concat::<{ MAIN.len() + OPERATION.len() }>(MAIN, OPERATION);
+
+/// Joins two tables.
+const fn concat<const N: usize>(first: &[Entry], second: &[Entry]) -> [Entry; N] {
+    let mut all = [first[0]; N];
+    let mut index = 1;
+    while index < N {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
+}
+
+const MAIN: &[Entry] = &[
     entry!(
         "data",
         "TIDEGATE_DATA",

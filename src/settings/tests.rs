@@ -36,11 +36,16 @@ fn the_table_has_each_name_once_and_its_defaults_are_those_of_the_settings() {
             if entry.key == "admin.hosts" {
                 expected.admin.hosts = vec!["none".to_owned()];
             }
-            if entry.key == "ingress.tls.certificate" {
-                expected.ingress.tls.certificates = vec!["none".into()];
+            let files = match entry.key.split('.').next() {
+                Some("ingress") => &mut expected.ingress.tls,
+                Some("admin") => &mut expected.admin.tls,
+                _ => &mut expected.workers.tls,
+            };
+            if entry.key.ends_with(".tls.certificate") {
+                files.certificates = vec!["none".into()];
             }
-            if entry.key == "ingress.tls.key" {
-                expected.ingress.tls.keys = vec!["none".into()];
+            if entry.key.ends_with(".tls.key") {
+                files.keys = vec!["none".into()];
             }
             assert_eq!(settings, expected, "{}", entry.key);
         }
@@ -58,6 +63,22 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     .unwrap();
     assert_eq!((settings.cores, settings.limits.concurrency, settings.log.as_str()), (4, 9, "warn"));
     assert_eq!(settings.ingress.trusted_proxies.len(), 2);
+}
+
+#[test]
+fn the_level_of_the_log_may_stand_in_its_table() {
+    for file in ["log = \"warn\"", "[log]\nlevel = \"warn\"\nrequests = \"all\"", "log.level = \"warn\""] {
+        assert_eq!(resolve(file, &[], &[]).unwrap().log, "warn", "{file}");
+    }
+    let settings = resolve("[log]\nrequests = \"refused\"\nformat = \"json\"", &[], &[]).unwrap();
+    assert_eq!((settings.log_requests, settings.log_format), (LogRequests::Refused, LogFormat::Json));
+    assert_eq!(
+        resolve("[log]\nlevels = 1", &[], &[]).unwrap_err(),
+        "t.toml:2: there is no setting log.levels"
+    );
+    assert!(
+        resolve("[log]\nlevel = \"loud\"", &[], &[]).unwrap_err().starts_with("t.toml:2: log must be one of")
+    );
 }
 
 #[test]
@@ -99,6 +120,18 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
             "TIDEGATE_INGRESS_TLS_KEY in the environment: ingress.tls.certificate and ingress.tls.key must",
         ),
         ("", &[], &[("tls-key", "a.key")], "--tls-key: ingress.tls.certificate and ingress.tls.key must"),
+        (
+            "[admin.tls]\ncertificate = \"a.pem\"",
+            &[],
+            &[],
+            "t.toml:2: admin.tls.certificate and admin.tls.key must name as many files",
+        ),
+        (
+            "",
+            &[("TIDEGATE_WORKERS_TLS_KEY", "a.key")],
+            &[],
+            "TIDEGATE_WORKERS_TLS_KEY in the environment: workers.tls.certificate and workers.tls.key must",
+        ),
         (
             "ingress.proxy_protocol = true",
             &[],

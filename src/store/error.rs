@@ -17,6 +17,8 @@ pub enum StoreError {
     Locked { path: PathBuf, process: Option<u32> },
     /// The file is there and is not what it was when it was written. Nothing was changed.
     Damaged { path: PathBuf, why: String },
+    /// The file of the access token holds none: what one must be.
+    NoAccessToken { path: PathBuf, must: String },
     /// A later version wrote the file.
     Newer { path: PathBuf, found: u64, known: u64 },
     /// The disk, or the quota, is full.
@@ -109,6 +111,13 @@ impl fmt::Display for StoreError {
                 write!(
                     f,
                     "{} is damaged: {why}; restore it from a copy, or move it away to start empty",
+                    path.display()
+                )
+            }
+            StoreError::NoAccessToken { path, must } => {
+                write!(
+                    f,
+                    "{} holds no access token, which {must}: put one into it, or delete it and a new one is made at the next start; webhooks and flows stay",
                     path.display()
                 )
             }

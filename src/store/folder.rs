@@ -139,12 +139,13 @@ pub fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessToken, S
     let mode = file.metadata().map_err(|error| StoreError::io(&path, &error))?.mode();
     let warning = (mode & 0o077 != 0)
         .then(|| format!("{} can be read by others (mode {:o}): chmod 600 it", path.display(), mode & 0o777));
-    let mut text = String::new();
-    file.take(LINE_BYTES_MAX).read_to_string(&mut text).map_err(|error| StoreError::io(&path, &error))?;
+    let mut bytes = Vec::new();
+    file.take(LINE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| StoreError::io(&path, &error))?;
+    // What is not text holds characters that no token has.
+    let text = String::from_utf8_lossy(&bytes);
     let secret = text.trim();
     if let Err(must) = check_access_token(secret) {
-        let why = format!("what it holds is no access token, which {must}");
-        return Err(StoreError::Damaged { path, why });
+        return Err(StoreError::NoAccessToken { path, must });
     }
     Ok(AccessToken { secret: secret.to_owned(), file: Some(path), is_new: false, warning })
 }

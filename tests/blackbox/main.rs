@@ -26,6 +26,7 @@ mod conditions;
 mod crash;
 mod drain;
 mod limits;
+mod names;
 mod payload;
 mod pipeline;
 mod platform;

@@ -13,6 +13,7 @@ mod signature;
 #[path = "../sockets/mod.rs"]
 mod sockets;
 mod target;
+mod traces;
 mod waiting;
 
 use serde_json::{Value, json};
@@ -94,6 +95,41 @@ fn a_target_gets_the_payload() {
         assert_eq!((&payload["data"]["body"], &payload["flowId"]), (&json!(7), &json!(flow)));
         wait_until("the delivery", 1, || server.metric("tidegate_deliveries_total", "done"));
         assert_eq!(attempts(&server, "ok"), 1);
+    }
+}
+
+#[test]
+fn a_target_gets_the_names_that_the_request_has_elsewhere() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let caller = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    // The first attempt fails: the second has a span of its own.
+    let target = Target::start(|number, _| Answer::status(if number == 0 { 500 } else { 200 }));
+    let url = target.url("/");
+    let raw = json!({"body": "raw", "retry": {"backoffSeconds": 0.01}});
+    let (server, hook, _) = served(1, json!({}), node(&url, raw));
+    let headers = [("X-Request-Id", "an-id"), ("Traceparent", &caller), ("Tracestate", "a=1,b=2")];
+    server.wire().ask(request("POST", &hook.target(""), &headers, b"x")).is(200, "{\"success\":true}");
+    let mut spans = Vec::new();
+    for received in target.wait_for(2) {
+        assert_eq!((received.header("x-request-id"), received.header("tracestate")), ("an-id", "a=1,b=2"));
+        let (front, span) = received.header("traceparent").split_at(36);
+        assert_eq!((front, &span[16..]), (&*format!("00-{TRACE}-"), "-01"));
+        spans.push(span.to_owned());
+    }
+    spans.push("00f067aa0ba902b7-01".to_owned());
+    spans.sort_unstable();
+    spans.dedup();
+    assert_eq!(spans.len(), 3, "{spans:?}");
+
+    // Without them, an id is made and no trace begins; what is not a traceparent is not passed on.
+    for headers in [&[][..], &[("Traceparent", "00-0-0-0"), ("Tracestate", "a=1")]] {
+        let before = target.wait_for(0).len();
+        server.wire().ask(request("POST", &hook.target(""), headers, b"x")).is(200, "{\"success\":true}");
+        let received = target.wait_for(before + 1).remove(before);
+        assert_eq!(received.header("x-request-id").len(), 16);
+        assert!(
+            !received.headers.contains_key("traceparent") && !received.headers.contains_key("tracestate")
+        );
     }
 }
 

@@ -21,6 +21,7 @@ macro_rules! on_each_driver {
 mod certificates;
 mod drain;
 mod handshake;
+mod listeners;
 mod proxy;
 mod reload;
 mod traffic;

@@ -26,7 +26,7 @@ impl Listening {
             runtime.block_on(async move {
                 let listener = Listener::tcp(([127, 0, 0, 1], 0).into()).expect("binds");
                 tell.send(listener.address().expect("an address")).expect("awaited");
-                serve(listener, router, async {
+                serve(listener, None, router, async {
                     let _ = stopped.await;
                 })
                 .await;

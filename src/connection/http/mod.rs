@@ -174,7 +174,7 @@ impl HttpMachine {
                     return Next::Continue;
                 }
                 Step::Head => {
-                    *ongoing = Ongoing::default();
+                    *ongoing = Ongoing { number: core.request_numbers.next_number(), ..Ongoing::default() };
                     now = core.call_time();
                     has_decided = false;
                     if origin.listener == ListenerKind::Workers {
@@ -222,6 +222,9 @@ impl HttpMachine {
                                 keep_alive: true,
                                 now,
                                 waited_since: None,
+                                id: core.request_id(&request, ongoing.number),
+                                span: core.begin_span(&request),
+                                peer: origin.peer,
                             };
                             match accept_websocket(core, &exchange, hook, origin.peer, out) {
                                 Ok(accepted) => {
@@ -247,6 +250,9 @@ impl HttpMachine {
                         keep_alive: stays,
                         now,
                         waited_since: None,
+                        id: core.request_id(&request, ongoing.number),
+                        span: core.begin_span(&request),
+                        peer: origin.peer,
                     };
                     exchange.answer(core, out, &answer);
                     if !stays {
@@ -287,9 +293,13 @@ impl HttpMachine {
                         keep_alive: stays,
                         now,
                         waited_since: None,
+                        id: core.request_id(&request, ongoing.number),
+                        span: core.begin_span(&request),
+                        peer: origin.peer,
                     };
+                    let number = ongoing.number;
                     let decision =
-                        CompleteRequest { origin, hook, exchange: &exchange, body }.decide(core, out);
+                        CompleteRequest { origin, hook, exchange: &exchange, body, number }.decide(core, out);
                     match settle(core, &exchange, out, hook, decision) {
                         None => {}
                         Some(Wait::Reply(wait)) => {
@@ -349,6 +359,9 @@ impl HttpMachine {
             keep_alive: stays,
             now: core.now(),
             waited_since: Some(wait.since),
+            id: core.request_id(&request, wait.number),
+            span: wait.span.take(),
+            peer: origin.peer,
         };
         match reply {
             Some(reply) => {
@@ -383,7 +396,7 @@ impl HttpMachine {
         };
         let core = &mut *context.core;
         let now = core.now();
-        let HttpMachine { http, carry, waiting, .. } = self;
+        let HttpMachine { http, request: ongoing, carry, waiting } = self;
         let stays = stays(http, carry, core);
         let request = http.request(carry);
         let body = http.body(carry);
@@ -396,8 +409,11 @@ impl HttpMachine {
             keep_alive: stays,
             now,
             waited_since: None,
+            id: core.request_id(&request, ongoing.number),
+            span: core.begin_span(&request),
+            peer: origin.peer,
         };
-        let complete = CompleteRequest { origin, hook, exchange: &exchange, body };
+        let complete = CompleteRequest { origin, hook, exchange: &exchange, body, number: ongoing.number };
         let decision = complete.verified(core, out, verdict);
         match settle(core, &exchange, out, hook, decision) {
             Some(Wait::Reply(wait)) => {

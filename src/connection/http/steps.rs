@@ -28,6 +28,8 @@ use crate::verify::auth::Auth;
 /// State of the present request between receives.
 #[derive(Default)]
 pub(super) struct Ongoing {
+    /// Number of its id, if that is made.
+    pub(super) number: u64,
     /// The webhook, once the head was taken.
     pub(super) hook: Option<Arc<Hook>>,
     /// The head was taken and is to be decided again: this was waited for.
@@ -103,8 +105,17 @@ pub(super) fn attach(
         }
         Err(answer) => answer,
     };
-    let exchange =
-        Exchange { request: &request, hook: None, bytes: 0, keep_alive: false, now, waited_since: None };
+    let exchange = Exchange {
+        request: &request,
+        hook: None,
+        bytes: 0,
+        keep_alive: false,
+        now,
+        waited_since: None,
+        id: None,
+        span: None,
+        peer,
+    };
     exchange.answer(core, out, &answer);
     match answer {
         Answer::TokenRequired => {
@@ -139,6 +150,9 @@ pub(super) fn refuse(
                 keep_alive: false,
                 now: core.now(),
                 waited_since: None,
+                id: core.request_id(&request, ongoing.number),
+                span: core.begin_span(&request),
+                peer: None,
             };
             exchange.answer(core, out, answer);
         }

@@ -88,15 +88,15 @@ fn ticketer() -> Result<Arc<dyn ProducesTickets>, TlsError> {
     aws_lc_rs::Ticketer::new().map_err(|error| TlsError::Library(error.to_string()))
 }
 
-/// The present TLS configuration, for cores that start, and the files from which it is reloaded.
-pub(crate) struct Certified {
+/// The certificates of one listener, as they are now.
+pub(super) struct Certified {
     files: TlsFiles,
     tickets: Option<Arc<dyn ProducesTickets>>,
     loaded: Mutex<Option<Loaded>>,
 }
 
-/// The configuration that was made from the files.
-struct Loaded {
+/// The configuration that files made.
+pub(super) struct Loaded {
     config: Arc<ServerConfig>,
     ends: Arc<[CertificateEnd]>,
 }
@@ -115,33 +115,35 @@ impl Certified {
     ///
     /// # Errors
     /// As [`check`].
-    pub(crate) fn load(files: &TlsFiles) -> Result<Certified, TlsError> {
+    pub(super) fn load(files: &TlsFiles) -> Result<Certified, TlsError> {
         let tickets = if files.is_set() { Some(ticketer()?) } else { None };
         let certified = Certified { files: files.clone(), tickets, loaded: Mutex::default() };
-        certified.reload()?;
+        certified.replace(certified.read()?);
         Ok(certified)
     }
 
-    /// Reads the files again. None: there are none. What is wrong with them changes nothing.
+    /// Reads the files again, for [`Self::replace`]; `None` if there are none.
     ///
     /// # Errors
     /// As [`check`].
-    pub(crate) fn reload(&self) -> Result<Option<Arc<ServerConfig>>, TlsError> {
-        let Some(tickets) = &self.tickets else { return Ok(None) };
-        let loaded = load(&self.files, Arc::clone(tickets))?;
-        let config = Arc::clone(&loaded.config);
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
-        Ok(Some(config))
+    pub(super) fn read(&self) -> Result<Option<Loaded>, TlsError> {
+        let tickets = self.tickets.as_ref();
+        tickets.map(|tickets| load(&self.files, Arc::clone(tickets))).transpose()
+    }
+
+    /// Has new connections get these certificates.
+    pub(super) fn replace(&self, loaded: Option<Loaded>) {
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = loaded;
     }
 
     /// When the present certificates end, in the order of the settings.
-    pub(crate) fn ends(&self) -> Arc<[CertificateEnd]> {
+    pub(super) fn ends(&self) -> Arc<[CertificateEnd]> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.as_ref().map_or_else(Arc::default, |loaded| Arc::clone(&loaded.ends))
     }
 
-    /// The present configuration; none where there is no TLS.
-    pub(crate) fn config(&self) -> Option<Arc<ServerConfig>> {
+    /// The present configuration; `None` without TLS.
+    pub(super) fn config(&self) -> Option<Arc<ServerConfig>> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.as_ref().map(|loaded| Arc::clone(&loaded.config))
     }

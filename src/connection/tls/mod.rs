@@ -1,10 +1,11 @@
 //! TLS of a connection, bytes to bytes: ciphertext in, plaintext out, and the reverse.
 //!
-//! `config` makes a configuration from PEM files, `session` is the protocol; this file keeps the time that a record may
+//! `config` makes a configuration from PEM files, `listeners` has those of each listener, `session` is the protocol; this file keeps the time that a record may
 //! take.
 
 mod config;
 mod expiry;
+mod listeners;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,9 @@ use rustls::ServerConfig;
 
 use super::timeouts::Span;
 
-pub(crate) use self::config::Certified;
 pub use self::config::{CertificateEnd, TlsError, check};
+pub(crate) use self::listeners::CoreTls;
+pub use self::listeners::{ListenerTlsError, ListenersTls};
 pub(crate) use self::session::Session;
 
 /// A TLS session of a connection.

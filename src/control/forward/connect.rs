@@ -30,17 +30,23 @@ const HTTPS_PORT: u16 = 443;
 /// Time after which the next address of a name is tried beside those before (RFC 8305, 5).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// Application protocols that are offered, the preferred one first (RFC 7301).
-const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, HTTP1];
 const HTTP2: &[u8] = b"h2";
+pub(super) const HTTP1: &[u8] = b"http/1.1";
 
 /// What TLS is spoken with.
 pub(super) fn tls(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
+    tls_for(roots, &PROTOCOLS)
+}
+
+/// The same with these application protocols.
+pub(super) fn tls_for(roots: RootCertStore, protocols: &[&[u8]]) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

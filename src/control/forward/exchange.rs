@@ -1,7 +1,7 @@
 //! One attempt: a request to a target, and what of its answer is of use.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
@@ -12,7 +12,8 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::{ConnectError, Connector};
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Now};
+use crate::base::random::Random;
 use crate::deliver::request::{ForwardRequest, request};
 use crate::deliver::schedule::retry_after;
 use crate::engine::{
@@ -38,15 +39,29 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const DROPPED_BYTES_MAX: usize = 64 * 1024;
 const DROP_TIME: Duration = Duration::from_secs(5);
 
+/// Told of attempts: for traces. Called on the threads that make them.
+pub trait AttemptSink: Send + Sync {
+    /// An attempt ended, whose request named `span` as its own.
+    fn attempted(&self, attempt: &Attempt, span: u64, began: Now, ended: Now, result: &AttemptResult);
+}
+
 /// Makes attempts.
 pub(super) struct Exchanger {
     client: Client<Connector, Full<Bytes>>,
     counts: Arc<TargetsInFlight>,
     clock: Clock,
+    /// Names of the attempts' spans.
+    span_ids: Mutex<Random>,
+    sink: Option<Arc<dyn AttemptSink>>,
 }
 
 impl Exchanger {
-    pub(super) fn new(connector: Connector, counts: Arc<TargetsInFlight>, clock: Clock) -> Exchanger {
+    pub(super) fn new(
+        connector: Connector,
+        counts: Arc<TargetsInFlight>,
+        sink: Option<Arc<dyn AttemptSink>>,
+        clock: Clock,
+    ) -> Exchanger {
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -57,19 +72,24 @@ impl Exchanger {
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_TIME)
             .build(connector);
-        Exchanger { client, counts, clock }
+        Exchanger { client, counts, clock, span_ids: Mutex::new(Random::from_system()), sink }
     }
 
     /// Makes an attempt and reports its result.
     pub(super) async fn attempt(&self, attempt: Attempt) {
         let _in_flight = self.counts.begin(&attempt.node.target);
         let time = Duration::from_nanos(attempt.timeout_nanos);
-        let answered = tokio::time::timeout(time, self.exchange(&attempt)).await;
+        let span = self.span_ids.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
+        let began = self.clock.now();
+        let answered = tokio::time::timeout(time, self.exchange(&attempt, span)).await;
         let (result, rest) = match answered {
             Err(_) => (AttemptResult::Failed(AttemptError::TimedOut), None),
             Ok(Err(error)) => (AttemptResult::Failed(error), None),
             Ok(Ok((answer, rest))) => (AttemptResult::Answered(answer), rest),
         };
+        if let Some(sink) = &self.sink {
+            sink.attempted(&attempt, span, began, self.clock.now(), &result);
+        }
         report(&attempt.report, result).await;
         if let Some(rest) = rest {
             // Too much, too slow or broken: the connection is closed.
@@ -78,9 +98,13 @@ impl Exchanger {
     }
 
     /// The answer, and what of its body was not received.
-    async fn exchange(&self, attempt: &Attempt) -> Result<(TargetAnswer, Option<Incoming>), AttemptError> {
+    async fn exchange(
+        &self,
+        attempt: &Attempt,
+        span: u64,
+    ) -> Result<(TargetAnswer, Option<Incoming>), AttemptError> {
         let unix_seconds = self.clock.now().unix_seconds();
-        let made = request(&attempt.node, &attempt.payload, &attempt.id, unix_seconds)
+        let made = request(&attempt.node, &attempt.payload, &attempt.id, unix_seconds, span)
             .map_err(AttemptError::Request)?;
         let response = self.client.request(hyper_request(made)?).await.map_err(|error| failure(&error))?;
         let (status, headers) = (response.status(), response.headers());

@@ -24,6 +24,7 @@ use crate::engine::{Attempt, AttemptError, AttemptResult, CORE_ATTEMPTS_MAX, For
 use crate::metrics::TargetsInFlight;
 use crate::settings::Settings;
 
+pub use self::exchange::AttemptSink;
 pub use self::roots::{RootsError, check_roots};
 
 /// Names that one thread looks up at a time: the system's resolver waits in a thread for each.
@@ -72,6 +73,7 @@ impl ForwardThreads {
     pub fn start(
         settings: &Settings,
         counts: &Arc<TargetsInFlight>,
+        sink: Option<Arc<dyn AttemptSink>>,
         clock: Clock,
     ) -> Result<ForwardThreads, ForwardError> {
         let forward = &settings.forward;
@@ -89,12 +91,10 @@ impl ForwardThreads {
             let (attempts, receiver) = mpsc::channel(capacity);
             let under_way = Arc::new(AtomicUsize::new(0));
             let connector = Connector::new(Arc::clone(&networks), tls.clone());
-            let counts = Arc::clone(counts);
+            let exchanger = Exchanger::new(connector, Arc::clone(counts), sink.clone(), clock);
             std::thread::Builder::new()
                 .name(format!("forward-{index}"))
-                .spawn(move || {
-                    runtime.block_on(serve(Arc::new(Exchanger::new(connector, counts, clock)), receiver))
-                })
+                .spawn(move || runtime.block_on(serve(Arc::new(exchanger), receiver)))
                 .map_err(ForwardError::Thread)?;
             threads.push(ForwardThread { attempts, under_way });
         }
@@ -116,6 +116,15 @@ impl Forwarder for ForwardThreads {
             let _ = job.attempt.report.report(AttemptResult::Failed(AttemptError::Busy));
         }
     }
+}
+
+/// TLS with the system's roots, for HTTP/1.1.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub(super) fn system_tls() -> Result<tokio_rustls::TlsConnector, ForwardError> {
+    let roots = roots::load(None).map_err(ForwardError::Roots)?;
+    connect::tls_for(roots, &[connect::HTTP1]).map_err(ForwardError::Tls)
 }
 
 /// An attempt on its way to a thread.
