@@ -227,8 +227,10 @@ fn check_comments(path: &str, lines: &[&str], broken: &mut Vec<(usize, String)>)
             broken
                 .push((at + 1, format!("a doc comment begins with `{first}`: begin with a noun or a verb")));
         }
-        for (place, _) in text.to_ascii_lowercase().match_indices("section ") {
-            let number = text.get(place + "section ".len()..).and_then(|rest| rest.chars().next());
+        let lower = text.to_ascii_lowercase();
+        let cited = ["section ", "sections "].into_iter().flat_map(|word| lower.match_indices(word));
+        for (place, word) in cited {
+            let number = text.get(place + word.len()..).and_then(|rest| rest.chars().next());
             let named = format!("{before} {}", text.get(..place).unwrap_or_default());
             if number.is_some_and(|sign| sign.is_ascii_digit()) && !names_a_document(&named) {
                 let rule = "a section of a document that is not named: cite a page of the guide, or an RFC";
@@ -716,6 +718,8 @@ fn sections_of_documents_that_are_not_named_are_found() {
     for (code, count) in [
         ("/// Bytes of a head (section 4).", 1),
         ("// Section 4.1: a target.", 1),
+        ("//! A node (sections 3, 7 and 9).", 1),
+        ("/// A field (RFC 9112, sections 3 and 5).", 0),
         ("/// Bytes, see RFC 9112,\n/// section 5, and section 6.", 1),
         ("/// A field (RFC 9110, section 5.5), or (RFC 6455 section 5.2).", 0),
         ("/// A date (RFC 5280,\n/// section 4.1).", 0),

@@ -1,4 +1,4 @@
-//! A node of a flow: its type, its configuration, and where it leads (sections 3, 7 and 9).
+//! A node of a flow: its type, its configuration, and where it leads ([flows](crate::guide::flows#nodes)).
 
 use serde_json::{Map, Value};
 
