@@ -1,5 +1,6 @@
 //! Tidegate, a webhook ingress engine. What it does for its users is in the README and the [`guide`]; this page
-//! is for readers and maintainers of the code.
+//! is for readers and maintainers of the code. The files and tests that a change touches, and the words of the code, are in
+//! [`guide::changing_tidegate`].
 //!
 //! # The life of a request
 //!
@@ -65,8 +66,8 @@
 //! - A core writes no cache line that another core writes, but for what is shared by its nature: those tokens, the
 //!   concurrency count of a webhook that waits, the bounds of workers' queues, the process's count of connections, and
 //!   the mailboxes.
-//! - Every queue and every input has a bound with a name; what does not fit is refused at the door, and what was taken
-//!   goes on.
+//! - Every queue and every input has a bound with a name; what does not fit is refused when it arrives, and what was
+//!   accepted continues.
 //! - The outcome does not depend on how bytes were cut into reads. Nothing after a refusal is read as a request.
 //! - A payload is valid JSON whatever came in; text that came in is escaped or validated before it is spliced.
 //! - A turn of a core ends by time ([`base::turn`]): no connection, mailbox, timer or change of the model holds it for

@@ -45,7 +45,7 @@ fn row(entry: &Entry) -> String {
     format!("| `{}` | `{}` | {flag} | {} | {} |", entry.key, entry.variable, entry.default, entry.help)
 }
 
-/// What stands between backticks on lines outside of code blocks.
+/// The texts between backticks on lines outside of code blocks.
 fn in_backticks(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut in_block = false;
@@ -169,6 +169,91 @@ fn every_relative_link_resolves() {
 }
 
 #[test]
+fn every_page_that_a_comment_cites_is_there() {
+    let mut cited = 0;
+    let mut dead = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for file in fs::read_dir(folder).expect("a folder").filter_map(Result::ok).map(|file| file.path()) {
+            if file.is_dir() {
+                folders.push(file);
+                continue;
+            }
+            if file.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&file).expect("a source is text");
+            for (name, heading) in text.split("crate::guide::").skip(1).filter_map(citation) {
+                cited += 1;
+                let file_name = format!("{}.md", name.replace('_', "-"));
+                let known = tidegate::guide::PAGES.iter().find(|(page, _)| *page == file_name);
+                let has_heading = |page: &str| {
+                    page.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading)
+                };
+                if !known.is_some_and(|(_, page)| heading.is_empty() || has_heading(page)) {
+                    dead.push(format!("{}: {name}#{heading}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(cited > 50, "the comments that cite the guide are not where they were: {cited}");
+    assert!(dead.is_empty(), "comments cite pages or headings that are not there:\n{}", dead.join("\n"));
+}
+
+/// The page and the heading that a link to the guide names, given the text behind `crate::guide::`; `None` if the text
+/// names an item of the module.
+fn citation(text: &str) -> Option<(&str, &str)> {
+    let end = text.find(|sign: char| !sign.is_ascii_lowercase() && sign != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let heading = rest.strip_prefix('#').unwrap_or_default();
+    let heading_end = heading.find(|sign: char| !sign.is_alphanumeric() && !['-', '_'].contains(&sign));
+    (!name.is_empty())
+        .then(|| (name, heading.get(..heading_end.unwrap_or(heading.len())).unwrap_or_default()))
+}
+
+/// The pairs "`item` of `file`" of a line.
+fn items_of_files(line: &str) -> Vec<(&str, &str)> {
+    let parts: Vec<&str> = line.split('`').collect();
+    let pair = |parts: &[&'_ str]| parts[1] == " of " && parts[2].ends_with(".rs");
+    let texts = (1..parts.len()).step_by(2).filter_map(|at| parts.get(at..at + 3));
+    texts
+        .filter(|parts| pair(parts))
+        .map(|parts| (parts[0].rsplit("::").next().unwrap_or(parts[0]), parts[2]))
+        .collect()
+}
+
+#[test]
+fn the_items_that_a_maintainer_is_sent_to_are_there() {
+    let page = page("changing-tidegate.md");
+    let mut missing = Vec::new();
+    let mut checked = 0;
+    // Rows of the entry points: a file, then the name to begin at.
+    let entry = |line: &str| -> Option<(String, String)> {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, question, file, name, _] = cells.as_slice() else { return None };
+        let is_entry = question.ends_with('?') && file.starts_with("`src/");
+        is_entry.then(|| (name.trim_matches('`').to_owned(), file.trim_matches('`').to_owned()))
+    };
+    for line in page.lines() {
+        let named = items_of_files(line).into_iter().map(|(item, file)| (item.to_owned(), file.to_owned()));
+        for (item, file) in named.chain(entry(line)) {
+            checked += 1;
+            let text = fs::read_to_string(root().join(&file)).unwrap_or_default();
+            let is_word = |sign: char| sign.is_alphanumeric() || sign == '_';
+            if !text.split(|sign| !is_word(sign)).any(|word| word == item) {
+                missing.push(format!("{item} of {file}"));
+            }
+        }
+    }
+    assert!(checked > 60, "the page names fewer items than it did: {checked}");
+    assert!(
+        missing.is_empty(),
+        "changing-tidegate.md names items that are not there: {}",
+        missing.join(", ")
+    );
+}
+
+#[test]
 fn the_readme_and_the_pages_keep_to_their_sizes() {
     assert!(readme().len() <= README_BYTES_MAX, "README.md has {} bytes", readme().len());
     for (name, text) in tidegate::guide::PAGES {
@@ -182,7 +267,7 @@ fn the_readme_and_the_pages_keep_to_their_sizes() {
     }
 }
 
-/// What a heading is linked by: lower case, spaces as hyphens, signs left out.
+/// The anchor of a heading: lower case, spaces as hyphens, signs left out.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|sign| sign.is_alphanumeric() || [' ', '-', '_'].contains(sign));

@@ -42,4 +42,5 @@ pages! {
     performance = "performance.md";
     conformance = "conformance.md";
     dependencies = "dependencies.md";
+    changing_tidegate = "changing-tidegate.md";
 }
