@@ -123,7 +123,7 @@ pub async fn serve(listener: Listener, tls: Option<Tls>, router: Router, shutdow
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, stop.closed()).await;
 }
 
-/// What a connection is served with; `place` is given back when it ends.
+/// The state that serves a connection; `place` is given back when it ends.
 struct Service<P> {
     peer: Peer,
     router: Router,

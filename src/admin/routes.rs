@@ -55,7 +55,7 @@ pub(super) struct Route {
     pub access: Access,
     /// `operationId` in the document.
     pub name: &'static str,
-    /// What it does, for the document.
+    /// A summary of it, for the document.
     pub summary: &'static str,
     /// Which query parameters it reads.
     pub reads: Reads,
@@ -66,7 +66,7 @@ pub(super) struct Route {
     handler: Handler,
 }
 
-/// Who may come in.
+/// The callers that a path admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// Anybody.
@@ -144,7 +144,7 @@ pub(super) enum Reads {
     FlowErrors,
     /// `page`, `perPage`, and what narrows the list.
     DeadLetters,
-    /// What narrows a list of dead letters.
+    /// The filters of a list of dead letters.
     DeadLetterFilters,
     /// `seconds`.
     Seconds,
@@ -371,7 +371,7 @@ impl Route {
     }
 }
 
-/// Who may ask for a path.
+/// The callers that a path admits, by its text.
 pub(super) fn access_of(path: &str) -> Access {
     // Of the paths with parameters only the console's files, the guide's pages and exports, which nobody can guess, are open.
     if ["/console/", "/exports/", "/guide/"].iter().any(|open| path.starts_with(open)) {

@@ -7,7 +7,7 @@ use crate::model::{
     NAME_CHARS_MAX, NODE_TYPES, Retry, SignatureScheme, TEXT_CHARS_MAX, Webhook, WorkerConfig, known,
 };
 
-/// What a body is.
+/// The schema of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// Plain text.
@@ -341,7 +341,7 @@ fn flow_version() -> Value {
     version
 }
 
-/// What belongs to flows and globals beside the resources themselves.
+/// The schemas of flows and globals besides the resources themselves.
 fn parts_of_flows() -> Map<String, Value> {
     let change =
         || json!({"oneOf": [global_json(), {"type": "null"}], "description": "null removes the global"});

@@ -53,7 +53,7 @@ pub(super) fn write(folder: &Path, settings: &Settings, bound: [&Address; 3]) ->
         .with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// What the server that serves from this folder wrote; `None` if there is no such file.
+/// The addresses that the server that serves from this folder wrote; `None` if there is no such file.
 pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Addresses>> {
     let path = folder.join(FILE);
     match fs::read(&path) {

@@ -1,5 +1,5 @@
-//! What can be written on the command line: the commands, their flags, and the settings that come of flags,
-//! environment and file. The flags of settings, and what `--help` says of them, are made from the table of settings.
+//! The command line's grammar: the commands, their flags, and the settings that flags, environment and file give. The
+//! flags of settings, and their text in `--help`, are made from the table of settings.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -18,7 +18,7 @@ const CONFIG_VARIABLE: &str = "TIDEGATE_CONFIG";
 pub(super) const SERVER_VARIABLE: &str = "TIDEGATE_SERVER";
 /// Names the file of certificates that those commands trust.
 pub(super) const CA_VARIABLE: &str = "TIDEGATE_CA";
-/// What every variable of ours begins with.
+/// The prefix of every variable of ours.
 const PREFIX: &str = "TIDEGATE_";
 /// Bytes of a file of settings: many times those of one that sets everything.
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
@@ -61,7 +61,7 @@ fn with_ca(command: Command) -> Command {
     )))
 }
 
-/// What is wrong with a command line, in one line: clap's first sentence and its tip, without the usage.
+/// The fault of a command line, in one line: clap's first sentence and its tip, without the usage.
 pub(super) fn misused(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(str::trim);
@@ -275,7 +275,7 @@ fn resource(kind: Kind) -> Command {
     command.subcommands(commands)
 }
 
-/// What `webhook create` takes beside a webhook's fields.
+/// The arguments of `webhook create` besides a webhook's fields.
 fn preset() -> [Arg; 3] {
     [
         Arg::new("preset").long("preset").value_name("SENDER").help(

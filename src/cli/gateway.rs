@@ -324,7 +324,7 @@ const STREAM_ROOM: usize = 256;
 /// How long a core may take to say what it knows.
 const GATHER_LIMIT: Duration = Duration::from_secs(5);
 
-/// What all cores answer to one question.
+/// The answers of all cores to one query.
 struct Gathered<T>(tokio::sync::mpsc::UnboundedReceiver<Vec<T>>);
 
 /// Something that each core calls once, and where that arrives.

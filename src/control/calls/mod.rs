@@ -1,4 +1,4 @@
-//! What is told of calls: a line of the log for each (`log.requests`), and spans (`tracing.otlp`).
+//! Reports of calls: a line of the log for each (`log.requests`), and spans (`tracing.otlp`).
 //!
 //! A core leaves a call in a bounded queue, without a system call; threads of this module look into the queues some times
 //! a second. What does not fit is dropped and counted.

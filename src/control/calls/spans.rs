@@ -56,7 +56,7 @@ pub(super) struct AttemptSpan {
     pub(super) error: Option<String>,
 }
 
-/// What a span is of.
+/// The subject of a span.
 pub(super) enum Spanned {
     Call(Box<Call>),
     Attempt(Box<AttemptSpan>),

@@ -34,7 +34,7 @@ const PROTOCOLS: [&[u8]; 2] = [HTTP2, HTTP1];
 const HTTP2: &[u8] = b"h2";
 pub(super) const HTTP1: &[u8] = b"http/1.1";
 
-/// What TLS is spoken with.
+/// The TLS client configuration.
 pub(super) fn tls(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
     tls_for(roots, &PROTOCOLS)
 }
