@@ -3,10 +3,12 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of the harness")]
 
+pub mod nats;
 mod rest;
 mod server;
 #[allow(dead_code, reason = "not every test that includes this file leaves checks out")]
 pub mod skip;
+pub mod tcp_relay;
 mod wire;
 
 pub use rest::{Hook, echo_fields, reply_node};
