@@ -357,6 +357,7 @@ fn live(
         metrics: &metrics,
         services: Services::with_chains(Arc::new(NoChains)),
         tls: None,
+        keeper: None,
         seed,
         clock: Rc::new(move || {
             let nanos = clock_world.now();

@@ -303,6 +303,7 @@ fn simulate(model: &Model, seed: u64) {
         metrics: &metrics,
         services: Services::with_chains(Arc::new(NoChains)),
         tls: None,
+        keeper: None,
         seed: 1,
         clock: Rc::new(move || {
             let nanos = clock_world.now();

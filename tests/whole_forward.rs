@@ -344,6 +344,7 @@ fn simulate(model: &Model, seed: u64) {
             calls: None,
         },
         tls: None,
+        keeper: None,
         seed,
         clock: Rc::new(move || {
             let nanos = clock_world.now();

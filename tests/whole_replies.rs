@@ -188,6 +188,7 @@ fn simulate(seed: u64, tls: &Tls) -> Seen {
         metrics: &metrics,
         services: Services::with_chains(Arc::new(NoChains)),
         tls: tls.map(|tls| Arc::clone(&tls.server)),
+        keeper: None,
         seed,
         clock: Rc::new(move || now(clock_world.now())),
     };

@@ -81,7 +81,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         permits: Arc::new(NoPermits),
         calls: calls.clone().map(|calls| calls as Arc<dyn CallSink>),
     };
-    let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, clock)?;
+    let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, None, clock)?;
     // The threads end with the cores, which have the rest of them.
     drop(services);
     let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());

@@ -11,7 +11,7 @@ use super::context::{CoreState, Timer};
 use super::flows;
 use super::journal_state::{PendingDelivery, PendingEntry, Restored};
 use super::message::{ConnectionId, ConnectionMessage};
-use crate::base::clock::NANOS_PER_SECOND;
+use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::deliver::entry::{Receipt, StoredEntry};
 use crate::ingress::socket::Closing;
 use crate::journal::{EntryId, EntryKind, Refused, Sequence};
@@ -39,12 +39,24 @@ pub(crate) fn accept(
     must: bool,
 ) -> Result<Sequence, Refused> {
     let now = core.now();
+    accept_as_of(core, entry, deliveries, websocket, must, now)
+}
+
+/// As [`accept`], of an event that was accepted at another time.
+pub(crate) fn accept_as_of(
+    core: &mut CoreState,
+    entry: StoredEntry,
+    deliveries: Vec<PendingDelivery>,
+    websocket: Option<ConnectionId>,
+    must: bool,
+    accepted: Now,
+) -> Result<Sequence, Refused> {
     let Some(journal) = &mut core.journal else { return Err(Refused::Down) };
     let mut front = std::mem::take(&mut journal.draft);
     front.clear();
     entry.write_front(&mut front);
     let count = u16::try_from(deliveries.len()).unwrap_or(u16::MAX);
-    let appended = journal.journal.append(EVENT, count, &[&front, entry.event.bytes()], now);
+    let appended = journal.journal.append(EVENT, count, &[&front, entry.event.bytes()], accepted);
     if front.capacity() <= DRAFT_KEEP_BYTES {
         journal.draft = front;
     }
@@ -75,6 +87,10 @@ pub(crate) fn on_written(core: &mut CoreState, released: &mut Vec<ConnectionId>)
         fail(core, &failed);
     }
     let Some(journal) = &mut core.journal else { return };
+    if let Some(remote) = journal.journal.remote() {
+        let recovered = remote.recovered().into_iter();
+        journal.restored.extend(recovered.map(|sequence| Restored { sequence, owner: None }));
+    }
     let durable = journal.journal.durable();
     while journal.gated.front().is_some_and(|(sequence, _)| *sequence <= durable) {
         released.extend(journal.gated.pop_front().map(|(_, connection)| connection));

@@ -5,16 +5,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::attempt::{NotReplayed, ReplayCallback};
+use super::event_journal::EventJournal;
 use super::message::{ConnectionId, DeliveryTrigger};
 use crate::base::id::Id;
 use crate::deliver::entry::{Receipt, StoredEntry};
-use crate::journal::{Journal, Sequence};
+use crate::journal::Sequence;
 use crate::limit::Claim;
 use crate::registry::Backlog;
 
 /// The journal of a core.
 pub(crate) struct CoreJournal {
-    pub(crate) journal: Journal,
+    pub(crate) journal: EventJournal,
     /// Entries that are not durable, the oldest first.
     pub(crate) pending: VecDeque<PendingEntry>,
     /// Connections with answers that wait, by the entries that they wait for, the oldest first.
@@ -96,7 +97,7 @@ pub(crate) struct SpilledFlow {
 
 impl CoreJournal {
     /// The journal of one of `cores` cores. `open` are the entries that are open.
-    pub(crate) fn new(journal: Journal, open: Vec<Sequence>, cores: usize) -> CoreJournal {
+    pub(crate) fn new(journal: EventJournal, open: Vec<Sequence>, cores: usize) -> CoreJournal {
         let restored = open.into_iter().map(|sequence| Restored { sequence, owner: None }).collect();
         CoreJournal {
             journal,
@@ -114,6 +115,12 @@ impl CoreJournal {
             is_timed: false,
             is_retrying: false,
         }
+    }
+
+    /// Forgets what names connections and timers: the core has lost them.
+    pub(crate) fn lose_connections(&mut self) {
+        self.gated.clear();
+        (self.is_timed, self.is_retrying) = (false, false);
     }
 
     /// Whether deliveries of a flow wait on the disk: what follows waits behind them.

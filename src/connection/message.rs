@@ -11,7 +11,7 @@ use crate::deliver::entry::Receipt;
 use crate::deliver::workers::WorkerTrigger;
 use crate::ingress::socket::Closing;
 use crate::io::SocketId;
-use crate::journal::Sequence;
+use crate::journal::{LeftOpen, Sequence};
 use crate::registry::Backlog;
 use crate::reply::{CallerKind, Reply};
 use crate::verify::alexa::{Chain, ChainUrl, FetchError};
@@ -135,6 +135,8 @@ pub(crate) enum CoreMessage {
     LetterKept { start: u64, key: Key, is_kept: bool },
     /// The event of a dead letter, to be delivered again.
     Replay { stored: Vec<u8>, done: ReplayCallback },
+    /// An entry of the journal of a node that is gone, to be taken over.
+    Inherit { entry: Box<LeftOpen>, done: ReplayCallback },
     /// A trigger for a delivering node of a flow that this core owns; its room is reserved.
     Trigger { backlog: Arc<Backlog>, trigger: DeliveryTrigger },
     /// Receipts of deliveries of this core's journal.

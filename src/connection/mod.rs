@@ -26,6 +26,7 @@ pub(crate) mod context;
 mod decide;
 pub(crate) mod durable;
 mod ending;
+pub(crate) mod event_journal;
 pub(crate) mod fanout;
 mod flow_queues;
 pub(crate) mod flows;

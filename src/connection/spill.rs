@@ -2,6 +2,7 @@
 //! are read back in order when their flow has room again; what follows them in their flow waits behind them.
 
 use super::context::CoreState;
+use super::event_journal::{NotThere, ReadFrom};
 use super::fanout;
 use super::flow_queues::owner_core;
 use super::flows;
@@ -9,7 +10,7 @@ use super::journal_state::{CoreJournal, Restored};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::deliver::entry::{Receipt, StoredEntry};
-use crate::journal::{EntryId, NotRead, Read, Sequence};
+use crate::journal::{EntryId, Sequence};
 use crate::metrics::Event;
 
 /// The result of reading a delivery back.
@@ -105,19 +106,19 @@ pub(crate) fn postpone(core: &mut CoreState, wanted: Wanted) {
 }
 
 /// Takes what a read has brought, in order, as far as there is room.
-pub(crate) fn on_read(core: &mut CoreState, wanted: Wanted, read: &Read) {
+pub(crate) fn on_read(core: &mut CoreState, wanted: Wanted, from: ReadFrom<'_>) {
     match wanted {
-        Wanted::Restored(_) => restore_all(core, read),
-        Wanted::Spilled(flow, _) => offer_all(core, flow, read),
+        Wanted::Restored(_) => restore_all(core, from),
+        Wanted::Spilled(flow, _) => offer_all(core, flow, from),
     }
 }
 
 /// Sorts the deliveries of entries into their flows: they are offered, or wait there.
-fn restore_all(core: &mut CoreState, read: &Read) {
+fn restore_all(core: &mut CoreState, from: ReadFrom<'_>) {
     while let Some(&Restored { sequence, owner }) =
         core.journal.as_ref().and_then(|journal| journal.restored.front())
     {
-        match read_entry(core, read, sequence) {
+        match read_entry(core, from, sequence) {
             Found::Elsewhere => return,
             Found::Nothing => {}
             Found::Entry(stored, accepted) => {
@@ -154,11 +155,11 @@ fn restore(core: &mut CoreState, entry: (&StoredEntry, u64), sequence: Sequence,
 }
 
 /// Offers what waits of a flow.
-fn offer_all(core: &mut CoreState, flow: Id, read: &Read) {
+fn offer_all(core: &mut CoreState, flow: Id, from: ReadFrom<'_>) {
     loop {
         let first = core.journal.as_ref().and_then(|journal| journal.spilled.get(&flow)?.waiting.front());
         let Some(&(sequence, delivery)) = first else { return };
-        match read_entry(core, read, sequence) {
+        match read_entry(core, from, sequence) {
             Found::Elsewhere => return,
             Found::Nothing => {}
             Found::Entry(stored, accepted) => match take(core, (&stored, accepted), sequence, delivery) {
@@ -186,14 +187,14 @@ enum Found {
     Elsewhere,
 }
 
-fn read_entry(core: &mut CoreState, read: &Read, sequence: Sequence) -> Found {
+fn read_entry(core: &mut CoreState, from: ReadFrom<'_>, sequence: Sequence) -> Found {
     let now = core.now().nanos;
     let Some(journal) = &mut core.journal else { return Found::Nothing };
-    let stored = match journal.journal.entry(read, sequence) {
+    let stored = match journal.journal.entry(from, sequence) {
         Ok(entry) => StoredEntry::read(entry.payload).map(|stored| (stored, entry.unix_millis)),
-        Err(NotRead::NotOpen) => return Found::Nothing,
-        Err(NotRead::Elsewhere) => return Found::Elsewhere,
-        Err(NotRead::Damaged(fault)) => {
+        Err(NotThere::NotOpen) => return Found::Nothing,
+        Err(NotThere::Elsewhere) => return Found::Elsewhere,
+        Err(NotThere::Damaged(fault)) => {
             bounded_log!(error, core = core.index, %fault, "an open trigger of the journal is damaged and lost");
             None
         }

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 
 use super::drain::{self, CHECK_NANOS, Drain, Step};
 use super::heap;
-use super::journal::{JournalFiles, JournalParts};
+use super::keeper::{self, Keeper};
 use super::mailbox::Receiver;
 use super::message::Message;
+use super::parts::JournalParts;
 use super::table::Table;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::log::bounded_log;
@@ -62,7 +63,7 @@ pub(super) struct Core<I: Io> {
     flushed: Vec<ConnectionId>,
     receiver: Receiver<Message<I::Stream>>,
     listeners: Vec<(ListenerId, ListenerKind)>,
-    journal: Option<JournalFiles<I::File>>,
+    journal: Option<Keeper<I::File>>,
     /// Connections whose answers have become durable.
     released: Vec<ConnectionId>,
     drain: Option<Drain>,
@@ -89,7 +90,7 @@ impl<I: Io> Core<I> {
     ) -> io::Result<Core<I>> {
         let journal = journal.map(|parts| {
             state.journal = Some(parts.journal);
-            JournalFiles::new(&mut io, parts.source, parts.files)
+            Keeper::new(&mut io, parts.keeper)
         });
         let mut added = Vec::new();
         for (listener, kind) in listeners {
@@ -146,9 +147,7 @@ impl<I: Io> Core<I> {
                 if let Some(journal) = &mut self.journal {
                     journal.on_written(&mut self.state, *transfer, result, &mut self.released);
                 }
-                for id in std::mem::take(&mut self.released) {
-                    self.list(id);
-                }
+                self.list_released();
             }
             Completion::ReadDone { transfer, result } => {
                 if let Some(journal) = &mut self.journal {
@@ -249,7 +248,9 @@ impl<I: Io> Core<I> {
     /// Takes the messages of the mailbox, until it is empty or the turn is over.
     fn on_woken(&mut self, pin: &Pin<'_>) {
         if let Some(journal) = &mut self.journal {
-            journal.take_segments(&mut self.io, &mut self.state);
+            journal.on_woken(&mut self.io, &mut self.state, &mut self.released);
+            self.list_released();
+            self.deliver_posted(pin);
         }
         while let Some(message) = self.receiver.receive() {
             self.on_message(pin, message);
@@ -290,6 +291,7 @@ impl<I: Io> Core<I> {
                 }
             }
             Message::Core(CoreMessage::Replay { stored, done }) => replay::take(state, &stored, done),
+            Message::Core(CoreMessage::Inherit { entry, done }) => replay::inherit(state, &entry, done),
             Message::Core(CoreMessage::Trigger { backlog, trigger }) => flows::take(state, backlog, trigger),
             Message::Core(CoreMessage::Receipts(returned)) => {
                 returned.into_iter().for_each(|receipt| receipts::take(state, receipt));
@@ -380,7 +382,7 @@ impl<I: Io> Core<I> {
 
     fn continue_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
-        let is_settled = self.journal.as_ref().is_none_or(|journal| journal.is_settled(&self.state));
+        let is_settled = keeper::is_settled(&self.state);
         match drain.check(&self.state, is_settled) {
             Step::Wait => {}
             Step::CloseWebSockets => {
@@ -412,12 +414,13 @@ impl<I: Io> Core<I> {
             Timer::Refused => durable::retry(&mut self.state),
             Timer::Journal => {
                 if let Some(journal) = &mut self.journal {
-                    journal.on_timer();
+                    journal.on_timer(&mut self.state, &mut self.released);
+                    self.list_released();
                 }
             }
             Timer::Spill => {
                 if let Some(journal) = &mut self.journal {
-                    journal.on_spill_timer();
+                    journal.on_spill_timer(&mut self.state);
                 }
             }
             Timer::Accept(listener) if !self.state.is_draining => {
@@ -461,6 +464,13 @@ impl<I: Io> Core<I> {
     pub(super) fn advance_journal(&mut self) {
         if let Some(journal) = &mut self.journal {
             journal.advance(&mut self.io, &mut self.state);
+        }
+    }
+
+    /// Has the output of connections flushed whose answers may leave.
+    fn list_released(&mut self) {
+        for id in std::mem::take(&mut self.released) {
+            self.list(id);
         }
     }
 

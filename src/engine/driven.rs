@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use rustls::ServerConfig;
 
 use super::core::{Core, Holdings};
-use super::journal::JournalParts;
 use super::mailbox::{self, Sender};
 use super::message::Message;
+use super::parts::{JournalParts, KeeperParts, RemoteKeeper};
 use super::peers::Mailboxes;
 use super::rules::rules;
 use super::supply::SegmentSource;
@@ -21,6 +21,7 @@ use crate::base::id::Id;
 use crate::base::random::Random;
 use crate::connection::Services;
 use crate::connection::context::{CoreParts, CoreState, SharedCounts};
+use crate::connection::event_journal::EventJournal;
 use crate::connection::flows;
 use crate::connection::journal_state::CoreJournal;
 use crate::connection::message::{CoreMessage, ReplyCallback, ReplyOutcome, ReplySender};
@@ -48,6 +49,8 @@ pub struct DrivenConfig<'a> {
     pub services: Services,
     /// TLS of the ingress.
     pub tls: Option<Arc<ServerConfig>>,
+    /// The machine that keeps the journals, if one does.
+    pub keeper: Option<RemoteKeeper>,
     /// Seed of pauses between attempts and names of events.
     pub seed: u64,
     pub clock: Rc<dyn Fn() -> Now>,
@@ -58,7 +61,7 @@ pub struct DrivenKernel<I: Io> {
     pub io: I,
     pub ingress: I::Listener,
     pub workers: I::Listener,
-    /// `None`: triggers are kept in memory only.
+    /// `None`: triggers are kept in memory only, unless [`DrivenConfig::keeper`] says otherwise.
     pub journal: Option<DrivenJournal<I::File>>,
 }
 
@@ -98,6 +101,9 @@ where
         let (mailboxes, receivers): (Vec<_>, Vec<_>) =
             kernels.iter().map(|_| mailbox::mailbox(MAILBOX_MESSAGES)).unzip();
         let (mut cores, count) = (Vec::new(), kernels.len());
+        let mut remote =
+            config.keeper.as_ref().map_or_else(Vec::new, |keeper| JournalParts::remote(keeper, count));
+        remote.reverse();
         for (index, (kernel, receiver)) in kernels.into_iter().zip(receivers).enumerate() {
             let clock = Rc::clone(&config.clock);
             let metrics = config.metrics.core(index).ok_or(io::ErrorKind::InvalidInput)?;
@@ -117,11 +123,14 @@ where
             });
             let listeners =
                 vec![(kernel.ingress, ListenerKind::Ingress), (kernel.workers, ListenerKind::Workers)];
-            let parts = kernel.journal.map(|of| JournalParts {
-                journal: Box::new(CoreJournal::new(of.journal, of.open, count)),
-                source: of.source,
-                files: of.files,
+            let parts = kernel.journal.map(|of| {
+                let journal = EventJournal::Files(Box::new(of.journal));
+                JournalParts {
+                    journal: Box::new(CoreJournal::new(journal, of.open, count)),
+                    keeper: KeeperParts::Files { source: of.source, files: of.files },
+                }
             });
+            let parts = parts.or_else(|| remote.pop());
             cores.push((Core::new(kernel.io, state, receiver, listeners, parts)?, Turns::default()));
         }
         let registry = Arc::clone(config.registry);

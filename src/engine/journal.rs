@@ -2,39 +2,26 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 
-use super::supply::{SegmentSource, Supplied};
+use super::gauging::JournalGauging;
+use super::parts::{JournalParts, KeeperParts, Segments};
+use super::supply::Supplied;
 use crate::base::block::AlignedBlock;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::log::bounded_log;
 use crate::connection::context::{CoreState, Timer};
-use crate::connection::journal_state::CoreJournal;
+use crate::connection::event_journal::ReadFrom;
 use crate::connection::message::ConnectionId;
 use crate::connection::spill::{self, Wanted};
 use crate::connection::{durable, receipts};
 use crate::io::{FileId, Io, Operation, Transfer, Waker};
-use crate::journal::{RESERVED_SEGMENTS, Read, ReadError, ReleasedSegment, SegmentName, Write, WriteError};
-use crate::metrics::JournalGauges;
+use crate::journal::{Journal, Read, ReadError, ReleasedSegment, SegmentName, Write, WriteError};
 
 /// Interval at which it is checked whether there is room for what is on the disk only.
 const SPILL_NANOS: u64 = NANOS_PER_SECOND / 100;
 /// Attempts to read an entry back before others are read, and the pause between two of them.
 const READ_ATTEMPTS: u32 = 3;
 const READ_RETRY_NANOS: u64 = NANOS_PER_SECOND;
-/// Interval at which the gauges of the journal are brought up to date.
-const GAUGES_NANOS: u64 = NANOS_PER_SECOND / 10;
-
-/// Source of a core's segments.
-pub(super) type Segments<F> = Arc<dyn SegmentSource<F>>;
-
-/// The initial state of a core's journal.
-pub(super) struct JournalParts<F> {
-    pub(super) journal: Box<CoreJournal>,
-    pub(super) source: Segments<F>,
-    /// The files of the segments in use.
-    pub(super) files: Vec<(SegmentName, F)>,
-}
 
 /// The files of a core's journal.
 pub(super) struct JournalFiles<F> {
@@ -50,9 +37,7 @@ pub(super) struct JournalFiles<F> {
     waker: Waker,
     /// When the timer of the journal is due.
     timer_at: Option<u64>,
-    gauges_at: u64,
-    /// Whether the journal was up when it was looked at last.
-    was_up: bool,
+    gauges: JournalGauging,
 }
 
 /// The read in flight, without its block.
@@ -80,8 +65,7 @@ impl<F> JournalFiles<F> {
             is_spill_due: true,
             waker,
             timer_at: None,
-            gauges_at: 0,
-            was_up: true,
+            gauges: JournalGauging::default(),
         }
     }
 
@@ -89,14 +73,14 @@ impl<F> JournalFiles<F> {
     pub(super) fn into_parts(self, core: &mut CoreState) -> Option<JournalParts<F>> {
         let now = core.now().nanos;
         let mut journal = core.journal.take()?;
-        journal.gated.clear();
-        (journal.is_timed, journal.is_retrying) = (false, false);
+        journal.lose_connections();
+        let files = journal.journal.files()?;
         if let Some((segment, _)) = self.writing {
             let write = Write { segment, offset: 0, block: AlignedBlock::zeroed(0) };
-            journal.journal.on_written(write, Err(WriteError), now);
+            files.on_written(write, Err(WriteError), now);
         }
         if let Some(Reading { read, wanted: None }) = self.reading {
-            journal.journal.on_read(read, Err(ReadError), now);
+            files.on_read(read, Err(ReadError), now);
         }
         let reopen = |&name: &SegmentName| match self.source.reopen(name) {
             Ok(file) => Some((name, file)),
@@ -106,7 +90,7 @@ impl<F> JournalFiles<F> {
             }
         };
         let files = self.files.keys().filter_map(reopen).collect();
-        Some(JournalParts { journal, source: self.source, files })
+        Some(JournalParts { journal, keeper: KeeperParts::Files { source: self.source, files } })
     }
 
     /// Ends a turn: starts what the journal wants done.
@@ -115,29 +99,25 @@ impl<F> JournalFiles<F> {
         self.supply(io, core);
         self.write(io, core);
         self.read(io, core);
-        let (now, deadline) =
-            (core.now().nanos, core.journal.as_ref().and_then(|journal| journal.journal.deadline()));
+        let deadline = core.journal.as_ref().and_then(|journal| journal.journal.deadline());
         if let Some(deadline) = deadline
             && self.timer_at.is_none_or(|at| deadline < at)
         {
             self.timer_at = Some(deadline);
             core.set_timer(deadline, Timer::Journal);
         }
-        if self.gauges_at <= now {
-            self.gauges_at = now + GAUGES_NANOS;
-            self.tell_gauges(core);
-        }
+        self.gauges.tell_if_due(core);
     }
 
     /// Asks for segments, and gives back those that are not used any more.
     fn supply<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
         let (number, now) = (core.number(), core.now().nanos);
-        let Some(journal) = &mut core.journal else { return };
-        let wanted = journal.journal.segments_wanted(now);
+        let Some(journal) = segments(core) else { return };
+        let wanted = journal.segments_wanted(now);
         if wanted > 0 {
             self.source.request(number, wanted, &self.waker);
         }
-        while let Some(released) = journal.journal.released() {
+        while let Some(released) = journal.released() {
             let name = match released {
                 ReleasedSegment::Spare(segment) => segment.name,
                 ReleasedSegment::Discard(name) => name,
@@ -155,15 +135,15 @@ impl<F> JournalFiles<F> {
     /// Starts the next write.
     fn write<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
         let now = core.now().nanos;
-        let Some(journal) = &mut core.journal else { return };
-        let Some(Write { segment, offset, block }) = journal.journal.next_write(now) else { return };
+        let Some(journal) = segments(core) else { return };
+        let Some(Write { segment, offset, block }) = journal.next_write(now) else { return };
         match self.files.get(&segment) {
             Some(&file) => {
                 self.writing = Some((segment, now));
                 io.start(Operation::Write(Box::new(Transfer { file, offset, block })));
             }
             // It cannot be: a segment is added with its file.
-            None => journal.journal.on_written(Write { segment, offset, block }, Err(WriteError), now),
+            None => journal.on_written(Write { segment, offset, block }, Err(WriteError), now),
         }
     }
 
@@ -173,16 +153,15 @@ impl<F> JournalFiles<F> {
             return;
         }
         let now = core.now().nanos;
-        let Some(journal) = &mut core.journal else { return };
-        if let Some(read) = journal.journal.next_read(now) {
+        let Some(journal) = segments(core) else { return };
+        if let Some(read) = journal.next_read(now) {
             return self.start_read(io, core, read, None);
         }
         if !std::mem::take(&mut self.is_spill_due) {
             return;
         }
         while let Some(wanted) = spill::next(core) {
-            let read =
-                core.journal.as_ref().and_then(|journal| journal.journal.read(wanted.sequence(), None));
+            let read = segments(core).and_then(|journal| journal.read(wanted.sequence(), None));
             match read {
                 Some(read) => return self.start_read(io, core, read, Some(wanted)),
                 None => spill::skip(core, wanted),
@@ -234,7 +213,7 @@ impl<F> JournalFiles<F> {
         match (reading.wanted, result) {
             (Some(wanted), Ok(())) => {
                 self.failed_reads = 0;
-                spill::on_read(core, wanted, &reading.read);
+                spill::on_read(core, wanted, ReadFrom::Segment(&reading.read));
                 self.is_spill_due = true;
             }
             (Some(wanted), Err(ReadError)) => {
@@ -245,10 +224,11 @@ impl<F> JournalFiles<F> {
                 core.set_timer(now + READ_RETRY_NANOS, Timer::Spill);
             }
             (None, result) => {
-                if let Some(journal) = &mut core.journal {
-                    journal.journal.on_read(reading.read, result, now);
-                    for fault in journal.journal.damaged() {
-                        bounded_log!(error, core = core.index, %fault, "an open trigger of the journal is damaged and lost");
+                let index = core.index;
+                if let Some(journal) = segments(core) {
+                    journal.on_read(reading.read, result, now);
+                    for fault in journal.damaged() {
+                        bounded_log!(error, core = index, %fault, "an open trigger of the journal is damaged and lost");
                     }
                 }
             }
@@ -268,20 +248,20 @@ impl<F> JournalFiles<F> {
     /// Takes segments that are ready.
     pub(super) fn take_segments<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
         let (number, now) = (core.number(), core.now().nanos);
-        let Some(journal) = &mut core.journal else { return };
+        let Some(journal) = segments(core) else { return };
         let mut is_any = false;
         while let Some(supplied) = self.source.take(number) {
             is_any = true;
             match supplied {
                 Supplied::Segment { segment, file } => {
                     self.files.insert(segment.name, io.add_file(file));
-                    journal.journal.add_segment(segment);
+                    journal.add_segment(segment);
                 }
-                Supplied::Refused(why) => journal.journal.segment_refused(why, now),
+                Supplied::Refused(why) => journal.segment_refused(why, now),
             }
         }
         if is_any {
-            self.tell_gauges(core);
+            self.gauges.tell(core);
         }
     }
 
@@ -299,58 +279,16 @@ impl<F> JournalFiles<F> {
         if let Err(error) = &result {
             bounded_log!(error, core = core.index, %segment, %error, "a write to the journal failed: its segment is left");
         }
-        if let Some(journal) = &mut core.journal {
+        if let Some(journal) = segments(core) {
             let write = Write { segment, offset: transfer.offset, block: transfer.block };
-            journal.journal.on_written(write, result.map_err(|_| WriteError), now);
+            journal.on_written(write, result.map_err(|_| WriteError), now);
         }
         durable::on_written(core, released);
-        self.tell_gauges(core);
+        self.gauges.tell(core);
     }
+}
 
-    /// Whether nothing of the journal is under way.
-    pub(super) fn is_settled(&self, core: &CoreState) -> bool {
-        let is_settled = |journal: &CoreJournal| {
-            journal.journal.is_settled() && journal.returned.iter().all(Vec::is_empty)
-        };
-        core.journal.as_ref().is_none_or(|journal| is_settled(journal))
-    }
-
-    fn tell_gauges(&mut self, core: &mut CoreState) {
-        let Some(journal) = &mut core.journal else { return };
-        let stats = journal.journal.stats();
-        if journal.is_refusing && journal.journal.is_up() && stats.spare_segments > RESERVED_SEGMENTS {
-            journal.is_refusing = false;
-        }
-        let is_down = journal.is_refusing || !journal.journal.is_up();
-        core.metrics.journal.set(JournalGauges {
-            segment_bytes: stats.segment_bytes,
-            open_bytes: stats.open_bytes,
-            open_entries: stats.open_entries as u64,
-            oldest_unix_millis: stats.oldest_unix_millis.unwrap_or(0),
-            written_records: stats.written_records,
-            written_bytes: stats.written_bytes,
-            failed_writes: stats.failed_writes,
-            down: u64::from(is_down),
-        });
-        self.tell_state(core);
-    }
-
-    /// Tells the process and the log when the journal goes down and comes up.
-    fn tell_state(&mut self, core: &mut CoreState) {
-        let Some(journal) = &core.journal else { return };
-        let is_up = journal.journal.is_up() && !journal.is_refusing;
-        if std::mem::replace(&mut self.was_up, is_up) == is_up {
-            return;
-        }
-        core.note_journal(is_up);
-        if is_up {
-            bounded_log!(info, core = core.index, "the journal can be written again");
-        } else {
-            bounded_log!(
-                error,
-                core = core.index,
-                "the journal is full or cannot be written: triggers are answered with 503 until it can"
-            );
-        }
-    }
+/// The journal as segments.
+fn segments(core: &mut CoreState) -> Option<&mut Journal> {
+    core.journal.as_mut().and_then(|journal| journal.journal.files())
 }

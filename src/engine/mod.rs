@@ -2,14 +2,18 @@
 //! of its own; cores talk through bounded mailboxes. Nothing is decided here: a completion goes to the connection that it
 //! names, and the operations that the connection wants done go to the kernel, once a turn ([`turn`]).
 
+mod batches;
 mod core;
 mod drain;
 mod driven;
+mod gauging;
 mod heap;
 mod journal;
+mod keeper;
 mod listen;
 mod mailbox;
 mod message;
+mod parts;
 mod peers;
 mod recover;
 mod rules;
@@ -30,6 +34,7 @@ use std::time::Duration;
 
 use self::mailbox::Full;
 use self::message::Message;
+use self::parts::JournalParts;
 use self::rules::rules;
 use self::supervise::{CoreConfig, Mailbox};
 use self::supply::Supply;
@@ -39,6 +44,7 @@ use crate::connection::context::SharedCounts;
 use crate::connection::message::{CoreMessage, PayloadObserver, ReplyCallback, ReplySender};
 use crate::connection::seal::Seal;
 use crate::io::{Backend, Preference};
+use crate::journal::LeftOpen;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
@@ -48,6 +54,7 @@ use crate::verify::access::AccessTokens;
 
 pub use self::core::Holdings;
 pub use self::driven::{DrivenConfig, DrivenCores, DrivenJournal, DrivenKernel};
+pub use self::parts::{BatchCarrier, RemoteKeeper};
 pub use self::recover::JournalError;
 pub use self::supply::{SegmentSource, Supplied};
 pub use crate::connection::message::{
@@ -130,6 +137,7 @@ impl Engine {
         registry: &Arc<Registry>,
         metrics: &Metrics,
         services: &Services,
+        keeper: Option<&RemoteKeeper>,
         clock: Clock,
     ) -> Result<Engine, StartError> {
         heap::refuse_huge_pages();
@@ -137,9 +145,12 @@ impl Engine {
         let tls = Arc::new(ListenersTls::load(settings).map_err(StartError::Tls)?);
         let backend = choose(settings.driver, cores).map_err(StartError::Driver)?;
         // Before anybody can connect: what is accepted from now on is behind what is open.
-        let journals = recover::start(settings, clock).map_err(StartError::Journal)?;
-        let (supply, mut journals) =
-            journals.map_or((None, Vec::new()), |(supply, parts)| (Some(supply), parts));
+        let (supply, mut journals) = match keeper {
+            Some(keeper) => (None, JournalParts::remote(keeper, cores)),
+            None => recover::start(settings, clock)
+                .map_err(StartError::Journal)?
+                .map_or((None, Vec::new()), |(supply, parts)| (Some(supply), parts)),
+        };
         journals.reverse();
         let (listeners, ingress) = open_listeners("ingress", &settings.ingress.listen, cores)?;
         let (worker_listeners, workers) = open_listeners("workers", &settings.workers.listen, cores)?;
@@ -321,6 +332,17 @@ impl Engine {
         let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let message = Message::Core(CoreMessage::Replay { stored, done });
         if let Err(Full(Message::Core(CoreMessage::Replay { done, .. }))) = self.mailboxes[core].send(message)
+        {
+            done(Err(NotReplayed::Busy));
+        }
+    }
+
+    /// Takes over an entry that a node that is gone has left open; `done` is told once this journal has it.
+    pub fn inherit(&self, entry: Box<LeftOpen>, done: ReplayCallback) {
+        let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        let message = Message::Core(CoreMessage::Inherit { entry, done });
+        if let Err(Full(Message::Core(CoreMessage::Inherit { done, .. }))) =
+            self.mailboxes[core].send(message)
         {
             done(Err(NotReplayed::Busy));
         }

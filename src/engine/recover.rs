@@ -7,11 +7,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::journal::{JournalParts, Segments};
+use super::parts::{JournalParts, KeeperParts, Segments};
 use super::supply::{Folder, Supply, random, write_manifest};
 use crate::base::block::BLOCK_BYTES;
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
+use crate::connection::event_journal::EventJournal;
 use crate::connection::journal_state::CoreJournal;
 use crate::io::{DiskFile, Safety};
 use crate::journal::segment::{SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
@@ -114,13 +115,14 @@ pub(super) fn start(settings: &Settings, clock: Clock) -> Result<Option<Started>
                 }
             }
         }
+        let journal = EventJournal::Files(Box::new(journal));
         begun.push((Box::new(CoreJournal::new(journal, open, cores)), files));
     }
     let failed = |error| JournalError::Io { path: path.clone(), error };
     let supply = Arc::new(Supply::start(folder, spare, cores).map_err(failed)?);
     let part = |(journal, files)| {
         let source: Segments<DiskFile> = Arc::<Supply>::clone(&supply);
-        JournalParts { journal, source, files }
+        JournalParts { journal, keeper: KeeperParts::Files { source, files } }
     };
     let parts = begun.into_iter().map(part).collect();
     Ok(Some((supply, parts)))

@@ -9,9 +9,9 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::core::Core;
-use super::journal::JournalParts;
 use super::mailbox::{Full, Receiver, Sender};
 use super::message::Message;
+use super::parts::JournalParts;
 use super::peers::Mailboxes;
 use super::turn;
 use crate::base::clock::Clock;

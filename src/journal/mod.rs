@@ -39,6 +39,7 @@
 //!
 //! Not here: files and threads (`engine`), the contents of an entry, what `journal.durability` means for a write.
 
+mod bundle;
 mod completions;
 mod index;
 mod machine;
@@ -47,6 +48,7 @@ mod moving;
 mod reading;
 mod record;
 pub mod recovery;
+mod remote;
 mod scan;
 pub mod segment;
 mod sequence;
@@ -57,6 +59,7 @@ mod tail;
 mod tests;
 
 pub use crate::base::block::{AlignedBlock, BLOCK_BYTES};
+pub use bundle::{BUNDLE_START, BundleError, BundleReplay, LeftOpen};
 pub use completions::COMPLETION_DELAY_NANOS;
 pub use machine::{Config, Journal, Refused, Stats, Write, WriteError};
 pub use manifest::{MANIFEST_FILE, Manifest, ManifestError};
@@ -65,6 +68,7 @@ pub use record::{DELIVERIES_MAX, EntryKind, RecordHeader, RecordType};
 pub use recovery::{
     Fault, FaultKind, Recovered, RecoveredEntry, Recovery, RecoveryError, SegmentFile, Share,
 };
+pub use remote::{BATCH_BYTES_MAX, Batch, BatchFate, RemoteConfig, RemoteJournal};
 pub use scan::{Found, records};
 pub use segment::{SegmentName, SpareSegment};
 pub use sequence::{EntryId, Sequence};

@@ -108,6 +108,7 @@ impl Served {
             &registry,
             &metrics,
             &Services::with_chains(chains),
+            None,
             clock,
         )
         .expect("the engine starts");
