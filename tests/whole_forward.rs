@@ -1,5 +1,5 @@
 //! Forwarding on the whole engine and a simulated kernel, from a seed: targets that answer, fail, ask for a pause, are gone,
-//! take their time, answer twice or never; callers that wait and callers that do not.
+//! take their time, answer twice or never; messages to NATS; callers that wait and callers that do not.
 //!
 //! What holds after each run: every trigger that was answered 2xx is delivered or in the dead letters; triggers with one key
 //! are delivered in order; a node behind a delivery runs for those that are done alone; a caller that waits gets its own
@@ -22,6 +22,7 @@ use driver::{Core, Driver};
 use kernel::{Config, Random, SimClient, SimKernel, World};
 use serde_json::{Value, json};
 use tidegate::base::clock::Now;
+use tidegate::deliver::publication::publication;
 use tidegate::deliver::request::request;
 use tidegate::engine::{
     Attempt, AttemptError, AttemptReport, AttemptResult, ChainSource, DeadLetter, DeadLetters, DrivenConfig,
@@ -29,7 +30,7 @@ use tidegate::engine::{
 };
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
-use tidegate::registry::{Defaults, Registry};
+use tidegate::registry::{Defaults, Registry, TargetNode};
 use tidegate::settings::Settings;
 use tidegate::store::Store;
 use tidegate::verify::alexa::ChainUrl;
@@ -114,11 +115,12 @@ impl Model {
         let ordered = json!({"ordered": true, "orderKey": "{{data.query.key}}"});
         flow(
             &plain,
-            json!(["ordered", "few"]),
+            json!(["ordered", "few", "publish"]),
             json!([
                 forward("ordered", ordered, json!([["behind"]])),
                 forward("few", json!({"maxInFlight": 2, "retry": {"attempts": 4}}), json!([])),
                 forward("behind", json!({"requestsPerSecond": 20}), json!([])),
+                {"id": "publish", "type": "NatsNode", "config": {"subject": "orders.{{data.query.key}}"}},
             ]),
         );
         flow(&waits, json!(["waits"]), json!([forward("waits", json!({}), json!([]))]));
@@ -260,8 +262,18 @@ impl Targets {
     }
 
     fn take(&mut self, attempt: Attempt, now: u64, known: &mut Known, random: &mut Random) {
-        let node = attempt.node.target.trim_start_matches("http://").to_owned();
-        request(&attempt.node, &attempt.payload, &attempt.id, 1, 1).expect("a request can be made");
+        let node = match &attempt.node {
+            TargetNode::Http(node) => {
+                request(node, &attempt.payload, &attempt.id, 1, 1).expect("a request can be made");
+                node.target.trim_start_matches("http://").to_owned()
+            }
+            TargetNode::Nats(node) => {
+                let made = publication(node, &attempt.payload, "tidegate").expect("a message can be made");
+                assert!(made.subject.starts_with("orders."), "{}", made.subject);
+                "publish".to_owned()
+            }
+        };
+        let is_nats = matches!(attempt.node, TargetNode::Nats(_));
         let number = number_of(&attempt.payload);
         let waits = attempt.reply_bytes_max.is_some();
         let fate = if self.is_healed { 0 } else { random.below(12) };
@@ -284,6 +296,12 @@ impl Targets {
         }
         if waits {
             known.answers.insert(number, status);
+        }
+        if is_nats {
+            let refused = AttemptError::Refused("no stream".to_owned());
+            let result =
+                if status == 200 { AttemptResult::Published } else { AttemptResult::Failed(refused) };
+            return self.answers.push_back(Answered { at, report: attempt.report, result });
         }
         let answer = TargetAnswer { status, retry_after_nanos, ..TargetAnswer::default() };
         self.answers.push_back(Answered {
@@ -407,7 +425,7 @@ fn check(known: &Known) {
     let nothing = (Vec::new(), BTreeSet::new());
     let delivered = |node: &str| known.delivered.get(node).unwrap_or(&nothing.0);
     let dead = |node: &str| known.dead.get(node).unwrap_or(&nothing.1);
-    for node in ["ordered", "few"] {
+    for node in ["ordered", "few", "publish"] {
         for number in known.accepted.keys() {
             assert!(delivered(node).contains(number) || dead(node).contains(number), "{node} lost {number}");
         }

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use crate::base::id::Id;
 use crate::base::json::{Kind, Raw};
 use crate::deliver::dry_run::{Made, NodeRun, dry_run};
+use crate::deliver::publication::Publication;
 use crate::deliver::request::ForwardRequest;
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Defaults, FlowPlan};
@@ -205,6 +206,7 @@ fn shown(run: &NodeRun, webhook: &Webhook, plan: &FlowPlan) -> Value {
         Made::Condition(is_true) => ("condition", Value::from(*is_true)),
         Made::Message(text) => ("message", Value::from(cut(text))),
         Made::Request(request) => ("request", shown_request(request)),
+        Made::Publication(publication) => ("publication", shown_publication(publication)),
         Made::Delivery => ("worker", Value::from(true)),
         Made::Nothing => return node,
         Made::Error(error) => ("error", Value::from(error.as_str())),
@@ -242,6 +244,14 @@ fn shown_request(request: &ForwardRequest) -> Value {
         "url": request.url,
         "headers": headers,
         "body": cut(&String::from_utf8_lossy(&request.body)),
+    })
+}
+
+fn shown_publication(publication: &Publication) -> Value {
+    json!({
+        "subject": publication.subject,
+        "headers": publication.headers,
+        "body": cut(&String::from_utf8_lossy(&publication.body)),
     })
 }
 

@@ -438,7 +438,12 @@ fn node() -> Value {
             "maxInFlight": {"type": "integer", "minimum": 1, "maximum": WorkerConfig::MAX_IN_FLIGHT_MAX,
                 "default": 1000},
         }),
-        json!({"subject": template, "stream": template}),
+        json!({
+            "subject": template,
+            "stream": template,
+            "headers": {"type": "object", "additionalProperties": template,
+                "maxProperties": HttpForwardConfig::HEADERS_MAX},
+        }),
     ];
     let choices: Vec<Value> = NODE_TYPES
         .iter()

@@ -136,6 +136,7 @@ pub(super) fn all() -> Map<String, Value> {
                 "condition": {"type": "boolean"},
                 "reply": {"type": "object"},
                 "request": {"type": "object"},
+                "publication": {"type": "object"},
                 "worker": {"const": true},
                 "message": {"type": "string"},
                 "error": {"type": "string", "description": "Why the node cannot do its part"},

@@ -17,7 +17,7 @@ use super::routes::{Call, Outcome};
 use super::{AdminState, Usage};
 use crate::base::id::Id;
 use crate::metrics::SAMPLES_MAX;
-use crate::model::{NODE_TYPES, NOT_YET};
+use crate::model::NODE_TYPES;
 use crate::settings::Address;
 use crate::store::{Resource, Source};
 
@@ -59,7 +59,7 @@ pub(super) async fn settings(call: Call) -> Outcome {
             "payloadBytes": about.limits.payload_bytes,
             "replyTimeoutSeconds": about.limits.reply_timeout_seconds,
         },
-        "nodeTypes": NODE_TYPES.iter().filter(|name| !NOT_YET.contains(name)).collect::<Vec<_>>(),
+        "nodeTypes": NODE_TYPES,
     }))
     .into_response())
 }

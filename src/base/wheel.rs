@@ -274,9 +274,9 @@ mod tests {
             {
                 let mut wheel = Wheel::new(start);
                 wheel.insert(start + wait, 'x');
-                assert_eq!(fired(&mut wheel, start + wait - 1), []);
+                assert_eq!(fired(&mut wheel, start + wait - 1), Vec::<char>::new());
                 assert_eq!(fired(&mut wheel, start + wait + TICK_NANOS), ['x'], "start {start} wait {wait}");
-                assert_eq!(fired(&mut wheel, u64::MAX), []);
+                assert_eq!(fired(&mut wheel, u64::MAX), Vec::<char>::new());
                 assert!(wheel.is_empty());
             }
         }

@@ -4,6 +4,7 @@
 use clap::ArgMatches;
 
 use super::{Failure, arguments, output};
+use crate::cluster;
 use crate::control::chains::check_alexa;
 use crate::control::forward::check_roots;
 use crate::engine::check_tls;
@@ -23,6 +24,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     check_alexa(&settings.alexa).map_err(|error| Failure::Failed(error.into()))?;
     check_roots(settings.forward.roots.as_deref()).map_err(|error| Failure::Failed(error.into()))?;
+    for nats in [settings.node_nats(), settings.cluster_nats()].into_iter().flatten() {
+        cluster::connection::check(nats).map_err(|error| Failure::Failed(error.into()))?;
+    }
     output::print(&shown(&settings, &given)).map_err(Failure::Failed)
 }
 

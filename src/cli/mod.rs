@@ -23,6 +23,7 @@ pub mod serve;
 mod start;
 mod stream;
 mod tail;
+mod targets;
 mod tokens;
 mod trust;
 mod worker;

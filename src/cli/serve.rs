@@ -9,10 +9,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::addresses;
 use super::gateway::Gateway;
 use super::notify::{self, State};
+use super::targets::Targets;
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
 use crate::base::log;
 use crate::base::log::bounded_log;
+use crate::cluster::{Connection, Publisher};
 use crate::control::Fetchers;
 use crate::control::calls::CallThreads;
 use crate::control::chains::Chains;
@@ -72,7 +74,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let call_threads = CallThreads::start(settings)?;
     let calls = call_threads.as_ref().map(|threads| Arc::clone(threads.calls()));
     let spans = calls.clone().filter(|calls| calls.has_spans()).map(|calls| calls as Arc<dyn AttemptSink>);
-    let forwarder = Arc::new(ForwardThreads::start(settings, metrics.targets(), spans, clock)?);
+    let nats = nats(settings)?;
+    let prefix = settings.cluster.prefix();
+    let publisher = nats.map(|nats| Publisher::new(nats, prefix, metrics.targets(), settings.cores));
+    let http = ForwardThreads::start(settings, metrics.targets(), spans, clock)?;
+    let forwarder = Arc::new(Targets { http, nats: publisher });
     let dead_letters = Arc::new(KeptDeadLetters::start(store.letters()?, clock)?);
     let services = Services {
         chains,
@@ -172,6 +178,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(store.folder().path().join(addresses::FILE));
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The client of NATS, if a server is set.
+fn nats(settings: &Settings) -> anyhow::Result<Option<Arc<Connection>>> {
+    let name = settings.cluster.prefix();
+    Ok(settings.node_nats().map(|nats| Connection::start(nats, name).map(Arc::new)).transpose()?)
 }
 
 /// Warns of listeners that other machines reach and whose access token passes in clear.

@@ -6,6 +6,7 @@
 //! | file | is for |
 //! | --- | --- |
 //! | `connection` | the client: servers, TLS, credentials, the thread that owns it, what it says of the servers |
+//! | `publisher` | the messages of `NatsNode`s, which need no cluster |
 //! | `names` | streams, buckets and subjects made of `P`, and the version that every record begins with |
 //! | `journal/` | bundles on `P.j.<inc>`: one publish in flight, the same id until its fate is known; replay of another incarnation |
 //! | `model/` | the bucket `KV_P_model`: writes of the store by compare and set, and the watch that every node follows |
@@ -19,7 +20,12 @@
 //! Each of `journal`, `model`, `membership`, `rate` and `slots` is a machine (events and the time in, operations on
 //! JetStream out) and an adapter that carries its operations out; the simulation takes the adapter's place.
 
+pub mod connection;
 pub mod membership;
 pub mod model;
 pub mod names;
+mod publisher;
 pub mod rate;
+
+pub use connection::{ConnectError, Connection};
+pub use publisher::Publisher;

@@ -14,7 +14,7 @@ use crate::deliver::entry::{DeliveryKind, Receipt, StoredDelivery, StoredEntry};
 use crate::deliver::request::RequestError;
 use crate::deliver::schedule::DeadReason;
 use crate::metrics::Event;
-use crate::registry::{Action, FlowPlan, ForwardNode};
+use crate::registry::{Action, FlowPlan, TargetNode};
 use crate::reply::Reply;
 use crate::trigger::Payload;
 
@@ -54,7 +54,7 @@ pub(crate) struct ForwardTrigger {
 
 impl ForwardTrigger {
     /// The node, compiled, and its id.
-    pub(crate) fn node(&self) -> Option<(&Arc<ForwardNode>, &Arc<str>)> {
+    pub(crate) fn node(&self) -> Option<(&TargetNode, &Arc<str>)> {
         let step = self.plan.steps.get(self.step)?;
         match &step.action {
             Action::Forward(node) => Some((node, &step.node_id)),
@@ -68,6 +68,8 @@ impl ForwardTrigger {
 pub enum AttemptResult {
     /// The target answered, whatever it said.
     Answered(TargetAnswer),
+    /// NATS has the message. Who reads it may reply.
+    Published,
     Failed(AttemptError),
 }
 
@@ -110,6 +112,8 @@ pub enum AttemptError {
     Broken(String),
     /// The body is larger than a reply may be.
     TooLarge,
+    /// NATS did not take the message: why.
+    Refused(String),
     /// The threads that make attempts take no more, or have ended.
     Busy,
 }
@@ -125,6 +129,7 @@ impl fmt::Display for AttemptError {
             AttemptError::TimedOut => f.write_str("the target did not answer in time"),
             AttemptError::Broken(why) => write!(f, "the target's answer is broken: {why}"),
             AttemptError::TooLarge => f.write_str("the target's answer is larger than a reply may be"),
+            AttemptError::Refused(why) => write!(f, "NATS did not take the message: {why}"),
             AttemptError::Busy => f.write_str("too many requests to targets are under way"),
         }
     }
@@ -137,7 +142,9 @@ impl AttemptError {
     fn is_final(&self) -> Option<DeadReason> {
         match self {
             AttemptError::Request(RequestError::Loop) => Some(DeadReason::Loop),
-            AttemptError::Request(RequestError::Template(..)) => Some(DeadReason::Request),
+            AttemptError::Request(RequestError::Template(..) | RequestError::Subject(_)) => {
+                Some(DeadReason::Request)
+            }
             _ => None,
         }
     }
@@ -154,6 +161,7 @@ impl AttemptError {
             AttemptError::TimedOut => (504, "The target did not answer in time"),
             AttemptError::Broken(_) => (502, "The target's answer is broken"),
             AttemptError::TooLarge => (502, "The target's answer is too large"),
+            AttemptError::Refused(_) => (502, "The target did not take the message"),
             AttemptError::Busy => (502, "Too many requests to targets are under way"),
         }
     }
@@ -167,6 +175,7 @@ impl AttemptError {
             }
             AttemptError::Denied(_) => Event::AttemptDenied,
             AttemptError::TimedOut => Event::AttemptTimeout,
+            AttemptError::Refused(_) => Event::AttemptStatus,
             AttemptError::Broken(_) | AttemptError::TooLarge | AttemptError::Busy => Event::AttemptBroken,
         }
     }
@@ -177,6 +186,7 @@ impl AttemptResult {
     pub(crate) fn event(&self) -> Event {
         match self {
             AttemptResult::Answered(answer) if answer.is_success() => Event::AttemptOk,
+            AttemptResult::Published => Event::AttemptOk,
             AttemptResult::Answered(_) => Event::AttemptStatus,
             AttemptResult::Failed(error) => error.event(),
         }
@@ -187,13 +197,15 @@ impl AttemptResult {
         const GONE: u16 = 410;
         match self {
             AttemptResult::Answered(answer) => (answer.status == GONE).then_some(DeadReason::Gone),
+            AttemptResult::Published => None,
             AttemptResult::Failed(error) => error.is_final(),
         }
     }
 
-    /// The reply for a caller that waits.
-    pub(crate) fn into_reply(self) -> Reply {
-        match self {
+    /// The reply for a caller that waits, if the attempt has one for it.
+    pub(crate) fn into_reply(self) -> Option<Reply> {
+        let reply = match self {
+            AttemptResult::Published => return None,
             AttemptResult::Answered(TargetAnswer { status, headers, body, .. }) => Reply {
                 response_code: Some(i64::from(status)),
                 headers,
@@ -206,7 +218,8 @@ impl AttemptResult {
                 let body = format!("{{\"error\":\"{message}\"}}");
                 Reply { response_code: Some(status), body: Some(body.into()), ..Reply::default() }
             }
-        }
+        };
+        Some(reply)
     }
 
     /// The summary that a dead letter keeps, or the queue until the next attempt.
@@ -217,6 +230,7 @@ impl AttemptResult {
                 error: format!("the target answered {}", answer.status),
                 answer: answer.body.slice(..answer.body.len().min(ANSWER_KEPT_BYTES_MAX)),
             },
+            AttemptResult::Published => LastAttempt::default(),
             AttemptResult::Failed(error) => {
                 LastAttempt { status: None, error: error.to_string(), answer: Bytes::new() }
             }

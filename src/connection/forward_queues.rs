@@ -11,7 +11,7 @@ use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
 use crate::deliver::entry::Receipt;
 use crate::deliver::targets::Targets;
-use crate::registry::{Backlog, ForwardNode};
+use crate::registry::{Backlog, TargetNode};
 use crate::trigger::Payload;
 
 /// Attempts that one core may have under way: each is a task and its request in memory, and at most a connection.
@@ -25,7 +25,7 @@ pub trait Forwarder: Send + Sync {
 
 /// An attempt to be made.
 pub struct Attempt {
-    pub node: Arc<ForwardNode>,
+    pub node: TargetNode,
     pub payload: Payload,
     /// Names the delivery, in each attempt the same.
     pub id: Arc<str>,
@@ -40,7 +40,7 @@ impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attempt")
             .field("id", &self.id)
-            .field("target", &self.node.target)
+            .field("target", self.node.target())
             .finish_non_exhaustive()
     }
 }

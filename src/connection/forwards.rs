@@ -40,7 +40,7 @@ pub(super) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: Forward
         }
         return;
     };
-    let (node, node_id) = (Arc::clone(node), Arc::clone(node_id));
+    let (node, node_id) = (node.clone(), Arc::clone(node_id));
     let flow = trigger.plan.flow_id;
     let id = delivery_id(trigger.event_id, flow, &node_id).into();
     let order_key = order_key(&node, &trigger.payload);
@@ -57,13 +57,13 @@ pub(super) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: Forward
                 return bury(core, item, DeadReason::Request, 0);
             }
             let_go(core, &item);
-            if let Some(reply_id) = item.trigger.reply_id {
-                core.reply(&reply_id, Box::new(result.into_reply()), ReplySender::Node);
+            if let (Some(reply_id), Some(reply)) = (item.trigger.reply_id, result.into_reply()) {
+                core.reply(&reply_id, Box::new(reply), ReplySender::Node);
             }
             return;
         }
     };
-    let rules = rules_of(&node.rules);
+    let rules = rules_of(node.rules());
     let new = NewDelivery { flow, node: node_id, rules, order_key, expiry, attempts: 0, item };
     let (mut orders, now) = (Orders::new(), core.now().nanos);
     core.forwards.targets.offer(new, now, &mut orders);
@@ -77,7 +77,7 @@ fn retention_end(core: &CoreState, accepted_unix_millis: u64) -> u64 {
     (core.now().nanos + core.rules.retention_nanos).saturating_sub(age_nanos)
 }
 
-fn rules_of(rules: &ForwardRules) -> TargetRules {
+fn rules_of(rules: ForwardRules) -> TargetRules {
     TargetRules {
         max_in_flight: rules.max_in_flight,
         interval_nanos: rules.interval_nanos,
@@ -104,6 +104,7 @@ pub(crate) fn on_attempted(core: &mut CoreState, id: AttemptId, result: AttemptR
     let waits = item.trigger.expires_nanos.is_some();
     let end = match &result {
         AttemptResult::Answered(answer) if answer.is_success() => AttemptEnd::Done,
+        AttemptResult::Published => AttemptEnd::Done,
         _ if waits => AttemptEnd::GivenUp,
         AttemptResult::Answered(answer) => AttemptEnd::Failed(FailedAttempt {
             retry_after_nanos: answer.retry_after_nanos,
@@ -116,8 +117,10 @@ pub(crate) fn on_attempted(core: &mut CoreState, id: AttemptId, result: AttemptR
     if end != AttemptEnd::Done {
         note_failure(core.index, unix_millis, item, &result);
     }
-    if let Some(reply_id) = item.trigger.reply_id.clone().filter(|_| waits) {
-        core.reply(&reply_id, Box::new(result.into_reply()), ReplySender::Node);
+    if let Some(reply_id) = item.trigger.reply_id.clone().filter(|_| waits)
+        && let Some(reply) = result.into_reply()
+    {
+        core.reply(&reply_id, Box::new(reply), ReplySender::Node);
     }
     let (mut orders, now) = (Orders::new(), core.now().nanos);
     core.forwards.targets.landed(id.delivery, end, now, &mut orders);
@@ -222,10 +225,10 @@ fn send(core: &mut CoreState, delivery: Key, attempt: u32) {
     let id = AttemptId { start: core.forwards.start, delivery, attempt };
     let Some((node, _)) = item.trigger.node() else { return };
     let left = item.trigger.expires_nanos.map_or(u64::MAX, |expires| expires.saturating_sub(now));
-    let timeout_nanos = node.timeout_nanos.min(left);
+    let timeout_nanos = node.timeout_nanos().min(left);
     let reply_bytes_max = item.trigger.expires_nanos.map(|_| item.trigger.plan.reply_bytes_max as usize);
     let request = Attempt {
-        node: Arc::clone(node),
+        node: node.clone(),
         payload: item.trigger.payload.clone(),
         id: Arc::clone(&item.id),
         timeout_nanos,
@@ -249,7 +252,7 @@ fn renew(core: &mut CoreState, delivery: Key) {
         return;
     }
     let renewed = ForwardTrigger { plan: Arc::clone(plan), step, ..item.trigger.clone() };
-    let Some(rules) = renewed.node().map(|(node, _)| rules_of(&node.rules)) else { return };
+    let Some(rules) = renewed.node().map(|(node, _)| rules_of(node.rules())) else { return };
     if let Some(item) = core.forwards.targets.get_mut(delivery) {
         item.trigger = renewed;
     }

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use super::publication::{Publication, publication};
 use super::request::{ForwardRequest, request};
 use super::walk::Walk;
 use super::{DEBUG_RENDER_BYTES_MAX, NodeError, Origin, decide, rendered};
-use crate::registry::{Action, FlowPlan, Step};
+use crate::registry::{Action, FlowPlan, Step, TargetNode};
 use crate::reply::{CallerKind, Reply, ReplyTo, Sheet};
+use crate::settings::Cluster;
 use crate::template::{Escape, Template};
 use crate::trigger::Payload;
 
@@ -36,6 +38,8 @@ pub enum Made {
     Message(String),
     /// A request to a target.
     Request(Box<ForwardRequest>),
+    /// A message to NATS.
+    Publication(Box<Publication>),
     /// The payload, to a worker.
     Delivery,
     /// Nothing; the nodes behind run.
@@ -112,7 +116,13 @@ impl DryRun<'_> {
                 }
             }
             Action::Debug(template) => self.message(template),
-            Action::Forward(node) => {
+            Action::Forward(TargetNode::Nats(node)) => {
+                match publication(node, self.payload, Cluster::NAME_DEFAULT) {
+                    Ok(publication) => Made::Publication(Box::new(publication)),
+                    Err(error) => Made::Error(error.to_string()),
+                }
+            }
+            Action::Forward(TargetNode::Http(node)) => {
                 match request(node, self.payload, NO_DELIVERY, self.unix_seconds, NO_SPAN) {
                     Ok(request) => Made::Request(Box::new(request)),
                     Err(error) => Made::Error(error.to_string()),

@@ -15,6 +15,7 @@
 pub mod dry_run;
 pub mod entry;
 pub mod protocol;
+pub mod publication;
 pub mod request;
 pub mod schedule;
 pub mod targets;

@@ -11,7 +11,7 @@ use crate::base::text::{hex_digits, hex_into};
 use crate::base::trace::{TRACEPARENT_FIELD, TRACESTATE_BYTES_MAX, TRACESTATE_FIELD, TraceContext};
 use crate::http::encode::is_field_value;
 use crate::model::ForwardMethod;
-use crate::registry::{BodySource, ForwardNode, Signing};
+use crate::registry::{BodySource, ForwardNode, Signing, TargetNode};
 use crate::template::{Escape, OUTPUT_BYTES_MAX, RenderError, Template, Work};
 use crate::trigger::Payload;
 
@@ -22,7 +22,7 @@ pub const HOPS_MAX: u32 = 8;
 /// Longest URL: what servers read of a request line at the most (Apache 8 KiB, nginx 32 KiB).
 const URL_BYTES_MAX: usize = 32 * 1024;
 /// Longest value of a header: as for a reply's.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+pub(super) const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Longest order key: an identifier, not a document.
 pub const ORDER_KEY_BYTES_MAX: usize = 1024;
 
@@ -49,6 +49,8 @@ pub enum RequestError {
     Template(&'static str, RenderError),
     /// The secret, which a global makes, is not base64.
     Secret,
+    /// The subject is none that a payload may choose: why.
+    Subject(&'static str),
 }
 
 impl fmt::Display for RequestError {
@@ -57,6 +59,7 @@ impl fmt::Display for RequestError {
             RequestError::Loop => write!(f, "it was forwarded {HOPS_MAX} times: its requests go in a circle"),
             RequestError::Template(field, error) => write!(f, "{field}: {error}"),
             RequestError::Secret => f.write_str("secret: its template does not render base64"),
+            RequestError::Subject(must) => write!(f, "subject: what its template renders {must}"),
         }
     }
 }
@@ -145,7 +148,8 @@ const DELIVERY_ID_BYTES: usize = 16;
 ///
 /// # Errors
 /// If its template does not render.
-pub fn order_key(node: &ForwardNode, payload: &Payload) -> Result<Option<Box<[u8]>>, RequestError> {
+pub fn order_key(node: &TargetNode, payload: &Payload) -> Result<Option<Box<[u8]>>, RequestError> {
+    let TargetNode::Http(node) = node else { return Ok(None) };
     let Some(template) = &node.order_key else { return Ok(None) };
     let mut work = Work::of_event(payload.event.bytes().len());
     let key = render("orderKey", template, payload, ORDER_KEY_BYTES_MAX, &mut work)?;
@@ -222,7 +226,7 @@ fn set_default(headers: &mut Vec<(String, Vec<u8>)>, name: &str, value: &[u8]) {
     }
 }
 
-fn render(
+pub(super) fn render(
     field: &'static str,
     template: &Template,
     payload: &Payload,

@@ -11,7 +11,7 @@ use super::fields::{Fields, word_of};
 use super::flow_trigger::FlowTrigger;
 use super::global::{GLOBALS_MAX, Global};
 use super::known;
-use super::node::{FlowNode, NOT_YET};
+use super::node::FlowNode;
 use crate::base::id::Id;
 
 /// A workflow, checked: node ids are unique, and every `outputIds` names nodes that are there.
@@ -108,7 +108,6 @@ impl Flow {
         // A new flow has no versions yet: what another one ran says nothing about it.
         fields.value("defaultVersionId");
         flow.read(fields)?;
-        flow.refuse_not_yet()?;
         Ok(flow)
     }
 
@@ -124,7 +123,6 @@ impl Flow {
                 Some(id.parse().map_err(|_| fields.error("defaultVersionId", must))?);
         }
         patched.read(fields)?;
-        patched.refuse_not_yet()?;
         patched.last_updated = unix_millis;
         *self = patched;
         Ok(())
@@ -177,19 +175,6 @@ impl Flow {
         }
         // What an earlier version kept is not refused because of another field.
         if triggers.is_some() || nodes.is_some() { self.check_wiring() } else { Ok(()) }
-    }
-
-    pub(super) fn refuse_not_yet(&self) -> Result<(), ModelError> {
-        for (index, node) in self.nodes.iter().enumerate() {
-            let name = node.kind.type_name();
-            if NOT_YET.contains(&name) {
-                return Err(ModelError::new(
-                    format!("nodes[{index}].type"),
-                    format!("`{name}` is not supported yet: this version does not deliver through it"),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// As the API shows it, the secrets of nodes masked.

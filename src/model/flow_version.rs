@@ -48,7 +48,6 @@ impl FlowVersion {
         content.enabled = true;
         content.default_version_id = None;
         content.read_content(&mut fields)?;
-        content.refuse_not_yet()?;
         let mut made = FlowVersion {
             id: Id::generate(unix_millis),
             version,

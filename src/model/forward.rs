@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::common::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
+use super::common::TEXT_CHARS_MAX;
 use super::error::ModelError;
 use super::fields::{Fields, word_of};
 use super::signature::{Secrets, is_field_name};
@@ -137,28 +137,7 @@ impl HttpForwardConfig {
         let url = fields.required_string("url", 1..=TEXT_CHARS_MAX)?;
         check_url(&url).map_err(|must| fields.error("url", must))?;
         let method = fields.one_of("method", &FORWARD_METHODS)?.unwrap_or_default();
-        let mut headers = Vec::new();
-        if let Some(object) = fields.object("headers")? {
-            if object.len() > Self::HEADERS_MAX {
-                return Err(
-                    fields.error("headers", format!("must have at most {} fields", Self::HEADERS_MAX))
-                );
-            }
-            for (name, value) in object {
-                let path = format!("headers.{name}");
-                if !is_field_name(name) {
-                    return Err(fields.error(&path, "must be named as an HTTP header can be"));
-                }
-                if is_set_by_engine(name) {
-                    return Err(fields.error(&path, "must not be given: the engine sets it"));
-                }
-                let value = value
-                    .as_str()
-                    .filter(|v| v.len() <= TEXT_CHARS_MAX && v.bytes().all(is_field_byte))
-                    .ok_or_else(|| fields.error(&path, "must be a string without control characters"))?;
-                headers.push((name.clone(), value.to_owned()));
-            }
-        }
+        let headers = read_headers(&mut fields, is_set_by_engine)?;
         let body = match fields.string("body", 0..=Self::BODY_CHARS_MAX)?.as_deref() {
             None | Some("payload") => ForwardBody::Payload,
             Some("raw") => ForwardBody::Raw,
@@ -247,30 +226,32 @@ impl Default for WorkerConfig {
     }
 }
 
-/// `NatsNode`: publish to JetStream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NatsConfig {
-    /// Template of the subject; `None` for `tidegate.<applicationId>.<webhookId>`.
-    pub subject: Option<String>,
-    /// The stream that must take it, where it is named.
-    pub stream: Option<String>,
-}
-
-impl NatsConfig {
-    pub(super) fn read(value: &Value, path: &str) -> Result<NatsConfig, ModelError> {
-        let mut fields = Fields::of(value, path)?;
-        let subject = fields.string("subject", 1..=TEXT_CHARS_MAX)?;
-        let stream = fields.string("stream", 1..=NAME_CHARS_MAX)?;
-        // NATS: a stream's name holds no white space, period, asterisk, greater-than or path separator.
-        let is_bad = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
-        if stream.as_deref().is_some_and(|name| name.contains(is_bad)) {
-            return Err(
-                fields.error("stream", "must be the name of a stream: no space, `.`, `*`, `>`, `/` or `\\`")
-            );
-        }
-        fields.finish_strict("the config of a NatsNode")?;
-        Ok(NatsConfig { subject, stream })
+/// Reads `headers`: names, and templates of their values. Those that `is_reserved` names are refused.
+pub(super) fn read_headers(
+    fields: &mut Fields<'_>,
+    is_reserved: fn(&str) -> bool,
+) -> Result<Vec<(String, String)>, ModelError> {
+    let mut headers = Vec::new();
+    let Some(object) = fields.object("headers")? else { return Ok(headers) };
+    if object.len() > HttpForwardConfig::HEADERS_MAX {
+        let must = format!("must have at most {} fields", HttpForwardConfig::HEADERS_MAX);
+        return Err(fields.error("headers", must));
     }
+    for (name, value) in object {
+        let path = format!("headers.{name}");
+        if !is_field_name(name) {
+            return Err(fields.error(&path, "must be named as an HTTP header can be"));
+        }
+        if is_reserved(name) {
+            return Err(fields.error(&path, "must not be given: the engine sets it"));
+        }
+        let value = value
+            .as_str()
+            .filter(|v| v.len() <= TEXT_CHARS_MAX && v.bytes().all(is_field_byte))
+            .ok_or_else(|| fields.error(&path, "must be a string without control characters"))?;
+        headers.push((name.clone(), value.to_owned()));
+    }
+    Ok(headers)
 }
 
 /// Checks the template of a URL: a scheme that is spoken here, a host, and nothing that could split a request. The host

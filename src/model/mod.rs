@@ -29,6 +29,7 @@ mod global;
 mod jwt;
 pub mod known;
 mod logic;
+mod nats;
 mod node;
 mod options;
 mod previous_token;
@@ -48,15 +49,14 @@ pub use error::{ModelError, StoredError};
 pub use flow::{FLOW_CLASSES, Flow, FlowClass};
 pub use flow_trigger::{FlowTrigger, OutputIds, TriggerKind, WEBHOOK_TRIGGER};
 pub use flow_version::{DEVELOP, FlowVersion};
-pub use forward::{
-    FORWARD_METHODS, ForwardBody, ForwardMethod, HttpForwardConfig, NatsConfig, Retry, WorkerConfig,
-};
+pub use forward::{FORWARD_METHODS, ForwardBody, ForwardMethod, HttpForwardConfig, Retry, WorkerConfig};
 pub use global::{
     GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, Global, GlobalChange, merged_json, read_change_of, read_changes,
 };
 pub use jwt::{JwtAlgorithm, JwtConfig, JwtKeys};
 pub use logic::{ConditionalConfig, DebugConfig};
-pub use node::{FlowNode, NODE_TYPES, NOT_YET, NodeKind};
+pub use nats::NatsConfig;
+pub use node::{FlowNode, NODE_TYPES, NodeKind};
 pub use options::{CorsConfig, DeduplicateConfig, MethodSet, ResponseBodyConfig, WebhookOptions};
 pub use previous_token::PreviousToken;
 pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};

@@ -6,8 +6,9 @@ use super::common::{Extra, NODE_ID_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::Fields;
 use super::flow_trigger::OutputIds;
-use super::forward::{HttpForwardConfig, NatsConfig, WorkerConfig};
+use super::forward::{HttpForwardConfig, WorkerConfig};
 use super::logic::{ConditionalConfig, DebugConfig};
+use super::nats::NatsConfig;
 use super::reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
 
 /// One step of a flow, checked.
@@ -56,9 +57,6 @@ pub const NODE_TYPES: [&str; 7] = [
     "WorkerNode",
     "NatsNode",
 ];
-
-/// Those of [`NODE_TYPES`] that this version checks and does not deliver through yet: a flow with one is refused.
-pub const NOT_YET: &[&str] = &["NatsNode"];
 
 /// Longest body template: half of what a REST body may hold.
 const BODY_TEMPLATE_CHARS_MAX: usize = 1024 * 1024;

@@ -427,7 +427,14 @@ fn each_bad_field_of_a_flow_is_named_with_what_it_must_be() {
         ("nodes", worker(json!({"x": "1"})), "nodes[0].config.x", "WorkerNode"),
         ("nodes", nats(json!({"subject": ""})), "nodes[0].config.subject", "1 to"),
         ("nodes", nats(json!({"stream": "a.b"})), "nodes[0].config.stream", "name of a stream"),
-        ("nodes", nats(json!({})), "nodes[0].type", "not supported yet"),
+        (
+            "nodes",
+            nats(json!({"headers": {"nats-rollup": "all"}})),
+            "nodes[0].config.headers.nats-rollup",
+            "sets it",
+        ),
+        ("nodes", nats(json!({"headers": {"a b": "x"}})), "nodes[0].config.headers.a b", "must be named"),
+        ("nodes", nats(json!({"topic": "x"})), "nodes[0].config.topic", "NatsNode"),
     ];
     check_refusals(|body| flow(body).map(drop), &json!({"name": "x"}), &refusals);
 }

@@ -10,7 +10,9 @@ use super::Registry;
 use super::condition::Condition;
 use super::forward::{BodySource, ForwardNode};
 use super::hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
+use super::nats::NatsNode;
 use super::options::{Deduplicate, HookOptions};
+use super::target::TargetNode;
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::json::Raw;
@@ -132,9 +134,11 @@ fn action(kind: &NodeKind, globals: Option<&[u8]>) -> Result<Action, ModelError>
             ack_timeout_seconds: config.ack_timeout_seconds,
             max_in_flight: config.max_in_flight,
         }),
-        NodeKind::HttpForward(config) => Action::Forward(Arc::new(ForwardNode::compile(config, globals)?)),
-        // The last is refused when a flow is saved; a data folder of a later version may hold it.
-        NodeKind::Annotation | NodeKind::Nats(_) => Action::Pass,
+        NodeKind::HttpForward(config) => {
+            Action::Forward(TargetNode::Http(Arc::new(ForwardNode::compile(config, globals)?)))
+        }
+        NodeKind::Nats(config) => Action::Forward(TargetNode::Nats(Arc::new(NatsNode::compile(config)?))),
+        NodeKind::Annotation => Action::Pass,
     })
 }
 
@@ -202,7 +206,7 @@ fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
     let steps = || flows.iter().flat_map(|plan| &plan.steps);
     if steps().any(|step| step.action.delivers()) {
         let has_raw = steps().any(|step| match &step.action {
-            Action::Forward(node) => matches!(node.body, BodySource::Raw),
+            Action::Forward(TargetNode::Http(node)) => matches!(node.body, BodySource::Raw),
             _ => false,
         });
         return Reads::Whole { has_raw };

@@ -86,18 +86,25 @@ impl ForwardNode {
             headers: headers.collect::<Result<_, ModelError>>()?,
             body,
             timeout_nanos: u64::from(config.timeout_seconds) * NANOS_PER_SECOND,
-            rules: ForwardRules {
-                max_in_flight: config.max_in_flight,
-                interval_nanos: config.requests_per_second.map_or(0, |rate| nanos(1.0 / rate)),
-                attempts: config.retry.attempts,
-                backoff_nanos: backoff(&config.retry),
-            },
+            rules: ForwardRules::new(config.max_in_flight, config.requests_per_second, &config.retry),
             order_key: order_key.transpose()?,
             signing: config
                 .secret
                 .as_ref()
                 .map_or(Ok(Signing::None), |secret| Signing::compile(secret, globals))?,
         })
+    }
+}
+
+impl ForwardRules {
+    /// The rules of a node, whose numbers the model has bounded.
+    pub(super) fn new(max_in_flight: u32, requests_per_second: Option<f64>, retry: &Retry) -> ForwardRules {
+        ForwardRules {
+            max_in_flight,
+            interval_nanos: requests_per_second.map_or(0, |rate| nanos(1.0 / rate)),
+            attempts: retry.attempts,
+            backoff_nanos: nanos(retry.backoff_seconds),
+        }
     }
 }
 
@@ -128,7 +135,7 @@ impl Signing {
     }
 }
 
-fn template(field: &str, source: &str) -> Result<Template, ModelError> {
+pub(super) fn template(field: &str, source: &str) -> Result<Template, ModelError> {
     Template::compile(source).map_err(|error| ModelError::new(field, format!("must be a template: {error}")))
 }
 
@@ -137,10 +144,6 @@ fn target_of(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     url[..end].to_ascii_lowercase()
-}
-
-fn backoff(retry: &Retry) -> u64 {
-    nanos(retry.backoff_seconds)
 }
 
 /// The nanoseconds of a number of seconds that the model has bounded.

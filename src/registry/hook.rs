@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Backlog, Condition, Deduplicate, FlowRuns, ForwardNode, HookOptions};
+use super::{Backlog, Condition, Deduplicate, FlowRuns, HookOptions, TargetNode};
 use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;
@@ -171,7 +171,7 @@ pub enum Action {
     /// Logs what the template renders.
     Debug(Arc<Template>),
     Worker(WorkerPlan),
-    Forward(Arc<ForwardNode>),
+    Forward(TargetNode),
     /// Nothing: an annotation, or a node that decides or shows nothing.
     Pass,
 }

@@ -14,9 +14,11 @@ mod condition;
 mod dry_run;
 mod forward;
 mod hook;
+mod nats;
 mod options;
 mod runs;
 mod sender;
+mod target;
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -45,9 +47,11 @@ pub use condition::Condition;
 pub use dry_run::plan_alone;
 pub use forward::{BodySource, ForwardNode, ForwardRules, Signing};
 pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
+pub use nats::NatsNode;
 pub use options::{Deduplicate, HookOptions};
 pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
 pub use sender::{AuthPlace, Sender};
+pub use target::TargetNode;
 
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
 /// its token is compared where the rest of what a request needs lies.

@@ -2,8 +2,8 @@
 
 use super::table::CORES_MAX;
 use super::{
-    Address, Admin, Alexa, Driver, Durability, Forward, Ingress, Journal, Limits, LogFormat, LogRequests,
-    Settings, Timeouts, TlsFiles, WebSocket, Workers,
+    Address, Admin, Alexa, Cluster, Driver, Durability, Forward, Ingress, Journal, Limits, LogFormat,
+    LogRequests, Nats, Settings, Timeouts, TlsFiles, WebSocket, Workers,
 };
 
 /// Networks that nothing is forwarded to unless an operator says otherwise: link-local addresses, and those where clouds
@@ -61,6 +61,8 @@ pub(super) fn defaults(cores: usize) -> Settings {
             threads: 2,
             roots: None,
         },
+        nats: Nats::default(),
+        cluster: Cluster::default(),
         websocket: WebSocket { context_takeover: false },
         alexa: Alexa { roots: None, connect_to: None },
         timeouts: Timeouts {

@@ -10,6 +10,8 @@
 mod address;
 mod defaults;
 mod names;
+mod nats;
+mod nats_table;
 mod operation;
 mod table;
 mod values;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use address::Address;
 pub use names::check_access_token;
+pub use nats::{Cluster, Nats, NatsLogin, NatsTls, NatsUrl};
 pub use table::{ENTRIES, Entry};
 
 use crate::base::ip_net::IpNet;
@@ -246,6 +249,9 @@ pub struct Settings {
     pub limits: Limits,
     pub journal: Journal,
     pub forward: Forward,
+    /// What `NatsNode` publishes to; without servers, those of the cluster.
+    pub nats: Nats,
+    pub cluster: Cluster,
     pub websocket: WebSocket,
     pub alexa: Alexa,
     pub timeouts: Timeouts,
@@ -302,6 +308,19 @@ pub struct Given {
 }
 
 impl Settings {
+    /// The servers of the cluster that this node is one of, if it is.
+    #[must_use]
+    pub fn cluster_nats(&self) -> Option<&Nats> {
+        let of_name = self.cluster.name.is_some().then_some(&self.nats);
+        [Some(&self.cluster.nats), of_name].into_iter().flatten().find(|nats| !nats.urls.is_empty())
+    }
+
+    /// The servers that `NatsNode` publishes to, if there are any.
+    #[must_use]
+    pub fn node_nats(&self) -> Option<&Nats> {
+        [&self.nats, &self.cluster.nats].into_iter().find(|nats| !nats.urls.is_empty())
+    }
+
     /// The defaults, for a process that may run on `cores` CPUs.
     ///
     /// # Panics
@@ -389,7 +408,7 @@ impl Resolver {
             message: format!("{} {message}", entry.key),
         })?;
         let shown =
-            if SECRET_KEYS.contains(&entry.key) { SECRET_SHOWN.to_owned() } else { without_user(value) };
+            if SECRET_KEYS.contains(&entry.key) { SECRET_SHOWN.to_owned() } else { without_users(value) };
         self.given.push(Given { entry, shown, place: place() });
         Ok(())
     }
@@ -411,6 +430,7 @@ impl Resolver {
             }
         }
         self.check_listeners()?;
+        self.check_nats()?;
         // A Unix socket's peers are those whom its directory lets in.
         let is_tcp = matches!(ingress.listen, Address::Tcp(_));
         if ingress.proxy_protocol && is_tcp && ingress.trusted_proxies.is_empty() {
@@ -505,6 +525,11 @@ fn is_table(name: &str) -> bool {
 /// The variables whose values are secrets: a program that this one starts must not get them.
 pub fn secret_variables() -> impl Iterator<Item = &'static str> {
     ENTRIES.iter().filter(|entry| SECRET_KEYS.contains(&entry.key)).map(|entry| entry.variable)
+}
+
+/// A value whose URLs have lost their credentials: there may be several, with commas.
+fn without_users(value: &str) -> String {
+    value.split(',').map(without_user).collect::<Vec<_>>().join(",")
 }
 
 /// A URL without the credentials that may stand before its host; any other value as it is.

@@ -2,8 +2,8 @@
 
 use super::names::{check_access_token, check_admin_host, check_host_port, check_public_url};
 use super::operation::OPERATION;
-use super::values::{list, log_directives, not_yet, truth, within};
-use super::{Driver, Durability, Secret, Settings};
+use super::values::{list, log_directives, truth, within};
+use super::{Driver, Durability, Secret, Settings, nats_table};
 
 /// One setting.
 #[derive(Clone, Copy)]
@@ -59,15 +59,20 @@ macro_rules! entry {
 pub(super) use entry;
 
 /// Every setting, in the order of the guide's table.
-pub static ENTRIES: &[Entry] = &concat::<{ MAIN.len() + OPERATION.len() }>(MAIN, OPERATION);
+pub static ENTRIES: &[Entry] =
+    &concat::<{ MAIN.len() + OPERATION.len() + nats_table::ENTRIES.len() }>([MAIN, OPERATION, &nats_table::ENTRIES]);
 
-/// Joins two tables.
-const fn concat<const N: usize>(first: &[Entry], second: &[Entry]) -> [Entry; N] {
-    let mut all = [first[0]; N];
-    let mut index = 1;
+/// Joins three tables.
+const fn concat<const N: usize>(tables: [&[Entry]; 3]) -> [Entry; N] {
+    let mut all = [tables[0][0]; N];
+    let (mut index, mut table, mut place) = (0, 0, 0);
     while index < N {
-        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
-        index += 1;
+        if place == tables[table].len() {
+            (table, place) = (table + 1, 0);
+            continue;
+        }
+        all[index] = tables[table][place];
+        (index, place) = (index + 1, place + 1);
     }
     all
 }
@@ -368,22 +373,6 @@ const MAIN: &[Entry] = &[
             s.forward.roots = Some(v.into());
             Ok(())
         }
-    ),
-    entry!(
-        "cluster.nats",
-        "TIDEGATE_CLUSTER_NATS",
-        Some("nats"),
-        "none",
-        "URL of NATS, for a cluster (not in this version)",
-        |_, v| not_yet(v)
-    ),
-    entry!(
-        "cluster.name",
-        "TIDEGATE_CLUSTER_NAME",
-        Some("cluster"),
-        "none",
-        "Name of the cluster (not in this version)",
-        |_, v| not_yet(v)
     ),
     entry!(
         "admin.hosts",

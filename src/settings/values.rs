@@ -24,10 +24,6 @@ pub(super) fn log_directives(value: &str) -> Result<(), String> {
     tracing_subscriber::EnvFilter::builder().parse(value).map(drop).map_err(|_| must())
 }
 
-pub(super) fn not_yet(_value: &str) -> Result<(), String> {
-    Err("is not in this version yet".to_owned())
-}
-
 pub(super) fn within<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
     value: &str,
     least: T,

@@ -20,6 +20,7 @@ use crate::base::clock::Now;
 use crate::base::trace::{TRACEPARENT_FIELD, TraceContext};
 use crate::control::forward::AttemptSink;
 use crate::engine::{Attempt, AttemptResult, Call, CallSink};
+use crate::registry::TargetNode;
 use crate::settings::{LogRequests, Settings};
 
 /// Calls that wait to be written: two seconds of a process that answers some 8,000 a second.
@@ -132,15 +133,20 @@ impl AttemptSink for Calls {
         }
         let (status, error) = match result {
             AttemptResult::Answered(answer) => (Some(answer.status), None),
+            AttemptResult::Published => (None, None),
             AttemptResult::Failed(error) => (None, Some(error.to_string())),
+        };
+        let method = match &attempt.node {
+            TargetNode::Http(node) => node.method.as_str(),
+            TargetNode::Nats(_) => "PUBLISH",
         };
         spans.push(Spanned::Attempt(Box::new(AttemptSpan {
             context: parent.child(span),
             parent: parent.span,
             began_unix_millis: began.unix_millis,
             duration_nanos: ended.nanos.saturating_sub(began.nanos),
-            method: attempt.node.method.as_str(),
-            target: Arc::clone(&attempt.node.target),
+            method,
+            target: Arc::clone(attempt.node.target()),
             delivery: Arc::clone(&attempt.id),
             status,
             error,

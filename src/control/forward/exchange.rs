@@ -20,6 +20,7 @@ use crate::engine::{
     ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, TargetAnswer,
 };
 use crate::metrics::TargetsInFlight;
+use crate::registry::{ForwardNode, TargetNode};
 
 /// Pause before a result is reported again to a core that had no room for it.
 const REPORT_PAUSE: Duration = Duration::from_millis(1);
@@ -77,11 +78,15 @@ impl Exchanger {
 
     /// Makes an attempt and reports its result.
     pub(super) async fn attempt(&self, attempt: Attempt) {
-        let _in_flight = self.counts.begin(&attempt.node.target);
+        let TargetNode::Http(node) = &attempt.node else {
+            let elsewhere = AttemptError::Connect("this is no HTTP target".to_owned());
+            return report(&attempt.report, AttemptResult::Failed(elsewhere)).await;
+        };
+        let _in_flight = self.counts.begin(&node.target);
         let time = Duration::from_nanos(attempt.timeout_nanos);
         let span = self.span_ids.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
         let began = self.clock.now();
-        let answered = tokio::time::timeout(time, self.exchange(&attempt, span)).await;
+        let answered = tokio::time::timeout(time, self.exchange(node, &attempt, span)).await;
         let (result, rest) = match answered {
             Err(_) => (AttemptResult::Failed(AttemptError::TimedOut), None),
             Ok(Err(error)) => (AttemptResult::Failed(error), None),
@@ -100,11 +105,12 @@ impl Exchanger {
     /// The answer, and what of its body was not received.
     async fn exchange(
         &self,
+        node: &ForwardNode,
         attempt: &Attempt,
         span: u64,
     ) -> Result<(TargetAnswer, Option<Incoming>), AttemptError> {
         let unix_seconds = self.clock.now().unix_seconds();
-        let made = request(&attempt.node, &attempt.payload, &attempt.id, unix_seconds, span)
+        let made = request(node, &attempt.payload, &attempt.id, unix_seconds, span)
             .map_err(AttemptError::Request)?;
         let response = self.client.request(hyper_request(made)?).await.map_err(|error| failure(&error))?;
         let (status, headers) = (response.status(), response.headers());

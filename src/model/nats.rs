@@ -1,0 +1,42 @@
+//! The configuration of a `NatsNode` (section 9).
+
+use serde_json::Value;
+
+use super::common::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
+use super::error::ModelError;
+use super::fields::Fields;
+use super::forward::read_headers;
+
+/// `NatsNode`: publish to JetStream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NatsConfig {
+    /// Template of the subject; `None` for `tidegate.<applicationId>.<webhookId>`.
+    pub subject: Option<String>,
+    /// The stream that must take it, where it is named.
+    pub stream: Option<String>,
+    /// Headers of its own: names as written, and templates of their values.
+    pub headers: Vec<(String, String)>,
+}
+
+impl NatsConfig {
+    pub(super) fn read(value: &Value, path: &str) -> Result<NatsConfig, ModelError> {
+        let mut fields = Fields::of(value, path)?;
+        let subject = fields.string("subject", 1..=TEXT_CHARS_MAX)?;
+        let stream = fields.string("stream", 1..=NAME_CHARS_MAX)?;
+        // NATS: a stream's name holds no white space, period, asterisk, greater-than or path separator.
+        let is_bad = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
+        if stream.as_deref().is_some_and(|name| name.contains(is_bad)) {
+            return Err(
+                fields.error("stream", "must be the name of a stream: no space, `.`, `*`, `>`, `/` or `\\`")
+            );
+        }
+        let headers = read_headers(&mut fields, is_of_nats)?;
+        fields.finish_strict("the config of a NatsNode")?;
+        Ok(NatsConfig { subject, stream, headers })
+    }
+}
+
+/// Headers that NATS obeys begin so: one of them (`Nats-Rollup`) empties a stream.
+fn is_of_nats(name: &str) -> bool {
+    name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("nats-"))
+}
