@@ -19,9 +19,11 @@ use crate::admin::{
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
+use crate::cluster::journal::Heir;
 use crate::control::calls::Calls;
 use crate::control::process;
-use crate::engine::{self, CertificateEnd, Engine, Outcome, RequestSink};
+use crate::engine::{self, CertificateEnd, Engine, Outcome, ReplayCallback, RequestSink};
+use crate::journal::LeftOpen;
 use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
 use crate::registry::{self, Registry};
@@ -72,6 +74,12 @@ fn drop_letters(store: &Store, affected: &Affected) {
         if let Err(error) = dropped {
             bounded_log!(error, %flow, %error, "the dead letters of a deleted flow cannot be dropped");
         }
+    }
+}
+
+impl Heir for Gateway {
+    fn inherit(&self, entry: Box<LeftOpen>, done: ReplayCallback) {
+        self.engine.inherit(entry, done);
     }
 }
 

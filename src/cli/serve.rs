@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::addresses;
@@ -12,8 +13,10 @@ use super::notify::{self, State};
 use super::targets::Targets;
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
+use crate::base::id::Id;
 use crate::base::log;
 use crate::base::log::bounded_log;
+use crate::cluster::journal::{Heir, NodeJournal};
 use crate::cluster::{Connection, Publisher};
 use crate::control::Fetchers;
 use crate::control::calls::CallThreads;
@@ -74,7 +77,15 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let call_threads = CallThreads::start(settings)?;
     let calls = call_threads.as_ref().map(|threads| Arc::clone(threads.calls()));
     let spans = calls.clone().filter(|calls| calls.has_spans()).map(|calls| calls as Arc<dyn AttemptSink>);
-    let nats = nats(settings)?;
+    let [nats, cluster_nats] = nats(settings)?;
+    let journal = match cluster_nats {
+        Some(nats) => {
+            let incarnation = Id::generate(clock.now().unix_millis).to_string();
+            let journal = NodeJournal::start(nats, settings, &incarnation, clock);
+            Some(journal.context("the data folder cannot be written")?)
+        }
+        None => None,
+    };
     let prefix = settings.cluster.prefix();
     let publisher = nats.map(|nats| Publisher::new(nats, prefix, metrics.targets(), settings.cores));
     let http = ForwardThreads::start(settings, metrics.targets(), spans, clock)?;
@@ -87,7 +98,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         permits: Arc::new(NoPermits),
         calls: calls.clone().map(|calls| calls as Arc<dyn CallSink>),
     };
-    let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, None, clock)?;
+    let keeper = journal.as_ref().map(NodeJournal::keeper);
+    let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, keeper.as_ref(), clock)?;
     // The threads end with the cores, which have the rest of them.
     drop(services);
     let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());
@@ -101,6 +113,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         letters: store.letters()?,
         calls,
     });
+    if let Some(journal) = &journal {
+        journal.resume(Arc::clone(&gateway) as Arc<dyn Heir>, &settings.data);
+    }
     let mut state =
         AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, &token.secret);
     state.tokens = tokens;
@@ -180,10 +195,16 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The client of NATS, if a server is set.
-fn nats(settings: &Settings) -> anyhow::Result<Option<Arc<Connection>>> {
+/// The clients of NATS: that of `NatsNode`s and that of the cluster, which may be the same.
+fn nats(settings: &Settings) -> anyhow::Result<[Option<Arc<Connection>>; 2]> {
     let name = settings.cluster.prefix();
-    Ok(settings.node_nats().map(|nats| Connection::start(nats, name).map(Arc::new)).transpose()?)
+    let start = |nats| Connection::start(nats, name).map(Arc::new);
+    let of_cluster = settings.cluster_nats().map(start).transpose()?;
+    let of_nodes = match (settings.node_nats(), settings.cluster_nats()) {
+        (Some(nodes), Some(cluster)) if nodes == cluster => of_cluster.clone(),
+        (nodes, _) => nodes.map(start).transpose()?,
+    };
+    Ok([of_nodes, of_cluster])
 }
 
 /// Warns of listeners that other machines reach and whose access token passes in clear.

@@ -21,6 +21,7 @@
 //! JetStream out) and an adapter that carries its operations out; the simulation takes the adapter's place.
 
 pub mod connection;
+pub mod journal;
 pub mod membership;
 pub mod model;
 pub mod names;

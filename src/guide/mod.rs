@@ -32,6 +32,7 @@ pages! {
     workers = "workers.md";
     deliveries = "deliveries.md";
     journal = "journal.md";
+    cluster = "cluster.md";
     records = "records.md";
     verification = "verification.md";
     limits_and_refusals = "limits-and-refusals.md";

@@ -1,0 +1,16 @@
+//! The journal of a cluster's node: bundles of records on streams of JetStream. [`crate::journal::RemoteJournal`] is what a
+//! core knows of it.
+
+mod carrier;
+mod node;
+mod replay;
+mod shard;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use carrier::Carrier;
+pub use node::NodeJournal;
+pub use replay::{Heir, Replay, ReplayError};
+pub use shard::{Action, Answer, Shard};
+pub use stream::JournalStreams;
