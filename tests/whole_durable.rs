@@ -1,8 +1,10 @@
-//! The whole engine with a journal on a simulated disk, from a seed: lives of the process that end by kill, power cut or in
-//! order, on a disk that fails, is late, tears, fills up and comes back, each with another number of cores.
+//! The whole engine with a journal on a simulated disk, or on a simulated stream of JetStream, from a seed: lives of the
+//! process that end by kill, power cut or in order, on a disk that fails, is late, tears, fills up and comes back, or a stream
+//! whose messages and acks are late and lost, without a leader, full; each with another number of cores.
 //!
 //! What holds over all lives: every trigger that was answered with 2xx is delivered; what was refused is not, unless its
-//! write had begun and the process ended before its journal was up again to take it back; the messages of a WebSocket are
+//! write had begun and the process ended before its journal was up again to take it back (a stream may have it all the same,
+//! and then it is delivered); the messages of a WebSocket are
 //! delivered in order.
 //!
 //! `TIDEGATE_SIM_SEEDS` says how many seeds are run, `TIDEGATE_SIM_SEED` which one alone.
@@ -13,6 +15,8 @@ mod driver;
 mod kernel;
 #[path = "whole/segments.rs"]
 mod segments;
+#[path = "whole/stream.rs"]
+mod stream;
 #[path = "whole/talker.rs"]
 mod talker;
 #[path = "whole/worker.rs"]
@@ -23,16 +27,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use driver::{Core, Driver};
 use kernel::{Config, Disk, Faults, Heard, Random, SimClient, SimKernel, World};
 use segments::Shape;
 use serde_json::{Value, json};
+use stream::{SimStream, StreamFaults};
 use talker::Talker;
 use tidegate::base::clock::Now;
 use tidegate::base::id::Id;
 use tidegate::engine::{ChainSource, DrivenConfig, DrivenCores, DrivenKernel, Fetched, Services};
 use tidegate::io::Safety;
+use tidegate::journal::LeftOpen;
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry};
@@ -262,10 +269,24 @@ fn what_was_accepted_is_delivered_over_any_number_of_lives() {
         Some(seed) => seed..seed + 1,
         None => 0..number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS),
     };
+    run(seeds, |_| Keeping::Disk(Disk::default()));
+}
+
+#[test]
+fn what_a_stream_has_accepted_is_delivered_over_any_number_of_lives() {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let seeds = match number("TIDEGATE_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    run(seeds, |_| Keeping::Stream(SimStream::default()));
+}
+
+fn run(seeds: std::ops::Range<u64>, keeping: impl Fn(u64) -> Keeping) {
     let model = Model::new();
     let (mut accepted, mut refused, mut repeated) = (0, 0, 0);
     for seed in seeds {
-        match catch_unwind(AssertUnwindSafe(|| simulate(&model, seed))) {
+        match catch_unwind(AssertUnwindSafe(|| simulate(&model, seed, &keeping(seed)))) {
             Ok(story) => {
                 accepted += story.accepted.len();
                 refused += story.refused.len();
@@ -288,9 +309,27 @@ struct Fate {
     segments_max: usize,
 }
 
-fn simulate(model: &Model, seed: u64) -> Story {
+/// Who keeps the journal.
+enum Keeping {
+    Disk(Disk),
+    Stream(SimStream),
+}
+
+impl Keeping {
+    /// Nothing goes wrong from now on.
+    fn heal(&self, delay_max: u64) {
+        match self {
+            Keeping::Disk(disk) => disk.set_faults(Faults { delay_max, ..Faults::default() }),
+            Keeping::Stream(stream) => {
+                let delay_max = delay_max as usize;
+                stream.set_faults(StreamFaults { delay_max, ..StreamFaults::default() });
+            }
+        }
+    }
+}
+
+fn simulate(model: &Model, seed: u64, keeping: &Keeping) -> Story {
     let mut random = Random(seed ^ 0xD15C);
-    let disk = Disk::default();
     let fate = Fate {
         safety: if random.one_in(3) { Safety::Kernel } else { Safety::Disk },
         is_diligent: random.one_in(2),
@@ -298,16 +337,19 @@ fn simulate(model: &Model, seed: u64) -> Story {
     };
     let mut story = Story::default();
     for life in 0..1 + random.below(4) as u64 {
-        live(model, &fate, (seed << 8) + life, &disk, &mut random, &mut story, false);
+        live(model, &fate, (seed << 8) + life, keeping, &mut random, &mut story, false);
     }
-    disk.set_faults(Faults { delay_max: 5_000_000, ..Faults::default() });
-    live(model, &fate, (seed << 8) + 99, &disk, &mut random, &mut story, true);
+    keeping.heal(5_000_000);
+    live(model, &fate, (seed << 8) + 99, keeping, &mut random, &mut story, true);
     let lost: Vec<&u64> =
         story.accepted.iter().filter(|number| !story.delivered.contains_key(number)).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), story.accepted.len());
     let refused: Vec<&u64> =
         story.refused.iter().filter(|number| story.delivered.contains_key(number)).collect();
-    assert!(refused.is_empty(), "refused and delivered: {refused:?}");
+    assert!(
+        refused.is_empty() || matches!(keeping, Keeping::Stream(_)),
+        "refused and delivered: {refused:?}"
+    );
     if fate.is_diligent && !story.has_panicked {
         for (socket, numbers) in &story.messages {
             assert!(numbers.is_sorted(), "the messages of socket {socket} are out of order: {numbers:?}");
@@ -321,13 +363,17 @@ fn live(
     model: &Model,
     fate: &Fate,
     seed: u64,
-    disk: &Disk,
+    keeping: &Keeping,
     random: &mut Random,
     story: &mut Story,
     is_last: bool,
 ) {
     let capacity_max = 1 << (10 + random.below(8));
-    let world = World::with_disk(seed, Config { capacity_max, ..Config::default() }, disk.clone());
+    let disk = match keeping {
+        Keeping::Disk(disk) => disk.clone(),
+        Keeping::Stream(_) => Disk::default(),
+    };
+    let world = World::with_disk(seed, Config { capacity_max, ..Config::default() }, disk);
     let count = 1 + random.below(4);
     let shape = Shape {
         cores: count,
@@ -337,14 +383,23 @@ fn live(
         segments_max: fate.segments_max * if is_last { 3 } else { 1 },
         salt: random.next(),
     };
-    let (journals, damaged) = segments::recover(disk, shape);
-    story.damaged += damaged;
-    assert_eq!(damaged, 0, "nothing damages what is safe");
+    let (journals, keeper, left) = match keeping {
+        Keeping::Disk(disk) => {
+            let (journals, damaged) = segments::recover(disk, shape);
+            story.damaged += damaged;
+            assert_eq!(damaged, 0, "nothing damages what is safe");
+            (journals.into_iter().map(Some).collect(), None, Vec::new())
+        }
+        Keeping::Stream(stream) => {
+            let (keeper, left) = stream.begin(count, world.now());
+            ((0..count).map(|_| None).collect::<Vec<_>>(), Some(keeper), left)
+        }
+    };
     let kernels = journals.into_iter().map(|journal| DrivenKernel {
         io: world.kernel(),
         ingress: world.listener(INGRESS),
         workers: world.listener(WORKERS),
-        journal: Some(journal),
+        journal,
     });
     let kernels: Vec<_> = kernels.collect();
     let clock_world = world.clone();
@@ -357,7 +412,7 @@ fn live(
         metrics: &metrics,
         services: Services::with_chains(Arc::new(NoChains)),
         tls: None,
-        keeper: None,
+        keeper,
         seed,
         clock: Rc::new(move || {
             let nanos = clock_world.now();
@@ -370,6 +425,8 @@ fn live(
         |index: usize| OneCore { cores: Rc::clone(&cores), index, is_running: Rc::clone(&running[index]) };
     let mut driver = Driver::new(world.clone(), (0..count).map(one).collect());
     (0..count).for_each(|index| driver.cores[index].turn(0));
+
+    let taken_over = take_over(&cores.borrow(), left, count);
 
     let (mut callers, mut talkers, mut workers) = (Vec::new(), Vec::new(), Vec::<SimWorker>::new());
     let mut refused = BTreeSet::new();
@@ -401,8 +458,16 @@ fn live(
                 workers.push(SimWorker::new(client, flow, ACCESS_TOKEN, is_last || fate.is_diligent));
             }
         }
-        if !is_last && random.one_in(400) {
-            disk.set_faults(faults(random));
+        match keeping {
+            Keeping::Disk(disk) if !is_last && random.one_in(400) => disk.set_faults(faults(random)),
+            Keeping::Disk(_) => {}
+            Keeping::Stream(stream) => {
+                if !is_last && random.one_in(400) {
+                    stream.set_faults(stream_faults(random));
+                }
+                stream.go_on(world.now(), random);
+                taken_over.purge_when_done(stream);
+            }
         }
         if random.one_in(3_000) && (!is_last || step < 1_500) {
             // A core panics: what it had of its flows is lost, and its workers attach again.
@@ -426,7 +491,7 @@ fn live(
     }
     assert!(!is_last || is_drained, "something is never delivered");
     // What was refused is taken back as soon as the journal can be written again.
-    disk.set_faults(Faults { delay_max: 1_000_000, ..Faults::default() });
+    keeping.heal(1_000_000);
     if !is_last && random.one_in(3) {
         assert!(cores.borrow().drain());
         for _ in 0..STEPS_MAX {
@@ -434,6 +499,10 @@ fn live(
                 break;
             }
             driver.step(world.now() + STEP_NANOS);
+            if let Keeping::Stream(stream) = keeping {
+                stream.go_on(world.now(), random);
+                taken_over.purge_when_done(stream);
+            }
             callers.iter_mut().for_each(|caller| caller.go_on(model, story, &mut refused, true, random));
             talkers.iter_mut().for_each(|talker| talker.go_on(random));
             for worker in &mut workers {
@@ -451,15 +520,57 @@ fn live(
         let numbers = metrics.core(core).expect("its counters").numbers();
         assert_eq!(numbers.event(tidegate::metrics::Event::Panic), 0);
     }
-    if fate.safety == Safety::Disk && random.one_in(2) {
-        disk.cut_power(random);
-    } else {
-        disk.kill(random);
+    match keeping {
+        Keeping::Disk(disk) if fate.safety == Safety::Disk && random.one_in(2) => disk.cut_power(random),
+        Keeping::Disk(disk) => disk.kill(random),
+        Keeping::Stream(stream) => stream.crash(random),
     }
+}
+
+/// Entries of earlier lives on their way into the journals of this one.
+struct TakenOver {
+    wanted: usize,
+    taken: Arc<AtomicUsize>,
+}
+
+impl TakenOver {
+    /// The stream may forget them once they are all taken.
+    fn purge_when_done(&self, stream: &SimStream) {
+        if self.taken.load(Ordering::Relaxed) == self.wanted {
+            stream.purge_earlier();
+        }
+    }
+}
+
+fn take_over(cores: &DrivenCores<SimKernel>, left: Vec<LeftOpen>, count: usize) -> TakenOver {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let wanted = left.len();
+    for entry in left {
+        let core = usize::from(entry.sequence.core()) % count;
+        let taken = Arc::clone(&taken);
+        let done = Box::new(move |outcome: Result<(), _>| {
+            // What is refused stays on the stream, for the next life.
+            taken.fetch_add(usize::from(outcome.is_ok()), Ordering::Relaxed);
+        });
+        cores.inherit(core, entry, done);
+    }
+    TakenOver { wanted, taken }
 }
 
 fn open_entries(metrics: &Metrics, core: usize) -> u64 {
     metrics.core(core).expect("its counters").numbers().journal.gauges.open_entries
+}
+
+/// What goes wrong next with the stream.
+fn stream_faults(random: &mut Random) -> StreamFaults {
+    let delay_max = [1, 1_000_000, 3_000_000_000][random.below(3)];
+    let lost_one_in = [0, 3, 20][random.below(3)];
+    StreamFaults {
+        lost_one_in,
+        delay_max,
+        election: if random.one_in(4) { random.below(14) as u64 * 1_000_000_000 } else { 0 },
+        is_full: random.one_in(6),
+    }
 }
 
 /// What goes wrong next on the disk.

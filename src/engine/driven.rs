@@ -19,7 +19,6 @@ use super::turn::Turns;
 use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::random::Random;
-use crate::connection::Services;
 use crate::connection::context::{CoreParts, CoreState, SharedCounts};
 use crate::connection::event_journal::EventJournal;
 use crate::connection::flows;
@@ -28,8 +27,9 @@ use crate::connection::message::{CoreMessage, ReplyCallback, ReplyOutcome, Reply
 use crate::connection::seal::Seal;
 use crate::connection::tls::CoreTls;
 use crate::connection::upgrade::ListenerKind;
+use crate::connection::{ReplayCallback, Services};
 use crate::io::Io;
-use crate::journal::{Journal, SegmentName, Sequence};
+use crate::journal::{Journal, LeftOpen, SegmentName, Sequence};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::reply::Reply;
@@ -207,6 +207,13 @@ where
         let sender = ReplySender::Callback(done);
         // One without room drops the callback, as an engine that is busy for ever would.
         let _ = mailbox.send(Message::Core(CoreMessage::Reply { key: place.key, reply, sender }));
+    }
+
+    /// Takes over an entry that an earlier process has left open, as [`Engine::inherit`](super::Engine::inherit).
+    pub fn inherit(&self, core: usize, entry: LeftOpen, done: ReplayCallback) {
+        // One without room drops the callback, as an engine that is busy for ever would.
+        let _ =
+            self.mailboxes[core].send(Message::Core(CoreMessage::Inherit { entry: Box::new(entry), done }));
     }
 
     /// Stops accepting and lets what is in flight end. Returns whether all cores had room for the message.

@@ -337,9 +337,10 @@ impl Engine {
         }
     }
 
-    /// Takes over an entry that a node that is gone has left open; `done` is told once this journal has it.
+    /// Takes over an entry that a node that is gone has left open; `done` is told once this journal has it. Those of one
+    /// core stay together, in order.
     pub fn inherit(&self, entry: Box<LeftOpen>, done: ReplayCallback) {
-        let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        let core = usize::from(entry.sequence.core()) % self.mailboxes.len();
         let message = Message::Core(CoreMessage::Inherit { entry, done });
         if let Err(Full(Message::Core(CoreMessage::Inherit { done, .. }))) =
             self.mailboxes[core].send(message)

@@ -59,8 +59,11 @@ macro_rules! entry {
 pub(super) use entry;
 
 /// Every setting, in the order of the guide's table.
-pub static ENTRIES: &[Entry] =
-    &concat::<{ MAIN.len() + OPERATION.len() + nats_table::ENTRIES.len() }>([MAIN, OPERATION, &nats_table::ENTRIES]);
+pub static ENTRIES: &[Entry] = &concat::<{ MAIN.len() + OPERATION.len() + nats_table::ENTRIES.len() }>([
+    MAIN,
+    OPERATION,
+    &nats_table::ENTRIES,
+]);
 
 /// Joins three tables.
 const fn concat<const N: usize>(tables: [&[Entry]; 3]) -> [Entry; N] {

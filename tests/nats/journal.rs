@@ -6,12 +6,16 @@ use crate::common::nats::{Nats, NatsConfig};
 use crate::common::{Hook, Server, eventually};
 use crate::{Client, call, done, node};
 
+/// Size of the journal's stream: a server of the tests keeps 4 GB in all.
+const JOURNAL_BYTES: u64 = 256 * 1024 * 1024;
+
 /// A node of a cluster whose callers wait for so many seconds.
 fn serve(nats: &Nats, ack_timeout: u32) -> Server {
     let url = nats.url();
     Server::start(|settings| {
         settings
             .set("TIDEGATE_CLUSTER_NATS", url)
+            .set("TIDEGATE_JOURNAL_MAX_BYTES", JOURNAL_BYTES)
             .set("TIDEGATE_CLUSTER_ACK_TIMEOUT", ack_timeout)
             .set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);
     })
@@ -106,6 +110,7 @@ fn the_loss_of_a_streams_leader_costs_an_election_and_no_trigger() {
     let mut server = Server::start(|settings| {
         settings
             .set("TIDEGATE_CLUSTER_NATS", urls)
+            .set("TIDEGATE_JOURNAL_MAX_BYTES", JOURNAL_BYTES)
             .set("TIDEGATE_CLUSTER_ACK_TIMEOUT", 60)
             .set("TIDEGATE_LIMITS_REQUESTS_PER_WINDOW", 0);
     });
