@@ -73,7 +73,7 @@ pub(super) fn misused(error: &clap::Error) -> String {
     format!("{line} (--help says more)")
 }
 
-/// Where the commands that talk to a server look for it.
+/// The option that names the server of the commands that talk to one.
 pub(super) fn server() -> Arg {
     Arg::new("server").long("server").global(true).value_name("URL").help(format!(
         "Admin listener: http://host:port, https://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"

@@ -44,7 +44,7 @@ pub(super) struct Client {
     authorization: String,
 }
 
-/// Where workers attach to a server, and how.
+/// The address at which workers attach to a server, and the credentials.
 pub(super) struct Door {
     /// `host:port`, or the path of a Unix socket.
     pub(super) place: Place,
@@ -56,7 +56,7 @@ pub(super) struct Door {
     pub(super) authorization: String,
 }
 
-/// Where a listener is.
+/// The address of a listener.
 pub(super) enum Place {
     Tcp(String),
     Unix(String),

@@ -1,4 +1,4 @@
-//! Where the admin listener meets the engine: the trait that `admin` asks for, on top of registry, cores and counters.
+//! The engine as the admin listener uses it: the trait that `admin` asks for, on top of registry, cores and counters.
 
 use std::fmt::Write as _;
 use std::future::Future;

@@ -89,9 +89,9 @@ pub struct Connection {
     /// The bytes that `head` and `fields` were read from; empty if they were many.
     last_head: Vec<u8>,
     head_bytes: u32,
-    /// Where the decoded body ends.
+    /// End of the decoded body.
     body_end: usize,
-    /// Where the bytes that were not yet looked at begin.
+    /// Start of the bytes that were not examined yet.
     raw: usize,
     limit: usize,
 }

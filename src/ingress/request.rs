@@ -24,7 +24,7 @@ use crate::verify::jwt::{self, KeySetCache};
 use crate::verify::provider::{self, Provider, Verdict};
 use crate::verify::signature::{Challenge, Mismatch, SignedRequest};
 
-/// Where webhooks live.
+/// The path of webhooks.
 const PREFIX: &[u8] = b"/webhooks/";
 
 /// The decision about a request once its head is complete.
@@ -45,7 +45,7 @@ pub enum AtHead<'g, 'b> {
     Upgrade { hook: &'g Arc<Hook> },
 }
 
-/// Where a request came in and by whom it is decided.
+/// The listener on which a request arrived, and what decides about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Door<'d> {
     /// The core that decides, for its share of the rate.

@@ -31,9 +31,9 @@ pub(super) struct Scan<'a> {
     /// Offset of `bytes` in the segment.
     base: usize,
     seed: Seed,
-    /// Where reading continues, in `bytes`.
+    /// Position at which reading continues, in `bytes`.
     at: usize,
-    /// Where damage began that no record has followed yet.
+    /// Start of damage that no record has followed yet.
     damaged_from: Option<usize>,
     /// The header behind the last record whose payload is not whole, if there is one.
     torn: Option<(usize, RecordHeader)>,

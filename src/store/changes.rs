@@ -300,7 +300,7 @@ impl<'t> Changes<'t> {
     ///
     /// # Errors
     ///
-    /// Where the database failed.
+    /// The database failed.
     pub fn application(&self, id: &Id) -> Result<Option<Application>, StoreError> {
         read_record(&self.applications, self.path, id)
     }

@@ -84,7 +84,7 @@ pub(super) struct Lookup {
     pub(super) segments: Box<[Segment]>,
 }
 
-/// Where a path starts.
+/// The start of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base {
     /// The context so many `../` out.

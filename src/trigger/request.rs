@@ -26,7 +26,7 @@ pub struct HttpData<'a, F> {
     pub fields: F,
     /// The whole body, as it came.
     pub body: &'a [u8],
-    /// Where the connection comes from.
+    /// The connection's peer.
     pub peer: Peer,
     /// Whether the peer may say in `x-forwarded-for` whom it speaks for.
     pub peer_is_trusted: bool,
