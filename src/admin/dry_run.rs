@@ -20,7 +20,7 @@ use crate::trigger::{Event, Payload, RawBody};
 
 /// Characters of a body or a message that an answer shows of one node: a page to read. A thousand nodes are still bounded.
 const SHOWN_CHARS_MAX: usize = 65_536;
-/// What stands for a secret that is kept and not shown; a dry run signs with none.
+/// The text in place of a secret that is kept and not shown; a dry run signs with none.
 const KEPT: &str = "***";
 /// A core more would change nothing: no limit is looked at.
 const CORES: usize = 1;

@@ -40,7 +40,7 @@ const WAITING_MAX: usize = 2_048;
 pub enum ConnectError {
     /// A file cannot be read.
     File { path: PathBuf, error: io::Error },
-    /// What a file holds is of no use: why.
+    /// The contents of a file cannot be used: why.
     Credentials { path: PathBuf, why: String },
     /// A certificate cannot be used: why.
     Tls(String),
@@ -178,7 +178,7 @@ fn options(nats: &Nats, name: &str) -> Result<ConnectOptions, ConnectError> {
     Ok(options)
 }
 
-/// What the client logs in with: a file, or what the first URL that has a login says.
+/// The credentials of the client: a file's, or those of the first URL that has some.
 fn login(nats: &Nats) -> Result<ConnectOptions, ConnectError> {
     if let Some(path) = &nats.credentials {
         let why = |error: io::Error| ConnectError::Credentials { path: path.clone(), why: error.to_string() };

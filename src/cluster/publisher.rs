@@ -96,7 +96,7 @@ async fn publish(
     sent.await.map(drop).map_err(|error| failure(&error))
 }
 
-/// What a failure means.
+/// The attempt's error for a failure.
 fn failure(error: &PublishError) -> AttemptError {
     match error.kind() {
         PublishErrorKind::StreamNotFound => {

@@ -1,4 +1,4 @@
-//! What a core tells of its journal: gauges, whether it takes entries, and lines of the log.
+//! The reports of a core about its journal: gauges, whether it takes entries, and lines of the log.
 
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::log::bounded_log;

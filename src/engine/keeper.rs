@@ -1,4 +1,4 @@
-//! Who keeps the journal of a core: its own segments, or another machine that is sent batches.
+//! The keeper of a core's journal: its own segments, or another machine that is sent batches.
 
 use std::io;
 

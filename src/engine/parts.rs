@@ -1,4 +1,4 @@
-//! What a core's journal begins with, and the traits of who keeps it.
+//! The initial state of a core's journal, and the traits of its keeper.
 
 use std::sync::Arc;
 
@@ -33,13 +33,13 @@ pub struct RemoteKeeper {
 /// Source of a core's segments.
 pub(super) type Segments<F> = Arc<dyn SegmentSource<F>>;
 
-/// What a core's journal begins with.
+/// The initial state of a core's journal.
 pub(super) struct JournalParts<F> {
     pub(super) journal: Box<CoreJournal>,
     pub(super) keeper: KeeperParts<F>,
 }
 
-/// What its keeper begins with.
+/// The initial state of its keeper.
 pub(super) enum KeeperParts<F> {
     Files {
         source: Segments<F>,

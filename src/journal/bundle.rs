@@ -14,7 +14,7 @@ use super::record::{
 };
 use super::sequence::Sequence;
 
-/// What a bundle begins with; the last byte is the version.
+/// The first bytes of a bundle; the last one is the version.
 pub const BUNDLE_START: [u8; 8] = *b"TGBUNDL\x01";
 
 /// The seed of records in bundles: all are of one use.
@@ -119,7 +119,7 @@ impl BundleReplay {
         self.bytes
     }
 
-    /// What is open, in order.
+    /// Returns the open entries, in order.
     #[must_use]
     pub fn finish(mut self) -> Vec<LeftOpen> {
         let entries = &mut self.entries;

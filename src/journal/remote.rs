@@ -46,7 +46,7 @@ const OPEN_ENTRIES_MAX: usize = 4_194_304;
 /// Pause after the keeper had no room, before an entry is taken again.
 const FULL_PAUSE_NANOS: u64 = NANOS_PER_SECOND;
 
-/// What a remote journal is made with.
+/// The configuration of a remote journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteConfig {
     pub core: u16,

@@ -249,7 +249,7 @@ pub struct Settings {
     pub limits: Limits,
     pub journal: Journal,
     pub forward: Forward,
-    /// What `NatsNode` publishes to; without servers, those of the cluster.
+    /// The servers that `NatsNode` publishes to; without any, those of the cluster.
     pub nats: Nats,
     pub cluster: Cluster,
     pub websocket: WebSocket,

@@ -84,7 +84,7 @@ pub(super) fn check_cluster_name(name: &str) -> Result<(), String> {
 }
 
 impl Resolver {
-    /// What NATS is logged in to with must be of use.
+    /// Checks that the credentials for NATS can be used.
     pub(super) fn check_nats(&self) -> Result<(), SettingsError> {
         for (table, nats) in [("nats", &self.settings.nats), ("cluster", &self.settings.cluster.nats)] {
             let url = if table == "nats" { "nats.url" } else { "cluster.nats" };
@@ -126,7 +126,7 @@ pub struct NatsUrl {
     pub login: Option<NatsLogin>,
 }
 
-/// What a URL says of the client.
+/// The credentials in a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NatsLogin {
     User(String, Secret),

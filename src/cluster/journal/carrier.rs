@@ -126,7 +126,7 @@ struct Task {
     jetstream: jetstream::Context,
 }
 
-/// What has happened while a task waited.
+/// An event that ended a task's wait.
 enum Happened {
     Batch(u16, Batch),
     Acked(Message),

@@ -63,7 +63,7 @@ impl NodeJournal {
         Ok(NodeJournal { connection, streams, carrier: Arc::new(carrier), incarnation, earlier, wait_nanos })
     }
 
-    /// What the cores are started with.
+    /// The keeper that the cores are started with.
     #[must_use]
     pub fn keeper(&self) -> RemoteKeeper {
         RemoteKeeper {

@@ -49,7 +49,7 @@ pub enum Action {
     Purge { below: u64 },
 }
 
-/// What is known of the batches of a core.
+/// The state of a core's batches, as this node knows it.
 #[derive(Default)]
 struct CoreBatches {
     needed_from: u64,

@@ -26,7 +26,7 @@ enum Mistake {
     AckUnstored,
     /// A purge takes one more message than is not needed.
     PurgeTooMuch,
-    /// What is stored after its callers were refused is not delivered.
+    /// Batches that are stored after their callers were refused are not delivered.
     ForgetLate,
     /// The completions of a batch that was refused are dropped with it.
     LoseCompletions,
@@ -71,7 +71,7 @@ impl Stream {
     }
 }
 
-/// What is on its way.
+/// A message on its way.
 enum Event {
     Arrives { number: u64, message: Bytes, ack_at: Option<u64> },
     Acked { number: u64, answer: Answer },
@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    /// What a core tells its callers.
+    /// Notes the answers of a core to its callers.
     fn hear(&mut self, core: usize) {
         if let Some(failed) = self.cores[core].failed() {
             for (sequence, fate) in self.fates.range_mut(failed) {
@@ -308,7 +308,7 @@ impl World {
         }
     }
 
-    /// What somebody finds who takes over now.
+    /// Checks the entries that a node would find that takes over now.
     fn check_replay(&self) {
         let mut replay = BundleReplay::default();
         for (_, message) in &self.stream.messages {
