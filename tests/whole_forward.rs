@@ -26,7 +26,7 @@ use tidegate::deliver::publication::publication;
 use tidegate::deliver::request::request;
 use tidegate::engine::{
     Attempt, AttemptError, AttemptReport, AttemptResult, ChainSource, DeadLetter, DeadLetters, DrivenConfig,
-    DrivenCores, DrivenKernel, Fetched, Forwarder, Holdings, LetterReport, NoPermits, Services, TargetAnswer,
+    DrivenCores, DrivenKernel, Fetched, Forwarder, Holdings, LetterReport, NoCluster, Services, TargetAnswer,
 };
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
@@ -358,7 +358,9 @@ fn simulate(model: &Model, seed: u64) {
             chains: Arc::new(NoChains),
             forwarder: Arc::clone(&outside) as Arc<dyn Forwarder>,
             dead_letters: Arc::clone(&outside) as Arc<dyn DeadLetters>,
-            permits: Arc::new(NoPermits),
+            permits: Arc::new(NoCluster),
+            remote: Arc::new(NoCluster),
+            node: None,
             calls: None,
         },
         tls: None,

@@ -18,7 +18,7 @@ use super::message::{
     ConnectionId, ConnectionMessage, CoreMessage, Peers, ReplyOutcome, ReplySender, WorkerAddress,
 };
 use super::pending::{Delivered, PendingReplies};
-use super::permits::{NoPermits, PermitQueue, Permits};
+use super::permits::{NoCluster, PermitQueue, Permits, RemoteReplies};
 use super::recent::Recent;
 use super::refusals::Refusals;
 use super::seal::{Place, Seal};
@@ -124,19 +124,18 @@ pub struct Services {
     pub permits: Arc<dyn Permits>,
     /// Told of calls; `None` if nobody is.
     pub calls: Option<Arc<dyn CallSink>>,
+    pub remote: Arc<dyn RemoteReplies>,
+    /// The name of this node of a cluster, which its `replyId`s have.
+    pub node: Option<Id>,
 }
 
 impl Services {
     /// For cores without flows that forward: no attempt is made, and no dead letter kept.
     #[must_use]
     pub fn with_chains(chains: Arc<dyn ChainSource>) -> Services {
-        Services {
-            chains,
-            forwarder: Arc::new(NoForwarding),
-            dead_letters: Arc::new(NoForwarding),
-            permits: Arc::new(NoPermits),
-            calls: None,
-        }
+        let (forwarder, dead_letters) = (Arc::new(NoForwarding), Arc::new(NoForwarding));
+        let (permits, remote) = (Arc::new(NoCluster), Arc::new(NoCluster));
+        Services { chains, forwarder, dead_letters, permits, remote, node: None, calls: None }
     }
 }
 
@@ -176,6 +175,7 @@ pub(crate) struct CoreState {
     pub(crate) chains: Chains,
     pub(crate) key_sets: KeySets,
     pub(crate) permits: PermitQueue,
+    remote: Arc<dyn RemoteReplies>,
     pub(crate) flows: FlowQueues,
     pub(crate) forwards: ForwardQueues,
     pub(crate) undelivered: Vec<Undelivered>,
@@ -248,7 +248,7 @@ impl CoreState {
     /// A core without connections.
     pub(crate) fn new(parts: CoreParts) -> CoreState {
         let now = (parts.clock)();
-        let Services { chains, forwarder, dead_letters, permits, calls } = parts.services;
+        let Services { chains, forwarder, dead_letters, permits, remote, node: _, calls } = parts.services;
         let mailbox = parts.peers.own_mailbox();
         let mut random = parts.random;
         let (request_numbers, span_seed) =
@@ -269,6 +269,7 @@ impl CoreState {
             pending: PendingReplies::default(),
             key_sets: KeySets::new(Arc::clone(&chains)),
             permits: PermitQueue::new(permits),
+            remote,
             chains: Chains::new(chains),
             flows: FlowQueues::default(),
             forwards,
@@ -451,7 +452,7 @@ impl CoreState {
     /// Passes a reply to its caller, on this core or another.
     pub(crate) fn reply(&mut self, reply_id: &str, reply: Box<Reply>, sender: ReplySender) {
         let Some(Place { core, key, .. }) = self.seal.open(reply_id) else {
-            return self.tell_sender(sender, ReplyOutcome::NotWaiting);
+            return self.reply_elsewhere(reply_id, reply, sender);
         };
         if core == self.number() {
             return self.deliver(key, reply, sender);
@@ -464,6 +465,20 @@ impl CoreState {
         {
             self.tell_sender(sender, ReplyOutcome::Refused(TOO_BUSY.into()));
         }
+    }
+
+    /// Passes a reply to the node of the cluster that its `replyId` names, if it names one.
+    fn reply_elsewhere(&mut self, reply_id: &str, reply: Box<Reply>, sender: ReplySender) {
+        let Some(node) = self.seal.other_node(reply_id) else {
+            return self.tell_sender(sender, ReplyOutcome::NotWaiting);
+        };
+        let own = self.peers.own_sender();
+        let done = move |outcome| {
+            if !own(CoreMessage::ReplyPassed { sender, outcome }) {
+                bounded_log!(warn, "a core is too busy to be told what became of a reply");
+            }
+        };
+        self.remote.send(node, reply_id, reply, Box::new(done));
     }
 
     /// Hands a reply to the caller at a slot of this core.

@@ -12,6 +12,7 @@ use crate::deliver::workers::WorkerTrigger;
 use crate::ingress::socket::Closing;
 use crate::io::SocketId;
 use crate::journal::{LeftOpen, Sequence};
+use crate::limit::PermitKind;
 use crate::registry::Backlog;
 use crate::reply::{CallerKind, Reply};
 use crate::verify::alexa::{Chain, ChainUrl, FetchError};
@@ -127,8 +128,10 @@ pub(crate) enum CoreMessage {
     Chain { url: ChainUrl, outcome: ChainOutcome },
     /// The result of a fetch of a key set.
     Keys { url: Arc<str>, fetched: FetchedKeys },
+    /// The outcome of a reply that was passed to another node.
+    ReplyPassed { sender: ReplySender, outcome: ReplyOutcome },
     /// A rate that several nodes share has a token, or has none for sure.
-    Permit { webhook: Id },
+    Permit { webhook: Id, kind: PermitKind },
     /// The result of an attempt to deliver to a target.
     Attempted { id: AttemptId, result: AttemptResult },
     /// Whether a dead letter is kept.

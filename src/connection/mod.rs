@@ -74,5 +74,5 @@ pub use self::forward_queues::{
 };
 pub(crate) use self::idle::IdleConnection;
 pub(crate) use self::machine::Connection;
-pub use self::permits::{NoPermits, PermitTold, Permits};
+pub use self::permits::{NoCluster, PermitTold, Permits, RemoteReplies};
 pub use self::waiters::KeysFetched;

@@ -17,6 +17,7 @@ use crate::base::slots::Key;
 use crate::deliver::workers::Affinity;
 use crate::ingress::session::{Refreshed, Session};
 use crate::ingress::socket::Closing;
+use crate::limit::Shortage;
 use crate::metrics::{ConnectionKind, Event as Counted};
 use crate::reply::{self, Rendered, Reply};
 use crate::trigger::{Event, RawBody, UpgradeData, WsEvent, websocket_draft};
@@ -107,6 +108,7 @@ impl WebSocketSession {
                 let outcome = client.deliver(core, connection, &reply);
                 core.tell_sender(sender, outcome);
             }
+            ConnectionMessage::Permit { ticket } => client.on_permit(core, connection, Some(ticket)),
             ConnectionMessage::Refresh => client.refresh(core, connection),
             ConnectionMessage::CloseWebSocket(closing) => connection.close_for(core, closing),
             other => core.refuse_message(other),
@@ -116,6 +118,9 @@ impl WebSocketSession {
     /// Ends the session: hands the disconnect trigger over and gives up what it holds. To be called once.
     pub(crate) fn end(&mut self, core: &mut CoreState) {
         let WebSocketSession { connection, client } = self;
+        if core.permits.is_holding() {
+            client.on_permit(core, connection, None);
+        }
         core.pending.remove(client.slot);
         // The flows of now get the disconnect, whatever the session was closed for.
         let _ = client.session.refresh(&core.registry);
@@ -143,13 +148,13 @@ impl Handler for Client {
         data: &[u8],
     ) {
         core.metrics.event(Counted::MessageReceived);
-        if self.is_over_rate(core) {
-            core.metrics.event(Counted::MessageThrottled);
-            self.refuse(core, connection, data.len(), Closing::OverRate);
-        } else if self.trigger(core, connection, WsEvent::Message { text, data }, false) {
-            self.note(core, b"MESSAGE", TAKEN, data.len(), None);
-        } else {
-            self.refuse(core, connection, data.len(), Closing::Busy);
+        if core.permits.is_holding() && self.is_held(core) {
+            return self.hold(core, connection, text, data);
+        }
+        match self.spend(core, false) {
+            None => self.accept(core, connection, text, data),
+            Some(Shortage::Ask) => self.hold(core, connection, text, data),
+            Some(shortage) => self.refuse_short(core, connection, data.len(), shortage),
         }
     }
 }
@@ -185,13 +190,80 @@ impl Client {
         connection.close_for(core, closing);
     }
 
-    /// Whether one more message is over the webhook's rate.
-    fn is_over_rate(&self, core: &mut CoreState) -> bool {
-        let Some(rate) = &self.session.hook().rate else { return false };
+    /// Spends a token of the webhook's rate for one more message; returns what is missing, if one is. `has_asked`: other
+    /// nodes of a cluster were asked for one.
+    fn spend(&self, core: &mut CoreState, has_asked: bool) -> Option<Shortage> {
+        let rate = self.session.hook().rate.as_ref()?;
         let now = core.call_time();
         let taken = rate.take(core.index, now);
         core.was_short();
-        taken.is_err()
+        taken.err().map(|throttled| rate.shortage(throttled, has_asked, now))
+    }
+
+    /// Takes a message that has its token.
+    fn accept(
+        &mut self,
+        core: &mut CoreState,
+        connection: &mut WebSocketConnection,
+        text: bool,
+        data: &[u8],
+    ) {
+        if self.trigger(core, connection, WsEvent::Message { text, data }, false) {
+            self.note(core, b"MESSAGE", TAKEN, data.len(), None);
+        } else {
+            self.refuse(core, connection, data.len(), Closing::Busy);
+        }
+    }
+
+    /// Closes the connection for a message that found no token.
+    fn refuse_short(
+        &self,
+        core: &mut CoreState,
+        connection: &mut WebSocketConnection,
+        bytes: usize,
+        shortage: Shortage,
+    ) {
+        if shortage == Shortage::CutOff {
+            return self.refuse(core, connection, bytes, Closing::Busy);
+        }
+        core.metrics.event(Counted::MessageThrottled);
+        self.refuse(core, connection, bytes, Closing::OverRate);
+    }
+
+    /// Whether earlier messages wait for a token.
+    fn is_held(&self, core: &CoreState) -> bool {
+        core.pending.websocket(self.slot).is_some_and(|id| core.permits.holds(id))
+    }
+
+    /// Keeps a message until a token is there.
+    fn hold(&self, core: &mut CoreState, connection: &mut WebSocketConnection, text: bool, data: &[u8]) {
+        let Some(id) = core.pending.websocket(self.slot) else { return };
+        let (webhook, now) = (self.session.hook().webhook_id, core.now());
+        let CoreState { permits, peers, .. } = core;
+        if !permits.hold(|| peers.own_sender(), webhook, id, (text, data), now) {
+            self.refuse_short(core, connection, data.len(), Shortage::CutOff);
+        }
+    }
+
+    /// Takes the messages that have waited for a token, as many as there are tokens.
+    fn on_permit(&mut self, core: &mut CoreState, connection: &mut WebSocketConnection, ticket: Option<u64>) {
+        let Some(id) = core.pending.websocket(self.slot) else { return };
+        let mut has_asked = true;
+        for (text, data) in core.permits.release(id, ticket) {
+            if !connection.is_open() {
+                return;
+            }
+            if self.is_held(core) {
+                self.hold(core, connection, text, &data);
+                continue;
+            }
+            match self.spend(core, has_asked) {
+                None => self.accept(core, connection, text, &data),
+                Some(Shortage::Ask) => self.hold(core, connection, text, &data),
+                Some(shortage) => self.refuse_short(core, connection, data.len(), shortage),
+            }
+            has_asked = false;
+        }
     }
 
     /// Hands an event to the flows; returns `false` if it cannot be taken.

@@ -285,8 +285,9 @@ impl<I: Io> Core<I> {
                     state.post(waiter.connection, message);
                 }
             }
-            Message::Core(CoreMessage::Permit { webhook }) => {
-                for waiter in state.permits.arrived(webhook) {
+            Message::Core(CoreMessage::ReplyPassed { sender, outcome }) => state.tell_sender(sender, outcome),
+            Message::Core(CoreMessage::Permit { webhook, kind }) => {
+                for waiter in state.permits.arrived(webhook, kind) {
                     state.post(waiter.connection, ConnectionMessage::Permit { ticket: waiter.ticket });
                 }
             }

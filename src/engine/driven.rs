@@ -93,7 +93,7 @@ where
     /// # Errors
     /// If a kernel refuses a listener, or the system gives no random bytes.
     pub fn new(config: &DrivenConfig<'_>, kernels: Vec<DrivenKernel<I>>) -> io::Result<DrivenCores<I>> {
-        let seal = Arc::new(Seal::new().map_err(io::Error::other)?);
+        let seal = Arc::new(Seal::new(None).map_err(io::Error::other)?);
         let counts = Arc::new(SharedCounts::default());
         let ingress: &Address = &config.settings.ingress.listen;
         let tokens = Arc::new(AccessTokens::only(config.access_token));

@@ -67,7 +67,8 @@ pub use crate::connection::tls::{
 pub use crate::connection::{
     ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX, Call,
     CallSink, CallSpan, ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, KeysFetched, LastAttempt,
-    LetterReport, NoPermits, NotReplayed, PermitTold, Permits, ReplayCallback, Services, TargetAnswer,
+    LetterReport, NoCluster, NotReplayed, PermitTold, Permits, RemoteReplies, ReplayCallback, Services,
+    TargetAnswer,
 };
 
 /// Messages that wait for a core before its senders are told that it is busy.
@@ -124,6 +125,7 @@ pub struct Engine {
     registry: Arc<Registry>,
     tls: Arc<ListenersTls>,
     supply: Option<Arc<Supply>>,
+    remote: Arc<dyn RemoteReplies>,
 }
 
 impl Engine {
@@ -155,7 +157,7 @@ impl Engine {
         let (listeners, ingress) = open_listeners("ingress", &settings.ingress.listen, cores)?;
         let (worker_listeners, workers) = open_listeners("workers", &settings.workers.listen, cores)?;
         let system = |what| move |error| StartError::System { what, error };
-        let seal = Seal::new().map_err(|error| StartError::System {
+        let seal = Seal::new(services.node).map_err(|error| StartError::System {
             what: "the system gives no random bytes",
             error: io::Error::other(error),
         })?;
@@ -207,7 +209,20 @@ impl Engine {
         }
         let (threads, next_core) = (Mutex::new(threads), AtomicUsize::new(0));
         let registry = Arc::clone(registry);
-        Ok(Engine { mailboxes, threads, seal, ingress, workers, next_core, counts, registry, tls, supply })
+        let remote = Arc::clone(&services.remote);
+        Ok(Engine {
+            mailboxes,
+            threads,
+            seal,
+            ingress,
+            workers,
+            next_core,
+            counts,
+            registry,
+            tls,
+            supply,
+            remote,
+        })
     }
 
     /// Address of the ingress, with the port that was chosen where the settings left it open.
@@ -311,6 +326,9 @@ impl Engine {
 
     /// Hands in a reply from outside; `done` is told about its outcome.
     pub fn reply(&self, reply_id: &str, reply: Box<Reply>, done: ReplyCallback) {
+        if let Some(node) = self.seal.other_node(reply_id) {
+            return self.remote.send(node, reply_id, reply, done);
+        }
         let place = self.seal.open(reply_id);
         let Some((place, mailbox)) =
             place.and_then(|place| Some((place, self.mailboxes.get(usize::from(place.core))?)))

@@ -174,7 +174,7 @@ impl Scene {
             rules: Arc::new(rules),
             registry: Arc::new(registry),
             metrics: Arc::clone(Metrics::new(1).core(0).unwrap()),
-            seal: Arc::new(Seal::new().unwrap()),
+            seal: Arc::new(Seal::new(None).unwrap()),
             counts: Arc::clone(&counts),
             peers: Box::new(Alone),
             services: Services::with_chains(Arc::new(NoChains)),

@@ -15,7 +15,7 @@ use crate::base::ip_net::IpNet;
 use crate::base::request_id::{REQUEST_ID_FIELD, RequestId};
 use crate::base::trace::TRACEPARENT_FIELD;
 use crate::http::{Fields, Framing, Method, Request};
-use crate::limit::Shortage;
+use crate::limit::{PermitKind, Shortage};
 use crate::model::{CorsConfig, MethodSet};
 use crate::registry::{Hook, HookOptions, Pin};
 use crate::trigger::masked_query;
@@ -24,7 +24,7 @@ use crate::verify::jwt::{self, KeySetCache};
 use crate::verify::provider::{self, Provider, Verdict};
 use crate::verify::signature::{Challenge, Mismatch, SignedRequest};
 
-/// The path of webhooks.
+/// Where webhooks live.
 const PREFIX: &[u8] = b"/webhooks/";
 
 /// The decision about a request once its head is complete.
@@ -39,13 +39,14 @@ pub enum AtHead<'g, 'b> {
     Take { hook: &'g Arc<Hook>, limit: usize },
     /// Wait until these keys are fetched, which the request's token is verified with, and decide it again.
     Keys { url: Arc<str> },
-    /// Wait for a token of the webhook's rate, which another node may have, and decide it again.
-    Permit { webhook: Id },
+    /// Wait for a token of the webhook's rate or a place of its concurrency, which another node may have, and decide it
+    /// again.
+    Permit { webhook: Id, kind: PermitKind },
     /// A WebSocket webhook, and the request asks for the upgrade.
     Upgrade { hook: &'g Arc<Hook> },
 }
 
-/// The listener on which a request arrived, and what decides about it.
+/// Where a request came in and by whom it is decided.
 #[derive(Clone, Copy, Debug)]
 pub struct Door<'d> {
     /// The core that decides, for its share of the rate.
@@ -71,6 +72,8 @@ pub enum Waited {
     Permit,
     /// The keys of its access token; it has its token of the rate.
     Keys,
+    /// A place of the concurrency; it may have found none. It has its token of the rate.
+    Place,
 }
 
 /// Whether it asks if the listener lives. Where GET is there HEAD is too (RFC 9110, 9.1), and some monitors use it.
@@ -140,12 +143,12 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
 
     // 5. Rate.
     if let Some(rate) = &hook.rate
-        && door.waited != Waited::Keys
+        && !matches!(door.waited, Waited::Keys | Waited::Place)
         && let Err(throttled) = rate.take(door.core, door.now)
     {
         match rate.shortage(throttled, door.waited == Waited::Permit, door.now) {
             Shortage::Throttled(throttled) => return refuse(Answer::OverRate(throttled.retry_after_seconds)),
-            Shortage::Ask => return AtHead::Permit { webhook: hook.webhook_id },
+            Shortage::Ask => return AtHead::Permit { webhook: hook.webhook_id, kind: PermitKind::Token },
             Shortage::CutOff => return refuse(Answer::Busy(NO_PERMIT)),
         }
     }
@@ -157,6 +160,13 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
             Credentials::Refused(answer) => return refuse(answer),
             Credentials::Keys(url) => return AtHead::Keys { url },
         }
+    }
+    // 9. Concurrency, as far as another node may have a place: it is taken later.
+    if (hook.is_websocket || hook.wait_for_reply)
+        && door.waited != Waited::Place
+        && hook.concurrency.is_short(hook.concurrency_limit)
+    {
+        return AtHead::Permit { webhook: hook.webhook_id, kind: PermitKind::Place };
     }
     if hook.is_websocket {
         return AtHead::Upgrade { hook };

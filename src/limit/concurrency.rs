@@ -1,6 +1,6 @@
 //! How many calls of a webhook are held at this moment, all cores together.
 
-use crate::base::sync::AtomicU32;
+use crate::base::sync::AtomicU64;
 use crate::base::sync::Ordering::Relaxed;
 
 /// A count of requests that wait for a reply and of open WebSockets ([limits and
@@ -8,40 +8,106 @@ use crate::base::sync::Ordering::Relaxed;
 /// count itself is exact.
 ///
 /// Cores write it with each call that is held, so it should not share a cache line with what every call reads.
-#[derive(Debug, Default)]
-pub struct Concurrency(AtomicU32);
+#[derive(Debug)]
+pub struct Concurrency {
+    /// In the low half how many are held. In the high half the places that this process has, where several nodes of a
+    /// cluster share the limit; else [`ALL`]. They are one, so that no call is held by places that are given back at that
+    /// moment.
+    state: AtomicU64,
+}
+
+/// All places are this process's.
+const ALL: u32 = u32::MAX;
+
+fn split(state: u64) -> (u32, u32) {
+    ((state >> u32::BITS) as u32, state as u32)
+}
+
+fn join(places: u32, held: u32) -> u64 {
+    u64::from(places) << u32::BITS | u64::from(held)
+}
+
+fn bound(places: u32, limit: u32) -> u32 {
+    if limit == 0 { u32::MAX } else { limit.min(places) }
+}
+
+impl Default for Concurrency {
+    fn default() -> Concurrency {
+        Concurrency::new()
+    }
+}
 
 impl Concurrency {
     /// Nothing is held.
     #[must_use]
     pub fn new() -> Concurrency {
-        Concurrency(AtomicU32::new(0))
+        Concurrency { state: AtomicU64::new(join(ALL, 0)) }
+    }
+
+    /// The same for a limit that several processes share; this one has no place yet.
+    #[must_use]
+    pub fn shared() -> Concurrency {
+        Concurrency { state: AtomicU64::new(join(0, 0)) }
+    }
+
+    /// Sets how many places this process has of a limit that several share.
+    pub fn have(&self, places: u32) {
+        self.set_places(places, |_| true);
+    }
+
+    /// Sets it to fewer, unless more are held; returns whether it did.
+    #[must_use]
+    pub fn lower(&self, places: u32) -> bool {
+        self.set_places(places, |held| held <= places)
+    }
+
+    fn set_places(&self, places: u32, may: impl Fn(u32) -> bool) -> bool {
+        let set = |state| {
+            let (had, held) = split(state);
+            (had != ALL && may(held)).then(|| join(places.min(ALL - 1), held))
+        };
+        self.state.fetch_update(Relaxed, Relaxed, set).is_ok()
+    }
+
+    /// Whether a call finds no place here although the limit is not reached: another process may have one.
+    #[must_use]
+    pub fn is_short(&self, limit: u32) -> bool {
+        let (places, held) = split(self.state.load(Relaxed));
+        held < limit && held >= places
     }
 
     /// Holds one more where fewer than `limit` are held (0: always). Every `true` is owed one [`release`](Self::release). A
     /// refusal writes nothing.
     #[must_use]
     pub fn try_acquire(&self, limit: u32) -> bool {
-        let bound = if limit == 0 { u32::MAX } else { limit };
-        self.0.fetch_update(Relaxed, Relaxed, |held| (held < bound).then(|| held + 1)).is_ok()
+        let acquire = |state| {
+            let (places, held) = split(state);
+            (held < bound(places, limit)).then(|| join(places, held + 1))
+        };
+        self.state.fetch_update(Relaxed, Relaxed, acquire).is_ok()
     }
 
     /// Whether [`try_acquire`](Self::try_acquire) would refuse; a read only.
     #[must_use]
     pub fn is_full(&self, limit: u32) -> bool {
-        limit != 0 && self.held() >= limit
+        let (places, held) = split(self.state.load(Relaxed));
+        held >= bound(places, limit)
     }
 
     /// Gives one back that was acquired.
     pub fn release(&self) {
-        let released = self.0.fetch_update(Relaxed, Relaxed, |held| held.checked_sub(1));
+        let release = |state| {
+            let (places, held) = split(state);
+            held.checked_sub(1).map(|held| join(places, held))
+        };
+        let released = self.state.fetch_update(Relaxed, Relaxed, release);
         debug_assert!(released.is_ok(), "released more than was acquired");
     }
 
     /// How many are held.
     #[must_use]
     pub fn held(&self) -> u32 {
-        self.0.load(Relaxed)
+        split(self.state.load(Relaxed)).1
     }
 }
 
@@ -66,6 +132,20 @@ mod tests {
         assert!((0..1000).all(|_| concurrency.try_acquire(0)));
         assert!(!concurrency.is_full(0));
         assert!(concurrency.is_full(1000), "a limit that is set later finds those that are held");
+    }
+
+    #[test]
+    fn a_shared_count_admits_what_its_process_has() {
+        let concurrency = Concurrency::shared();
+        assert!(!concurrency.try_acquire(3) && concurrency.is_short(3) && !concurrency.is_short(0));
+        concurrency.have(2);
+        assert!(!concurrency.is_short(3));
+        assert!(concurrency.try_acquire(3) && concurrency.try_acquire(3) && !concurrency.try_acquire(3));
+        assert!(concurrency.is_short(3) && !concurrency.is_short(2), "the limit is reached");
+        assert!(!concurrency.lower(1) && concurrency.lower(2) && concurrency.try_acquire(0), "no limit");
+        let own = Concurrency::new();
+        own.have(0);
+        assert!(!own.lower(0) && own.try_acquire(1) && !own.is_short(1) && !own.is_short(2));
     }
 
     #[test]

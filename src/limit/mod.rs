@@ -19,3 +19,12 @@ mod spent;
 pub use concurrency::Concurrency;
 pub use keys::{CallKey, Claim, KEYS_MAX, KeyStore, TakenKey};
 pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, Shortage, TICK_NANOS, Throttled, WINDOW_SECONDS_MAX};
+
+/// Something of a limit that several processes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PermitKind {
+    /// A token of a rate.
+    Token,
+    /// A place of a concurrency.
+    Place,
+}

@@ -274,13 +274,6 @@ impl Rate {
         })
     }
 
-    /// Tokens that this process holds and has not spent. For those who decide whether it needs more.
-    #[must_use]
-    pub fn free(&self, now: Now) -> u32 {
-        let held = self.limit.lock().unwrap_or_else(PoisonError::into_inner).held;
-        held.saturating_sub(self.used(now))
-    }
-
     /// The first call: all tokens lie with the core that it came to.
     #[cold]
     fn make_cells(&self, core: usize) -> &[Cell] {
@@ -532,34 +525,27 @@ mod tests {
     fn a_shared_rate_spends_what_it_holds_while_it_may() {
         let rate = Rate::shared(2, 100, 10);
         let later = START + NANOS_PER_SECOND;
-        assert_eq!((takes(&rate, 0, START, 1), rate.limit()), (0, (100, 10)));
         let throttled = rate.take(0, at(START)).unwrap_err();
         assert_eq!(rate.shortage(throttled, false, at(START)), Shortage::Ask);
         rate.hold(5, later, at(START));
         assert_eq!((takes(&rate, 0, START, 3), takes(&rate, 1, START, 9)), (3, 2));
         rate.hold(10, later, at(START));
-        assert_eq!((takes(&rate, 1, START, 4), rate.free(at(START))), (4, 1));
+        assert_eq!((takes(&rate, 1, START, 4), rate.used(at(START))), (4, 9));
         assert_eq!(takes(&rate, 1, later, 1), 0, "its time is over");
         rate.hold(5, later + NANOS_PER_SECOND, at(later));
         assert_eq!(takes(&rate, 1, later, 9), 0, "nine of five are spent");
-        assert_conserved(&rate);
-        // Those that were spent come back, as many as are held.
         let back = START + 10 * NANOS_PER_SECOND + LATE_NANOS_MAX;
         rate.hold(5, back + NANOS_PER_SECOND, at(back));
-        assert_eq!(takes(&rate, 0, back, 9), 5);
+        assert_eq!(takes(&rate, 0, back, 9), 5, "those that were spent come back, as many as are held");
         assert_conserved(&rate);
-    }
-
-    #[test]
-    fn a_shared_rate_says_whether_to_ask_and_when_again() {
         let rate = Rate::shared(1, 100, 10);
-        let throttled = rate.take(0, at(START)).unwrap_err();
-        rate.refuse_until(START + 3 * NANOS_PER_SECOND, false);
-        let refused = Shortage::Throttled(Throttled { retry_after_seconds: 3 });
-        assert_eq!(rate.shortage(throttled, false, at(START)), refused);
-        assert_eq!(rate.shortage(throttled, false, at(START + 3 * NANOS_PER_SECOND)), Shortage::Ask);
-        let refused = Shortage::Throttled(Throttled { retry_after_seconds: 1 });
-        assert_eq!(rate.shortage(throttled, true, at(START + 3 * NANOS_PER_SECOND)), refused);
+        let (until, refused) = (START + 3 * NANOS_PER_SECOND, |seconds| {
+            Shortage::Throttled(Throttled { retry_after_seconds: seconds })
+        });
+        rate.refuse_until(until, false);
+        assert_eq!(rate.shortage(throttled, false, at(START)), refused(3));
+        assert_eq!(rate.shortage(throttled, true, at(until)), refused(1));
+        assert_eq!(rate.shortage(throttled, false, at(until)), Shortage::Ask);
         rate.refuse_until(START + 9 * NANOS_PER_SECOND, true);
         assert_eq!(rate.shortage(throttled, false, at(START)), Shortage::CutOff);
         let own = Rate::new(1, 1, 10);

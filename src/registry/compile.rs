@@ -35,6 +35,8 @@ use crate::verify::signature::{SecretError, Signature};
 #[derive(Clone, Debug)]
 pub struct Defaults {
     pub cores: usize,
+    /// Whether limits are shared with other nodes of a cluster.
+    pub shares_limits: bool,
     pub requests_per_window: u32,
     pub window_seconds: u32,
     pub concurrency: u32,
@@ -48,6 +50,7 @@ impl Defaults {
     pub fn new(cores: usize, limits: &Limits) -> Defaults {
         Defaults {
             cores,
+            shares_limits: false,
             requests_per_window: limits.requests_per_window,
             window_seconds: limits.window_seconds,
             concurrency: limits.concurrency,
@@ -179,7 +182,7 @@ pub(super) fn hook(
         signature: webhook.signature.as_ref().map(|config| Box::new(signature(application, webhook, config))),
         rate: rate(wiring, webhook, before),
         concurrency: before
-            .map_or_else(|| Arc::new(Concurrency::default()), |hook| Arc::clone(&hook.concurrency)),
+            .map_or_else(|| Arc::new(concurrency(defaults)), |hook| Arc::clone(&hook.concurrency)),
         reads: reads(webhook.is_websocket, &flows),
         flows,
     }
@@ -229,6 +232,10 @@ fn reads(is_websocket: bool, flows: &[Arc<FlowPlan>]) -> Reads {
     Reads::Templates(parts)
 }
 
+fn concurrency(defaults: &Defaults) -> Concurrency {
+    if defaults.shares_limits { Concurrency::shared() } else { Concurrency::new() }
+}
+
 fn rate(wiring: &Wiring<'_>, webhook: &Webhook, before: Option<&Hook>) -> Option<Arc<Rate>> {
     let (defaults, aside, now) = (wiring.defaults, &wiring.registry.aside, wiring.now);
     let before = before.and_then(|hook| hook.rate.as_ref());
@@ -244,7 +251,8 @@ fn rate(wiring: &Wiring<'_>, webhook: &Webhook, before: Option<&Hook>) -> Option
         rate.reconfigure(tokens, window, now);
         return Some(rate);
     }
-    Some(Arc::new(Rate::new(defaults.cores, tokens, window)))
+    let make = if defaults.shares_limits { Rate::shared } else { Rate::new };
+    Some(Arc::new(make(defaults.cores, tokens, window)))
 }
 
 /// Credentials are templates over the globals, rendered now and not when a request comes

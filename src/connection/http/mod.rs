@@ -29,6 +29,7 @@ use crate::base::buffer::ReceiveBuffer;
 use crate::http::{self, Awaiting, Limits, Step, Suspended};
 use crate::ingress::request::{self, AtHead, Door, Waited};
 use crate::ingress::respond::Answer;
+use crate::limit::PermitKind;
 use crate::metrics::{Event, Outcome};
 use crate::registry::Hook;
 
@@ -199,13 +200,15 @@ impl HttpMachine {
                             }
                             Err(answer) => (answer, None, false),
                         },
-                        AtHead::Permit { webhook } => match wait_for_permit(core, webhook, origin.id, now) {
-                            Ok(wait) => {
-                                *waiting = Some(Waiting::Permit(wait));
-                                return Next::Wait;
+                        AtHead::Permit { webhook, kind } => {
+                            match wait_for_permit(core, (webhook, kind), origin.id, now) {
+                                Ok(wait) => {
+                                    *waiting = Some(Waiting::Permit(wait));
+                                    return Next::Wait;
+                                }
+                                Err(answer) => (answer, None, false),
                             }
-                            Err(answer) => (answer, None, false),
-                        },
+                        }
                         AtHead::Take { hook, limit } => {
                             refresh_keys(core, hook, now);
                             ongoing.owes_continue = request.expects_continue();
@@ -453,12 +456,15 @@ impl HttpMachine {
         out: &mut Vec<u8>,
         ticket: Option<u64>,
     ) -> Next {
-        match self.waiting {
-            Some(Waiting::Permit(wait)) if ticket.is_none_or(|ticket| ticket == wait.ticket) => {}
+        let kind = match self.waiting {
+            Some(Waiting::Permit(wait)) if ticket.is_none_or(|ticket| ticket == wait.ticket) => wait.kind,
             _ => return Next::Wait,
-        }
+        };
         self.waiting = None;
-        self.request.waited = Waited::Permit;
+        self.request.waited = match kind {
+            PermitKind::Token => Waited::Permit,
+            PermitKind::Place => Waited::Place,
+        };
         self.resume(context, origin, out)
     }
 

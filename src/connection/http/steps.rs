@@ -20,6 +20,7 @@ use crate::base::log::bounded_log;
 use crate::http::{self, Step};
 use crate::ingress::request::{self, Waited};
 use crate::ingress::respond::Answer;
+use crate::limit::PermitKind;
 use crate::metrics::Outcome;
 use crate::registry::Hook;
 use crate::reply::{self, Reply};
@@ -210,12 +211,12 @@ pub(super) fn wait_for_keys(
 /// The answer, if too many webhooks are asked for.
 pub(super) fn wait_for_permit(
     core: &mut CoreState,
-    webhook: Id,
+    (webhook, kind): (Id, PermitKind),
     connection: ConnectionId,
     now: Now,
 ) -> Result<PermitWait, Answer<'static>> {
     let CoreState { permits, peers, .. } = core;
-    let wait = permits.ask(|| peers.own_sender(), webhook, connection, now);
+    let wait = permits.ask(|| peers.own_sender(), webhook, kind, connection, now);
     wait.map_err(|Full| Answer::Busy(request::NO_PERMIT))
 }
 

@@ -91,7 +91,7 @@ impl Tls {
     /// Encrypts `plaintext`.
     ///
     /// # Errors
-    /// Nothing can be sent any more.
+    /// Where nothing can be sent any more.
     pub(crate) fn encrypt(&mut self, plaintext: &[u8]) -> Result<(), rustls::Error> {
         let mut rest = plaintext;
         while !rest.is_empty() {

@@ -228,7 +228,7 @@ impl Session {
     /// Encrypts the first of `bytes` and says how many that was.
     ///
     /// # Errors
-    /// Nothing can be sent any more.
+    /// Where nothing can be sent any more.
     pub(crate) fn seal(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let bytes = &bytes[..bytes.len().min(SEAL_BYTES_MAX)];
         self.work_for(For::Sealing(bytes))?;
