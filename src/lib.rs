@@ -95,7 +95,7 @@
 //!   and the guide's table.
 //! - A way to change the model without the store, or a hook without the registry.
 //! - HTTP/2 on the ingress, compressed responses, sessions, users. Access tokens have rights.
-//! - In this version also: a model and limits that the nodes of a cluster share.
+//! - Consensus or replication of our own: what nodes of a cluster agree on is what JetStream took.
 
 pub mod admin;
 pub mod base;

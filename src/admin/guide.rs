@@ -137,8 +137,8 @@ fn plain(event: Event<'_>) -> Event<'_> {
     }
 }
 
-/// The target of a page's link once it is served: another page of the guide, a place of this one, or an address
-/// elsewhere. A file of the sources is not served: the link leads to the list of pages.
+/// Where a link of a page leads once it is served: to another page of the guide, to a place of this one, or out. A file of
+/// the sources is not served: the link leads to the list of pages.
 fn served(link: CowStr<'_>) -> CowStr<'_> {
     if link.starts_with('#') || link.starts_with("https://") || link.starts_with("http://") {
         return link;

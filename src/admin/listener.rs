@@ -34,7 +34,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed, so that a shortage of descriptors is not a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The address that a request comes from; `None` for a Unix socket. It is among the extensions of every request.
+/// Where a request comes from; none for a Unix socket. It is among the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) Option<IpAddr>);
 
@@ -52,7 +52,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The system refuses.
+    /// Where the system refuses.
     pub fn tcp(address: SocketAddr) -> io::Result<Listener> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
@@ -63,7 +63,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The path is something else, a process listens on it, or the system refuses.
+    /// Where the path is something else, somebody listens on it, or the system refuses.
     pub fn unix(path: &Path) -> io::Result<Listener> {
         if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
             match std::os::unix::net::UnixStream::connect(path) {

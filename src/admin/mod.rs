@@ -54,6 +54,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
@@ -149,6 +150,16 @@ pub trait Engine: Send + Sync {
 
     /// The counters of now, for the series of `/stats`.
     fn snapshot(&self) -> Snapshot;
+
+    /// What the node of a cluster tells of itself and the others; `None` if the process is none.
+    fn cluster(&self) -> Option<Value> {
+        None
+    }
+
+    /// Has the node of a cluster tell balancers to send calls elsewhere; returns `false` if the process is none.
+    fn drain_node(&self) -> bool {
+        false
+    }
 
     /// Whether new requests are taken.
     fn ready(&self) -> bool;

@@ -50,7 +50,7 @@ struct Secret {
     label: String,
     from: From,
     form: Form,
-    /// The place where the sender shows it.
+    /// Where the sender shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     r#where: Option<String>,
 }

@@ -30,7 +30,7 @@ use super::requests::requests;
 use super::resources::{create, delete, list, patch, show};
 use super::schemas::Shape;
 use super::stats::{settings, stats, usage};
-use super::system::{document, healthz, metrics, readyz, reply};
+use super::system::{cluster, document, drain_node, healthz, metrics, readyz, reply};
 use super::testing::test;
 use super::token::change_token;
 use super::tokens::{create_token, delete_token, list_tokens};
@@ -199,6 +199,10 @@ pub(super) static ROUTES: &[Route] = routes! {
     Get "/openapi.json" OpenIfSet "openapi" Nothing None => Some((200, Shape::Any)), document, "This document";
     Get "/stats" Read "stats" Seconds None => Some((200, Shape::Stats)), stats,
         "What happened lately: requests by status class, latency, connections, throttles, in all and for each core";
+    Get "/cluster" Read "cluster" Nothing None => Some((200, Shape::Any)), cluster,
+        "What this node of a cluster tells of itself and the others: 404 where it is none";
+    Post "/cluster/drain" Write "drainNode" Nothing None => Some((200, Shape::Success)), drain_node,
+        "Has /readyz of this node of a cluster say 503, so that balancers send calls elsewhere; it serves on";
     Get "/settings" Read "settings" Nothing None => Some((200, Shape::Settings)), settings,
         "What the console shows of the server's settings";
 

@@ -64,8 +64,8 @@ pub(super) async fn settings(call: Call) -> Outcome {
     .into_response())
 }
 
-/// The URL at which callers reach the ingress, without a slash at the end: as it was set, else as it listens. `None`
-/// for a Unix socket, which has no URL.
+/// Where callers reach the ingress, without a slash at the end: as it was set, else as it listens. `None` for a Unix
+/// socket, which has no URL.
 pub(super) fn ingress_url(state: &AdminState, headers: &HeaderMap) -> Option<String> {
     if let Some(url) = &state.about.public_url {
         return Some(url.clone());

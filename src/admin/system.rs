@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::json;
 
-use super::error::ApiError;
+use super::error::{ApiError, Kind};
 use super::openapi;
 use super::routes::{Call, Outcome};
 use crate::base::json::{self as strict, Raw};
@@ -14,6 +14,7 @@ use crate::base::json::{self as strict, Raw};
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Deepest nesting of a reply, as of a worker's: the body of a request, at its deepest, can be sent back in it.
 const REPLY_DEPTH_MAX: usize = strict::DOCUMENT_DEPTH_MAX;
+const NOT_A_NODE: &str = "This process is not a node of a cluster: cluster.nats is not set";
 
 pub(super) async fn healthz(_call: Call) -> Outcome {
     Ok("ok\n".into_response())
@@ -29,6 +30,18 @@ pub(super) async fn readyz(call: Call) -> Outcome {
 
 pub(super) async fn metrics(call: Call) -> Outcome {
     Ok(([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], call.state.engine.metrics()).into_response())
+}
+
+pub(super) async fn cluster(call: Call) -> Outcome {
+    let missing = || ApiError::new(Kind::NotFound, NOT_A_NODE);
+    Ok(Json(call.state.engine.cluster().ok_or_else(missing)?).into_response())
+}
+
+pub(super) async fn drain_node(call: Call) -> Outcome {
+    if !call.state.engine.drain_node() {
+        return Err(ApiError::new(Kind::NotFound, NOT_A_NODE));
+    }
+    Ok(Json(json!({"success": true})).into_response())
 }
 
 pub(super) async fn document(_call: Call) -> Outcome {

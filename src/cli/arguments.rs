@@ -9,7 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::resources::Kind;
-use super::{Failure, dead_letters, flow_fields, journal, output};
+use super::{Failure, cluster, dead_letters, flow_fields, journal, output};
 use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
 
 /// Names the file of settings where no flag does.
@@ -46,6 +46,7 @@ pub(super) fn command() -> Command {
         .subcommand(worker())
         .subcommand(dead_letters::command())
         .subcommand(journal::command())
+        .subcommand(cluster::command())
         .mut_subcommands(with_ca)
 }
 
@@ -73,7 +74,7 @@ pub(super) fn misused(error: &clap::Error) -> String {
     format!("{line} (--help says more)")
 }
 
-/// The option that names the server of the commands that talk to one.
+/// Where the commands that talk to a server look for it.
 pub(super) fn server() -> Arg {
     Arg::new("server").long("server").global(true).value_name("URL").help(format!(
         "Admin listener: http://host:port, https://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"

@@ -10,7 +10,7 @@ use crate::control::forward::check_roots;
 use crate::engine::check_tls;
 use crate::settings::{ENTRIES, Given, Settings};
 
-/// The source of a setting that was not given.
+/// Where a setting comes from that nobody gave.
 const DEFAULT: &str = "default";
 
 /// Shows the settings.

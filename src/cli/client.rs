@@ -44,7 +44,7 @@ pub(super) struct Client {
     authorization: String,
 }
 
-/// The address at which workers attach to a server, and the credentials.
+/// Where workers attach to a server, and how.
 pub(super) struct Door {
     /// `host:port`, or the path of a Unix socket.
     pub(super) place: Place,
@@ -56,7 +56,7 @@ pub(super) struct Door {
     pub(super) authorization: String,
 }
 
-/// The address of a listener.
+/// Where a listener is.
 pub(super) enum Place {
     Tcp(String),
     Unix(String),

@@ -35,7 +35,7 @@ const FIRST_START_MODE: u32 = 0o600;
 /// then on the folder is not new any more, whatever becomes of this start.
 ///
 /// # Errors
-/// The folder cannot be written.
+/// Where the folder cannot be written.
 pub(super) fn note_first_start(folder: &DataFolder) -> anyhow::Result<()> {
     if folder.is_new() {
         let path = folder.path().join(FIRST_START_FILE);

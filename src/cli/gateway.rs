@@ -1,4 +1,4 @@
-//! The engine as the admin listener uses it: the trait that `admin` asks for, on top of registry, cores and counters.
+//! Where the admin listener meets the engine: the trait that `admin` asks for, on top of registry, cores and counters.
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -19,7 +19,9 @@ use crate::admin::{
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
+use crate::cluster::Node;
 use crate::cluster::journal::Heir;
+use crate::cluster::membership::NodeState;
 use crate::control::calls::Calls;
 use crate::control::process;
 use crate::engine::{self, CertificateEnd, Engine, Outcome, ReplayCallback, RequestSink};
@@ -30,6 +32,7 @@ use crate::registry::{self, Registry};
 use crate::reply;
 use crate::store::letters::{LetterCounts, LetterQuery, Letters};
 use crate::store::{Affected, Store};
+use crate::verify::access::AccessTokens;
 
 /// How long a test request may take beyond what its webhook waits for a reply.
 const TEST_GRACE: Duration = Duration::from_secs(10);
@@ -49,6 +52,9 @@ pub(super) struct Gateway {
     pub(super) letters: Arc<Letters>,
     /// `None`: nothing is told of calls.
     pub(super) calls: Option<Arc<Calls>>,
+    pub(super) tokens: Arc<AccessTokens>,
+    /// The node of a cluster that this process is, if it is one.
+    pub(super) cluster: Option<Arc<Node>>,
 }
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
@@ -89,6 +95,9 @@ impl admin::Engine for Gateway {
         // Some of it may be published, whatever became of the rest.
         self.engine.changed(affected);
         drop_letters(store, affected);
+        if affected.access_tokens {
+            self.tokens.replace(&store.access_tokens().map_err(|error| error.to_string())?);
+        }
         refreshed.map_err(|error| {
             bounded_log!(error, %error, webhooks = affected.webhooks.len(), "a change is kept and not in effect: it is tried again");
             error.to_string()
@@ -258,7 +267,22 @@ impl admin::Engine for Gateway {
             Ok(counts) => render_letters(&mut page, counts),
             Err(error) => bounded_log!(error, %error, "the dead letters cannot be counted"),
         }
+        if let Some(node) = &self.cluster {
+            node.rates().render(&mut page);
+        }
         page
+    }
+
+    fn drain_node(&self) -> bool {
+        let Some(node) = &self.cluster else { return false };
+        self.draining.store(true, Ordering::Relaxed);
+        self.engine.announce_end();
+        node.membership().set_state(NodeState::Draining);
+        true
+    }
+
+    fn cluster(&self) -> Option<serde_json::Value> {
+        self.cluster.as_ref().map(|node| node.status())
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -266,7 +290,11 @@ impl admin::Engine for Gateway {
     }
 
     fn ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && !self.registry.is_behind() && self.engine.is_journal_up()
+        let is_member = self.cluster.as_ref().is_none_or(|node| node.is_ready());
+        !self.draining.load(Ordering::Relaxed)
+            && !self.registry.is_behind()
+            && self.engine.is_journal_up()
+            && is_member
     }
 }
 

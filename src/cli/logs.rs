@@ -1,4 +1,4 @@
-//! The output of the log: standard error; for people on a terminal, one JSON object a line otherwise.
+//! Where the log goes and how it looks: standard error; for people on a terminal, one JSON object a line otherwise.
 //!
 //! Lines of the log name the webhook or core and the event, and never hold a credential, a token or a body, except for
 //! what a `DebugNode`'s message asks for.

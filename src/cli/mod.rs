@@ -9,6 +9,8 @@ mod addresses;
 mod arguments;
 mod check;
 mod client;
+mod cluster;
+mod clustered;
 mod dead_letters;
 mod demo;
 mod flow_fields;
@@ -103,6 +105,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("worker", matches)) => worker::run(matches),
         Some(("deadletters", matches)) => dead_letters::run(matches),
         Some(("journal", matches)) => journal::run(matches),
+        Some(("cluster", matches)) => cluster::run(matches),
         Some((name, matches)) => match resources::Kind::named(name) {
             Some(kind) => resources::run(kind, matches),
             None => Err(Failure::Usage(format!("there is no command {name}"))),

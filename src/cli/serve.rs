@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::addresses;
+use super::clustered;
 use super::gateway::Gateway;
 use super::notify::{self, State};
 use super::targets::Targets;
@@ -17,14 +18,15 @@ use crate::base::id::Id;
 use crate::base::log;
 use crate::base::log::bounded_log;
 use crate::cluster::journal::{Heir, NodeJournal};
-use crate::cluster::{Connection, Publisher};
+use crate::cluster::membership::NodeState;
+use crate::cluster::{Connection, Node, Publisher};
 use crate::control::Fetchers;
 use crate::control::calls::CallThreads;
 use crate::control::chains::Chains;
 use crate::control::dead_letters::KeptDeadLetters;
 use crate::control::forward::{AttemptSink, ForwardThreads};
 use crate::control::key_sets::KeySets;
-use crate::engine::{CallSink, ChainSource, Engine, NoPermits, Services, StartError};
+use crate::engine::{CallSink, ChainSource, Engine, NoCluster, Services, StartError};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, Registry};
 use crate::settings::{Address, Settings};
@@ -41,7 +43,9 @@ const LOG_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::new();
     let folder = DataFolder::open(&settings.data)?;
-    super::demo::note_first_start(&folder)?;
+    if !clustered::is_set(settings) {
+        super::demo::note_first_start(&folder)?;
+    }
     let store = Arc::new(Store::open_in(folder)?);
     let token =
         store::access_token(&settings.data, settings.access_token.as_ref().map(|secret| secret.expose()))?;
@@ -50,7 +54,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     let tokens = Arc::new(AccessTokens::only(&token.secret));
     store.access_tokens()?.iter().for_each(|token| tokens.insert(token));
-    let registry = Arc::new(Registry::new(Defaults::new(settings.cores, &settings.limits)));
+    let defaults = Defaults {
+        shares_limits: clustered::is_set(settings),
+        ..Defaults::new(settings.cores, &settings.limits)
+    };
+    let registry = Arc::new(Registry::new(defaults));
     registry.load(&*store, clock.now())?;
     let metrics = Arc::new(Metrics::with_webhooks(settings.cores, settings.metrics_webhooks));
 
@@ -78,10 +86,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let calls = call_threads.as_ref().map(|threads| Arc::clone(threads.calls()));
     let spans = calls.clone().filter(|calls| calls.has_spans()).map(|calls| calls as Arc<dyn AttemptSink>);
     let [nats, cluster_nats] = nats(settings)?;
+    let incarnation = Id::generate(clock.now().unix_millis);
+    let start_node = |nats| clustered::start(nats, settings, incarnation, &store, &registry, clock);
+    let clustered = cluster_nats.as_ref().map(start_node);
     let journal = match cluster_nats {
         Some(nats) => {
-            let incarnation = Id::generate(clock.now().unix_millis).to_string();
-            let journal = NodeJournal::start(nats, settings, &incarnation, clock);
+            let journal = NodeJournal::start(nats, settings, &incarnation.to_string(), clock);
             Some(journal.context("the data folder cannot be written")?)
         }
         None => None,
@@ -95,9 +105,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         chains,
         forwarder,
         dead_letters,
-        permits: Arc::new(NoPermits),
+        permits: Arc::new(NoCluster),
+        remote: Arc::new(NoCluster),
+        node: None,
         calls: calls.clone().map(|calls| calls as Arc<dyn CallSink>),
     };
+    let services = clustered.iter().fold(services, |services, clustered| clustered.services(services));
     let keeper = journal.as_ref().map(NodeJournal::keeper);
     let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, keeper.as_ref(), clock)?;
     // The threads end with the cores, which have the rest of them.
@@ -112,12 +125,18 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         folder: settings.data.clone(),
         letters: store.letters()?,
         calls,
+        tokens: Arc::clone(&tokens),
+        cluster: clustered.as_ref().map(|clustered| Arc::clone(&clustered.node)),
     });
-    if let Some(journal) = &journal {
+    if let (Some(journal), Some(clustered)) = (&journal, &clustered) {
         journal.resume(Arc::clone(&gateway) as Arc<dyn Heir>, &settings.data);
+        clustered.serve(&gateway, journal);
     }
     let mut state =
         AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, &token.secret);
+    if let Some(clustered) = &clustered {
+        clustered.node.follow();
+    }
     state.tokens = tokens;
     state.hosts.clone_from(&settings.admin.hosts);
     state.open_metrics = settings.admin.open_metrics;
@@ -154,16 +173,24 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
             // The sender going away is as good a reason to stop.
             let _ = stopped.await;
         }));
-        loop {
-            match signals.next().await {
-                Asked::ToStop => break,
-                Asked::ToReload => reload(&gateway.engine),
+        let overdrawn = overdrawn(gateway.cluster.clone());
+        tokio::pin!(overdrawn);
+        let is_overdrawn = loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::ToStop => break false,
+                    Asked::ToReload => reload(&gateway.engine),
+                },
+                () = &mut overdrawn => break true,
             }
-        }
+        };
         tracing::info!("stopping: what is in flight is finished first; a second signal ends at once");
         notify::tell(State::Stopping);
         gateway.draining.store(true, Ordering::Relaxed);
         gateway.engine.announce_end();
+        if let Some(node) = &gateway.cluster {
+            node.membership().set_state(NodeState::Draining);
+        }
         // Load balancers see `/readyz` before connections are refused.
         let delay = Duration::from_secs(u64::from(settings.drain_delay_seconds));
         tokio::select! {
@@ -179,10 +206,19 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
             drained = drained => drained?,
             () = signals.stop() => cut_off(),
         }
+        if let Some(node) = gateway.cluster.clone() {
+            // What it waits for happens on a thread of its own.
+            tokio::task::spawn_blocking(move || node.leave()).await?;
+        }
         let _ = stop.send(());
         tokio::select! {
             served = served => served?,
             () = signals.stop() => cut_off(),
+        }
+        if is_overdrawn {
+            anyhow::bail!(
+                "NATS has not answered for ten minutes: the calls that held places of a limit were ended"
+            );
         }
         anyhow::Ok(())
     })?;
@@ -205,6 +241,14 @@ fn nats(settings: &Settings) -> anyhow::Result<[Option<Arc<Connection>>; 2]> {
         (nodes, _) => nodes.map(start).transpose()?,
     };
     Ok([of_nodes, of_cluster])
+}
+
+/// Returns once a node of a cluster must end the calls that it holds; of a process alone never.
+async fn overdrawn(node: Option<Arc<Node>>) {
+    match node {
+        Some(node) => node.overdrawn().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Warns of listeners that other machines reach and whose access token passes in clear.

@@ -25,8 +25,11 @@ pub mod journal;
 pub mod membership;
 pub mod model;
 pub mod names;
+pub mod node;
 mod publisher;
 pub mod rate;
+pub mod replies;
 
 pub use connection::{ConnectError, Connection};
+pub use node::{Node, Replicas, Setup};
 pub use publisher::Publisher;

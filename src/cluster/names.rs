@@ -27,12 +27,6 @@ impl Names {
         format!("{}_nodes", self.prefix)
     }
 
-    /// The bucket of the places of calls at a time.
-    #[must_use]
-    pub fn slots_bucket(&self) -> String {
-        format!("{}_slots", self.prefix)
-    }
-
     /// The stream behind a bucket.
     #[must_use]
     pub fn stream_of(bucket: &str) -> String {
@@ -55,6 +49,12 @@ impl Names {
     #[must_use]
     pub fn limit(&self, webhook: &str, block: &str) -> String {
         format!("{}.l.{webhook}.{block}", self.prefix)
+    }
+
+    /// The subject of a block of a webhook's places, or of all with `*`.
+    #[must_use]
+    pub fn places(&self, webhook: &str, block: &str) -> String {
+        format!("{}.p.{webhook}.{block}", self.prefix)
     }
 
     /// Replies to callers of an incarnation.

@@ -27,8 +27,9 @@ pub enum Operation {
     Put { inc: Incarnation, expected: u64, record: NodeRecord },
     /// Removes the record of an incarnation that was adopted long ago, if its last revision is `expected`.
     Remove { inc: Incarnation, expected: u64 },
-    /// Adopts the open triggers of an incarnation that has ended; ends with [`Members::adopted`].
-    Adopt { inc: Incarnation },
+    /// Adopts the open triggers of an incarnation that has ended, from the journal of that name; ends with
+    /// [`Members::adopted`].
+    Adopt { inc: Incarnation, journal: Incarnation },
 }
 
 /// The answer to a write.
@@ -53,7 +54,8 @@ struct Own {
     /// When the renewal was sent whose answer is awaited.
     sent: Option<u64>,
     next: u64,
-    is_fenced: bool,
+    /// The tombstone that another node has written, and its revision.
+    tombstone: Option<(NodeRecord, u64)>,
 }
 
 /// Another incarnation.
@@ -77,7 +79,7 @@ impl Members {
     /// A node that has not joined yet.
     #[must_use]
     pub fn new(inc: Incarnation, record: NodeRecord) -> Members {
-        let own = Own { inc, record, revision: 0, lease_until: 0, sent: None, next: 0, is_fenced: false };
+        let own = Own { inc, record, revision: 0, lease_until: 0, sent: None, next: 0, tombstone: None };
         Members { own, others: BTreeMap::new() }
     }
 
@@ -96,13 +98,26 @@ impl Members {
     /// Whether the node may act as a member.
     #[must_use]
     pub fn has_lease(&self, now: Now) -> bool {
-        now.nanos < self.own.lease_until && !self.own.is_fenced
+        now.nanos < self.own.lease_until && self.own.tombstone.is_none()
     }
 
     /// Whether another node has written the tombstone of this one: it has to begin again as another incarnation.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        self.own.is_fenced
+        self.own.tombstone.is_some()
+    }
+
+    /// Begins again as another incarnation, after a tombstone.
+    pub fn rejoin(&mut self, inc: Incarnation, now: Now) {
+        let Some((tombstone, revision)) = self.own.tombstone.take() else { return };
+        // The journal goes on under its name.
+        let journal = Some(self.own.record.journal.unwrap_or(self.own.inc));
+        let record =
+            NodeRecord { adopted_by: None, journal, state: NodeState::Serving, ..self.own.record.clone() };
+        let old = std::mem::replace(&mut self.own, Members::new(inc, record).own);
+        let (seen, not_before) = (now.nanos, now.nanos);
+        let member = Member { record: tombstone, revision, seen, not_before, is_adopting: false };
+        self.others.insert(old.inc, member);
     }
 
     /// Sets what the node is; the next renewal tells it.
@@ -138,7 +153,7 @@ impl Members {
     pub fn on_record(&mut self, inc: Incarnation, revision: u64, record: NodeRecord, now: Now) {
         if inc == self.own.inc {
             if !record.state.is_alive() && self.own.record.state != NodeState::Left {
-                self.own.is_fenced = true;
+                self.own.tombstone = Some((record, revision));
             } else if revision > self.own.revision {
                 // The ack of a renewal was lost. Its lease does not count: nobody knows when it was sent.
                 self.own.revision = revision;
@@ -188,7 +203,8 @@ impl Members {
             } else if member.record.adopted_by.is_none() {
                 if !member.is_adopting && is_first() {
                     member.is_adopting = true;
-                    operations.push(Operation::Adopt { inc: *inc });
+                    let journal = member.record.journal.unwrap_or(*inc);
+                    operations.push(Operation::Adopt { inc: *inc, journal });
                 }
             } else if silence >= KEPT_NANOS && is_first() {
                 operations.push(Operation::Remove { inc: *inc, expected: member.revision });
@@ -201,7 +217,7 @@ impl Members {
     fn renew(&mut self, now: Now) -> Option<Operation> {
         let own = &mut self.own;
         let is_lost = own.sent.is_some_and(|sent| now.nanos >= sent + ANSWER_NANOS);
-        if own.is_fenced || now.nanos < own.next || (own.sent.is_some() && !is_lost) {
+        if own.tombstone.is_some() || now.nanos < own.next || (own.sent.is_some() && !is_lost) {
             return None;
         }
         own.sent = Some(now.nanos);

@@ -7,8 +7,9 @@
 //!
 //! **Invariant**: when a tombstone is written, the lease of its node is over.
 //!
-//! [`Members`] is the machine.
+//! [`Members`] is the machine, [`Membership`] carries its operations out.
 
+mod keeper;
 mod machine;
 mod rank;
 mod record;
@@ -16,6 +17,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+pub use keeper::{Adopter, Adoption, Membership};
 pub use machine::{Answer, HEARTBEAT_NANOS, LEASE_NANOS, Members, Operation, SILENCE_NANOS};
 pub use rank::first_of;
 pub use record::{Incarnation, NodeRecord, NodeState, RecordError};

@@ -12,7 +12,7 @@ pub type Incarnation = Id;
 /// The version of the records that are written here. A record of a later one is refused.
 const VERSION: u8 = 1;
 
-/// What a node is.
+/// The state of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NodeState {
@@ -48,7 +48,10 @@ pub struct NodeRecord {
     pub since: u64,
     /// Number of the renewal: two records of one incarnation never are the same.
     pub beat: u64,
-    /// Who has adopted its open triggers.
+    /// The incarnation that its journal is named by; `None`: this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Incarnation>,
+    /// The incarnation that has adopted its open triggers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_by: Option<Incarnation>,
 }
@@ -87,6 +90,7 @@ impl NodeRecord {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: unix_millis,
             beat: 0,
+            journal: None,
             adopted_by: None,
         }
     }

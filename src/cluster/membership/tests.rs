@@ -128,7 +128,7 @@ impl World {
         let mut operations = node.members.poll(now);
         while let Some(operation) = operations.pop() {
             let (key, expected, record) = match operation {
-                Operation::Adopt { inc } => {
+                Operation::Adopt { inc, .. } => {
                     let is_done = self.random.up_to(3) > 0;
                     self.adopted.extend(is_done.then_some(inc));
                     operations.extend(self.nodes[at].members.adopted(inc, is_done, now));
@@ -191,16 +191,17 @@ fn no_node_is_buried_while_it_has_a_lease_and_all_that_end_are_adopted() {
                     3 if world.nodes.iter().filter(|node| !node.is_dead).count() > 2 => {
                         world.nodes[at].is_dead = true;
                     }
-                    _ if world.nodes.len() < 9 => world.join(),
+                    _ if world.nodes.len() < 7 => world.join(),
                     _ => {}
                 }
             }
             for at in 0..world.nodes.len() {
                 world.step(at, time);
-                // It begins again as another incarnation, like a process that was started again.
                 if world.nodes[at].members.is_fenced() && !world.nodes[at].is_dead {
-                    world.nodes[at].is_dead = true;
-                    world.join();
+                    let now = world.nodes[at].now(time);
+                    ended.push(world.nodes[at].members.inc());
+                    world.nodes[at].members.rejoin(inc(world.next), now);
+                    world.next += 1;
                 }
             }
             world.check(time);

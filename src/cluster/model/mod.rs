@@ -9,11 +9,14 @@
 //! later one stops to follow, says so, and is not ready. The key `meta` has the number of the model, by which a node
 //! knows whether its copy is one of this model.
 
+mod bucket;
+mod follow;
 mod record;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use bucket::{Progress, SharedModel};
 pub use record::{META_KEY, Meta, ModelChange, ReadError, key_of, read, value_of};
 pub use write::{Attempt, PublishAnswer, Step};

@@ -8,13 +8,46 @@ use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
 use crate::base::random::Random;
 
+/// The rules by which blocks are leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a block may be used since it was taken or renewed.
+    pub held_seconds: u64,
+    /// The most that the clocks of this node and of the server, and of two servers, may differ by while a block is held.
+    margin_seconds: u64,
+    /// A block is renewed when so much of its time is left.
+    renew_ahead_nanos: u64,
+    /// Whether a block that is not needed is given back: nothing of it has been spent that comes back later.
+    gives_back: bool,
+    /// How long after a call that found nothing the next is expected, beside the window.
+    expected_nanos: u64,
+}
+
 /// How long the tokens of a block may be spent since it was taken or renewed.
 pub const HELD_SECONDS: u64 = 10;
-/// Most seconds by which the clocks of this node and of the server, and of two servers, may differ while a block is
-/// held.
-const MARGIN_SECONDS: u64 = 1;
-/// A block is renewed when so much of its time is left.
-const RENEW_AHEAD_NANOS: u64 = 5 * NANOS_PER_SECOND;
+
+impl Terms {
+    /// Tokens of a rate.
+    pub const TOKENS: Terms = Terms {
+        held_seconds: HELD_SECONDS,
+        margin_seconds: 1,
+        renew_ahead_nanos: 5 * NANOS_PER_SECOND,
+        gives_back: false,
+        expected_nanos: 0,
+    };
+
+    /// Places of a concurrency. A node that cannot renew them has that long to end the calls that hold them.
+    pub const PLACES: Terms = Terms {
+        held_seconds: 600,
+        margin_seconds: 60,
+        renew_ahead_nanos: 540 * NANOS_PER_SECOND,
+        gives_back: true,
+        expected_nanos: 10 * NANOS_PER_SECOND,
+    };
+}
+
+/// A block that is given back goes so soon.
+const GIVEN_BACK_SECONDS: u64 = 1;
 /// How often [`Books::poll`] is called at the least. A block is given up so long before its end.
 pub const POLL_NANOS: u64 = NANOS_PER_SECOND / 4;
 /// A block that another node has is not asked for again for so long: it may be renewed, or come free.
@@ -81,15 +114,16 @@ struct Held {
 }
 
 impl Held {
-    /// The end of spending.
-    fn until(&self) -> u64 {
-        self.since + HELD_SECONDS * NANOS_PER_SECOND
+    /// The end of its use.
+    fn until(&self, terms: Terms) -> u64 {
+        self.since + terms.held_seconds * NANOS_PER_SECOND
     }
 }
 
 /// The state of one webhook's blocks, as this node knows it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Book {
+    terms: Terms,
     usage: Option<Usage>,
     held: BTreeMap<u32, Held>,
     /// Blocks of other nodes, and until when they are not asked for.
@@ -108,14 +142,15 @@ struct Book {
 #[derive(Debug)]
 pub struct Books {
     books: HashMap<Id, Book>,
+    terms: Terms,
     random: Random,
 }
 
 impl Books {
     /// No books. Nodes with different seeds rarely ask for the same block.
     #[must_use]
-    pub fn new(seed: u64) -> Books {
-        Books { books: HashMap::new(), random: Random::new(seed) }
+    pub fn new(seed: u64, terms: Terms) -> Books {
+        Books { books: HashMap::new(), terms, random: Random::new(seed) }
     }
 
     /// The webhooks that are looked after.
@@ -137,12 +172,13 @@ impl Books {
 
     /// A call of a webhook has found no token and waits for a verdict.
     pub fn demand(&mut self, webhook: Id, now: Now) {
-        let book = self.books.entry(webhook).or_default();
+        let book = self.books.entry(webhook).or_insert_with(|| Book::new(self.terms));
         book.is_awaited = true;
         book.last_demand = now.nanos;
     }
 
-    /// Looks after a webhook; `usage` is `None` if its rate has no limit any more. Appends what is to be published, and
+    /// Looks after a webhook; `usage` is `None` if it has no limit any more. `lower` is asked whether so few may be left before a
+    /// block is given back. Appends what is to be published, and
     /// returns what is to be told.
     pub fn poll(
         &mut self,
@@ -150,6 +186,7 @@ impl Books {
         usage: Option<Usage>,
         now: Now,
         operations: &mut Vec<Operation>,
+        lower: &mut dyn FnMut(u32) -> bool,
     ) -> Vec<Verdict> {
         let Some(book) = self.books.get_mut(&webhook) else { return Vec::new() };
         let Some(usage) = usage else {
@@ -158,7 +195,7 @@ impl Books {
         };
         book.usage = Some(usage);
         book.give_up(now);
-        book.renew(webhook, now, operations);
+        book.renew(webhook, now, operations, lower);
         let refused = book.seek(webhook, now, operations, &mut self.random);
         let verdicts = book.verdicts(refused, now);
         let is_over = now.nanos > book.last_demand + FORGOTTEN_NANOS;
@@ -168,6 +205,18 @@ impl Books {
         verdicts
     }
 
+    /// Gives back what nothing is spent of: the node ends.
+    pub fn give_all_back(&mut self, now: Now, mut lower: impl FnMut(Id) -> bool) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        if self.terms.gives_back {
+            for (webhook, book) in self.books.iter_mut().filter(|(webhook, _)| lower(**webhook)) {
+                let blocks: Vec<u32> = book.held.keys().copied().collect();
+                blocks.into_iter().for_each(|block| book.give_back(*webhook, block, now, &mut operations));
+            }
+        }
+        operations
+    }
+
     /// Takes the answer to an operation. [`Self::poll`] is to be called then.
     pub fn on_answer(&mut self, operation: &Operation, answer: Answer, now: Now) -> Option<Verdict> {
         self.books.get_mut(&operation.webhook)?.on_answer(operation, answer, now)
@@ -175,12 +224,28 @@ impl Books {
 }
 
 impl Book {
+    fn new(terms: Terms) -> Book {
+        Book {
+            terms,
+            usage: None,
+            held: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            seeking: None,
+            is_awaited: false,
+            last_demand: 0,
+            refused_until: 0,
+            told: None,
+        }
+    }
+
     fn blocks(&self) -> Blocks {
         Blocks::of(self.usage.map_or(0, |usage| usage.tokens))
     }
 
     fn ttl_seconds(&self) -> u64 {
-        self.usage.map_or(0, |usage| u64::from(usage.window_seconds)) + HELD_SECONDS + MARGIN_SECONDS
+        self.usage.map_or(0, |usage| u64::from(usage.window_seconds))
+            + self.terms.held_seconds
+            + self.terms.margin_seconds
     }
 
     /// Forgets blocks whose message is gone, and those that a smaller limit has not.
@@ -195,9 +260,10 @@ impl Book {
 
     /// Tokens that may be spent now, and the end of the first of their blocks.
     fn spendable(&self, now: Now) -> (u32, u64) {
-        let may = |held: &&Held| now.nanos + POLL_NANOS < held.until();
+        let terms = self.terms;
+        let may = |held: &&Held| now.nanos + POLL_NANOS < held.until(terms);
         let held = self.held.values().filter(may);
-        held.fold((0, u64::MAX), |(tokens, until), held| (tokens + held.tokens, until.min(held.until())))
+        held.fold((0, u64::MAX), |(tokens, until), held| (tokens + held.tokens, until.min(held.until(terms))))
     }
 
     /// How many tokens this node should hold.
@@ -205,31 +271,61 @@ impl Book {
         let spent = self.usage.map_or(0, |usage| usage.spent);
         let window = self.usage.map_or(0, |usage| u64::from(usage.window_seconds)) * NANOS_PER_SECOND;
         // A block is about to be spent while calls come: the next is there before it is.
-        let is_called = spent > 0 || now.nanos < self.last_demand + window.min(FORGOTTEN_NANOS);
+        let expected = window.min(FORGOTTEN_NANOS).max(self.terms.expected_nanos);
+        let is_called = spent > 0 || now.nanos < self.last_demand + expected;
         let ahead = self.blocks().tokens_of(0).div_ceil(2);
         if self.is_awaited || is_called { spent + ahead } else { 0 }
     }
 
-    fn renew(&mut self, webhook: Id, now: Now, operations: &mut Vec<Operation>) {
-        let (needed, ttl_seconds) = (self.needed(now), self.ttl_seconds());
+    fn renew(
+        &mut self,
+        webhook: Id,
+        now: Now,
+        operations: &mut Vec<Operation>,
+        lower: &mut dyn FnMut(u32) -> bool,
+    ) {
+        let (needed, ttl_seconds, terms) = (self.needed(now), self.ttl_seconds(), self.terms);
         let mut kept = 0;
+        let mut given_back = Vec::new();
         // Those that last longest first: the others may go if they are too many.
         let mut order: Vec<u32> = self.held.keys().copied().collect();
         order.sort_by_key(|block| std::cmp::Reverse(self.held[block].since));
         for block in order {
             let Some(held) = self.held.get_mut(&block) else { continue };
             if kept >= needed {
-                break;
+                if terms.gives_back
+                    && held.renewing.is_none()
+                    && now.nanos >= self.last_demand + terms.expected_nanos
+                {
+                    given_back.push(block);
+                }
+                continue;
             }
             kept += held.tokens;
             let is_lost = held.renewing.is_some_and(|sent| now.nanos >= sent + ANSWER_NANOS);
-            let is_due = now.nanos + RENEW_AHEAD_NANOS >= held.until() && now.nanos >= held.not_before;
+            let is_due =
+                now.nanos + terms.renew_ahead_nanos >= held.until(terms) && now.nanos >= held.not_before;
             if is_due && (held.renewing.is_none() || is_lost) {
                 held.renewing = Some(now.nanos);
                 let (expected, sent) = (held.sequence, now.nanos);
                 operations.push(Operation { webhook, block, expected, ttl_seconds, sent });
             }
         }
+        for block in given_back {
+            let tokens = self.held.get(&block).map_or(0, |held| held.tokens);
+            // A call may have begun to use it at this moment.
+            if lower(self.spendable(now).0.saturating_sub(tokens)) {
+                self.give_back(webhook, block, now, operations);
+            }
+        }
+    }
+
+    /// Lets a block go: its message goes soon. It is not counted from here on, whatever becomes of that.
+    fn give_back(&mut self, webhook: Id, block: u32, now: Now, operations: &mut Vec<Operation>) {
+        let Some(held) = self.held.remove(&block) else { return };
+        let (expected, ttl_seconds, sent) = (held.sequence, GIVEN_BACK_SECONDS, now.nanos);
+        operations.push(Operation { webhook, block, expected, ttl_seconds, sent });
+        self.taken.insert(block, now.nanos + 2 * GIVEN_BACK_SECONDS * NANOS_PER_SECOND);
     }
 
     /// Asks for another block where one is needed; returns whether there is none.

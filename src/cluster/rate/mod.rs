@@ -13,13 +13,18 @@
 //! A node that dies or is cut off does nothing: its blocks come free by themselves. One that stands still finds its time
 //! over by its own clock ([`crate::limit::Rate::hold`]).
 //!
-//! [`Books`] is the machine.
+//! Places of a concurrency are leased in the same way ([`Terms::PLACES`]), for ten minutes: a block that its node does not
+//! need is given back at once.
+//!
+//! [`Books`] is the machine, [`Rates`] carries its publishes out.
 
 mod blocks;
+mod keeper;
 mod machine;
 
 #[cfg(test)]
 mod tests;
 
 pub use blocks::{BLOCKS, Blocks};
-pub use machine::{Answer, Books, HELD_SECONDS, Operation, Usage, Verdict};
+pub use keeper::Rates;
+pub use machine::{Answer, Books, HELD_SECONDS, Operation, Terms, Usage, Verdict};

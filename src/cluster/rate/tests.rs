@@ -53,7 +53,7 @@ struct Node {
 impl Node {
     fn new(seed: u64, tokens: u32, skew: u64) -> Node {
         Node {
-            books: Books::new(seed),
+            books: Books::new(seed, Terms::TOKENS),
             rate: Rate::shared(1, tokens, WINDOW as u32),
             skew,
             requests: VecDeque::new(),
@@ -88,7 +88,7 @@ impl Node {
         let (tokens, window_seconds) = self.rate.limit();
         let usage = Usage { tokens, window_seconds, spent: self.rate.used(now) };
         let mut operations = Vec::new();
-        for verdict in self.books.poll(webhook(), Some(usage), now, &mut operations) {
+        for verdict in self.books.poll(webhook(), Some(usage), now, &mut operations, &mut |_| true) {
             self.tell(verdict, now);
         }
         operations
@@ -253,4 +253,71 @@ fn a_flood_costs_few_messages() {
         }
     }
     assert!(sent < 60 * 25, "{sent} messages for 600,000 calls in 60 s");
+}
+
+#[test]
+fn places_are_never_more_than_the_limit_and_come_back_from_those_who_need_none() {
+    const LIMIT: u32 = 10;
+    for seed in 0..12 {
+        let (mut random, mut stream) = (Random::new(seed), Stream::default());
+        let mut nodes: Vec<Places> = (0..3).map(|at| Places::new(seed * 10 + at)).collect();
+        let (mut most, mut refused_at_the_end) = (0, 0);
+        for time in (1..120 * NANOS_PER_SECOND / STEP).map(|step| step * STEP) {
+            // Calls come to one node after another, and none to the first one at the end.
+            let turn = usize::try_from(time / (30 * NANOS_PER_SECOND)).unwrap() % 3;
+            for (at, node) in nodes.iter_mut().enumerate() {
+                if node.in_use > 0 && (at != turn || random.up_to(9) == 0) {
+                    node.in_use -= 1;
+                }
+                if at == turn && random.up_to(3) == 0 {
+                    if node.in_use < node.places {
+                        node.in_use += 1;
+                    } else if node.refused_until <= time {
+                        node.books.demand(webhook(), Now { nanos: time, unix_millis: 0 });
+                    }
+                    refused_at_the_end +=
+                        u32::from(time % (30 * NANOS_PER_SECOND) > 29 * NANOS_PER_SECOND && node.places == 0);
+                }
+                node.step(&mut stream, LIMIT, time);
+            }
+            let all: u32 = nodes.iter().map(|node| node.in_use).sum();
+            assert!(all <= LIMIT, "seed {seed}: {all} at a time");
+            most = most.max(all);
+        }
+        assert!(most > LIMIT / 2, "seed {seed}: {most} at a time at most");
+        assert_eq!(refused_at_the_end, 0, "seed {seed}: places stayed with a node that has no use for them");
+    }
+}
+
+/// A node that has calls which hold places.
+struct Places {
+    books: Books,
+    places: u32,
+    in_use: u32,
+    refused_until: u64,
+}
+
+impl Places {
+    fn new(seed: u64) -> Places {
+        Places { books: Books::new(seed, Terms::PLACES), places: 0, in_use: 0, refused_until: 0 }
+    }
+
+    fn step(&mut self, stream: &mut Stream, limit: u32, time: u64) {
+        let now = Now { nanos: time, unix_millis: 0 };
+        let usage = Usage { tokens: limit, window_seconds: 0, spent: self.in_use };
+        let mut operations = Vec::new();
+        let in_use = self.in_use;
+        for verdict in
+            self.books.poll(webhook(), Some(usage), now, &mut operations, &mut |left| in_use <= left)
+        {
+            match verdict {
+                Verdict::Holds { tokens, .. } => self.places = tokens,
+                Verdict::Refused { until } | Verdict::CutOff { until } => self.refused_until = until,
+            }
+        }
+        for operation in operations {
+            let answer = stream.publish(&operation, time);
+            assert!(self.books.on_answer(&operation, answer, now).is_none());
+        }
+    }
 }

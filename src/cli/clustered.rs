@@ -1,0 +1,108 @@
+//! The node of a cluster that a process is, where its settings name one.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::gateway::Gateway;
+use crate::base::clock::Clock;
+use crate::base::id::Id;
+use crate::base::log::bounded_log;
+use crate::cluster::journal::{Heir, NodeJournal, Replay};
+use crate::cluster::membership::Adopter;
+use crate::cluster::names::Names;
+use crate::cluster::replies::{self, LocalReplies, Replies};
+use crate::cluster::{Connection, Node, Replicas, Setup};
+use crate::engine::Services;
+use crate::registry::Registry;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// The node, and what the cores get of it.
+pub(super) struct Clustered {
+    pub(super) node: Arc<Node>,
+    connection: Arc<Connection>,
+    names: Names,
+    inc: Id,
+    replay: Arc<OnceLock<Replay>>,
+}
+
+/// Whether the settings name a cluster.
+pub(super) fn is_set(settings: &Settings) -> bool {
+    settings.cluster_nats().is_some()
+}
+
+/// Starts the node. NATS need not answer yet.
+pub(super) fn start(
+    connection: &Arc<Connection>,
+    settings: &Settings,
+    inc: Id,
+    store: &Arc<Store>,
+    registry: &Arc<Registry>,
+    clock: Clock,
+) -> Clustered {
+    let (cluster, host) = (settings.cluster.prefix(), host_name());
+    let replay = Arc::default();
+    let node = Node::start(&Setup {
+        connection,
+        cluster,
+        host: &host,
+        replicas: Replicas(settings.cluster.replicas),
+        ack_timeout: Duration::from_secs(u64::from(settings.cluster.ack_timeout)),
+        store,
+        registry,
+        inc,
+        adopter: adopter(&replay),
+        clock,
+    });
+    let connection = Arc::clone(connection);
+    Clustered { node: Arc::new(node), connection, names: Names::new(cluster), inc, replay }
+}
+
+/// Adopts journals of nodes that have ended, once the cores of this one are there to deliver.
+fn adopter(replay: &Arc<OnceLock<Replay>>) -> Adopter {
+    let replay: Arc<OnceLock<Replay>> = Arc::clone(replay);
+    Arc::new(move |journal| {
+        let replay = replay.get().cloned();
+        Box::pin(async move {
+            let Some(replay) = replay else { return false };
+            match replay.run(&journal.to_string()).await {
+                Ok(0) => true,
+                Ok(entries) => {
+                    bounded_log!(info, %journal, entries, "open triggers of a node that has ended were taken over");
+                    true
+                }
+                Err(error) => {
+                    bounded_log!(warn, %journal, %error, "the open triggers of a node that has ended cannot be taken over yet");
+                    false
+                }
+            }
+        })
+    })
+}
+
+impl Clustered {
+    /// Gives the cores what a cluster has for them.
+    pub(super) fn services(&self, services: Services) -> Services {
+        let remote = Arc::new(Replies::new(&self.connection, &self.names));
+        Services { permits: self.node.rates(), remote, node: Some(self.inc), ..services }
+    }
+
+    /// Takes what other nodes send and leave, from here on.
+    pub(super) fn serve(&self, gateway: &Arc<Gateway>, journal: &NodeJournal) {
+        // The second call would be of a second engine.
+        let _ = self.replay.set(journal.replay(Arc::clone(gateway) as Arc<dyn Heir>));
+        let gateway = Arc::downgrade(gateway);
+        let local: LocalReplies = Arc::new(move |reply_id, reply, done| {
+            if let Some(gateway) = gateway.upgrade() {
+                gateway.engine.reply(reply_id, reply, done);
+            }
+        });
+        replies::serve(&self.connection, &self.names, self.inc, local);
+    }
+}
+
+/// Name of this machine, for people.
+fn host_name() -> String {
+    const FILE: &str = "/proc/sys/kernel/hostname";
+    std::fs::read_to_string(FILE).map_or_else(|_| String::new(), |name| name.trim().to_owned())
+}
