@@ -15,7 +15,7 @@ pub struct Slots<T> {
     len: u32,
 }
 
-/// The place of a value, and the generation that tells it from earlier values there.
+/// Where a value is, and which of the values that have been there.
 ///
 /// A generation comes back after 2³² values in the same place; a key that is kept so long is a fault of its keeper.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

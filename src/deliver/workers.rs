@@ -369,7 +369,7 @@ impl<W: Clone> FlowQueue<W> {
         }
     }
 
-    /// The list of a trigger that came back from a worker, or from one that has left.
+    /// Where something waits that came back from a worker, or from none that is still there.
     fn list_of(&self, not: Option<Key>) -> List {
         not.filter(|worker| self.workers.get(*worker).is_some()).map_or(List::Free, List::Except)
     }

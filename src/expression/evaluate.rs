@@ -69,7 +69,7 @@ pub(super) fn is_true<'a, P>(
 
 struct Evaluator<'e> {
     work: &'e mut Work,
-    /// The buffer for texts that are made.
+    /// Where texts are made.
     scratch: &'e mut Vec<u8>,
 }
 

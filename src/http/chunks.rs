@@ -10,7 +10,7 @@ use super::token::is_token;
 /// Digits of a chunk size: as many as fit into 64 bits.
 const SIZE_DIGITS_MAX: u8 = 16;
 
-/// The position of the next byte in the coding.
+/// Where in the coding the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Size,

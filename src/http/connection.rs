@@ -89,9 +89,9 @@ pub struct Connection {
     /// The bytes that `head` and `fields` were read from; empty if they were many.
     last_head: Vec<u8>,
     head_bytes: u32,
-    /// End of the decoded body.
+    /// Where the decoded body ends.
     body_end: usize,
-    /// Start of the bytes that were not examined yet.
+    /// Where the bytes that were not yet looked at begin.
     raw: usize,
     limit: usize,
 }

@@ -89,7 +89,7 @@ impl Default for Head {
 }
 
 impl Head {
-    /// End of the target: the other places of the request line are before it.
+    /// Where the target ends: what else is remembered of the request line lies before.
     pub(super) fn line_end(&self) -> usize {
         usize::from(self.target.start) + usize::from(self.target.length)
     }

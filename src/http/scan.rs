@@ -40,8 +40,8 @@ impl Scan {
         self.seen > 0
     }
 
-    /// Finds the end of the head, behind its empty line. `bytes` are all that arrived of it so far: those of the last
-    /// call must still be there.
+    /// Where the head ends, behind its empty line, if it does. `bytes` are all that came of it so far: those that
+    /// were there at the last call must be there still.
     pub(super) fn find_end(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
         let head_bytes_max = limits.head_bytes as usize;
         let window = &bytes[..bytes.len().min(head_bytes_max)];

@@ -20,8 +20,7 @@ const UNMOVED_SEGMENTS: usize = 4;
 /// While there is space, entries are moved once no more than one part in so many of all records is open: what is moved is
 /// less than what was appended.
 const SPARE_TIME_SHARE: u64 = 2;
-/// If there is no space, entries are moved once one part in so many is done: at most so many bytes are moved for each
-/// that gets free.
+/// Where there is none, once one part in so many is done: at most so many bytes are moved for each that gets free.
 const PRESSED_SHARE: u64 = 8;
 /// Pause before a read is tried again that failed.
 const RETRY_NANOS: u64 = 1_000_000_000;
@@ -40,7 +39,7 @@ pub(super) struct Moving {
 #[derive(Clone, Copy, Debug)]
 struct Progress {
     index: SegmentIndex,
-    /// Start of the next read, and the bytes that it must have at least.
+    /// Where the next read begins, and the bytes that it must have at least.
     at: usize,
     needs: usize,
     is_reading: bool,

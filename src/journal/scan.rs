@@ -31,9 +31,9 @@ pub(super) struct Scan<'a> {
     /// Offset of `bytes` in the segment.
     base: usize,
     seed: Seed,
-    /// Position at which reading continues, in `bytes`.
+    /// Where reading continues, in `bytes`.
     at: usize,
-    /// Start of damage that no record has followed yet.
+    /// Where damage began that no record has followed yet.
     damaged_from: Option<usize>,
     /// The header behind the last record whose payload is not whole, if there is one.
     torn: Option<(usize, RecordHeader)>,

@@ -22,7 +22,7 @@ const MEMORY_BYTES_MAX: usize = 2 * WRITE_BYTES_MAX;
 #[derive(Debug)]
 pub(super) struct Tail {
     seed: Seed,
-    /// Start of the next write: the bytes before it are durable, and their blocks full.
+    /// Where the next write begins: what stands before it is durable and full.
     block_start: usize,
     /// End of the records, those of the write in flight included.
     end: usize,

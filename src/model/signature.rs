@@ -63,7 +63,7 @@ pub struct HeaderScheme {
     pub prefix: String,
     /// The separator of several tags, or of a tag and a timestamp; `None`: the header is one tag.
     pub separator: Option<String>,
-    /// The place of the time of signing; `None`: no time is signed.
+    /// Where the time of signing stands; none: no time is signed.
     pub timestamp: Option<TimestampSource>,
     /// Name of the header that `{{id}}` of `signed` is; default `webhook-id`.
     pub id_header: String,
@@ -82,7 +82,7 @@ pub enum SignerKind {
     Ed25519,
 }
 
-/// The place of the time of signing.
+/// Where the time of signing stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimestampSource {
     /// In a header of its own.

@@ -16,7 +16,7 @@ use crate::template::{
     Escape, OUTPUT_BYTES_MAX, Path, Read, RenderError, Root, Template, TemplateError, Work,
 };
 
-/// The path of the `replyId`, unless the node sets another.
+/// Where the `replyId` lies unless the node says otherwise.
 const REPLY_ID_PATH: [&str; 2] = ["data", "replyId"];
 /// Bytes of a rendered status or encoding: far over any that is one.
 const WORD_BYTES_MAX: usize = 1024;
@@ -24,7 +24,7 @@ const WORD_BYTES_MAX: usize = 1024;
 /// A node that answers.
 #[derive(Debug)]
 pub struct ReplyNode {
-    /// The path of the `replyId`, unless it is the payload's own.
+    /// Where the `replyId` lies, unless it is the payload's own.
     named: Option<Path>,
     response_code: Code,
     body: Source,

@@ -14,11 +14,11 @@ use crate::template::Work;
 /// Bytes of a sheet that is kept; a larger one was for a large reply.
 const KEEP_BYTES: usize = 64 * 1024;
 
-/// The buffer in which nodes write their replies, one after the other: lent to [`super::ReplyNode::render`].
+/// Where nodes write their replies, one after the other: lent to [`super::ReplyNode::render`].
 #[derive(Debug, Default)]
 pub struct Sheet {
     pub(super) text: Vec<u8>,
-    /// Start and end of each header's name, and end of its value.
+    /// Where each header's name begins and ends, and where its value ends.
     pub(super) headers: Vec<[usize; 3]>,
     scratch: Vec<u8>,
     /// The rest of the work budget that the nodes of an event share.
@@ -70,7 +70,7 @@ pub enum ReplyTo<'a> {
     Named(Cow<'a, str>),
 }
 
-/// The place of a body.
+/// Where a body lies.
 #[derive(Debug)]
 pub(super) enum Body<'a> {
     /// It is the node's own.

@@ -61,7 +61,7 @@ pub(super) fn check_admin_host(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the address of a host: a name or an IP address, and a port.
+/// Where a host is reached: a name or an address, and a port.
 pub(super) fn check_host_port(text: &str) -> Result<(), String> {
     let has_port = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && !port.contains(']'));
     if has_port && is_host_and_port(text) { Ok(()) } else { Err("must be host:port".to_owned()) }

@@ -300,7 +300,7 @@ impl<'t> Changes<'t> {
     ///
     /// # Errors
     ///
-    /// The database failed.
+    /// Where the database failed.
     pub fn application(&self, id: &Id) -> Result<Option<Application>, StoreError> {
         read_record(&self.applications, self.path, id)
     }

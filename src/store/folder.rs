@@ -41,7 +41,7 @@ impl DataFolder {
     ///
     /// # Errors
     ///
-    /// The path is not a folder, cannot be written, or is held by another process.
+    /// Where the path is not a folder, cannot be written, or is held by another process.
     pub fn open(path: &Path) -> Result<DataFolder, StoreError> {
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => return Err(StoreError::NotAFolder(path.to_owned())),
@@ -82,7 +82,7 @@ impl DataFolder {
         Ok(DataFolder { path: path.to_owned(), is_new, _lock: lock })
     }
 
-    /// The folder's path.
+    /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -118,7 +118,7 @@ impl std::fmt::Debug for AccessToken {
 ///
 /// # Errors
 ///
-/// The file cannot be read or made, or holds no token.
+/// Where the file cannot be read or made, or holds no token.
 pub fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessToken, StoreError> {
     if let Some(given) = given {
         return Ok(AccessToken { secret: given.to_owned(), file: None, is_new: false, warning: None });

@@ -87,7 +87,7 @@ pub struct Store {
     /// Held by the thread that commits.
     committing: Mutex<()>,
     observer: OnceLock<Observer>,
-    /// The receiver of changes if the database is a copy.
+    /// Where changes go if the database is a copy.
     replica: OnceLock<Arc<dyn Replica>>,
     folder: DataFolder,
 }
@@ -116,7 +116,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The folder is unusable or held by another process, or the database is damaged or of a later version.
+    /// Where the folder is unusable or held by another process, or the database is damaged or of a later version.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         Store::open_in(DataFolder::open(path)?)
     }
@@ -125,7 +125,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The database is damaged or of a later version, or cannot be made.
+    /// Where the database is damaged or of a later version, or cannot be made.
     pub fn open_in(folder: DataFolder) -> Result<Store, StoreError> {
         let database = Database::open(folder.path())?;
         Ok(Store {
@@ -264,7 +264,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Its id is taken, or the database failed.
+    /// Where its id is taken, or the database failed.
     pub fn insert_application(&self, application: Application) -> Result<Changed<Application>, ChangeError> {
         self.change(move |changes| changes.insert_application(application.clone()))
     }
@@ -273,7 +273,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It does not exist, `alter` refused, or the database failed.
+    /// Where there is none, `alter` refused, or the database failed.
     pub fn update_application(
         &self,
         id: Id,
@@ -286,7 +286,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It does not exist, or the database failed.
+    /// Where there is none, or the database failed.
     pub fn delete_application(&self, id: Id) -> Result<Changed<()>, ChangeError> {
         self.change(move |changes| changes.delete_application(&id))
     }
@@ -295,7 +295,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Its application is missing, its id or token is taken, or the database failed.
+    /// Where its application is missing, its id or token is taken, or the database failed.
     pub fn insert_webhook(&self, webhook: Webhook) -> Result<Changed<Webhook>, ChangeError> {
         self.change(move |changes| changes.insert_webhook(webhook.clone()))
     }
@@ -304,7 +304,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It does not exist, `alter` refused, or the database failed.
+    /// Where there is none, `alter` refused, or the database failed.
     pub fn update_webhook(
         &self,
         application: Id,
@@ -333,7 +333,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It does not exist, or the database failed.
+    /// Where there is none, or the database failed.
     pub fn delete_webhook(
         &self,
         application: Id,
@@ -347,7 +347,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Its application is missing, its id is taken, or the database failed.
+    /// Where its application is missing, its id is taken, or the database failed.
     pub fn insert_flow(&self, flow: Flow) -> Result<Changed<Flow>, ChangeError> {
         self.change(move |changes| changes.insert_flow(flow.clone()))
     }
@@ -356,7 +356,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It does not exist, `alter` refused, or the database failed.
+    /// Where there is none, `alter` refused, or the database failed.
     pub fn update_flow(
         &self,
         application: Id,
@@ -370,7 +370,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It does not exist, or the database failed.
+    /// Where there is none, or the database failed.
     pub fn delete_flow(&self, application: Id, id: Id) -> Result<Changed<()>, ChangeError> {
         self.change(move |changes| changes.delete_flow(&application, &id))
     }
@@ -414,7 +414,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The database failed.
+    /// Where the database failed.
     pub fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
         self.database.read(|reads| reads.flow(id))
     }
@@ -423,7 +423,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The database failed.
+    /// Where the database failed.
     pub fn applications(&self, query: &ListQuery) -> Result<Listed<Application>, StoreError> {
         self.database.read(|reads| list::applications(reads, query))
     }
@@ -432,7 +432,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The database failed.
+    /// Where the database failed.
     pub fn webhooks(&self, application: &Id, query: &ListQuery) -> Result<Listed<Webhook>, StoreError> {
         self.database.read(|reads| list::webhooks(reads, application, query))
     }
@@ -441,7 +441,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The database failed.
+    /// Where the database failed.
     pub fn flows(&self, application: &Id, query: &ListQuery) -> Result<Listed<Flow>, StoreError> {
         self.database.read(|reads| list::flows(reads, application, query))
     }

@@ -21,7 +21,7 @@ struct Step<'a> {
 pub(super) struct Recall<'a>(Vec<Option<Step<'a>>>);
 
 impl<'a> Recall<'a> {
-    /// An address that identifies a container, if a step from it by this name is worth remembering.
+    /// Where a container is, if a step from it by this name is worth remembering.
     #[inline]
     pub(super) fn container(value: &Value<'a>, segment: &Segment) -> Option<*const u8> {
         match value {

@@ -66,7 +66,7 @@ struct Renderer<'o, 'a, 'r> {
     /// The whole document, once it has been asked for.
     whole: &'a OnceCell<Cow<'r, [u8]>>,
     html: bool,
-    /// Start of the text in `out`.
+    /// Where the text begins in `out`.
     start: usize,
     bytes_max: usize,
     nested: RenderNested,

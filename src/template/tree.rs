@@ -84,7 +84,7 @@ pub(super) struct Lookup {
     pub(super) segments: Box<[Segment]>,
 }
 
-/// The start of a path.
+/// Where a path starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base {
     /// The context so many `../` out.

@@ -18,9 +18,9 @@ use crate::template::Root;
 
 const BEGIN: &[u8] = b"{\"time\":";
 const BEFORE_DATA: &[u8] = b",\"data\":";
-/// The range of the value of `time`: 24 characters and its quotes.
+/// Where the value of `time` stands: 24 characters and its quotes.
 const TIME: Range<usize> = BEGIN.len()..BEGIN.len() + 26;
-/// Start of the value of `data`.
+/// Where the value of `data` begins.
 const DATA_START: usize = TIME.end + BEFORE_DATA.len();
 
 /// Events up to this size are copied out of the buffer they were built in, so that a waiting one holds no more memory
@@ -34,8 +34,8 @@ pub(super) enum Kind {
     WebSocket,
 }
 
-/// The range of a value in the text of an event; empty if there is none. A body of 64 MiB, all of it escaped, is far
-/// below 4 GiB.
+/// Where a value stands in the text of an event; nowhere if it is empty. A body of 64 MiB, all of it escaped, is far below
+/// 4 GiB.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     start: u32,
@@ -54,7 +54,7 @@ impl Span {
     }
 }
 
-/// The ranges of the parts in the text of an event, noted while it was written.
+/// Where the parts stand in the text of an event, noted while it was written.
 #[derive(Clone, Debug)]
 struct Places {
     kind: Kind,

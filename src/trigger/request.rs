@@ -26,7 +26,7 @@ pub struct HttpData<'a, F> {
     pub fields: F,
     /// The whole body, as it came.
     pub body: &'a [u8],
-    /// The connection's peer.
+    /// Where the connection comes from.
     pub peer: Peer,
     /// Whether the peer may say in `x-forwarded-for` whom it speaks for.
     pub peer_is_trusted: bool,

@@ -17,7 +17,7 @@ use crate::base::text::base64_into;
 #[derive(Clone, Debug)]
 pub struct UpgradeData {
     text: Box<[u8]>,
-    /// Ends of the values of the path, the headers and the query; the claims end with the text.
+    /// Where the values of the path, the headers and the query end; the claims end with the text.
     path_end: u32,
     headers_end: u32,
     query_end: u32,
@@ -68,7 +68,7 @@ impl UpgradeData {
         }
     }
 
-    /// The ranges of the values; those of absent ones are empty.
+    /// Where the values stand; those that are not there are empty.
     fn parts(&self) -> [(Part, Range<usize>); 4] {
         let (path_end, headers_end) = (self.path_end as usize, self.headers_end as usize);
         let (query_end, end) = (self.query_end as usize, self.text.len());

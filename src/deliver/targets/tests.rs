@@ -22,7 +22,7 @@ fn flow(number: u8) -> Id {
 /// Queues whose orders read as words: `a1` is the first attempt of a, `a done`, `a expired`, `a dead of …`.
 struct Story {
     targets: Targets<&'static str>,
-    /// The place of each attempt.
+    /// Where the attempts are.
     sent: BTreeMap<&'static str, Key>,
     now: u64,
 }

@@ -113,7 +113,7 @@ pub(super) struct Tie {
 pub(super) struct Lane {
     /// By arrival; never empty between two calls.
     pub(super) queue: BTreeMap<u64, Item>,
-    /// Its place in the node's queue.
+    /// Where it stands in the node's queue.
     pub(super) place: Option<(List, u64)>,
 }
 

@@ -133,7 +133,7 @@ fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<Members<'a, Part<'a>>> {
 /// A line that separates parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Delimiter {
-    /// Start of the CRLF in front of it: the end of the part before.
+    /// Where the CRLF in front of it begins: the end of the part before.
     start: usize,
     /// Just behind its own CRLF: the beginning of the part after.
     end: usize,

@@ -25,7 +25,7 @@ const SIGNATURE_BASE64_BYTES_MAX: usize = 1368;
 /// A request that is right as far as can be said without its chain: see [`super::finish`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// The chain's URL.
+    /// Where the chain is.
     pub url: ChainUrl,
     /// The digest of the signed body.
     pub digest: Digest,

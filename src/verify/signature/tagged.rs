@@ -13,7 +13,7 @@ use crate::base::clock::Now;
 use crate::base::text::{base64_into, hex_into, percent_decode_into};
 use crate::model::{HeaderScheme, HmacEncoding, SignedPart, TimestampSource};
 
-/// The place of the tag, its form, and the text that is signed.
+/// Where the tag is, how it is written, and what is signed.
 #[derive(Clone, Debug)]
 pub(super) struct Tagged {
     field: Cow<'static, str>,
