@@ -1,4 +1,4 @@
-//! The configuration of a `NatsNode` (section 9).
+//! The configuration of a `NatsNode` ([deliveries](crate::guide::deliveries#natsnode)).
 
 use serde_json::Value;
 
