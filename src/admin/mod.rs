@@ -16,15 +16,19 @@
 //! Not here: what happens on cores. That is reached through [`Engine`].
 
 mod activity;
+mod backup;
 mod bundle;
 mod console;
 mod dead_letters;
 mod door;
 mod dry_run;
 mod error;
+mod export;
 mod flows_import;
 mod globals;
 mod guide;
+mod import;
+mod import_flows;
 mod kinds;
 mod listener;
 mod openapi;
@@ -37,6 +41,7 @@ mod requests;
 mod resources;
 mod routes;
 mod schemas;
+mod schemas_documents;
 mod schemas_options;
 mod schemas_watch;
 mod stats;

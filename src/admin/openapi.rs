@@ -106,9 +106,16 @@ fn content(shape: Shape) -> Value {
         Some(name) if shape == Shape::Form => {
             json!({"multipart/form-data": {"schema": {"$ref": format!("#/components/schemas/{name}")}}})
         }
+        Some(name) if shape == Shape::Document => {
+            let schema = json!({"schema": {"$ref": format!("#/components/schemas/{name}")}});
+            json!({"application/json": schema.clone(), "application/yaml": schema})
+        }
         Some(name) => {
             let reference = format!("#/components/schemas/{name}");
             json!({"application/json": {"schema": {"$ref": reference}}})
+        }
+        None if shape == Shape::File => {
+            json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}})
         }
         None if shape == Shape::Page => json!({"text/html": {"schema": {"type": "string"}}}),
         None if shape == Shape::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
@@ -178,6 +185,7 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
         Reads::Nothing | Reads::Stream => Vec::new(),
         Reads::Ids => vec![parameter("ids", json!({"type": "string"}), "Ids of webhooks, with commas")],
         Reads::List(kind) => list(kind),
+        Reads::Export | Reads::Import => document_parameters(reads, &parameter),
         Reads::Keys => vec![parameter(
             "key",
             json!({"type": "array", "items": {"type": "string"}}),
@@ -234,6 +242,31 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
     }
 }
 
+/// The parameters of an export and of an import.
+fn document_parameters(reads: Reads, parameter: &dyn Fn(&str, Value, &str) -> Value) -> Vec<Value> {
+    let flag =
+        |name, default: bool, help| parameter(name, json!({"type": "boolean", "default": default}), help);
+    let id = || json!({"$ref": "#/components/schemas/Id"});
+    if reads == Reads::Import {
+        return vec![
+            parameter("applicationId", id(), "Imports into this application, whatever the document names"),
+            flag("dryRun", false, "Answers what would be done, and does nothing"),
+            flag("prune", false, "Deletes what the document does not hold, of the kinds that it lists"),
+        ];
+    }
+    let mut application = parameter("applicationId", id(), "The application");
+    application["required"] = json!(true);
+    vec![
+        application,
+        parameter(
+            "format",
+            json!({"type": "string", "enum": ["json", "yaml"]}),
+            "Default: by `Accept`, else json",
+        ),
+        flag("ids", true, "Whether ids are in it; without them what is imported is found by name"),
+    ]
+}
+
 /// The parameters that narrow a list of dead letters.
 fn letter_filters(parameter: &dyn Fn(&str, Value, &str) -> Value) -> Vec<Value> {
     let text = |name, help| parameter(name, json!({"type": "string"}), help);
@@ -273,7 +306,7 @@ fn narrowing(name: &str, parameter: &dyn Fn(&str, Value, &str) -> Value) -> Valu
             json!({"type": "string", "contentMediaType": "application/json"}),
             "Conditions over fields ($eq, $in, $contains, $and, $or …) in place of the other filters, as JSON",
         ),
-        "allVersions" => parameter(name, json!({"enum": [false]}), "Not offered"),
+        "allVersions" => parameter(name, json!({"type": "boolean", "enum": [false]}), "Not offered"),
         _ => parameter(name, json!({"type": "string"}), "The name of the versions"),
     }
 }

@@ -15,12 +15,15 @@ use axum::routing::{MethodFilter, MethodRouter};
 use serde_json::Value;
 
 use super::activity::{flow_errors, flow_stats};
+use super::backup::backup;
 use super::bundle::{download, export_application, import_application};
 use super::dead_letters::{drop_dead_letter, list_dead_letters, show_dead_letter};
 use super::error::{ApiError, Kind};
+use super::export::export;
 use super::flows_import::import_flows;
 use super::globals::{list_globals, patch_global, patch_globals, show_global};
 use super::guide::{guide, guide_page};
+use super::import::import;
 use super::kinds::list_flows_by_version;
 use super::presets::presets;
 use super::preview::preview;
@@ -150,6 +153,10 @@ pub(super) enum Reads {
     Seconds,
     /// `ids`.
     Ids,
+    /// `applicationId`, `format`, `ids`.
+    Export,
+    /// `applicationId`, `dryRun`, `prune`.
+    Import,
     /// Nothing of the query; the answer may be a stream.
     Stream,
 }
@@ -295,6 +302,12 @@ pub(super) static ROUTES: &[Route] = routes! {
     Delete "/tokens/{tokenId}" All "deleteToken" Nothing None => Some((200, Shape::Success)), delete_token,
         "Revokes an access token";
 
+    Get "/export" Read "export" Export None => Some((200, Shape::Document)), export,
+        "An application with its webhooks, flows, versions and globals as one document of JSON or YAML, without secrets";
+    Post "/import" Write "import" Import Some(Shape::Document) => Some((200, Shape::ImportReport)), import,
+        "Makes an application be what a document says, in one transaction: what is there by id, or by name, is changed, the rest is made";
+    Get "/backup" All "backup" Nothing None => Some((200, Shape::File)), backup,
+        "The model as one file, from which `tidegate serve` starts: secrets are in it";
     Get "/presets" Read "listPresets" Nothing None => Some((200, Shape::Presets)), presets,
         "Known senders: how their webhooks are set up, what to paste where at the sender, and a sample of what they send";
     Post "/preview" Read "preview" Nothing Some(Shape::PreviewRequest) => Some((200, Shape::Preview)), preview,
@@ -371,7 +384,7 @@ pub(super) struct MadeId(pub Id);
 impl Route {
     /// Whether the model is another one after it.
     fn is_change(&self) -> bool {
-        matches!(self.access, Access::Write | Access::All) && !["testWebhook"].contains(&self.name)
+        matches!(self.access, Access::Write | Access::All) && !["testWebhook", "backup"].contains(&self.name)
     }
 }
 

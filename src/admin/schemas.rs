@@ -14,6 +14,8 @@ pub(super) enum Shape {
     Text,
     /// A page of HTML.
     Page,
+    /// Bytes to be kept in a file.
+    File,
     /// JSON of any shape.
     Any,
     Error,
@@ -48,6 +50,9 @@ pub(super) enum Shape {
     Exported,
     /// A form with an export.
     Form,
+    /// An export, in JSON or YAML.
+    Document,
+    ImportReport,
     Global,
     GlobalPatch,
     Globals,
@@ -71,7 +76,7 @@ impl Shape {
     /// Its name among the schemas, where it has one.
     pub fn name(self) -> Option<&'static str> {
         Some(match self {
-            Shape::Text | Shape::Page | Shape::Any => return None,
+            Shape::Text | Shape::Page | Shape::File | Shape::Any => return None,
             Shape::Error => "Error",
             Shape::Success => "Success",
             Shape::Accepted => "Accepted",
@@ -103,6 +108,8 @@ impl Shape {
             Shape::ExportPost => "ExportPost",
             Shape::Exported => "Exported",
             Shape::Form => "ImportForm",
+            Shape::Document => "Document",
+            Shape::ImportReport => "ImportReport",
             Shape::Global => "Global",
             Shape::GlobalPatch => "GlobalPatch",
             Shape::Globals => "Globals",
@@ -147,7 +154,6 @@ pub(super) fn all() -> Value {
             "meta": {"type": "object"},
             "outputIds": output_ids(),
         }), &["type"]),
-        "Node": node(),
         "Reply": reply(),
         "TestRequest": object(json!({
             "path": {"type": "string", "description": "What follows the token; begins with / or ?"},
@@ -173,7 +179,9 @@ pub(super) fn all() -> Value {
     ];
     let Some(named) = schemas.as_object_mut() else { return schemas };
     named.extend(super::schemas_watch::all());
+    named.extend(super::schemas_documents::all());
     named.extend(parts_of_flows());
+    named.extend(nodes());
     named.extend(super::presets::schemas());
     named.extend(super::tokens::schemas());
     for (name, own_id, fields, kept) in resources {
@@ -184,6 +192,10 @@ pub(super) fn all() -> Value {
         let named_by = if name == "FlowVersion" { "version" } else { "name" };
         named.insert(format!("{name}Post"), object(Value::Object(writable.clone()), &[named_by]));
         let mut patch = writable.clone();
+        // What a PATCH does not name stays: a client that filled defaults in would change it.
+        for property in patch.values_mut().filter_map(Value::as_object_mut) {
+            property.remove("default");
+        }
         match name {
             // Fixed at creation.
             "Webhook" => drop(patch.remove("isWebsocket")),
@@ -378,17 +390,9 @@ fn parts_of_flows() -> Map<String, Value> {
     schemas.as_object().cloned().unwrap_or_default()
 }
 
-fn node() -> Value {
-    let mut node = object(
-        json!({
-            "id": {"type": "string", "minLength": 1, "maxLength": 1024},
-            "type": {"type": "string", "enum": NODE_TYPES},
-            "config": {"type": "object"},
-            "meta": {"type": "object"},
-            "outputIds": output_ids(),
-        }),
-        &["type"],
-    );
+/// A node of each type, each with a name of its own: that is what generated clients call them.
+fn nodes() -> Map<String, Value> {
+    let reference = |name: &str| format!("#/components/schemas/{name}");
     let template = json!({"type": "string"});
     let configs = [
         json!({
@@ -396,8 +400,7 @@ fn node() -> Value {
             "responseCodeTemplate": template,
             "bodyTemplate": template,
             "bodyTemplateType": {"type": "string", "enum": ["string", "path"], "default": "string"},
-            "headerInfo": {"type": "array", "items": object(
-                json!({"keyTemplate": template, "valueTemplate": template}), &["keyTemplate", "valueTemplate"])},
+            "headerInfo": {"type": "array", "items": {"$ref": reference("HeaderTemplate")}},
             "isWebsocketMessage": {"type": "boolean", "default": false},
             "encodingTemplate": template,
         }),
@@ -445,18 +448,35 @@ fn node() -> Value {
                 "maxProperties": HttpForwardConfig::HEADERS_MAX},
         }),
     ];
-    let choices: Vec<Value> = NODE_TYPES
-        .iter()
-        .zip(configs)
-        .map(|(kind, config)| {
-            let properties = json!({"type": {"const": kind}, "config": object(config, &[])});
-            json!({"properties": properties, "required": ["type"]})
-        })
-        .collect();
-    if let Some(object) = node.as_object_mut() {
-        object.insert("oneOf".to_owned(), Value::Array(choices));
+    let mut schemas = Map::new();
+    schemas.insert(
+        "HeaderTemplate".to_owned(),
+        object(
+            json!({"keyTemplate": template, "valueTemplate": template}),
+            &["keyTemplate", "valueTemplate"],
+        ),
+    );
+    let mut mapping = Map::new();
+    for (kind, config) in NODE_TYPES.iter().zip(configs) {
+        let config_name = format!("{kind}Config");
+        let node = object(
+            json!({
+                "id": {"type": "string", "minLength": 1, "maxLength": 1024},
+                "type": {"const": kind},
+                "config": {"$ref": reference(&config_name)},
+                "meta": {"type": "object"},
+                "outputIds": output_ids(),
+            }),
+            &["type"],
+        );
+        schemas.insert(config_name, object(config, &[]));
+        schemas.insert((*kind).to_owned(), node);
+        mapping.insert((*kind).to_owned(), Value::from(reference(kind)));
     }
-    node
+    let choices: Vec<Value> = mapping.values().map(|reference| json!({"$ref": reference})).collect();
+    let discriminator = json!({"propertyName": "type", "mapping": mapping});
+    schemas.insert("Node".to_owned(), json!({"oneOf": choices, "discriminator": discriminator}));
+    schemas
 }
 
 fn output_ids() -> Value {

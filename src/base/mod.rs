@@ -19,3 +19,4 @@ pub mod trace;
 pub mod turn;
 pub mod visible;
 pub mod wheel;
+pub mod yaml;

@@ -6,7 +6,7 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::error::{ChangeError, Resource, StoreError};
 use super::read::{class_key, flow_ids_of_webhook, id_named, read_record};
-use super::record::Affected;
+use super::record::{Affected, sortable_application, sortable_flow, sortable_version, sortable_webhook};
 use super::replica::{RecordChange, RecordKind};
 use super::tables::{
     ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES,
@@ -305,7 +305,12 @@ impl<'t> Changes<'t> {
         read_record(&self.applications, self.path, id)
     }
 
-    pub(super) fn flow_version(&self, id: &Id) -> Result<Option<FlowVersion>, StoreError> {
+    /// The version with an id, whichever flow it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// If the database failed.
+    pub fn flow_version(&self, id: &Id) -> Result<Option<FlowVersion>, StoreError> {
         read_record(&self.flow_versions, self.path, id)
     }
 
@@ -325,11 +330,21 @@ impl<'t> Changes<'t> {
         version.ok_or(ChangeError::Missing(Resource::FlowVersion))
     }
 
-    pub(super) fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
+    /// The webhook with an id, whichever application it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// If the database failed.
+    pub fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
         read_record(&self.webhooks, self.path, id)
     }
 
-    pub(super) fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
+    /// The flow with an id, whichever application it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// If the database failed.
+    pub fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
         read_record(&self.flows, self.path, id)
     }
 
@@ -540,40 +555,4 @@ impl<'t> Changes<'t> {
 
 pub(super) fn failed(path: &Path, error: redb::StorageError) -> StoreError {
     StoreError::database(path, error)
-}
-
-fn sortable_application(application: &Application) -> Sortable<'_> {
-    Sortable {
-        id: application.id,
-        name: &application.name,
-        creation_date: application.creation_date,
-        last_updated: application.last_updated,
-    }
-}
-
-fn sortable_webhook(webhook: &Webhook) -> Sortable<'_> {
-    Sortable {
-        id: webhook.id,
-        name: &webhook.name,
-        creation_date: webhook.creation_date,
-        last_updated: webhook.last_updated,
-    }
-}
-
-fn sortable_flow(flow: &Flow) -> Sortable<'_> {
-    Sortable {
-        id: flow.id,
-        name: &flow.name,
-        creation_date: flow.creation_date,
-        last_updated: flow.last_updated,
-    }
-}
-
-fn sortable_version(version: &FlowVersion) -> Sortable<'_> {
-    Sortable {
-        id: version.id,
-        name: &version.version,
-        creation_date: version.creation_date,
-        last_updated: version.last_updated,
-    }
 }

@@ -230,6 +230,11 @@ pub(super) struct Reads<'d> {
 }
 
 impl Reads<'_> {
+    /// The snapshot itself.
+    pub fn transaction(&self) -> &ReadTransaction {
+        &self.transaction
+    }
+
     /// A table of the snapshot.
     pub fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
         &self,

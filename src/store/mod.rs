@@ -19,6 +19,7 @@
 
 mod access_tokens;
 mod advanced;
+mod backup;
 mod changes;
 mod database;
 mod error;
@@ -26,6 +27,7 @@ mod folder;
 mod glob;
 pub mod letters;
 mod list;
+mod listing;
 mod read;
 mod record;
 mod replica;
@@ -86,6 +88,8 @@ pub struct Store {
     waiting: Mutex<Vec<Job>>,
     /// Held by the thread that commits.
     committing: Mutex<()>,
+    /// Held while a copy is made.
+    backing_up: Mutex<()>,
     observer: OnceLock<Observer>,
     /// Where changes go if the database is a copy.
     replica: OnceLock<Arc<dyn Replica>>,
@@ -133,6 +137,7 @@ impl Store {
             letters: Mutex::default(),
             waiting: Mutex::default(),
             committing: Mutex::default(),
+            backing_up: Mutex::default(),
             observer: OnceLock::new(),
             replica: OnceLock::new(),
             folder,

@@ -1,5 +1,6 @@
 //! A resource of the model as the database keeps it.
 
+use super::tables::Sortable;
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, StoredError, Webhook};
 
@@ -40,5 +41,45 @@ impl ModelRecord for Webhook {
 impl ModelRecord for Flow {
     fn read(bytes: &[u8]) -> Result<Flow, crate::model::StoredError> {
         Flow::from_stored(bytes)
+    }
+}
+
+/// Returns what the lists sort the resource by.
+pub(super) fn sortable_application(application: &Application) -> Sortable<'_> {
+    Sortable {
+        id: application.id,
+        name: &application.name,
+        creation_date: application.creation_date,
+        last_updated: application.last_updated,
+    }
+}
+
+/// Returns what the lists sort the resource by.
+pub(super) fn sortable_webhook(webhook: &Webhook) -> Sortable<'_> {
+    Sortable {
+        id: webhook.id,
+        name: &webhook.name,
+        creation_date: webhook.creation_date,
+        last_updated: webhook.last_updated,
+    }
+}
+
+/// Returns what the lists sort the resource by.
+pub(super) fn sortable_flow(flow: &Flow) -> Sortable<'_> {
+    Sortable {
+        id: flow.id,
+        name: &flow.name,
+        creation_date: flow.creation_date,
+        last_updated: flow.last_updated,
+    }
+}
+
+/// Returns what the lists sort the resource by.
+pub(super) fn sortable_version(version: &FlowVersion) -> Sortable<'_> {
+    Sortable {
+        id: version.id,
+        name: &version.version,
+        creation_date: version.creation_date,
+        last_updated: version.last_updated,
     }
 }

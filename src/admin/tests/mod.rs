@@ -4,6 +4,7 @@ mod bundle;
 mod console;
 mod dead_letters;
 mod document;
+mod documents;
 mod door;
 mod dry_run;
 mod flows;
@@ -192,7 +193,7 @@ impl Server {
             let response = router.oneshot(request).await.expect("infallible");
             let (parts, body) = response.into_parts();
             let bytes = body.collect().await.expect("whole").to_bytes();
-            let text = String::from_utf8(bytes.to_vec()).expect("text");
+            let text = String::from_utf8_lossy(&bytes).into_owned();
             let json = serde_json::from_str(&text).unwrap_or(Value::Null);
             Answered { status: parts.status.as_u16(), headers: parts.headers, text, json }
         })
