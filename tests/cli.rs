@@ -1,5 +1,8 @@
 //! The program from outside: its command line, the greeting of a first start, the client commands against a server.
 
+#[path = "command_line/operations.rs"]
+mod operations;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -252,10 +255,10 @@ fn what_is_asked_for_wrongly_is_said_in_one_line() {
         (&["sevre"], &["unrecognized subcommand 'sevre'", "'serve'"]),
         (&["serve", "--cores"], &["a value is required for '--cores"]),
         (&["--cores", "1", "--cores", "2"], &["'--cores", "cannot be used multiple times"]),
-        (&["webhook"], &["subcommand", "list, show, create, set, delete, test"]),
+        (&["webhook"], &["subcommand", "list, show, create, set, delete, url"]),
         (&["webhook", "create"], &["required arguments were not provided", "<NAME>"]),
         (&["flow", "set", "x", "--jsn", "y"], &["'--jsn'"]),
-        (&["tail"], &["<ID|NAME>"]),
+        (&["replay"], &["<WEBHOOK>"]),
         (&["worker", "0123456789abcdef01234567", "--credit", "0"], &["'0'", "--credit"]),
         (&["app", "show", "a\nb\u{1b}[31m", "c\nd"], &["unexpected argument 'c d'"]),
     ];

@@ -2,6 +2,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "command_line/listening.rs"]
+mod listening;
 #[allow(dead_code, reason = "shared with the tests of WebSocket webhooks, which use all of it")]
 #[path = "sockets/mod.rs"]
 mod sockets;
@@ -191,11 +193,11 @@ fn what_cannot_be_worked_for_is_said_at_once() {
     let cases: [(&[&str], &str, &str, i32); 9] = [
         (&["worker", "0123456789abcdef01234567"], ACCESS_TOKEN, "404", 1),
         (&["worker", &flow], "wrong-access-token", "401", 1),
-        (&["worker", "a name"], ACCESS_TOKEN, "id", 2),
+        (&["worker", "a name"], ACCESS_TOKEN, "--app", 2),
         (&["worker", &flow, "--workers", "127.0.0.1:1"], ACCESS_TOKEN, "127.0.0.1:1", 1),
         (&["worker", &flow, "--workers", "ws://127.0.0.1:1"], ACCESS_TOKEN, "ws://127.0.0.1:1", 1),
         (&["worker", &flow, "--workers", "ws://localhost:1/"], ACCESS_TOKEN, "ws://localhost:1", 1),
-        (&["worker", &flow, "--workers", "wss://127.0.0.1:1"], ACCESS_TOKEN, "--workers must be ws://", 2),
+        (&["worker", &flow, "--workers", "wss://127.0.0.1:1"], ACCESS_TOKEN, "wss://127.0.0.1:1", 1),
         (&["worker", &flow, "--workers", "ws://localhost"], ACCESS_TOKEN, "--workers must be ws://", 2),
         (&["worker", &flow, "--workers", "unix:relative"], ACCESS_TOKEN, "--workers must be ws://", 2),
     ];
@@ -249,7 +251,7 @@ fn fake_admin(recent: &'static str, streams: Vec<&'static str>) -> String {
                     r#"{"items":[{"id":"0123456789abcdef01234567"}],"totalCount":1}"#.to_owned(),
                 )
             } else {
-                assert!(head.contains("/webhooks/0123456789abcdef01234568/requests "), "{head}");
+                assert!(head.contains("/webhooks/0123456789abcdef01234568/requests?perPage="), "{head}");
                 ("application/json", recent.to_owned())
             };
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n{body}")

@@ -5,19 +5,13 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::builder::NonEmptyStringValueParser;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command};
 
-use super::resources::Kind;
-use super::{Failure, cluster, dead_letters, flow_fields, journal, output};
+use super::commands;
+use super::options::{self, CONFIG_VARIABLE};
+use super::{Failure, output};
 use crate::settings::{ENTRIES, Entry, Given, Settings, SettingsError};
 
-/// Names the file of settings where no flag does.
-const CONFIG_VARIABLE: &str = "TIDEGATE_CONFIG";
-/// Names the server for the commands that talk to one.
-pub(super) const SERVER_VARIABLE: &str = "TIDEGATE_SERVER";
-/// Names the file of certificates that those commands trust.
-pub(super) const CA_VARIABLE: &str = "TIDEGATE_CA";
 /// The prefix of every variable of ours.
 const PREFIX: &str = "TIDEGATE_";
 /// Bytes of a file of settings: many times those of one that sets everything.
@@ -25,41 +19,40 @@ const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// Widest that help is written, in characters.
 const HELP_COLUMNS: usize = 110;
 
+/// Flags of settings that every command takes, and that may stand before it.
+const ANYWHERE: [&str; 1] = ["data"];
+
 /// The whole command line.
 pub(super) fn command() -> Command {
     let program = Command::new("tidegate")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A webhook ingress engine: HTTP and WebSocket endpoints that trigger workflows.\nWithout a command it serves.")
-        .args_conflicts_with_subcommands(true)
         .max_term_width(HELP_COLUMNS)
         .after_help(without_flags());
     let serve = Command::new("serve").about("Serve (the default)").after_help(without_flags());
     let check = Command::new("check")
         .about("Check the settings and show each with where it comes from")
         .after_help(without_flags());
+    // They read the data folder itself, and ask no server.
+    let alone = |command: Command| {
+        with_settings(command).args([options::server(), options::ca()].map(|arg| arg.hide(true)))
+    };
     with_settings(program)
-        .subcommand(with_settings(serve))
-        .subcommand(with_settings(check))
-        .subcommands(Kind::ALL.map(resource))
-        .subcommand(tail())
-        .subcommand(token())
-        .subcommand(worker())
-        .subcommand(dead_letters::command())
-        .subcommand(journal::command())
-        .subcommand(cluster::command())
-        .mut_subcommands(with_ca)
+        .mut_args(|arg| if ANYWHERE.contains(&arg.get_id().as_str()) { arg.global(true) } else { arg })
+        .mut_arg("config", |arg| arg.global(true))
+        .args([options::server(), options::ca()].map(|arg| arg.global(true)))
+        .subcommand(alone(serve))
+        .subcommand(alone(check))
+        .subcommands(commands::all())
 }
 
-/// Adds `--ca` to a command that talks to a server.
-fn with_ca(command: Command) -> Command {
-    let is_client =
-        command.get_arguments().any(|argument| ["server", "door"].contains(&argument.get_id().as_str()));
-    if !is_client {
-        return command;
-    }
-    command.arg(Arg::new("ca").long("ca").global(true).value_name("FILE").value_parser(value_parser!(PathBuf)).help(format!(
-        "PEM file of certificates that the server's is one of, or is issued by [default: what the data folder names, or the system's roots] [env: {CA_VARIABLE}]"
-    )))
+/// Whether flags of settings stand before a command that has none of its own there: the first of them.
+pub(super) fn misplaced(matches: &ArgMatches) -> Option<String> {
+    let (name, _) = matches.subcommand()?;
+    let mut flags = ENTRIES.iter().filter_map(|entry| entry.flag).filter(|flag| !ANYWHERE.contains(flag));
+    let flag = flags.find(|flag| matches.try_get_one::<String>(flag).ok().flatten().is_some())?;
+    let place = if ["serve", "check"].contains(&name) { "stands after it" } else { "is none of its own" };
+    Some(format!("--{flag} before {name}: it {place} (--help says more)"))
 }
 
 /// The fault of a command line, in one line: clap's first sentence and its tip, without the usage.
@@ -74,119 +67,10 @@ pub(super) fn misused(error: &clap::Error) -> String {
     format!("{line} (--help says more)")
 }
 
-/// Where the commands that talk to a server look for it.
-pub(super) fn server() -> Arg {
-    Arg::new("server").long("server").global(true).value_name("URL").help(format!(
-        "Admin listener: http://host:port, https://host:port or unix:/path [default: from the data folder] [env: {SERVER_VARIABLE}]"
-    ))
-}
-
-pub(super) fn data() -> Arg {
-    Arg::new("data")
-        .long("data")
-        .global(true)
-        .value_name("FOLDER")
-        .help("Data folder of the server [default: tidegate-data] [env: TIDEGATE_DATA]")
-}
-
-pub(super) fn app() -> Arg {
-    Arg::new("app").long("app").value_name("ID|NAME").help("Application [default: the only one]")
-}
-
-/// `tidegate tail`.
-fn tail() -> Command {
-    Command::new("tail")
-        .about("Follow the requests of a webhook: a line for each, the last ones first")
-        .arg(Arg::new("id").required(true).value_name("ID|NAME").help("Id or name of the webhook"))
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Each as a line of JSON, with its payload"),
-        )
-        .args([app(), server(), data(), config()])
-}
-
-/// `tidegate token …`.
-fn token() -> Command {
-    let list = Command::new("list").about("A table of the access tokens beside the first one").arg(
-        Arg::new("json").long("json").action(ArgAction::SetTrue).help("A JSON array instead of a table"),
-    );
-    let create = Command::new("create")
-        .about("Make an access token and print it as JSON: its secret is shown this once")
-        .arg(
-            Arg::new("name")
-                .required(true)
-                .value_name("NAME")
-                .help("Its name, by which the log tells it apart"),
-        )
-        .arg(
-            Arg::new("rights")
-                .long("rights")
-                .required(true)
-                .value_delimiter(',')
-                .value_parser(["read", "write", "worker", "reply"])
-                .value_name("RIGHTS")
-                .help("With commas: read, write, worker, reply"),
-        )
-        .arg(
-            Arg::new("expires")
-                .long("expires")
-                .value_name("TIME|DAYS")
-                .help("When it ends: 2027-01-01T00:00:00Z, or 30d [default: never]"),
-        );
-    let delete = Command::new("delete")
-        .about("Revoke an access token")
-        .arg(Arg::new("id").required(true).value_name("ID|NAME").help("Id or name of the token"));
-    Command::new("token")
-        .about("List, make and revoke access tokens of a running server")
-        .subcommand_required(true)
-        .args([server(), data(), config().global(true)])
-        .subcommands([list, create, delete])
-}
-
-/// `tidegate worker`.
-fn worker() -> Command {
-    Command::new("worker")
-        .about("Attach to a flow as a worker: print each trigger as a line of JSON, or run a command with it")
-        .after_help(
-            "Each trigger is acked once its line is written. With --exec the command gets the payload on standard input;\n\
-             what it prints, without the last line end, is the reply (JSON as JSON, else text) and acks the trigger. An\n\
-             exit code other than 0 gives the trigger to another worker, and this one rests for a moment, longer each time.\n\
-             On a WebSocket, printing nothing sends nothing.\n\
-             The access token is TIDEGATE_ACCESS_TOKEN, else the one in the data folder.",
-        )
-        .arg(Arg::new("id").required(true).value_name("FLOW").help("Id of the flow"))
-        .arg(Arg::new("exec").long("exec").value_name("CMD").help("Command for sh -c, run once for each trigger"))
-        .arg(
-            Arg::new("credit")
-                .long("credit")
-                .value_name("N")
-                .value_parser(value_parser!(u32).range(1..))
-                .help("Triggers taken ahead [default: 100, with --exec 1]"),
-        )
-        .arg(
-            // Not by the name of the setting's flag: this is a URL, and says nothing of where a server listens.
-            Arg::new("door")
-                .long("workers")
-                .value_name("URL")
-                .help("Workers' listener: ws://host:port, wss://host:port or unix:/path [default: from the data folder]"),
-        )
-        .args([data(), config()])
-}
-
 /// The flags of the settings, and `--config`.
 fn with_settings(command: Command) -> Command {
     let flags = ENTRIES.iter().filter_map(|entry| entry.flag.map(|flag| setting(entry, flag)));
-    command.arg(config()).args(flags)
-}
-
-pub(super) fn config() -> Arg {
-    Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .help(format!("File of settings in TOML [default: none] [env: {CONFIG_VARIABLE}]"))
+    command.arg(options::config()).args(flags)
 }
 
 fn setting(entry: &'static Entry, flag: &'static str) -> Arg {
@@ -213,134 +97,6 @@ fn without_flags() -> String {
         );
     }
     text + "\nIn the file, keys are dotted or in tables: [ingress] listen = \"127.0.0.1:8080\""
-}
-
-/// `tidegate app|webhook|flow …`.
-fn resource(kind: Kind) -> Command {
-    let (word, noun, plural) = (kind.word(), kind.noun(), kind.plural());
-    let a = if kind == Kind::Application { "an" } else { "a" };
-    let command = Command::new(word)
-        .about(format!("List, show, create, change and delete {plural} of a running server"))
-        .subcommand_required(true)
-        .after_help(format!(
-            "The server is --server or {SERVER_VARIABLE}, else the one that serves from the data folder.\n\
-             The access token is TIDEGATE_ACCESS_TOKEN, else the one in the data folder. It is never an argument."
-        ))
-        .args([server(), data(), config().global(true)]);
-    let id = || Arg::new("id").required(true).value_name("ID|NAME").help(format!("Id or name of the {noun}"));
-    let json = || {
-        Arg::new("json")
-            .long("json")
-            .value_name("FILE")
-            .help("Fields as a JSON object in a file, or - for standard input")
-    };
-    let list = Command::new("list")
-        .about(format!("A table of the {plural}"))
-        .arg(
-            Arg::new("filter")
-                .long("filter")
-                .value_name("GLOB")
-                .help("Only names that fit: * any run, ? any character"),
-        )
-        .arg(
-            Arg::new("json").long("json").action(ArgAction::SetTrue).help("A JSON array instead of a table"),
-        );
-    let show = Command::new("show").about(format!("One {noun} as JSON")).arg(id());
-    let create =
-        Command::new("create")
-            .about(format!("Make {a} {noun} and print it as JSON"))
-            .arg(Arg::new("name").required(true).value_name("NAME").help("Its name"))
-            .arg(Arg::new("set").long("set").value_name("FIELD=VALUE").action(ArgAction::Append).help(
-                "A field; the value is JSON, or else text; limits.concurrency=5 reaches into an object",
-            ))
-            .arg(json());
-    let set = Command::new("set")
-        .about(format!("Change fields of {a} {noun} and print it as JSON"))
-        .arg(id())
-        .arg(Arg::new("set").value_name("FIELD=VALUE").num_args(0..).help("The value is JSON, or else text"))
-        .arg(json());
-    let delete = Command::new("delete").about(format!("Delete {a} {noun}")).arg(id());
-    let create = if kind == Kind::Flow { flow_fields::with_flags(create) } else { create };
-    let mut commands = vec![list, show, create, set, delete];
-    if kind == Kind::Webhook {
-        let flows = Arg::new("include-workflows").long("include-workflows").action(ArgAction::SetTrue);
-        commands[4] = commands[4].clone().arg(flows.help("Delete every flow that it triggers too"));
-        commands[2] = commands[2].clone().args(preset());
-        commands.push(test().arg(id()));
-        commands.push(Command::new("presets").about("The senders that --preset of create knows"));
-        commands.push(rotate().arg(id()));
-    }
-    if kind != Kind::Application {
-        commands = commands.into_iter().map(|command| command.arg(app())).collect();
-    }
-    command.subcommands(commands)
-}
-
-/// The arguments of `webhook create` besides a webhook's fields.
-fn preset() -> [Arg; 3] {
-    [
-        Arg::new("preset").long("preset").value_name("SENDER").help(
-            "Set up for a known sender (`tidegate webhook presets` lists them); the answer says what to paste where",
-        ),
-        Arg::new("secret").long("secret").value_name("SECRET").requires("preset").help(
-            "The sender's secret or public key; - reads standard input, which no process list shows [default: made \
-             where it is yours to choose, else asked for]",
-        ),
-        Arg::new("secret-later").long("secret-later").action(ArgAction::SetTrue).requires("preset").help(
-            "The sender shows its secret later: until it is set, calls are refused",
-        ),
-    ]
-}
-
-fn rotate() -> Command {
-    Command::new("rotate")
-        .about("Give a webhook another token, and so another URL; print it as JSON")
-        .arg(
-            Arg::new("token")
-                .long("token")
-                .value_name("TOKEN")
-                .help("8 to 128 of A-Z a-z 0-9 _ - [default: a random one]"),
-        )
-        .arg(
-            Arg::new("grace")
-                .long("grace")
-                .value_name("SECONDS")
-                .value_parser(value_parser!(u32))
-                .help("How long the old URL goes on [default: 0]"),
-        )
-}
-
-fn test() -> Command {
-    Command::new("test")
-        .about("Send a request through the ingress; print what came back and what it triggered, as JSON")
-        .arg(
-            Arg::new("sign")
-                .long("sign")
-                .action(ArgAction::SetTrue)
-                .help("Add the credentials that the webhook asks for, and its sender's signature"),
-        )
-        .arg(Arg::new("method").long("method").value_name("METHOD").help("[default: POST]"))
-        .arg(
-            Arg::new("path")
-                .long("path")
-                .value_name("PATH")
-                .help("What follows the token: /more?x=1 [default: nothing]"),
-        )
-        .arg(
-            Arg::new("header")
-                .long("header")
-                .value_name("NAME: VALUE")
-                .action(ArgAction::Append)
-                .value_parser(NonEmptyStringValueParser::new())
-                .help("A header; may be given again"),
-        )
-        .arg(
-            Arg::new("body")
-                .long("body")
-                .value_name("JSON")
-                .allow_hyphen_values(true)
-                .help("The body: JSON, or else text; - for standard input [default: none]"),
-        )
 }
 
 /// The settings that flags, environment and file make, and what was given.

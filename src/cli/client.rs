@@ -15,10 +15,10 @@ use ureq::Agent;
 use ureq::http::{Request, Response};
 use ureq::unversioned::resolver::DefaultResolver;
 
-use super::arguments::{self, CA_VARIABLE, SERVER_VARIABLE};
+use super::options::{CA_VARIABLE, SERVER_VARIABLE};
 use super::stream::{StreamConnector, Tls};
 use super::trust::Trust;
-use super::{Failure, addresses};
+use super::{Failure, addresses, arguments};
 use crate::base::visible::visible;
 use crate::settings::{Address, Settings, check_access_token};
 use crate::store::ACCESS_TOKEN_FILE;
@@ -164,6 +164,21 @@ impl Client {
             other => Err(match self.answer(other) {
                 Err(failure) => failure,
                 Ok(_) => Failure::Failed(anyhow!("{} sends no events", self.shown)),
+            }),
+        }
+    }
+
+    /// GET of bytes, with their number where the server says it.
+    pub(super) fn download(&self, path: &str) -> Result<(Option<u64>, impl Read + use<>), Failure> {
+        let request = self.request("GET", path).body(()).map_err(unsendable)?;
+        match self.agent.run(request) {
+            Ok(response) if response.status().is_success() => {
+                let length = response.headers().get("content-length").and_then(|value| value.to_str().ok());
+                Ok((length.and_then(|text| text.parse().ok()), response.into_body().into_reader()))
+            }
+            other => Err(match self.answer(other) {
+                Err(failure) => failure,
+                Ok(_) => Failure::Failed(anyhow!("{} sends no file", self.shown)),
             }),
         }
     }

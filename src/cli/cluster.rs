@@ -1,30 +1,22 @@
 //! `tidegate cluster status|nodes|drain`: what a node of a cluster tells.
 
 use anyhow::Context as _;
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::resources::member;
-use super::{Failure, arguments, output};
+use super::lookup::member;
+use super::options::{self, Format};
+use super::{Failure, output};
 
 /// `tidegate cluster`.
 pub(super) fn command() -> Command {
-    let format = || {
-        Arg::new("output")
-            .short('o')
-            .long("output")
-            .value_name("table|json")
-            .value_parser(["table", "json"])
-            .default_value("table")
-            .help("A table, or the API's answer as JSON")
-    };
     Command::new("cluster")
         .about("Show what a node tells of its cluster, and take it out of service")
         .subcommand_required(true)
-        .args([arguments::server(), arguments::data(), arguments::config().global(true)])
-        .subcommand(Command::new("status").about("What the node has of the cluster").arg(format()))
-        .subcommand(Command::new("nodes").about("The nodes that it knows").arg(format()))
+        .arg(options::output().global(true))
+        .subcommand(Command::new("status").about("What the node has of the cluster"))
+        .subcommand(Command::new("nodes").about("The nodes that it knows"))
         .subcommand(
             Command::new("drain")
                 .about("Have /readyz of the node say 503, so that balancers send calls elsewhere"),
@@ -41,11 +33,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     };
     let client = Client::new(matches)?;
     if command == "drain" {
-        return Ok(output::print_json(&client.send("POST", "/cluster/drain", &json!({}))?)?);
+        let answer = client.send("POST", "/cluster/drain", &json!({}))?;
+        return Ok(output::print_as(&answer, options::format(matches, Format::Json))?);
     }
     let answer = client.get("/cluster")?;
-    if matches.get_one::<String>("output").is_some_and(|format| format == "json") {
-        return Ok(output::print_json(&answer)?);
+    let format = options::format(matches, Format::Table);
+    if format != Format::Table {
+        return Ok(output::print_as(&answer, format)?);
     }
     let answer: Value = serde_json::from_str(&answer).context("the server's answer is not JSON")?;
     let text = if command == "nodes" { nodes(&answer) } else { status(&answer) };

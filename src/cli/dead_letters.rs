@@ -7,8 +7,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
 use super::client::Client;
-use super::resources::{self, Kind, encoded, member};
-use super::{Failure, arguments, output};
+use super::lookup::{self, Kind, encoded, member};
+use super::options::{self, Format};
+use super::{Failure, output};
 
 /// Letters that are listed where no number is given.
 const LISTED_DEFAULT: u64 = 100;
@@ -39,11 +40,11 @@ pub(super) fn command() -> Command {
     Command::new("deadletters")
         .about("List, show, deliver again and drop the deliveries that a flow's nodes gave up")
         .subcommand_required(true)
-        .args([arguments::server(), arguments::data(), arguments::config().global(true)])
+        .args([options::app(), options::output()].map(|arg| arg.global(true)))
         .subcommand(
             Command::new("list")
                 .about("The letters of a flow, the newest first")
-                .args([flow(), arguments::app()])
+                .arg(flow())
                 .args(filters())
                 .arg(
                     Arg::new("count")
@@ -51,33 +52,22 @@ pub(super) fn command() -> Command {
                         .value_name("N")
                         .value_parser(value_parser!(u64).range(1..=LISTED_MAX))
                         .help(format!("At most so many [default: {LISTED_DEFAULT}]")),
-                )
-                .arg(
-                    Arg::new("output")
-                        .short('o')
-                        .long("output")
-                        .value_name("table|json")
-                        .value_parser(["table", "json"])
-                        .default_value("table")
-                        .help("A table, or the API's answer as JSON"),
                 ),
         )
-        .subcommand(Command::new("show").about("A letter as JSON, with its payload").args([
+        .subcommand(Command::new("show").about("A letter with its payload").args([
             flow(),
             id().required(true),
-            arguments::app(),
         ]))
         .subcommand(
             Command::new("replay")
                 .about("Deliver a letter again, or all that the flags narrow, a hundred a second; prints the progress")
-                .args([flow(), id(), all("The letters of the flow"), arguments::app()])
+                .args([flow(), id(), all("The letters of the flow")])
                 .args(filters()),
         )
         .subcommand(
             Command::new("drop")
                 .about("Drop a letter, or all")
-                .args([flow(), id(), all("Every letter of the flow"), arguments::app()])
-                .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask")),
+                .args([flow(), id(), all("Every letter of the flow"), options::yes()]),
         )
 }
 
@@ -90,12 +80,15 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         return Err(Failure::Usage("list, show, replay or drop".to_owned()));
     };
     let client = Client::new(matches)?;
-    let flows = format!("/applications/{}/flows", resources::application(&client, matches)?);
+    let flows = lookup::folder(&client, Kind::Flow, matches)?;
     let word = matches.get_one::<String>("flow").map_or("", String::as_str);
-    let path = format!("{}/deadLetters", resources::resource(&client, Kind::Flow, &flows, word)?);
+    let path = format!("{}/deadLetters", lookup::resource(&client, Kind::Flow, &flows, word)?);
     match command {
         "list" => list(&client, &path, matches),
-        "show" => Ok(output::print_json(&client.get(&format!("{path}/{}", target(matches)?))?)?),
+        "show" => {
+            let letter = client.get(&format!("{path}/{}", target(matches)?))?;
+            Ok(output::print_as(&letter, options::format(matches, Format::Json))?)
+        }
         "replay" => replay(&client, &path, matches),
         "drop" => drop_letters(&client, &path, matches),
         other => Err(Failure::Usage(format!("there is no command deadletters {other}"))),
@@ -123,8 +116,9 @@ fn narrowed(matches: &ArgMatches) -> String {
 fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
     let count = matches.get_one::<u64>("count").copied().unwrap_or(LISTED_DEFAULT);
     let answer = client.get(&format!("{path}?perPage={count}{}", narrowed(matches)))?;
-    if matches.get_one::<String>("output").is_some_and(|format| format == "json") {
-        return Ok(output::print_json(&answer)?);
+    let format = options::format(matches, Format::Table);
+    if format != Format::Table {
+        return Ok(output::print_as(&answer, format)?);
     }
     let answer: Value = serde_json::from_str(&answer).context("the server's list is not JSON")?;
     let items = answer.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -165,7 +159,7 @@ fn replay(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failu
         let [replayed, failed, total] = ["replayed", "failed", "total"].map(|name| member(&progress, name));
         output::tell_progress(&format!("{replayed} of {total} are on their way, {failed} are not"));
     }
-    output::print_json(&progress.to_string())?;
+    output::print_as(&progress.to_string(), options::format(matches, Format::Json))?;
     match progress.get("failed").and_then(Value::as_u64) {
         Some(0) | None => Ok(()),
         Some(failed) => Err(Failure::Failed(anyhow::anyhow!("{failed} could not be delivered again"))),
@@ -174,8 +168,8 @@ fn replay(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failu
 
 fn drop_letters(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
     let id = target(matches)?;
-    if id == ALL && !matches.get_flag("yes") && !output::confirm("Drop all dead letters of the flow?")? {
-        return Err(Failure::Failed(anyhow::anyhow!("nothing was dropped")));
-    }
-    Ok(output::print_json(&client.delete(&format!("{path}/{id}"))?)?)
+    let what = if id == ALL { "all dead letters of the flow" } else { "the dead letter" };
+    output::confirm_unless(matches.get_flag("yes"), &format!("Drop {what}?"))?;
+    let dropped = client.delete(&format!("{path}/{id}"))?;
+    Ok(output::print_as(&dropped, options::format(matches, Format::Json))?)
 }

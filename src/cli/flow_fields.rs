@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::Failure;
 use super::client::Client;
-use super::resources::{Kind, resource};
+use super::lookup::{Kind, last_part, resource};
+use crate::model::WEBHOOK_TRIGGER;
 
 /// Flags that each make a node: a flow gets one of them.
 const NODES: [&str; 3] = ["reply", "forward", "worker"];
@@ -48,13 +49,32 @@ pub(super) fn add(
     let mut triggers = Vec::new();
     for word in matches.get_many::<String>("webhook").unwrap_or_default() {
         let path = resource(client, Kind::Webhook, webhooks, word)?;
-        triggers.push(json!({"type": "webhook", "key": path.rsplit('/').next().unwrap_or_default()}));
+        triggers.push(json!({"type": WEBHOOK_TRIGGER, "key": last_part(&path)}));
     }
     if !triggers.is_empty() {
         fields.insert("triggers".to_owned(), Value::Array(triggers));
     }
     if let Some(node) = node(matches) {
         fields.insert("nodes".to_owned(), json!([node]));
+    }
+    Ok(())
+}
+
+/// Puts ids in place of the names by which the triggers of a flow's fields name webhooks.
+///
+/// # Errors
+/// A name that no webhook has, or several.
+pub(super) fn resolve_keys(
+    client: &Client,
+    webhooks: &str,
+    fields: &mut Map<String, Value>,
+) -> Result<(), Failure> {
+    let triggers = fields.get_mut("triggers").and_then(Value::as_array_mut);
+    for trigger in triggers.into_iter().flatten() {
+        let is_webhook = trigger.get("type").and_then(Value::as_str) == Some(WEBHOOK_TRIGGER);
+        let Some(word) = trigger.get("key").and_then(Value::as_str).filter(|_| is_webhook) else { continue };
+        let path = resource(client, Kind::Webhook, webhooks, word)?;
+        trigger["key"] = Value::from(last_part(&path));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use clap::{Arg, ArgMatches, Command};
 use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
 
+use super::options::{self, Format};
 use super::{Failure, arguments, output};
 use crate::deliver::entry::{StoredDelivery, StoredEntry};
 use crate::journal::segment::{HeaderState, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -24,28 +25,15 @@ const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// `tidegate journal`.
 pub(super) fn command() -> Command {
-    let format = || {
-        Arg::new("output")
-            .short('o')
-            .long("output")
-            .value_name("table|json")
-            .value_parser(["table", "json"])
-            .default_value("table")
-            .help("A table, or JSON")
-    };
     Command::new("journal")
         .about("Read the journal of a data folder while no server runs on it")
         .subcommand_required(true)
-        .args([arguments::data(), arguments::config().global(true)])
-        .subcommand(
-            Command::new("list")
-                .about("The open entries: accepted, and not delivered to the end")
-                .arg(format()),
-        )
+        .args([options::server(), options::ca()].map(|arg| arg.global(true).hide(true)))
+        .arg(options::output().global(true))
+        .subcommand(Command::new("list").about("The open entries: accepted, and not delivered to the end"))
         .subcommand(
             Command::new("verify")
-                .about("Read every record; fails if any is damaged, and says in which file and where")
-                .arg(format()),
+                .about("Read every record; fails if any is damaged, and says in which file and where"),
         )
         .subcommand(
             Command::new("show").about("An entry as JSON, with its payload").arg(
@@ -63,19 +51,15 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let _lock = lock(&settings.data)?;
     let folder = Folder::open(settings.data.join(JOURNAL_FOLDER))?;
     match matches.subcommand() {
-        Some(("list", matches)) => list(&folder, is_json(matches)),
-        Some(("verify", matches)) => verify(&folder, is_json(matches)),
+        Some(("list", matches)) => list(&folder, options::format(matches, Format::Table)),
+        Some(("verify", matches)) => verify(&folder, options::format(matches, Format::Table)),
         Some(("show", matches)) => {
             let word = matches.get_one::<String>("sequence").map_or("", String::as_str);
             let sequence = word.parse().map_err(|must| Failure::Usage(format!("SEQUENCE {must}")))?;
-            show(&folder, sequence)
+            show(&folder, sequence, options::format(matches, Format::Json))
         }
         _ => Err(Failure::Usage("list, verify or show".to_owned())),
     }
-}
-
-fn is_json(matches: &ArgMatches) -> bool {
-    matches.get_one::<String>("output").is_some_and(|format| format == "json")
 }
 
 /// Holds the folder's lock, as far as there is one, so that no server starts meanwhile.
@@ -146,7 +130,7 @@ fn read_manifest(path: &Path) -> anyhow::Result<Option<Manifest>> {
     }
 }
 
-fn list(folder: &Folder, as_json: bool) -> Result<(), Failure> {
+fn list(folder: &Folder, format: Format) -> Result<(), Failure> {
     let recovered = folder.recover()?;
     let entries =
         recovered.shares.iter().flat_map(|share| share.open.iter().map(|entry| (entry, share.place(entry))));
@@ -154,7 +138,7 @@ fn list(folder: &Folder, as_json: bool) -> Result<(), Failure> {
     let mut items = Vec::new();
     for (entry, (segment, offset)) in entries {
         let accepted = time_text(entry.unix_millis);
-        if as_json {
+        if format != Format::Table {
             items.push(json!({
                 "sequence": entry.sequence.to_string(), "accepted": accepted, "open": entry.open_deliveries(),
                 "deliveries": entry.deliveries(), "bytes": entry.record_bytes(),
@@ -170,9 +154,11 @@ fn list(folder: &Folder, as_json: bool) -> Result<(), Failure> {
             format!("{} {offset}", segment.file_name()),
         ]);
     }
-    let printed = match as_json {
-        true => output::print_json(&serde_json::Value::Array(items).to_string()),
-        false => output::print(&output::table(&["SEQUENCE", "ACCEPTED", "OPEN", "BYTES", "PLACE"], &rows)),
+    let printed = match format {
+        Format::Json | Format::Yaml => output::print_as(&Value::Array(items).to_string(), format),
+        Format::Table => {
+            output::print(&output::table(&["SEQUENCE", "ACCEPTED", "OPEN", "BYTES", "PLACE"], &rows))
+        }
     };
     printed?;
     if recovered.fault_count > 0 {
@@ -187,7 +173,7 @@ fn open_of(entry: &RecoveredEntry) -> String {
     format!("{} of {}", entry.open_deliveries(), entry.deliveries())
 }
 
-fn verify(folder: &Folder, as_json: bool) -> Result<(), Failure> {
+fn verify(folder: &Folder, format: Format) -> Result<(), Failure> {
     let recovered = folder.recover()?;
     let mut rows = Vec::new();
     let mut items = Vec::new();
@@ -202,7 +188,7 @@ fn verify(folder: &Folder, as_json: bool) -> Result<(), Failure> {
             HeaderState::Used(header) if torn.is_some() => ("torn", header.use_number),
             HeaderState::Used(header) => ("whole", header.use_number),
         };
-        if as_json {
+        if format != Format::Table {
             items.push(
                 json!({"file": file.name.file_name(), "bytes": file.bytes, "uses": uses, "state": state}),
             );
@@ -217,12 +203,12 @@ fn verify(folder: &Folder, as_json: bool) -> Result<(), Failure> {
     }
     let open: usize = recovered.shares.iter().map(|share| share.open.len()).sum();
     let faults: Vec<String> = recovered.faults.iter().map(ToString::to_string).collect();
-    if as_json {
+    if format != Format::Table {
         let report = json!({
             "segments": items, "records": recovered.records, "open": open, "faults": faults,
             "faultCount": recovered.fault_count,
         });
-        output::print_json(&report.to_string())?;
+        output::print_as(&report.to_string(), format)?;
     } else {
         let mut text = output::table(&["FILE", "BYTES", "USES", "STATE"], &rows);
         text += &format!("{} records, {open} entries open\n", recovered.records);
@@ -235,7 +221,7 @@ fn verify(folder: &Folder, as_json: bool) -> Result<(), Failure> {
     }
 }
 
-fn show(folder: &Folder, sequence: Sequence) -> Result<(), Failure> {
+fn show(folder: &Folder, sequence: Sequence, format: Format) -> Result<(), Failure> {
     for file in &folder.files {
         let HeaderState::Used(_) = SegmentHeader::read(&file.header) else { continue };
         let bytes = folder.segment(file.name)?;
@@ -252,7 +238,7 @@ fn show(folder: &Folder, sequence: Sequence) -> Result<(), Failure> {
             "sequence": sequence.to_string(), "accepted": time_text(header.unix_millis),
             "file": file.name.file_name(), "offset": offset,
         });
-        return Ok(output::print_json(&entry_text(&mut shown, payload))?);
+        return Ok(output::print_as(&entry_text(&mut shown, payload), format)?);
     }
     Err(Failure::Failed(anyhow::anyhow!("there is no entry {sequence} in {}", folder.path.display())))
 }

@@ -11,24 +11,39 @@ mod check;
 mod client;
 mod cluster;
 mod clustered;
+mod command;
+mod commands;
 mod dead_letters;
 mod demo;
+mod documents;
+mod events;
 mod flow_fields;
 mod gateway;
+mod globals;
+mod input;
 mod journal;
+mod listen;
 mod logs;
+mod lookup;
+mod manual;
 mod notify;
+mod options;
 mod output;
 mod preset;
+mod program;
+mod record_filters;
+mod replay;
 mod resources;
 pub mod serve;
 mod start;
 mod stream;
 mod tail;
 mod targets;
+mod test_request;
 mod tokens;
 mod trust;
 mod worker;
+mod worker_socket;
 
 use std::process::ExitCode;
 
@@ -96,19 +111,48 @@ fn told(printed: std::io::Result<()>) -> ExitCode {
 }
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
-    match matches.subcommand() {
-        None => start::serve(matches),
-        Some(("serve", matches)) => start::serve(matches),
-        Some(("check", matches)) => check::run(matches),
-        Some(("tail", matches)) => tail::run(matches),
-        Some(("token", matches)) => tokens::run(matches),
-        Some(("worker", matches)) => worker::run(matches),
-        Some(("deadletters", matches)) => dead_letters::run(matches),
-        Some(("journal", matches)) => journal::run(matches),
-        Some(("cluster", matches)) => cluster::run(matches),
-        Some((name, matches)) => match resources::Kind::named(name) {
+    if let Some(message) = arguments::misplaced(matches) {
+        return Err(Failure::Usage(message));
+    }
+    let Some((name, matches)) = matches.subcommand() else {
+        refuse_server(matches)?;
+        return start::serve(matches);
+    };
+    if ["serve", "check", "journal"].contains(&name) {
+        refuse_server(matches)?;
+    }
+    match name {
+        "serve" => start::serve(matches),
+        "check" => check::run(matches),
+        "tail" => tail::run(matches),
+        "replay" => replay::run(matches),
+        "listen" => listen::run(matches),
+        "token" => tokens::run(matches),
+        "global" => globals::run(matches),
+        "worker" => worker::run(matches),
+        "deadletters" => dead_letters::run(matches),
+        "journal" => journal::run(matches),
+        "cluster" => cluster::run(matches),
+        "export" => documents::export(matches),
+        "import" => documents::import(matches),
+        "backup" => documents::backup(matches),
+        "completions" => manual::completions(matches),
+        "man" => manual::man(matches),
+        name => match lookup::Kind::named(name) {
             Some(kind) => resources::run(kind, matches),
             None => Err(Failure::Usage(format!("there is no command {name}"))),
         },
+    }
+}
+
+/// Refuses `--server` where no server is asked.
+fn refuse_server(matches: &ArgMatches) -> Result<(), Failure> {
+    let given = ["server", "ca"].into_iter().find(|name| {
+        // Of any type.
+        matches.try_get_raw(name).ok().flatten().is_some()
+    });
+    match given {
+        Some(name) => Err(Failure::Usage(format!("--{name} is for the commands that talk to a server"))),
+        None => Ok(()),
     }
 }

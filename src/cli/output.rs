@@ -5,8 +5,12 @@ use std::io::{self, IsTerminal, Write};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use serde_json::Value;
+
+use super::options::Format;
 use crate::base::json::minify_into;
 use crate::base::visible::{visible, visible_json, visible_lines};
+use crate::base::yaml;
 
 /// Spaces of one level of JSON.
 const INDENT: usize = 2;
@@ -48,6 +52,63 @@ pub(super) fn print_json_line(json: &str) -> anyhow::Result<()> {
     }
     line.push(b'\n');
     write(&line)
+}
+
+/// Writes JSON in the format that is asked for; as a table, a line for each member of an object.
+///
+/// # Errors
+/// If `json` is none; as [`print()`].
+pub(super) fn print_as(json: &str, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Json => print_json(json),
+        Format::Yaml => print_yaml(&serde_json::from_str(json)?),
+        Format::Table => {
+            let Value::Object(members) = serde_json::from_str(json)? else { return print_json(json) };
+            let cell = |value: Value| match value {
+                Value::String(text) => text,
+                Value::Null => String::new(),
+                other => other.to_string(),
+            };
+            let rows: Vec<Vec<String>> =
+                members.into_iter().map(|(name, value)| vec![name, cell(value)]).collect();
+            print(&table(&["FIELD", "VALUE"], &rows))
+        }
+    }
+}
+
+/// Writes a value as YAML to standard output.
+///
+/// # Errors
+/// As [`print()`].
+pub(super) fn print_yaml(value: &Value) -> anyhow::Result<()> {
+    let text = yaml::write(value).map_err(|why| anyhow::anyhow!("it cannot be written as YAML: {why}"))?;
+    if is_terminal() { print(&text) } else { write(text.as_bytes()) }
+}
+
+/// Writes a value as one YAML document of several.
+///
+/// # Errors
+/// As [`print()`].
+pub(super) fn print_document(value: &Value) -> anyhow::Result<()> {
+    write(b"---\n")?;
+    print_yaml(value)
+}
+
+/// Writes JSON to standard output with indentation, whoever reads it: for a file that people keep and compare.
+///
+/// # Errors
+/// As [`print()`].
+pub(super) fn print_indented(json: &str) -> anyhow::Result<()> {
+    let text = indented(json);
+    if is_terminal() { write(visible_json(&text).as_bytes()) } else { write(text.as_bytes()) }
+}
+
+/// Writes bytes to standard output as they are.
+///
+/// # Errors
+/// As [`print()`].
+pub(super) fn print_raw(bytes: &[u8]) -> anyhow::Result<()> {
+    write(bytes)
 }
 
 fn write(bytes: &[u8]) -> anyhow::Result<()> {
@@ -96,6 +157,12 @@ pub(super) fn ask(question: &str) {
     let _ = write!(io::stderr(), "{}", visible_lines(question));
 }
 
+/// Tells on standard error what the command is about to do.
+pub(super) fn tell(message: &str) {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "{}", in_one_line(message));
+}
+
 /// Tells a person on standard error how far something is; nobody else.
 pub(super) fn tell_progress(message: &str) {
     if io::stderr().is_terminal() {
@@ -103,19 +170,33 @@ pub(super) fn tell_progress(message: &str) {
     }
 }
 
+/// Whether there is a person to ask.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Asks a question on a terminal. Without one nobody can be asked, and the answer is yes.
 ///
 /// # Errors
 /// Where the answer cannot be read.
-pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
+fn confirm(question: &str) -> anyhow::Result<bool> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         return Ok(true);
     }
-    write!(io::stderr(), "{question} [y/N] ")?;
+    ask(&format!("{question} [y/N] "));
     let mut answer = String::new();
     stdin.read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+/// Asks before something is lost, unless `--yes` says not to.
+///
+/// # Errors
+/// If the answer is no, or cannot be read.
+pub(super) fn confirm_unless(is_sure: bool, question: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(is_sure || confirm(question)?, "nothing was changed");
+    Ok(())
 }
 
 /// The lines of a text one after the other, control characters as escapes.

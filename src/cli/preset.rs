@@ -13,14 +13,20 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
-use super::resources::{STANDARD_INPUT, encoded, ingress_url, read};
+use super::input::{STANDARD_INPUT, read};
+use super::lookup::{encoded, ingress_url};
+use super::options::{self, Format};
 use super::{Failure, output};
 use crate::base::text::{base64_into, hex_into};
 
 /// Random bytes of a secret that is made: as many as HMAC-SHA256 has.
 const SECRET_BYTES: usize = 32;
+/// Member of the answer with what is to be done at the sender.
+pub(super) const AT_THE_SENDER: &str = "atTheSender";
 /// The field that `--secret` is for, where a preset has several.
 const MAIN_FIELD: &str = "signature.secret";
+
+const NOT_READ: &str = "the server's presets are not what this version reads";
 
 #[derive(Deserialize)]
 struct Presets {
@@ -66,7 +72,12 @@ struct Secrets {
 ///
 /// # Errors
 /// What the server refused.
-pub(super) fn list(client: &Client) -> Result<(), Failure> {
+pub(super) fn list(client: &Client, matches: &ArgMatches) -> Result<(), Failure> {
+    let format = options::format(matches, Format::Table);
+    if format != Format::Table {
+        let answer: Value = serde_json::from_str(&client.get("/presets")?).context(NOT_READ)?;
+        return Ok(output::print_as(&answer["items"].to_string(), format)?);
+    }
     let rows: Vec<Vec<String>> =
         presets(client)?.into_iter().map(|preset| vec![preset.id, preset.name, preset.checks]).collect();
     Ok(output::print(&output::table(&["PRESET", "SENDER", "CHECKS"], &rows))?)
@@ -97,7 +108,7 @@ pub(super) fn create(
     let steps: Vec<Value> = preset.steps.iter().map(|step| shown(step, &saved, &url, &secrets)).collect();
     let name = saved["name"].as_str().unwrap_or_default().to_owned();
     if let Some(object) = saved.as_object_mut() {
-        object.insert("atTheSender".to_owned(), Value::from(steps));
+        object.insert(AT_THE_SENDER.to_owned(), Value::from(steps));
     }
     for (field, label) in &secrets.later {
         let command = format!("tidegate webhook set {name:?} {field}=…");
@@ -110,8 +121,7 @@ pub(super) fn create(
 }
 
 fn presets(client: &Client) -> Result<Vec<Preset>, Failure> {
-    let presets: Presets = serde_json::from_str(&client.get("/presets")?)
-        .context("the server's presets are not what this version reads")?;
+    let presets: Presets = serde_json::from_str(&client.get("/presets")?).context(NOT_READ)?;
     Ok(presets.items)
 }
 

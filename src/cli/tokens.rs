@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::options::{self, Format};
 use super::resources::print_saved;
 use super::{Failure, output};
 use crate::base::clock::Clock;
@@ -41,11 +42,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     };
     let client = Client::new(matches)?;
     match command {
-        "list" if matches.get_flag("json") => {
-            let answer: Value = serde_json::from_str(&client.get("/tokens")?).context(NOT_JSON)?;
-            Ok(output::print_json(&answer["items"].to_string())?)
-        }
         "list" => {
+            let default = if matches.get_flag("json") { Format::Json } else { Format::Table };
+            let format = options::format(matches, default);
+            if format != Format::Table {
+                let answer: Value = serde_json::from_str(&client.get("/tokens")?).context(NOT_JSON)?;
+                return Ok(output::print_as(&answer["items"].to_string(), format)?);
+            }
             let row = |token: Token| {
                 let expires = token.expires.unwrap_or_else(|| "never".to_owned());
                 vec![token.id, token.name, token.rights.join(","), token.creation_date, expires]
@@ -58,7 +61,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let expires = matches.get_one::<String>("expires").map(|text| end(text)).transpose()?;
             let name = matches.get_one::<String>("name");
             let body = json!({"name": name, "rights": rights, "expires": expires});
-            print_saved(&client.send("POST", "/tokens", &body)?)
+            print_saved(&client.send("POST", "/tokens", &body)?, options::format(matches, Format::Json))
         }
         "delete" => {
             let word = matches.get_one::<String>("id").map_or("", String::as_str);
@@ -68,6 +71,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 None if word.parse::<Id>().is_ok() => word.to_owned(),
                 None => return Err(anyhow!("no access token has the id or the name {word:?}").into()),
             };
+            let question = format!("Revoke the access token {word:?}?");
+            output::confirm_unless(matches.get_flag("yes"), &question)?;
             client.delete(&format!("/tokens/{id}"))?;
             Ok(())
         }
