@@ -71,11 +71,52 @@ export async function flowIsEditedAsJson() {
   });
 }
 
+/** Any graph, circles included, is laid out with nothing on anything else, and nothing outside. */
+export async function layoutsHold() {
+  await step("a layout has no part on another, and axes have round marks", async () => {
+    const wrong = await page.evaluate(async () => {
+      const { NODE, layout } = await import("/console/flow_layout.js");
+      const { decades, quarters } = await import("/console/chart.js");
+      let seed = 7;
+      const random = (below) => {
+        seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+        return seed % below;
+      };
+      const found = [];
+      for (let round = 0; round < 60; round += 1) {
+        const count = 1 + random(24);
+        const vertices = [{ key: "t:0", trigger: {}, index: 0 }, ...Array.from({ length: count }, (_, index) => ({ key: `n:${index}`, node: {}, index }))];
+        const edges = Array.from({ length: random(count * 2) }, () => ({ from: vertices[random(count + 1)].key, output: random(2), to: `n:${random(count)}` })).filter((edge) => edge.from !== edge.to);
+        for (const isWide of [true, false]) {
+          const { places, wires, width, height } = layout({ vertices, edges }, isWide);
+          const all = [...places.values()];
+          if (all.length !== vertices.length || wires.length !== edges.length) found.push(`round ${round}: a part is lost`);
+          if (all.some(({ x, y }) => !(x >= 0 && y >= 0 && x + NODE.width <= width && y + NODE.height <= height))) found.push(`round ${round}: a part is outside`);
+          if (all.some((one, at) => all.some((other, place) => place > at && Math.abs(one.x - other.x) < NODE.width && Math.abs(one.y - other.y) < NODE.height))) found.push(`round ${round}: parts overlap`);
+        }
+      }
+      for (let round = 0; round < 300; round += 1) {
+        const most = random(1_000_000) / 10 ** random(7);
+        const { marks } = quarters([most], false);
+        if (marks.length > 7 || marks.at(-1) < most || marks.some((mark) => String(mark).replace(/[.0]/g, "").length > 2)) found.push(`marks of ${most}: ${marks}`);
+        if (decades([most || 1]).marks.some((mark) => !/^0?\.?0*10*$/.test(String(mark)) && !/^1e[-+]?\d+$/.test(String(mark)))) found.push(`decades of ${most}`);
+      }
+      return found;
+    });
+    check(wrong.length === 0, wrong.slice(0, 3).join("\n"));
+  });
+}
+
 /** Drags from the middle of one part to that of another. */
 async function drag(from, to) {
   const middle = async (one) => {
-    await one.scrollIntoViewIfNeeded();
-    const box = await one.boundingBox();
+    let box = null;
+    // A picture that is drawn again has other elements.
+    await until("the part stands still", async () => {
+      await one.scrollIntoViewIfNeeded().catch(() => {});
+      box = await one.boundingBox().catch(() => null);
+      return box !== null;
+    });
     return [box.x + box.width / 2, box.y + box.height / 2];
   };
   const start = await middle(from);
@@ -156,6 +197,23 @@ export async function flowIsWorkedInItsPicture(app) {
     await press("Add trigger");
     await page.getByLabel("Search webhooks by name").waitFor();
     await page.keyboard.press("Escape");
+  });
+
+  await step("a trigger on no webhook is said to start nothing", async () => {
+    const lost = await api("POST", `/applications/${app}/flows`, { name: "lost", triggers: [{ type: "webhook", key: "0123456789abcdef01234567" }, { type: "timer" }], nodes: [{ id: "n", type: "AnnotationNode" }] });
+    // That the webhook is asked for and is not there, the browser tells.
+    await expectingErrors(async () => {
+      await page.goto(`/#/a/${app}/flows/${lost.id}`);
+      await heading("lost");
+      await see("starts nothing", page.locator("#warnings"));
+      await page.locator("[data-key='t:0']").click();
+      await see("There is no webhook 0123456789abcdef01234567.");
+      await judge("flow-lost");
+    });
+    await api("DELETE", `/applications/${app}/flows/${lost.id}`);
+    await page.goto(`/#/a/${app}/flows`);
+    await follow("answer");
+    await heading("answer");
   });
 
   // What follows uses the flow as one that answers.

@@ -10,7 +10,7 @@ import { go, link, place } from "./router.js";
 import { application, askTabs, tellSignedOut, theme, token } from "./store.js";
 import { keepAges, zone } from "./time.js";
 import { tokensPage } from "./tokens.js";
-import { button, failure, heading, select } from "./ui.js";
+import { button, failure, heading, NAMES, select } from "./ui.js";
 import { webhookPage } from "./webhook.js";
 import { webhooksPage } from "./webhooks.js";
 
@@ -73,7 +73,7 @@ async function start() {
 
 async function loadApplications() {
   const list = await ask(paths.applications(), { query: { perPage: CHOICES_MAX } });
-  applications = list.items;
+  applications = list.items.sort((one, other) => NAMES.compare(one.name, other.name));
 }
 
 /** Asks for the access token. */

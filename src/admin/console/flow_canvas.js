@@ -126,8 +126,8 @@ export function flowCanvas({ names, types, on }) {
     let isDrag = false;
     const move = (now) => {
       if (!isDrag && Math.hypot(now.clientX - start.x, now.clientY - start.y) < DRAG_PX) return;
-      if (!isDrag) drawing.append(line);
       isDrag = true;
+      if (!line.isConnected) drawing.append(line);
       const box = drawing.getBoundingClientRect();
       line.setAttribute("d", `M${from.x} ${from.y}L${(now.clientX - box.left) / scale} ${(now.clientY - box.top) / scale}`);
     };
@@ -189,10 +189,8 @@ export function flowCanvas({ names, types, on }) {
     const { from, output } = linking;
     linking = null;
     if (key && key !== from) on.connect(from, output, key);
-    else {
-      on.say("Nothing was connected.");
-      draw({});
-    }
+    else on.say("Nothing was connected.");
+    draw({});
   };
 
   const onKey = (event, vertex) => {
@@ -241,7 +239,7 @@ const outputLabel = (vertex, output) => {
   return name ? ` (${name})` : "";
 };
 
-export const sameEdge = (one, other) => one.from === other.from && one.output === other.output && one.to === other.to;
+const sameEdge = (one, other) => one.from === other.from && one.output === other.output && one.to === other.to;
 
 /** Whether a call went along a wire. */
 function tookWay(trace, graph, edge) {
@@ -259,6 +257,7 @@ export function runText(run) {
   if (run.condition !== undefined) return run.condition ? "is true" : "is false";
   if (run.reply) return run.reply.isSent === false ? "replies, and nobody waits" : `${run.reply.statusCode ?? "message"} ${run.reply.body}`;
   if (run.request) return `${run.request.method} ${run.request.url}`;
+  if (run.publication) return `publishes to ${run.publication.subject}`;
   if (run.worker) return "goes to a worker";
   if (run.message !== undefined) return `logs ${run.message}`;
   return "passes it on";

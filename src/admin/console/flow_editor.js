@@ -32,6 +32,7 @@ export async function flowEditor({ view, flow, name, tab, panel, save, saveText,
   let trace = null;
   let errors = [];
   let checking;
+  let drawn = null;
 
   const doc = flowDocument(kept ?? (isNew ? JSON.stringify(flow, null, 2) : editable(flow)), () => changed());
   const webhooks = () => [...new Set((doc.flow?.triggers ?? []).map((trigger) => trigger.key))].map((id) => known.get(id)).filter(Boolean);
@@ -118,6 +119,10 @@ export async function flowEditor({ view, flow, name, tab, panel, save, saveText,
     put(way, trace ? wayText(trace) : null);
     discard.hidden = drafts.read(name) === null;
     if (doc.flow === null) return;
+    // A picture that would be the same is left alone: somebody may be dragging in it.
+    const now = JSON.stringify([doc.text, chosen, edge, errors, trace && [...trace], [...known.keys()]]);
+    if (now === drawn) return;
+    drawn = now;
     const graph = graphOf(doc.flow);
     const places = new Map();
     for (const error of errors) {

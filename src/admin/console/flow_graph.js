@@ -90,7 +90,7 @@ export function wire(flow) {
 }
 
 /** Gives every node an id. */
-export function giveIds(flow) {
+function giveIds(flow) {
   for (const node of list(flow.nodes)) {
     if (typeof node.id !== "string" || node.id === "") node.id = freshId(flow, node.type);
   }

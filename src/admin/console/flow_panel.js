@@ -8,7 +8,7 @@ import { link } from "./router.js";
 import { button, code, field, select } from "./ui.js";
 
 /** Headers that a run shows beside those of the node. */
-const RUN_TITLES = { reply: "Reply", request: "Request", worker: "Delivery", message: "Line of the log", condition: "Value", error: "Error" };
+const RUN_TITLES = { reply: "Reply", request: "Request", publication: "Message to NATS", worker: "Delivery", message: "Line of the log", condition: "Value", error: "Error" };
 
 /**
  * Makes the panel. `document` is the flow's document, `types` the nodes that this build has, `webhook(id)` what is known of a
@@ -169,6 +169,7 @@ function runDetails(run) {
   if (run.condition !== undefined) return h("p", {}, run.condition ? "true" : "false");
   if (run.message !== undefined) return code("Message", run.message);
   if (run.request) return [code("Request", `${run.request.method} ${run.request.url}\n${headerLines(run.request.headers)}`), run.request.body === "" ? null : code("Body", run.request.body)];
+  if (run.publication) return [code("Message to NATS", `${run.publication.subject}\n${headerLines(run.publication.headers ?? [])}`), code("Body", run.publication.body)];
   if (run.reply) {
     const { reply } = run;
     return [

@@ -7,7 +7,7 @@ import { typeName } from "./flow_graph.js";
 import { pretty, textAt } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
-import { announce, badge, button, code, dialog, empty, failure, heading, moment, notice, number, pager, table, tabs } from "./ui.js";
+import { announce, badge, button, code, dialog, empty, failure, heading, moment, NAMES, notice, number, pager, table, tabs } from "./ui.js";
 import { offerToWait, waitButtons, warningList } from "./warnings.js";
 
 const PER_PAGE = 50;
@@ -53,7 +53,7 @@ export async function flowsPage(view) {
       return;
     }
     const head = ["Name", "State", "Triggers", "Nodes", "Changed", ""].map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "Actions")));
-    put(body, table("Flows", head, h("tbody", {}, list.items.map(row))),
+    put(body, table("Flows", head, h("tbody", {}, list.items.toSorted((one, other) => NAMES.compare(one.name, other.name)).map(row))),
       pager(list, (page) => {
         state.page = page;
         load().catch(report);

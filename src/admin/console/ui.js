@@ -176,6 +176,9 @@ export function code(label, text) {
     h("pre", { tabindex: "0", "aria-label": label }, h("code", {}, text)));
 }
 
+/** Names in the order of people: case and accents after letters, 2 before 10. */
+export const NAMES = new Intl.Collator(undefined, { numeric: true, sensitivity: "variant", caseFirst: "upper" });
+
 const INTEGERS = new Intl.NumberFormat("en");
 
 export function number(value) {

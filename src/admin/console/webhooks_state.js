@@ -2,14 +2,12 @@
 // searched by anything, ordered as people order names, and narrowed at once; of more the server gives one page at a time.
 
 import { ask, paths, urlOf } from "./api.js";
+import { NAMES } from "./ui.js";
 
 /** Rows of a page. */
 export const PER_PAGE = 50;
 /** Most webhooks that are kept here: one answer of the server. */
 export const KEPT_MAX = 1_000;
-
-/** Names in the order of people: case and accents after letters, 2 before 10. */
-const NAMES = new Intl.Collator(undefined, { numeric: true, sensitivity: "variant", caseFirst: "upper" });
 
 export const TYPES = [["", "Any type"], ["http", "HTTP"], ["waits", "HTTP, waits"], ["socket", "WebSocket"]];
 export const STATES = [["", "Any state"], ["enabled", "Enabled"], ["disabled", "Disabled"]];
@@ -19,7 +17,7 @@ export function typeOf(webhook) {
 }
 
 /** Compares two webhooks by a field and a direction, as `name asc`. */
-export function comparison(sort) {
+function comparison(sort) {
   const [field, direction] = sort.split(" ");
   const turn = direction === "desc" ? -1 : 1;
   return (one, other) => turn * (field === "name" ? NAMES.compare(one.name, other.name) : one[field] < other[field] ? -1 : one[field] > other[field] ? 1 : 0);
