@@ -57,7 +57,7 @@ pub(super) fn commands() -> [Command; 3] {
 /// `tidegate export`.
 ///
 /// # Errors
-/// What the server refused.
+/// The server's refusal.
 pub(super) fn export(matches: &ArgMatches) -> Result<(), Failure> {
     let client = Client::new(matches)?;
     let application = application(&client, matches)?;

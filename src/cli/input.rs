@@ -1,4 +1,4 @@
-//! What commands read: files, and standard input under the name `-`.
+//! The input of commands: files, and standard input under the name `-`.
 
 use std::io::Read as _;
 

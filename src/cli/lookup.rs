@@ -1,4 +1,4 @@
-//! What the words of a command line mean: the application, a webhook or a flow by its id or its name, and their URLs.
+//! Lookup of the words of a command line: the application, a webhook or a flow by its id or its name, and their URLs.
 
 use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
@@ -161,7 +161,7 @@ pub(super) fn failed(message: impl Into<String>) -> Failure {
 /// Every resource of a folder, by name.
 ///
 /// # Errors
-/// What the server refused.
+/// The server's refusal.
 pub(super) fn items(client: &Client, folder: &str, filter: Option<&str>) -> Result<Vec<Value>, Failure> {
     let filter =
         filter.map_or(String::new(), |filter| format!("&filterField=name&filter={}", encoded(filter)));
@@ -208,7 +208,7 @@ pub(super) fn encoded(text: &str) -> String {
 /// The beginning of webhooks' URLs, as the server tells it; empty if it listens on a Unix socket.
 ///
 /// # Errors
-/// What the server refused.
+/// The server's refusal.
 pub(super) fn ingress_url(client: &Client) -> Result<String, Failure> {
     let settings: Value =
         serde_json::from_str(&client.get("/settings")?).context("the server's settings are not JSON")?;

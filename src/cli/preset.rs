@@ -59,7 +59,7 @@ struct Step {
     paste: Option<String>,
 }
 
-/// What is known of the secrets once the webhook's fields are whole.
+/// The secrets, once the webhook's fields are complete.
 #[derive(Default)]
 struct Secrets {
     /// Values by their field: what was made or given here and is to be pasted.
@@ -71,7 +71,7 @@ struct Secrets {
 /// Prints the senders.
 ///
 /// # Errors
-/// What the server refused.
+/// The server's refusal.
 pub(super) fn list(client: &Client, matches: &ArgMatches) -> Result<(), Failure> {
     let format = options::format(matches, Format::Table);
     if format != Format::Table {

@@ -15,7 +15,7 @@ use crate::model::known;
 
 /// Member that the commands add to a webhook.
 const URL: &str = "url";
-/// What the commands add to what they print.
+/// Members that the commands add to their output.
 const OURS: [&str; 2] = [URL, AT_THE_SENDER];
 
 /// Runs one of the commands.
