@@ -95,7 +95,7 @@ const FILE_LINES_MAX: usize = 600;
 /// Words that no doc comment begins with: a noun phrase or a verb in the third person says the same.
 const INTERROGATIVES: [&str; 3] = ["What", "Who", "Whose"];
 /// Modules whose doc comments may still begin with one of [`INTERROGATIVES`].
-const STILL_INTERROGATIVE: &[&str] = &["admin", "cli", "cluster", "control", "record"];
+const STILL_INTERROGATIVE: &[&str] = &["admin", "cluster", "record"];
 
 /// Ends of the names of documents, besides the RFCs, whose sections comments cite.
 const CITED: [&str; 7] =
