@@ -135,7 +135,7 @@ mod tests {
         let flow = Flow::create(&json!({"name": "f", "triggers": trigger}), application.id, 3).unwrap();
         let flow = store.insert_flow(flow).unwrap().value;
         let version = FlowVersion::create(&json!({"version": "v1"}), &flow, 4).unwrap();
-        store.change(move |changes| changes.insert_flow_version(version, false)).unwrap();
+        store.change(move |changes| changes.insert_flow_version(version.clone(), false)).unwrap();
 
         // Left by a crash.
         std::fs::write(original.path().join(TEMPORARY), "half").unwrap();
