@@ -40,27 +40,27 @@ pub struct NodeFailure {
 }
 
 /// A span of time that is asked for.
-struct Span {
+struct QuerySpan {
     start: u64,
     end: u64,
 }
 
-impl Span {
+impl QuerySpan {
     /// Reads `duration` and `end`, in milliseconds. A parameter that would narrow further is refused: runs are not kept
     /// apart by version.
-    fn read(parameters: &Parameters, now: u64, more: &[&str]) -> Result<Span, ApiError> {
+    fn read(parameters: &Parameters, now: u64, more: &[&str]) -> Result<QuerySpan, ApiError> {
         parameters.only(&[&["duration", "end"], more].concat())?;
         let duration = query::number(parameters.given("duration"), "duration", 1, DURATION_MILLIS_MAX)?;
         let end = query::number(parameters.given("end"), "end", 0, u64::from(u32::MAX) * 1_000)?;
         let end = end.filter(|end| *end > 0).unwrap_or(now);
-        Ok(Span { start: end.saturating_sub(duration.unwrap_or(DURATION_MILLIS_MAX)), end })
+        Ok(QuerySpan { start: end.saturating_sub(duration.unwrap_or(DURATION_MILLIS_MAX)), end })
     }
 }
 
 pub(super) async fn flow_stats(call: Call) -> Outcome {
     let flow = flow_of(&call).await?;
     let parameters = Parameters::of(&call.uri)?;
-    let span = Span::read(&parameters, call.state.clock.now().unix_millis, &["resolution"])?;
+    let span = QuerySpan::read(&parameters, call.state.clock.now().unix_millis, &["resolution"])?;
     let resolution =
         query::number(parameters.given("resolution"), "resolution", HOUR_MILLIS, DURATION_MILLIS_MAX)?;
     let resolution = resolution.unwrap_or(HOUR_MILLIS);
@@ -90,7 +90,7 @@ pub(super) async fn flow_stats(call: Call) -> Outcome {
 pub(super) async fn flow_errors(call: Call) -> Outcome {
     let flow = flow_of(&call).await?;
     let parameters = Parameters::of(&call.uri)?;
-    let span = Span::read(&parameters, call.state.clock.now().unix_millis, &["limit", "sortDirection"])?;
+    let span = QuerySpan::read(&parameters, call.state.clock.now().unix_millis, &["limit", "sortDirection"])?;
     let limit = query::number(parameters.given("limit"), "limit", 1, ERRORS_MAX)?.unwrap_or(ERRORS_DEFAULT);
     let descending = parameters.descending(true)?;
     let mut failures = call.state.engine.activity(flow.id).errors;

@@ -34,8 +34,8 @@ pub(super) async fn enter(State(state): State<Arc<AdminState>>, request: Request
             }
             next.run(request).await
         }
-        Err(Refused::At(error)) => error.into_response(),
-        Err(Refused::WrongToken(error)) => {
+        Err(AccessRefusal::At(error)) => error.into_response(),
+        Err(AccessRefusal::WrongToken(error)) => {
             let peer = request.extensions().get().and_then(|Peer(address)| *address);
             let peer = peer.map(tracing::field::display);
             bounded_log!(warn, listener = "admin", peer, "an access token was refused");
@@ -51,25 +51,25 @@ pub(super) async fn enter(State(state): State<Arc<AdminState>>, request: Request
 /// The message of a path that the platform has and Tidegate has not.
 const NOT_OFFERED: &str = "not offered here";
 
-enum Refused {
+enum AccessRefusal {
     At(ApiError),
     WrongToken(ApiError),
 }
 
 /// The owner and the rights of the request's token; `None` if the path is open.
-fn check(state: &AdminState, request: &Request) -> Result<Option<Granted>, Refused> {
+fn check(state: &AdminState, request: &Request) -> Result<Option<Granted>, AccessRefusal> {
     let host = host_of(request.uri(), request.headers());
     let Some(host) = host.filter(|host| is_served(host, &state.hosts)) else {
         let message = "Host must be an IP address, localhost, or one of the setting admin.hosts";
         let error = ApiError::validation(message).with_status(StatusCode::MISDIRECTED_REQUEST);
-        return Err(Refused::At(error));
+        return Err(AccessRefusal::At(error));
     };
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     // Each of them has to be our own: which of two counts would be a guess.
     if !origins.all(|origin| is_own_origin(origin, &host)) {
         let message = "Origin must be this listener's own: pages of other origins are not served";
         let error = ApiError::new(Kind::Forbidden, message);
-        return Err(Refused::At(error));
+        return Err(AccessRefusal::At(error));
     }
     let is_open = match access_of(request.uri().path()) {
         Access::Open => true,
@@ -81,10 +81,10 @@ fn check(state: &AdminState, request: &Request) -> Result<Option<Granted>, Refus
     }
     let unauthorized = |message: &str| ApiError::new(Kind::Unauthorized, message);
     let Some(given) = bearer(request.headers()) else {
-        return Err(Refused::At(unauthorized("Authorization must be `Bearer <access token>`")));
+        return Err(AccessRefusal::At(unauthorized("Authorization must be `Bearer <access token>`")));
     };
     let granted = state.tokens.find(given, state.clock.now().unix_millis);
-    granted.map(Some).ok_or_else(|| Refused::WrongToken(unauthorized("the access token is not valid")))
+    granted.map(Some).ok_or_else(|| AccessRefusal::WrongToken(unauthorized("the access token is not valid")))
 }
 
 /// Adds the fields that every answer carries: no cache keeps it, and no browser guesses its type.

@@ -29,12 +29,12 @@ struct Preset {
     header: Option<String>,
     /// Fields of the webhook; secrets are added to them.
     webhook: Map<String, Value>,
-    secrets: Vec<Secret>,
-    steps: Vec<Step>,
+    secrets: Vec<PresetSecret>,
+    steps: Vec<SetupStep>,
     /// The properties of a request that are not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limits: Option<String>,
-    sample: Sample,
+    sample: SampleRequest,
     /// Whether `sign` of a test request makes the sample genuine.
     #[serde(skip_deserializing)]
     can_sign: bool,
@@ -43,7 +43,7 @@ struct Preset {
 /// A field of the webhook that the table cannot know.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Secret {
+struct PresetSecret {
     /// `signature.secret`, `auth.value`, `verificationCode` or `basicAuthPassword`.
     field: String,
     /// The sender's word for it.
@@ -81,7 +81,7 @@ enum Form {
 /// Something to do at the sender.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Step {
+struct SetupStep {
     text: String,
     /// `url`, `urlWithLogin` (with the basic authentication's user and password in it), or the field of a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ struct Step {
 /// An example of the sender's request, ready for `POST …/test`.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Sample {
+struct SampleRequest {
     headers: Map<String, Value>,
     body: Value,
 }
@@ -101,7 +101,7 @@ static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
     let mut presets: Vec<Preset> =
         serde_json::from_str(include_str!("presets.json")).expect("a test reads the table");
     for preset in &mut presets {
-        let is_public = |secret: &Secret| matches!(secret.form, Form::Ed25519 | Form::P256);
+        let is_public = |secret: &PresetSecret| matches!(secret.form, Form::Ed25519 | Form::P256);
         preset.can_sign = preset.webhook.contains_key("signature") && !preset.secrets.iter().any(is_public);
     }
     presets
@@ -247,7 +247,7 @@ mod tests {
             }
             // A secret that is made here has to be pasted there.
             for secret in preset.secrets.iter().filter(|secret| secret.from == From::You) {
-                let pastes = |step: &Step| {
+                let pastes = |step: &SetupStep| {
                     step.paste.as_deref() == Some(&secret.field)
                         || secret.field == "basicAuthPassword"
                             && step.paste.as_deref() == Some("urlWithLogin")

@@ -250,7 +250,7 @@ pub(super) fn number(
 fn trigger_filter(parameters: &[(String, String)]) -> Result<Option<Vec<TriggerMatch>>, ApiError> {
     const MUST: &str = "`triggerFilter` must be a list of {type, key}";
     let bad = || ApiError::validation(MUST);
-    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut entries: BTreeMap<String, QueryEntry> = BTreeMap::new();
     for (name, value) in parameters {
         let Some(rest) = name.strip_prefix("triggerFilter") else { continue };
         if rest.is_empty() {
@@ -287,12 +287,12 @@ fn trigger_filter(parameters: &[(String, String)]) -> Result<Option<Vec<TriggerM
 }
 
 #[derive(Default)]
-struct Entry {
+struct QueryEntry {
     kind: Option<String>,
     key: Option<String>,
 }
 
-impl Entry {
+impl QueryEntry {
     fn set(&mut self, field: &str, value: &str) -> Option<()> {
         match field {
             "type" => self.kind = Some(value.to_owned()),

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// The configuration for the next connection: certificates are renewed while the process runs.
-type Source = Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>;
+type TlsSource = Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>;
 
 /// Answer to plain HTTP on a TLS port.
 pub(super) const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
@@ -22,7 +22,7 @@ pub(super) const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type:
 /// How connections of a listener become TLS ones.
 #[derive(Clone)]
 pub struct Tls {
-    source: Source,
+    source: TlsSource,
     /// How long a handshake may take.
     pub(super) handshake_limit: Duration,
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 /// Values in a row of places that are used again; insert, look-up and removal are O(1).
 #[derive(Debug)]
 pub struct Slots<T> {
-    places: Vec<Place<T>>,
+    places: Vec<SlotPlace<T>>,
     /// First of the free places, [`NONE`] for none.
     free: u32,
     len: u32,
@@ -27,13 +27,13 @@ pub struct Key {
 }
 
 #[derive(Debug)]
-struct Place<T> {
+struct SlotPlace<T> {
     generation: u32,
-    content: Content<T>,
+    content: SlotContent<T>,
 }
 
 #[derive(Debug)]
-enum Content<T> {
+enum SlotContent<T> {
     Full(T),
     Free { next: u32 },
 }
@@ -53,14 +53,14 @@ impl<T> Slots<T> {
         self.len += 1;
         if let Some(place) = self.places.get_mut(self.free as usize) {
             let key = Key { index: self.free, generation: place.generation };
-            if let Content::Free { next } = place.content {
+            if let SlotContent::Free { next } = place.content {
                 self.free = next;
             }
-            place.content = Content::Full(value);
+            place.content = SlotContent::Full(value);
             return key;
         }
         let index = u32::try_from(self.places.len()).expect("2^32 values do not fit in memory");
-        self.places.push(Place { generation: 0, content: Content::Full(value) });
+        self.places.push(SlotPlace { generation: 0, content: SlotContent::Full(value) });
         Key { index, generation: 0 }
     }
 
@@ -68,7 +68,9 @@ impl<T> Slots<T> {
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
         match self.places.get(key.index as usize) {
-            Some(Place { generation, content: Content::Full(value) }) if *generation == key.generation => {
+            Some(SlotPlace { generation, content: SlotContent::Full(value) })
+                if *generation == key.generation =>
+            {
                 Some(value)
             }
             _ => None,
@@ -79,7 +81,9 @@ impl<T> Slots<T> {
     #[must_use]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.places.get_mut(key.index as usize) {
-            Some(Place { generation, content: Content::Full(value) }) if *generation == key.generation => {
+            Some(SlotPlace { generation, content: SlotContent::Full(value) })
+                if *generation == key.generation =>
+            {
                 Some(value)
             }
             _ => None,
@@ -91,12 +95,12 @@ impl<T> Slots<T> {
         self.get(key)?;
         let place = &mut self.places[key.index as usize];
         place.generation = place.generation.wrapping_add(1);
-        let content = std::mem::replace(&mut place.content, Content::Free { next: self.free });
+        let content = std::mem::replace(&mut place.content, SlotContent::Free { next: self.free });
         self.free = key.index;
         self.len -= 1;
         match content {
-            Content::Full(value) => Some(value),
-            Content::Free { .. } => None,
+            SlotContent::Full(value) => Some(value),
+            SlotContent::Free { .. } => None,
         }
     }
 
@@ -115,8 +119,8 @@ impl<T> Slots<T> {
     /// All values with their keys, by place.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         (0u32..).zip(&self.places).filter_map(|(index, place)| match &place.content {
-            Content::Full(value) => Some((Key { index, generation: place.generation }, value)),
-            Content::Free { .. } => None,
+            SlotContent::Full(value) => Some((Key { index, generation: place.generation }, value)),
+            SlotContent::Free { .. } => None,
         })
     }
 
@@ -125,8 +129,10 @@ impl<T> Slots<T> {
         let end = places.end.min(self.places.len());
         let start = places.start.min(end);
         (start..end).zip(&self.places[start..end]).filter_map(|(index, place)| match &place.content {
-            Content::Full(value) => Some((Key { index: index as u32, generation: place.generation }, value)),
-            Content::Free { .. } => None,
+            SlotContent::Full(value) => {
+                Some((Key { index: index as u32, generation: place.generation }, value))
+            }
+            SlotContent::Free { .. } => None,
         })
     }
 
@@ -139,8 +145,8 @@ impl<T> Slots<T> {
     /// The same, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
         (0u32..).zip(&mut self.places).filter_map(|(index, place)| match &mut place.content {
-            Content::Full(value) => Some((Key { index, generation: place.generation }, value)),
-            Content::Free { .. } => None,
+            SlotContent::Full(value) => Some((Key { index, generation: place.generation }, value)),
+            SlotContent::Free { .. } => None,
         })
     }
 }

@@ -229,11 +229,11 @@ pub fn write_http_date(out: &mut [u8; 29], unix_seconds: u64) {
 }
 
 /// Takes what a date-time is made of from the front of a text.
-struct Fields<'a> {
+struct TimeReader<'a> {
     rest: &'a [u8],
 }
 
-impl Fields<'_> {
+impl TimeReader<'_> {
     fn byte(&mut self, allowed: &[u8]) -> Option<u8> {
         let (&first, rest) = self.rest.split_first()?;
         allowed.contains(&first).then(|| {
@@ -285,7 +285,7 @@ impl Fields<'_> {
 /// that no calendar has, or a time without an offset, is `None`. A leap second counts as the second after it.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<i64> {
-    let mut fields = Fields { rest: text.as_bytes() };
+    let mut fields = TimeReader { rest: text.as_bytes() };
     let year = fields.number(4, 0, 9999)?;
     fields.byte(b"-")?;
     let month = fields.number(2, 1, 12)?;

@@ -10,7 +10,7 @@ use crate::base::slots::{Key, Slots};
 use crate::reply::{self, CallerKind, Reply};
 
 /// A slot.
-enum Pending {
+enum ReplySlotState {
     Request(PendingRequest),
     /// A WebSocket, which takes any number of messages.
     WebSocket(ConnectionId),
@@ -36,19 +36,19 @@ pub(crate) enum Delivered {
 /// The reply slots of one core.
 #[derive(Default)]
 pub(crate) struct PendingReplies {
-    slots: Slots<Pending>,
+    slots: Slots<ReplySlotState>,
 }
 
 impl PendingReplies {
     /// Takes a slot for a request whose reply may have `payload_limit` bytes.
     pub(crate) fn insert_request(&mut self, payload_limit: u32) -> Key {
         let request = PendingRequest { connection: None, reply: None, is_answered: false, payload_limit };
-        self.slots.insert(Pending::Request(request))
+        self.slots.insert(ReplySlotState::Request(request))
     }
 
     /// Takes a slot for a WebSocket.
     pub(crate) fn insert_websocket(&mut self, connection: ConnectionId) -> Key {
-        self.slots.insert(Pending::WebSocket(connection))
+        self.slots.insert(ReplySlotState::WebSocket(connection))
     }
 
     /// Gives a slot back.
@@ -60,17 +60,17 @@ impl PendingReplies {
     pub(crate) fn deliver(&mut self, key: Key, reply: Box<Reply>) -> Delivered {
         match self.slots.get_mut(key) {
             None => Delivered::Decided(ReplyOutcome::NotWaiting, None),
-            Some(Pending::WebSocket(_)) if !reply.fits(CallerKind::WebSocket) => {
+            Some(ReplySlotState::WebSocket(_)) if !reply.fits(CallerKind::WebSocket) => {
                 Delivered::Decided(ReplyOutcome::WrongCaller(CallerKind::WebSocket), None)
             }
-            Some(Pending::WebSocket(connection)) => Delivered::Forward(*connection, reply),
-            Some(Pending::Request(request)) if request.is_answered => {
+            Some(ReplySlotState::WebSocket(connection)) => Delivered::Forward(*connection, reply),
+            Some(ReplySlotState::Request(request)) if request.is_answered => {
                 Delivered::Decided(ReplyOutcome::NotWaiting, None)
             }
-            Some(Pending::Request(_)) if !reply.fits(CallerKind::Http) => {
+            Some(ReplySlotState::Request(_)) if !reply.fits(CallerKind::Http) => {
                 Delivered::Decided(ReplyOutcome::WrongCaller(CallerKind::Http), None)
             }
-            Some(Pending::Request(request)) => {
+            Some(ReplySlotState::Request(request)) => {
                 let size = reply::check_size(reply.body.as_deref(), request.payload_limit as usize);
                 let outcome = match size {
                     Ok(()) => ReplyOutcome::Accepted,
@@ -86,14 +86,14 @@ impl PendingReplies {
     /// Takes the reply of a request, if one has arrived.
     pub(crate) fn take_reply(&mut self, key: Key) -> Option<Box<Reply>> {
         match self.slots.get_mut(key) {
-            Some(Pending::Request(request)) => request.reply.take(),
+            Some(ReplySlotState::Request(request)) => request.reply.take(),
             _ => None,
         }
     }
 
     /// Names the connection that is told about the outcome.
     pub(crate) fn suspend(&mut self, key: Key, connection: ConnectionId) {
-        if let Some(Pending::Request(request)) = self.slots.get_mut(key) {
+        if let Some(ReplySlotState::Request(request)) = self.slots.get_mut(key) {
             request.connection = Some(connection);
         }
     }
@@ -101,7 +101,7 @@ impl PendingReplies {
     /// The connection of a WebSocket's slot.
     pub(crate) fn websocket(&self, key: Key) -> Option<ConnectionId> {
         match self.slots.get(key) {
-            Some(Pending::WebSocket(connection)) => Some(*connection),
+            Some(ReplySlotState::WebSocket(connection)) => Some(*connection),
             _ => None,
         }
     }
@@ -114,8 +114,8 @@ impl PendingReplies {
     /// The connections of the WebSockets at some of the places.
     pub(crate) fn websockets_within(&self, places: Range<usize>) -> Vec<ConnectionId> {
         let connections = self.slots.iter_within(places).filter_map(|(_, pending)| match pending {
-            Pending::WebSocket(connection) => Some(*connection),
-            Pending::Request(_) => None,
+            ReplySlotState::WebSocket(connection) => Some(*connection),
+            ReplySlotState::Request(_) => None,
         });
         connections.collect()
     }

@@ -23,7 +23,7 @@ pub(crate) const ALERT_INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
 
 /// The part of the preamble that is being received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum PreambleStage {
     /// A PROXY header.
     Proxy,
     /// The first byte of a TLS handshake, or of something else.
@@ -35,7 +35,7 @@ enum Stage {
 /// A connection that is not served yet.
 pub(crate) struct Preamble {
     listener: ListenerKind,
-    stage: Stage,
+    stage: PreambleStage,
     /// Bytes of the PROXY header.
     header: Vec<u8>,
     pub(crate) deadline: u64,
@@ -70,10 +70,15 @@ impl Preamble {
                 return Err(Event::ProxyUntrusted);
             }
             let deadline = core.rules.timeouts.head.after(now);
-            return Ok(Some(Preamble { listener, stage: Stage::Proxy, header: Vec::new(), deadline }));
+            return Ok(Some(Preamble {
+                listener,
+                stage: PreambleStage::Proxy,
+                header: Vec::new(),
+                deadline,
+            }));
         }
         let deadline = core.rules.timeouts.tls_handshake.after(now);
-        let preamble = Preamble { listener, stage: Stage::FirstByte, header: Vec::new(), deadline };
+        let preamble = Preamble { listener, stage: PreambleStage::FirstByte, header: Vec::new(), deadline };
         Ok(core.tls.of(listener).is_some().then_some(preamble))
     }
 
@@ -86,7 +91,7 @@ impl Preamble {
         received: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Progress {
-        if self.stage == Stage::Proxy {
+        if self.stage == PreambleStage::Proxy {
             self.header.extend_from_slice(received);
             match proxy::parse(&self.header) {
                 Ok(Parsed::Partial) => return Progress::Continue,
@@ -109,13 +114,13 @@ impl Preamble {
             if core.tls.of(self.listener).is_none() {
                 return Progress::Complete;
             }
-            self.stage = Stage::FirstByte;
+            self.stage = PreambleStage::FirstByte;
             self.deadline = core.rules.timeouts.tls_handshake.after(core.now().nanos);
             if received.is_empty() {
                 return Progress::Continue;
             }
         }
-        if self.stage == Stage::FirstByte {
+        if self.stage == PreambleStage::FirstByte {
             match received.first() {
                 // A method, or the empty line that may precede one (RFC 9112, 2.2).
                 Some(first) if first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n') => {
@@ -135,7 +140,7 @@ impl Preamble {
                 }
                 None => return Progress::Complete,
             }
-            self.stage = Stage::Handshake;
+            self.stage = PreambleStage::Handshake;
         }
         let Some(session) = tls else { return Progress::Complete };
         match session.shake_hands(received) {
@@ -156,8 +161,8 @@ impl Preamble {
     /// The event that counts the connection's end: its peer was too slow, was gone before, or the core stops.
     pub(crate) fn end_event(&self, core: &CoreState, is_overdue: bool) -> Event {
         match (self.stage, is_overdue && !core.is_draining) {
-            (Stage::Proxy, true) => Event::ProxyTimeout,
-            (Stage::Proxy, false) => Event::ProxyGone,
+            (PreambleStage::Proxy, true) => Event::ProxyTimeout,
+            (PreambleStage::Proxy, false) => Event::ProxyGone,
             (_, true) => Event::TlsTimeout,
             (_, false) => Event::TlsGone,
         }
@@ -165,7 +170,7 @@ impl Preamble {
 
     /// Whether nothing of the present stage has been received.
     pub(crate) fn is_idle(&self) -> bool {
-        self.header.is_empty() && self.stage != Stage::Handshake
+        self.header.is_empty() && self.stage != PreambleStage::Handshake
     }
 }
 

@@ -11,7 +11,7 @@ const PLACES: usize = 256;
 const LINES_MAX: u32 = 64;
 
 #[derive(Clone, Copy)]
-struct Place {
+struct RefusalPlace {
     webhook: Id,
     /// No line is written before this moment.
     next_nanos: u64,
@@ -23,7 +23,7 @@ struct Place {
 #[derive(Default)]
 pub(crate) struct Refusals {
     /// Empty before the first refusal.
-    places: Vec<Option<Place>>,
+    places: Vec<Option<RefusalPlace>>,
     interval_ends: u64,
     lines: u32,
     /// Lines that were left out in this interval.
@@ -63,7 +63,7 @@ impl Refusals {
         // What is not told now is told with the next line of this webhook.
         let (next_nanos, count_kept) =
             if is_told { (now.nanos + LOG_INTERVAL_NANOS, 0) } else { (self.interval_ends, count) };
-        self.places[place] = Some(Place { webhook, next_nanos, count: count_kept });
+        self.places[place] = Some(RefusalPlace { webhook, next_nanos, count: count_kept });
         if !is_told {
             self.left_out += 1;
             return None;

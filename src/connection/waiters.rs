@@ -26,7 +26,7 @@ pub(crate) struct Waiter {
 }
 
 /// Something that was asked for.
-struct Asked {
+struct PendingFetch {
     /// Until when an answer is expected.
     ends_nanos: u64,
     waiters: Vec<Waiter>,
@@ -34,7 +34,7 @@ struct Asked {
 
 /// Fetches in progress, by key, and the connections that wait for each.
 pub(super) struct Waiters<K> {
-    asked: HashMap<K, Asked>,
+    asked: HashMap<K, PendingFetch>,
     next_ticket: u64,
     asked_max: usize,
     wait_nanos: u64,
@@ -95,7 +95,8 @@ impl<K: Clone + Eq + Hash> Waiters<K> {
         } else if self.asked.len() >= self.asked_max {
             return Err(Full);
         } else {
-            self.asked.insert(key.clone(), Asked { ends_nanos, waiters: waiter.into_iter().collect() });
+            self.asked
+                .insert(key.clone(), PendingFetch { ends_nanos, waiters: waiter.into_iter().collect() });
         }
         Ok(Place { ticket, is_first: true })
     }

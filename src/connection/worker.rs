@@ -32,11 +32,11 @@ const SHORT_FRAME_BYTES: usize = 1024;
 /// A worker's session: its connection, and the handler of its messages.
 pub(crate) struct WorkerSession {
     connection: WebSocketConnection,
-    worker: Worker,
+    worker: WorkerHandler,
 }
 
 /// The worker, as its frames are handled.
-struct Worker {
+struct WorkerHandler {
     backlog: Arc<Backlog>,
     address: WorkerAddress,
     /// Triggers that wait for room on the connection.
@@ -65,8 +65,13 @@ impl WorkerSession {
         if flows::tell(core, backlog.flow(), address, attached).is_err() {
             connection.close_for(core, Closing::Busy);
         }
-        let mut worker =
-            Worker { backlog, address, triggers: VecDeque::new(), waiting_bytes: 0, actions: Vec::new() };
+        let mut worker = WorkerHandler {
+            backlog,
+            address,
+            triggers: VecDeque::new(),
+            waiting_bytes: 0,
+            actions: Vec::new(),
+        };
         // The core may have been told before the worker was attached here.
         worker.close_if_deleted(core, &mut connection);
         connection.resume(core, &mut worker);
@@ -132,7 +137,7 @@ impl WorkerSession {
     }
 }
 
-impl Handler for Worker {
+impl Handler for WorkerHandler {
     fn on_message(
         &mut self,
         core: &mut CoreState,
@@ -170,7 +175,7 @@ impl Handler for Worker {
     }
 }
 
-impl Worker {
+impl WorkerHandler {
     fn close_if_deleted(&self, core: &mut CoreState, connection: &mut WebSocketConnection) {
         if self.backlog.is_deleted() {
             connection.close_for(core, Closing::FlowDeleted);

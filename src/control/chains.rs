@@ -73,10 +73,10 @@ impl std::error::Error for ChainsError {}
 /// The thread, as the cores see it. It ends when this is dropped and nobody waits any more.
 #[derive(Debug)]
 pub struct Chains {
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<ChainRequest>,
 }
 
-struct Asked {
+struct ChainRequest {
     url: ChainUrl,
     done: Fetched,
 }
@@ -88,7 +88,7 @@ impl Chains {
     /// [`ChainsError`]: a bad `alexa.roots` is found here, and not when the first request comes.
     pub fn start(settings: &Alexa, clock: Clock) -> Result<Chains, ChainsError> {
         let roots = Arc::new(settings.roots.as_deref().map_or_else(|| Ok(Roots::public()), read_roots)?);
-        let fetcher = Arc::new(Fetcher {
+        let fetcher = Arc::new(ChainFetcher {
             tls: TlsConnector::from(Arc::new(tls(&roots)?)),
             host: ServerName::try_from(HOST)
                 .map_err(|_| ChainsError::Tls(rustls::Error::General(HOST.into())))?,
@@ -115,7 +115,7 @@ impl Chains {
     /// Fetches the chain, or finds that it is known, and calls `done` with the outcome; on any thread, and at once where
     /// nothing can be fetched. Never blocks.
     pub fn fetch(&self, url: &ChainUrl, done: Fetched) {
-        match self.asked.try_send(Asked { url: url.clone(), done }) {
+        match self.asked.try_send(ChainRequest { url: url.clone(), done }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(asked)) => (asked.done)(Err(FetchError::Busy)),
             Err(mpsc::error::TrySendError::Closed(asked)) => (asked.done)(Err(FetchError::Stopped)),
@@ -152,17 +152,17 @@ fn tls(roots: &Roots) -> Result<rustls::ClientConfig, ChainsError> {
     Ok(config)
 }
 
-type Outcome = Result<Arc<Chain>, FetchError>;
+type ChainResult = Result<Arc<Chain>, FetchError>;
 
 /// Answers all who ask until nobody can ask any more.
-async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<Asked>) {
+async fn serve(fetcher: Arc<ChainFetcher>, mut asks: mpsc::Receiver<ChainRequest>) {
     let mut cache = ChainCache::new();
     let mut waiting: HashMap<ChainUrl, Vec<Fetched>> = HashMap::new();
-    let mut fetches: JoinSet<(ChainUrl, Outcome)> = JoinSet::new();
+    let mut fetches: JoinSet<(ChainUrl, ChainResult)> = JoinSet::new();
     loop {
         tokio::select! {
             asked = asks.recv() => {
-                let Some(Asked { url, done }) = asked else { break };
+                let Some(ChainRequest { url, done }) = asked else { break };
                 match cache.lookup(&url, fetcher.clock.now()) {
                     Lookup::Good(chain) => done(Ok(chain)),
                     Lookup::Failed(error) => done(Err(error)),
@@ -206,7 +206,7 @@ async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<Asked>) {
 }
 
 /// The resources that a fetch uses.
-struct Fetcher {
+struct ChainFetcher {
     tls: TlsConnector,
     host: ServerName<'static>,
     /// `host:port` where the host is reached.
@@ -216,8 +216,8 @@ struct Fetcher {
     turns: Semaphore,
 }
 
-impl Fetcher {
-    async fn fetch(&self, url: &ChainUrl) -> Outcome {
+impl ChainFetcher {
+    async fn fetch(&self, url: &ChainUrl) -> ChainResult {
         let fetch = async {
             let _turn = self.turns.acquire().await.map_err(|_| FetchError::Stopped)?;
             self.download(url).await

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::store::MODEL_FILE;
 
 /// A gauge or a counter of one series.
-struct Sample {
+struct ProcessSample {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
@@ -23,7 +23,7 @@ pub fn render(page: &mut String, folder: &Path) {
     let stat = std::fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::parse(&text));
     let mut samples = Vec::new();
     let mut sample = |name, kind, help, value: Option<f64>| {
-        samples.extend(value.map(|value| Sample { name, kind, help, value }));
+        samples.extend(value.map(|value| ProcessSample { name, kind, help, value }));
     };
     let stat = stat.as_ref();
     sample(
@@ -67,7 +67,7 @@ pub fn render(page: &mut String, folder: &Path) {
         "Size of the model's database.",
         database.map(|database| database.len() as f64),
     );
-    for Sample { name, kind, help, value } in samples {
+    for ProcessSample { name, kind, help, value } in samples {
         // A string takes everything.
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     }

@@ -109,7 +109,7 @@ enum State {
     InFlight,
 }
 
-struct Delivery<T> {
+struct QueuedDelivery<T> {
     queue: Key,
     arrival: u64,
     attempts: u32,
@@ -121,7 +121,7 @@ struct Delivery<T> {
 
 /// The queues of one core.
 pub struct Targets<T> {
-    deliveries: Slots<Delivery<T>>,
+    deliveries: Slots<QueuedDelivery<T>>,
     queues: Slots<Queue>,
     by_node: HashMap<(Id, Arc<str>), Key, ahash::RandomState>,
     /// By the time at which something is due, and the number of the queue.
@@ -193,7 +193,7 @@ impl<T> Targets<T> {
         let Some(queue) = self.queues.get_mut(queue_key) else { return };
         queue.rules = rules;
         let state = State::Lane;
-        let delivery = Delivery { queue: queue_key, arrival, attempts, expiry, order_key, state, item };
+        let delivery = QueuedDelivery { queue: queue_key, arrival, attempts, expiry, order_key, state, item };
         let lane = delivery.order_key.clone();
         let key = self.deliveries.insert(delivery);
         queue.open += 1;

@@ -19,7 +19,7 @@ pub(super) const CHECK_NANOS: u64 = NANOS_PER_SECOND / 100;
 
 /// The phase of a draining core, named by what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum DrainStage {
     Requests,
     WebSockets,
     Triggers,
@@ -38,7 +38,7 @@ pub(super) enum Step {
 /// A drain that is under way.
 #[derive(Debug)]
 pub(super) struct Drain {
-    stage: Stage,
+    stage: DrainStage,
     ends: u64,
     /// When the journal is waited for no longer, once all else is done.
     settles: Option<u64>,
@@ -47,7 +47,7 @@ pub(super) struct Drain {
 impl Drain {
     /// A drain that begins at `now`.
     pub(super) fn begin(now: u64) -> Drain {
-        Drain { stage: Stage::Requests, ends: now + DRAIN_NANOS, settles: None }
+        Drain { stage: DrainStage::Requests, ends: now + DRAIN_NANOS, settles: None }
     }
 
     /// Checks how far the cores are; one step. `is_settled` says whether nothing of the journal is under way.
@@ -73,23 +73,23 @@ impl Drain {
         let websockets = counts.websockets.load(Ordering::Relaxed);
         let workers = counts.workers.load(Ordering::Relaxed);
         match self.stage {
-            Stage::Requests if connections > websockets + workers && now < self.ends => Step::Wait,
-            Stage::Requests => {
-                self.stage = Stage::WebSockets;
+            DrainStage::Requests if connections > websockets + workers && now < self.ends => Step::Wait,
+            DrainStage::Requests => {
+                self.stage = DrainStage::WebSockets;
                 Step::CloseWebSockets
             }
-            Stage::WebSockets if websockets > 0 && now < self.ends + CLOSE_NANOS => Step::Wait,
-            Stage::WebSockets => {
-                self.stage = Stage::Triggers;
+            DrainStage::WebSockets if websockets > 0 && now < self.ends + CLOSE_NANOS => Step::Wait,
+            DrainStage::WebSockets => {
+                self.stage = DrainStage::Triggers;
                 Step::Wait
             }
-            Stage::Triggers if has_triggers && now < self.ends => Step::Wait,
-            Stage::Triggers => {
-                self.stage = Stage::Workers;
+            DrainStage::Triggers if has_triggers && now < self.ends => Step::Wait,
+            DrainStage::Triggers => {
+                self.stage = DrainStage::Workers;
                 Step::CloseWorkers
             }
-            Stage::Workers if workers > 0 && now < self.ends + CLOSE_NANOS => Step::Wait,
-            Stage::Workers => Step::Finish,
+            DrainStage::Workers if workers > 0 && now < self.ends + CLOSE_NANOS => Step::Wait,
+            DrainStage::Workers => Step::Finish,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::io::Waker;
 
 /// The sending half; cheap to clone.
 pub(super) struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<MailboxState<T>>,
 }
 
 impl<T> Clone for Sender<T> {
@@ -20,7 +20,7 @@ impl<T> Clone for Sender<T> {
 
 /// The receiving half; one is at work at a time.
 pub(super) struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<MailboxState<T>>,
 }
 
 impl<T> Clone for Receiver<T> {
@@ -29,7 +29,7 @@ impl<T> Clone for Receiver<T> {
     }
 }
 
-struct Shared<T> {
+struct MailboxState<T> {
     queue: ArrayQueue<T>,
     /// Absent until the core has opened its kernel; another one after each restart.
     waker: Mutex<Option<Waker>>,
@@ -41,7 +41,7 @@ pub(super) struct Full<T>(pub(super) T);
 
 /// A mailbox that holds at most `capacity` messages.
 pub(super) fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared { queue: ArrayQueue::new(capacity), waker: Mutex::new(None) });
+    let shared = Arc::new(MailboxState { queue: ArrayQueue::new(capacity), waker: Mutex::new(None) });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 

@@ -49,13 +49,13 @@ pub trait SegmentSource<F>: Send + Sync {
 
 /// The thread that makes segments.
 pub(super) struct Supply {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSupply>,
     path: PathBuf,
     safety: Safety,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
+struct SharedSupply {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -79,7 +79,7 @@ struct CoreSupply {
     waker: Option<Waker>,
 }
 
-impl Shared {
+impl SharedSupply {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Who panicked with the lock has changed whole values.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -175,7 +175,7 @@ impl Supply {
     pub(super) fn start(folder: Folder, spare: Vec<SpareSegment>, cores: usize) -> io::Result<Supply> {
         let cores = std::iter::repeat_with(CoreSupply::default).take(cores).collect();
         let state = State { cores, spare, ..State::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let shared = Arc::new(SharedSupply { state: Mutex::new(state), changed: Condvar::new() });
         let (path, safety) = (folder.path.clone(), folder.safety);
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -202,7 +202,7 @@ impl Drop for Supply {
 }
 
 /// Serves the requests until the end.
-fn supply(shared: &Shared, mut folder: Folder) {
+fn supply(shared: &SharedSupply, mut folder: Folder) {
     let mut state = shared.lock();
     while !state.is_over {
         if let Some(name) = state.discarded.pop() {

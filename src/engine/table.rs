@@ -9,12 +9,12 @@ use crate::connection::{Connection, IdleConnection};
 /// Connections in the places of their sockets: no second numbering.
 #[derive(Default)]
 pub(super) struct Table {
-    places: Vec<Place>,
+    places: Vec<TablePlace>,
     len: usize,
 }
 
 #[derive(Default)]
-struct Place {
+struct TablePlace {
     generation: u32,
     state: State,
 }
@@ -28,16 +28,17 @@ enum State {
 }
 
 // Beside it an idle connection has an entry of the wheel and one of its kernel.
-const _: () = assert!(size_of::<Place>() <= 40);
+const _: () = assert!(size_of::<TablePlace>() <= 40);
 
 impl Table {
     /// Adds the connection of a socket.
     pub(super) fn insert(&mut self, id: ConnectionId, connection: Connection) {
         let index = id.index as usize;
         if index >= self.places.len() {
-            self.places.resize_with(index + 1, Place::default);
+            self.places.resize_with(index + 1, TablePlace::default);
         }
-        self.places[index] = Place { generation: id.generation, state: State::Open(Box::new(connection)) };
+        self.places[index] =
+            TablePlace { generation: id.generation, state: State::Open(Box::new(connection)) };
         self.len += 1;
     }
 

@@ -16,12 +16,12 @@ const METHOD_BYTES_MAX: usize = 32;
 pub(super) struct Scan {
     /// Bytes that were looked at.
     seen: usize,
-    part: Part,
+    part: HeadPart,
 }
 
 /// The part of a head that the next byte belongs to.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+enum HeadPart {
     Method,
     Target {
         from: usize,
@@ -32,7 +32,7 @@ enum Part {
 
 impl Scan {
     pub(super) fn new() -> Scan {
-        Scan { seen: 0, part: Part::Method }
+        Scan { seen: 0, part: HeadPart::Method }
     }
 
     /// Whether a byte of the head has come.
@@ -45,13 +45,13 @@ impl Scan {
     pub(super) fn find_end(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
         let head_bytes_max = limits.head_bytes as usize;
         let window = &bytes[..bytes.len().min(head_bytes_max)];
-        if matches!(self.part, Part::Method) {
+        if matches!(self.part, HeadPart::Method) {
             self.pass_method(window)?;
         }
-        if let Part::Target { from } = self.part {
+        if let HeadPart::Target { from } = self.part {
             self.pass_target(window, from, limits.target_bytes as usize)?;
         }
-        if matches!(self.part, Part::Lines) {
+        if matches!(self.part, HeadPart::Lines) {
             while let Some(offset) = memchr::memchr(b'\n', &window[self.seen..]) {
                 let at = self.seen + offset;
                 // A method, a space and a target stand before it.
@@ -77,7 +77,7 @@ impl Scan {
             _ if end > METHOD_BYTES_MAX => Err(Refusal::MethodName),
             b' ' if end > 0 => {
                 self.seen = end + 1;
-                self.part = Part::Target { from: end + 1 };
+                self.part = HeadPart::Target { from: end + 1 };
                 Ok(())
             }
             b'\n' => Err(Refusal::BareLf),
@@ -96,7 +96,7 @@ impl Scan {
             Some(b'\n') => return Err(Refusal::BareLf),
             // HTTP/0.9 had no version.
             Some(b'\r') => return Err(Refusal::RequestLine),
-            Some(_) => self.part = Part::Lines,
+            Some(_) => self.part = HeadPart::Lines,
         }
         self.seen = end.map_or(window.len(), |at| at + 1);
         Ok(())

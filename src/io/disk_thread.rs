@@ -28,7 +28,7 @@ impl Direction {
     }
 }
 
-struct Job {
+struct DiskJob {
     file: Arc<DiskFile>,
     direction: Direction,
     transfer: Box<Transfer>,
@@ -41,7 +41,7 @@ pub(super) struct DiskThread {
 }
 
 struct Running {
-    jobs: Sender<Job>,
+    jobs: Sender<DiskJob>,
     done: Receiver<(Direction, Box<Transfer>, io::Result<()>)>,
     thread: JoinHandle<()>,
 }
@@ -65,7 +65,7 @@ impl DiskThread {
             }
         }
         let Some(running) = &self.running else { return Ok(()) };
-        let job = Job { file, direction, transfer };
+        let job = DiskJob { file, direction, transfer };
         running
             .jobs
             .send(job)
@@ -90,10 +90,10 @@ impl Drop for DiskThread {
 }
 
 fn run(waker: Arc<EventWaker>) -> io::Result<Running> {
-    let (jobs, queue) = channel::<Job>();
+    let (jobs, queue) = channel::<DiskJob>();
     let (results, done) = channel();
     let thread = std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
-        for Job { file, direction, mut transfer } in queue {
+        for DiskJob { file, direction, mut transfer } in queue {
             let result = carry_out(&file, direction, &mut transfer);
             drop(file);
             // A core that has ended wants no result; its writes are done all the same.

@@ -51,11 +51,11 @@ mod kind {
 /// The epoll instance of one core.
 pub struct Epoll {
     epoll: OwnedFd,
-    sockets: Slots<Socket>,
+    sockets: Slots<EpollSocket>,
     files: Files,
     disk: DiskThread,
-    listeners: Vec<ListenerState>,
-    sends: Slots<Sending>,
+    listeners: Vec<EpollListener>,
+    sends: Slots<EpollSend>,
     /// Sockets that may have something to do, each once.
     active: VecDeque<Key>,
     ready: VecDeque<Completion>,
@@ -67,7 +67,7 @@ pub struct Epoll {
     counters: Counters,
 }
 
-struct Socket {
+struct EpollSocket {
     fd: OwnedFd,
     send: Option<Key>,
     wanted: bool,
@@ -83,13 +83,13 @@ struct Socket {
     shut_down_after_send: bool,
 }
 
-struct Sending {
+struct EpollSend {
     bytes: Vec<u8>,
     sent: usize,
     report: SendReport,
 }
 
-struct ListenerState {
+struct EpollListener {
     /// Absent once it has stopped.
     listener: Option<Listener>,
     armed: bool,
@@ -113,7 +113,7 @@ impl BufferPool {
 }
 
 /// Outcome of one attempt to receive.
-enum Piece {
+enum ReceiveOutcome {
     Bytes(BufferLease),
     Ended(End),
     Empty,
@@ -151,7 +151,7 @@ impl Epoll {
         if self.sockets.len() >= INDEX_MAX as usize {
             return Err(io::Error::from(io::ErrorKind::QuotaExceeded));
         }
-        let key = self.sockets.insert(Socket {
+        let key = self.sockets.insert(EpollSocket {
             fd,
             send: None,
             wanted: false,
@@ -194,7 +194,7 @@ impl Epoll {
         } else if bytes.is_empty() {
             self.ready.push_back(Completion::Sent { socket: id, bytes });
         } else {
-            socket.send = Some(self.sends.insert(Sending { bytes, sent: 0, report }));
+            socket.send = Some(self.sends.insert(EpollSend { bytes, sent: 0, report }));
             if socket.writable {
                 activate(&mut self.active, key(id), socket);
             }
@@ -396,7 +396,7 @@ impl Epoll {
         if std::mem::take(&mut socket.shut_down_after_send) {
             socket::shut_down_write(&socket.fd);
         }
-        let Some(Sending { bytes, report, .. }) = self.sends.remove(send) else { return };
+        let Some(EpollSend { bytes, report, .. }) = self.sends.remove(send) else { return };
         match (failed, report) {
             (true, _) => completions.push(Completion::SendFailed { socket: id, bytes }),
             (false, SendReport::Prompt) => completions.push(Completion::Sent { socket: id, bytes }),
@@ -412,13 +412,13 @@ impl Epoll {
                 return;
             }
             match receive(socket, &mut self.buffers) {
-                Piece::Bytes(lease) => completions.push(Completion::Received { socket: id, lease }),
-                Piece::Ended(end) => {
+                ReceiveOutcome::Bytes(lease) => completions.push(Completion::Received { socket: id, lease }),
+                ReceiveOutcome::Ended(end) => {
                     socket.ended = true;
                     completions.push(Completion::Ended { socket: id, end });
                 }
-                Piece::Empty => {}
-                Piece::OutOfBuffers => {
+                ReceiveOutcome::Empty => {}
+                ReceiveOutcome::OutOfBuffers => {
                     self.counters.out_of_buffers += 1;
                     break;
                 }
@@ -448,31 +448,31 @@ impl Epoll {
     }
 }
 
-fn receive(socket: &mut Socket, buffers: &mut BufferPool) -> Piece {
-    let Some((number, mut bytes)) = buffers.take() else { return Piece::OutOfBuffers };
+fn receive(socket: &mut EpollSocket, buffers: &mut BufferPool) -> ReceiveOutcome {
+    let Some((number, mut bytes)) = buffers.take() else { return ReceiveOutcome::OutOfBuffers };
     bytes.clear();
     match rustix::net::recv(&socket.fd, spare_capacity(&mut bytes), RecvFlags::DONTWAIT) {
         Ok((_, length)) if length > 0 => {
             // Less than there was room for: there is no more. What arrives later is a new event.
             socket.readable = bytes.len() == bytes.capacity() || socket.hung_up;
-            Piece::Bytes(BufferLease::new(number, bytes, &buffers.home))
+            ReceiveOutcome::Bytes(BufferLease::new(number, bytes, &buffers.home))
         }
         outcome => {
             buffers.free.push((number, bytes));
             match outcome {
-                Ok(_) => Piece::Ended(if socket.broken { End::Broken } else { End::HalfClosed }),
+                Ok(_) => ReceiveOutcome::Ended(if socket.broken { End::Broken } else { End::HalfClosed }),
                 Err(Errno::AGAIN) => {
                     socket.readable = false;
-                    Piece::Empty
+                    ReceiveOutcome::Empty
                 }
-                Err(Errno::INTR) => Piece::Empty,
-                Err(_) => Piece::Ended(End::Broken),
+                Err(Errno::INTR) => ReceiveOutcome::Empty,
+                Err(_) => ReceiveOutcome::Ended(End::Broken),
             }
         }
     }
 }
 
-fn activate(active: &mut VecDeque<Key>, key: Key, socket: &mut Socket) {
+fn activate(active: &mut VecDeque<Key>, key: Key, socket: &mut EpollSocket) {
     if !std::mem::replace(&mut socket.active, true) {
         active.push_back(key);
     }
@@ -502,7 +502,7 @@ impl Io for Epoll {
     fn add_listener(&mut self, listener: Listener) -> io::Result<ListenerId> {
         listener.set_nonblocking(true)?;
         let id = ListenerId(u32::try_from(self.listeners.len()).map_err(io::Error::other)?);
-        self.listeners.push(ListenerState { listener: Some(listener), armed: false });
+        self.listeners.push(EpollListener { listener: Some(listener), armed: false });
         Ok(id)
     }
 

@@ -41,9 +41,9 @@ const COMPLETIONS_OF_EVENT: usize = 2;
 pub struct Ring {
     // Dropped first: it ends what is in flight before the descriptors close.
     queues: Queues,
-    sockets: Slots<Socket>,
+    sockets: Slots<RingSocket>,
     files: Files,
-    listeners: Vec<ListenerState>,
+    listeners: Vec<RingListener>,
     /// Sockets whose receive ended because no buffer was left, in that order.
     starved: VecDeque<Key>,
     /// Completions that did not come from the kernel, and those beyond a turn's bound.
@@ -56,10 +56,10 @@ pub struct Ring {
     counters: Counters,
 }
 
-struct Socket {
+struct RingSocket {
     fd: OwnedFd,
     armed: Armed,
-    wanted: Wanted,
+    wanted: WantedOperation,
     /// Pieces to be received before a receive stays armed.
     pieces_left: u8,
     /// The armed receive is being cancelled.
@@ -91,13 +91,13 @@ enum Armed {
 
 /// The operation that the owner requested last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum WantedOperation {
     Nothing,
     Receive,
     Rest,
 }
 
-struct ListenerState {
+struct RingListener {
     /// Absent once it has stopped.
     listener: Option<Listener>,
     armed: bool,
@@ -129,21 +129,21 @@ impl Ring {
 
     // ---- what the owner starts
 
-    fn want(&mut self, id: SocketId, wanted: Wanted) {
+    fn want(&mut self, id: SocketId, wanted: WantedOperation) {
         let Some(socket) = self.sockets.get_mut(key(id)) else { return };
         if socket.closing || socket.ended {
             return;
         }
         socket.wanted = wanted;
-        if wanted == Wanted::Rest {
+        if wanted == WantedOperation::Rest {
             socket.pieces_left = PIECES_AFTER_REST;
         }
         // A poll stays armed whatever is wanted: it takes nothing.
-        if socket.armed == Armed::Receive && wanted != Wanted::Receive && !socket.cancelling {
+        if socket.armed == Armed::Receive && wanted != WantedOperation::Receive && !socket.cancelling {
             socket.cancelling = true;
             self.queues.cancel_receive(id);
         }
-        if wanted == Wanted::Nothing && !std::mem::replace(&mut socket.watching, true) {
+        if wanted == WantedOperation::Nothing && !std::mem::replace(&mut socket.watching, true) {
             self.queues.watch_hang_up(id, socket.fd.as_fd());
         }
         arm(&mut self.queues, id, socket);
@@ -349,8 +349,8 @@ impl Ring {
             // It was reset, which is the last that is told of what is received.
             _ if socket.ended => return,
             Ok(Some(lease)) => {
-                if socket.wanted == Wanted::Rest {
-                    socket.wanted = Wanted::Receive;
+                if socket.wanted == WantedOperation::Rest {
+                    socket.wanted = WantedOperation::Receive;
                 }
                 socket.pieces_left = socket.pieces_left.saturating_sub(1);
                 completions.push(Completion::Received { socket: id, lease });
@@ -380,8 +380,8 @@ impl Ring {
         socket.armed = Armed::Nothing;
         if socket.closing {
             completions.extend(self.finish_close(id));
-        } else if socket.wanted != Wanted::Nothing {
-            socket.wanted = Wanted::Receive;
+        } else if socket.wanted != WantedOperation::Nothing {
+            socket.wanted = WantedOperation::Receive;
             socket.armed = Armed::Piece;
             self.queues.receive_once(id, socket.fd.as_fd());
         }
@@ -392,7 +392,7 @@ impl Ring {
         socket.watching = false;
         if socket.closing {
             completions.extend(self.finish_close(id));
-        } else if socket.wanted == Wanted::Nothing && !std::mem::replace(&mut socket.ended, true) {
+        } else if socket.wanted == WantedOperation::Nothing && !std::mem::replace(&mut socket.ended, true) {
             completions.push(Completion::Ended { socket: id, end: End::Broken });
         }
     }
@@ -461,7 +461,7 @@ impl Ring {
 }
 
 fn admit(
-    sockets: &mut Slots<Socket>,
+    sockets: &mut Slots<RingSocket>,
     id: ListenerId,
     listener: &Listener,
     fd: OwnedFd,
@@ -472,14 +472,14 @@ fn admit(
     Some(Completion::Accepted { listener: id, socket, peer })
 }
 
-fn insert(sockets: &mut Slots<Socket>, fd: OwnedFd) -> Option<SocketId> {
+fn insert(sockets: &mut Slots<RingSocket>, fd: OwnedFd) -> Option<SocketId> {
     if sockets.len() >= INDEX_MAX as usize {
         return None;
     }
-    let key = sockets.insert(Socket {
+    let key = sockets.insert(RingSocket {
         fd,
         armed: Armed::Nothing,
-        wanted: Wanted::Nothing,
+        wanted: WantedOperation::Nothing,
         pieces_left: 0,
         cancelling: false,
         starved: false,
@@ -494,17 +494,17 @@ fn insert(sockets: &mut Slots<Socket>, fd: OwnedFd) -> Option<SocketId> {
 }
 
 /// Arms what a socket wants, if nothing is in flight and it may.
-fn arm(queues: &mut Queues, id: SocketId, socket: &mut Socket) {
+fn arm(queues: &mut Queues, id: SocketId, socket: &mut RingSocket) {
     if socket.armed != Armed::Nothing || socket.ended || socket.closing || socket.starved {
         return;
     }
     match socket.wanted {
-        Wanted::Nothing => {}
-        Wanted::Receive if socket.pieces_left == 0 => {
+        WantedOperation::Nothing => {}
+        WantedOperation::Receive if socket.pieces_left == 0 => {
             socket.armed = Armed::Receive;
             queues.receive(id, socket.fd.as_fd());
         }
-        Wanted::Receive | Wanted::Rest => {
+        WantedOperation::Receive | WantedOperation::Rest => {
             socket.armed = Armed::Poll;
             queues.poll(id, socket.fd.as_fd());
         }
@@ -524,7 +524,7 @@ impl Io for Ring {
         // The ring fails an operation that would wait on a socket that is not to.
         listener.set_nonblocking(false)?;
         let id = ListenerId(u32::try_from(self.listeners.len()).map_err(io::Error::other)?);
-        self.listeners.push(ListenerState { listener: Some(listener), armed: false, stopping: false });
+        self.listeners.push(RingListener { listener: Some(listener), armed: false, stopping: false });
         Ok(id)
     }
 
@@ -545,9 +545,9 @@ impl Io for Ring {
         match operation {
             Operation::Accept { listener } => self.accept(listener),
             Operation::StopAccepting { listener } => self.stop_accepting(listener),
-            Operation::Receive { socket } => self.want(socket, Wanted::Receive),
-            Operation::Rest { socket } => self.want(socket, Wanted::Rest),
-            Operation::StopReceiving { socket } => self.want(socket, Wanted::Nothing),
+            Operation::Receive { socket } => self.want(socket, WantedOperation::Receive),
+            Operation::Rest { socket } => self.want(socket, WantedOperation::Rest),
+            Operation::StopReceiving { socket } => self.want(socket, WantedOperation::Nothing),
             Operation::Send { socket, bytes, report } => self.send(socket, bytes, report),
             Operation::ShutdownWrite { socket } => self.shut_down_write(socket),
             Operation::Close { socket, how } => self.close(socket, how),

@@ -16,7 +16,7 @@ const SEND_BYTES_MAX: usize = 1 << 30;
 const MSG_WAITALL: u32 = 0x100;
 
 /// A send that the kernel reads from, or that waits for being resumed.
-struct Sending {
+struct SendInFlight {
     socket: SocketId,
     bytes: Vec<u8>,
     sent: usize,
@@ -36,7 +36,7 @@ pub(super) enum Outcome {
 /// Sends that were started and have not ended.
 #[derive(Default)]
 pub(super) struct Sends {
-    slots: Slots<Sending>,
+    slots: Slots<SendInFlight>,
     /// Silent sends that were started. Those that have not completed once they are submitted and all completions are taken
     /// were taken whole.
     silent: Vec<Key>,
@@ -45,7 +45,7 @@ pub(super) struct Sends {
 impl Sends {
     pub(super) fn insert(&mut self, socket: SocketId, bytes: Vec<u8>, silent: bool) -> Key {
         let silent = silent && bytes.len() <= SEND_BYTES_MAX;
-        let send = self.slots.insert(Sending { socket, bytes, sent: 0, in_flight: false, silent });
+        let send = self.slots.insert(SendInFlight { socket, bytes, sent: 0, in_flight: false, silent });
         if silent {
             self.silent.push(send);
         }

@@ -29,19 +29,19 @@ const _: () = assert!(STEPS[STEPS.len() - 1] as usize * POINTS_MAX as usize >= S
 /// The samples of the last hour.
 #[derive(Debug, Default)]
 pub struct Series {
-    samples: VecDeque<Sample>,
+    samples: VecDeque<SecondSample>,
     before: Option<(Now, Snapshot)>,
 }
 
 /// The counts of one second, and the gauges at its end.
 #[derive(Debug)]
-struct Sample {
+struct SecondSample {
     end: Now,
     /// Nanoseconds since the sample before: a second, or more where the sampler was late.
     covers: u64,
-    total: Counts,
+    total: SecondCounts,
     latency: Sparse,
-    cores: Box<[Counts]>,
+    cores: Box<[SecondCounts]>,
 }
 
 /// Buckets that are not empty, by number. Most seconds touch a few of some two hundred.
@@ -49,7 +49,7 @@ type Sparse = Box<[(u16, u32)]>;
 
 /// One core's second, or all cores'. A second has fewer than 2³² of anything.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct SecondCounts {
     requests: u32,
     classes: [u32; CLASSES],
     throttled_rate: u32,
@@ -145,12 +145,12 @@ impl Series {
     pub fn push(&mut self, now: Now, snapshot: Snapshot) {
         if let Some((before_now, before)) = &self.before {
             let cores = snapshot.cores.iter().zip(&before.cores);
-            let sample = Sample {
+            let sample = SecondSample {
                 end: now,
                 covers: now.nanos.saturating_sub(before_now.nanos),
-                total: Counts::between(&before.total, &snapshot.total),
+                total: SecondCounts::between(&before.total, &snapshot.total),
                 latency: snapshot.total.latency.since(&before.total.latency).sparse(),
-                cores: cores.map(|(after, before)| Counts::between(before, after)).collect(),
+                cores: cores.map(|(after, before)| SecondCounts::between(before, after)).collect(),
             };
             if self.samples.len() == SAMPLES_MAX {
                 self.samples.pop_front();
@@ -168,13 +168,13 @@ impl Series {
         let Some(last) = self.samples.back() else { return points };
         let since = last.end.nanos.saturating_sub(u64::from(seconds) * NANOS_PER_SECOND);
         points.cores = last.cores.iter().map(|_| Columns::default()).collect();
-        let mut step: Option<Step> = None;
+        let mut step: Option<SeriesRow> = None;
         for sample in self.samples.iter().filter(|sample| sample.end.nanos > since) {
             let number = sample.end.nanos / (u64::from(step_seconds) * NANOS_PER_SECOND);
             match &mut step {
                 Some(step) if step.number == number => step.add(sample),
                 _ => {
-                    if let Some(done) = step.replace(Step::new(number, sample)) {
+                    if let Some(done) = step.replace(SeriesRow::new(number, sample)) {
                         done.write(&mut points);
                     }
                 }
@@ -194,20 +194,20 @@ fn step_for(seconds: u32) -> u32 {
 }
 
 /// Samples that become one row.
-struct Step {
+struct SeriesRow {
     number: u64,
     end: Now,
     covers: u64,
-    total: Counts,
+    total: SecondCounts,
     latency: LatencyCounts,
-    cores: Box<[Counts]>,
+    cores: Box<[SecondCounts]>,
 }
 
-impl Step {
-    fn new(number: u64, first: &Sample) -> Step {
+impl SeriesRow {
+    fn new(number: u64, first: &SecondSample) -> SeriesRow {
         let mut latency = LatencyCounts::default();
         latency.add_sparse(&first.latency);
-        Step {
+        SeriesRow {
             number,
             end: first.end,
             covers: first.covers,
@@ -217,7 +217,7 @@ impl Step {
         }
     }
 
-    fn add(&mut self, sample: &Sample) {
+    fn add(&mut self, sample: &SecondSample) {
         self.end = sample.end;
         self.covers += sample.covers;
         self.total.add(&sample.total);
@@ -242,11 +242,11 @@ fn quantiles(latency: &LatencyCounts) -> [u64; QUANTILES.len()] {
     QUANTILES.map(|share| latency.quantile(share).unwrap_or(0))
 }
 
-impl Counts {
-    fn between(before: &Numbers, after: &Numbers) -> Counts {
+impl SecondCounts {
+    fn between(before: &Numbers, after: &Numbers) -> SecondCounts {
         let since = after.since(before);
         let ended = Outcome::ALL.iter().filter(|outcome| **outcome != Outcome::Health);
-        Counts {
+        SecondCounts {
             requests: small(ended.map(|outcome| since.requests(*outcome)).sum()),
             classes: since.classes.map(small),
             throttled_rate: small(since.throttled_by_rate()),
@@ -259,7 +259,7 @@ impl Counts {
     }
 
     /// Puts a later second behind this one.
-    fn add(&mut self, later: &Counts) {
+    fn add(&mut self, later: &SecondCounts) {
         let sum = |mine: &mut u32, more: u32| *mine = mine.saturating_add(more);
         sum(&mut self.requests, later.requests);
         for (mine, more) in self.classes.iter_mut().zip(later.classes) {
@@ -277,7 +277,7 @@ impl Counts {
 }
 
 impl Columns {
-    fn push(&mut self, counts: &Counts) {
+    fn push(&mut self, counts: &SecondCounts) {
         let class = |class: usize| u64::from(counts.classes[class - 1]);
         self.requests.push(counts.requests.into());
         self.status.successes.push(class(2));

@@ -14,11 +14,11 @@ pub(super) const CLASSES: usize = 5;
 /// Webhooks that are counted at a time, by a core between two looks and in all: some 4 MiB each.
 const WEBHOOKS_MAX: usize = 65_536;
 
-type Counts = HashMap<Id, [u64; CLASSES], ahash::RandomState>;
+type CountsByWebhook = HashMap<Id, [u64; CLASSES], ahash::RandomState>;
 
 /// The counts of a core since somebody looked last.
 #[derive(Debug, Default)]
-pub(super) struct WebhookCounts(Mutex<Counts>);
+pub(super) struct WebhookCounts(Mutex<CountsByWebhook>);
 
 impl WebhookCounts {
     /// Counts a response with a status of this class (0 for 1xx).
@@ -33,7 +33,7 @@ impl WebhookCounts {
         }
     }
 
-    fn take(&self) -> Counts {
+    fn take(&self) -> CountsByWebhook {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -43,7 +43,7 @@ impl WebhookCounts {
 pub(super) struct BusiestWebhooks {
     /// Webhooks that are shown.
     shown: usize,
-    counts: Mutex<Counts>,
+    counts: Mutex<CountsByWebhook>,
 }
 
 impl BusiestWebhooks {
@@ -85,7 +85,7 @@ impl BusiestWebhooks {
 }
 
 /// Forgets the half that was called least; one that is called again counts from 0, as after a restart.
-fn forget_quiet(counts: &mut Counts) {
+fn forget_quiet(counts: &mut CountsByWebhook) {
     let mut sums: Vec<u64> = counts.values().map(|classes| classes.iter().sum()).collect();
     let middle = sums.len() / 2;
     let (_, median, _) = sums.select_nth_unstable(middle);

@@ -133,7 +133,7 @@ impl AccessToken {
     pub fn to_stored(&self) -> Vec<u8> {
         let mut digest = Vec::new();
         hex_into(&mut digest, &self.digest);
-        let stored = Stored {
+        let stored = StoredToken {
             id: self.id,
             creation_date: self.creation_date,
             name: self.name.clone(),
@@ -150,7 +150,7 @@ impl AccessToken {
     /// If it is something else.
     pub fn from_stored(bytes: &[u8]) -> Result<AccessToken, StoredError> {
         let bad = |what: &str| StoredError(format!("access token: {what}"));
-        let stored: Stored = serde_json::from_slice(bytes).map_err(|error| bad(&error.to_string()))?;
+        let stored: StoredToken = serde_json::from_slice(bytes).map_err(|error| bad(&error.to_string()))?;
         let mut digest = [0; DIGEST_BYTES];
         if !hex_decode_slice(&mut digest, stored.digest.as_bytes()) {
             return Err(bad("digest"));
@@ -168,7 +168,7 @@ impl AccessToken {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Stored {
+struct StoredToken {
     id: Id,
     creation_date: u64,
     name: String,

@@ -28,13 +28,14 @@ pub struct NamedSecret {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum AuthKind {
     Header,
     Query,
     Jwt,
 }
 
-const KINDS: [(&str, Kind); 3] = [("header", Kind::Header), ("query", Kind::Query), ("jwt", Kind::Jwt)];
+const KINDS: [(&str, AuthKind); 3] =
+    [("header", AuthKind::Header), ("query", AuthKind::Query), ("jwt", AuthKind::Jwt)];
 
 impl AuthConfig {
     /// Reads `auth`, whose masked secrets stand for those of `before`.
@@ -43,18 +44,18 @@ impl AuthConfig {
         let kind = fields.one_of("type", &KINDS)?;
         let kind = kind.ok_or_else(|| fields.error("type", must_be_one_of(&KINDS)))?;
         let auth = match (kind, before) {
-            (Kind::Header, Some(AuthConfig::Header(before))) => {
+            (AuthKind::Header, Some(AuthConfig::Header(before))) => {
                 AuthConfig::Header(NamedSecret::read(&mut fields, Some(before))?)
             }
-            (Kind::Header, _) => AuthConfig::Header(NamedSecret::read(&mut fields, None)?),
-            (Kind::Query, Some(AuthConfig::Query(before))) => {
+            (AuthKind::Header, _) => AuthConfig::Header(NamedSecret::read(&mut fields, None)?),
+            (AuthKind::Query, Some(AuthConfig::Query(before))) => {
                 AuthConfig::Query(NamedSecret::read(&mut fields, Some(before))?)
             }
-            (Kind::Query, _) => AuthConfig::Query(NamedSecret::read(&mut fields, None)?),
-            (Kind::Jwt, Some(AuthConfig::Jwt(before))) => {
+            (AuthKind::Query, _) => AuthConfig::Query(NamedSecret::read(&mut fields, None)?),
+            (AuthKind::Jwt, Some(AuthConfig::Jwt(before))) => {
                 AuthConfig::Jwt(Box::new(JwtConfig::read(&mut fields, Some(before))?))
             }
-            (Kind::Jwt, _) => AuthConfig::Jwt(Box::new(JwtConfig::read(&mut fields, None)?)),
+            (AuthKind::Jwt, _) => AuthConfig::Jwt(Box::new(JwtConfig::read(&mut fields, None)?)),
         };
         if let AuthConfig::Header(named) = &auth
             && !is_field_name(&named.name)
@@ -69,9 +70,9 @@ impl AuthConfig {
     pub(super) fn to_value(&self, masked: bool) -> Value {
         let mut shown = Map::new();
         let kind = match self {
-            AuthConfig::Header(_) => Kind::Header,
-            AuthConfig::Query(_) => Kind::Query,
-            AuthConfig::Jwt(_) => Kind::Jwt,
+            AuthConfig::Header(_) => AuthKind::Header,
+            AuthConfig::Query(_) => AuthKind::Query,
+            AuthConfig::Jwt(_) => AuthKind::Jwt,
         };
         shown.insert("type".to_owned(), Value::from(word_of(&KINDS, kind)));
         match self {

@@ -13,10 +13,10 @@ const PRUNED_AT_MIN: usize = 64;
 
 /// Rates by webhook.
 #[derive(Debug, Default)]
-pub(super) struct Aside(Mutex<Kept>);
+pub(super) struct Aside(Mutex<RetiredRate>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct RetiredRate {
     rates: HashMap<Id, Arc<Rate>, ahash::RandomState>,
     /// How many there are when they are pruned next: twice as many as the last time left.
     pruned_at: usize,

@@ -19,11 +19,11 @@ const ERROR_PAUSE_MILLIS: u64 = 100;
 #[derive(Debug)]
 pub struct FlowRuns {
     cores: usize,
-    kept: OnceLock<Box<Kept>>,
+    kept: OnceLock<Box<RunCounts>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct RunCounts {
     cores: Box<[OnceLock<Box<CoreRuns>>]>,
     errors: Mutex<VecDeque<FlowError>>,
 }
@@ -136,7 +136,7 @@ impl FlowRuns {
     fn hour(&self, core: usize, unix_millis: u64) -> Option<&Hour> {
         let kept = self.kept.get_or_init(|| {
             let cores = (0..self.cores).map(|_| OnceLock::new()).collect();
-            Box::new(Kept { cores, errors: Mutex::default() })
+            Box::new(RunCounts { cores, errors: Mutex::default() })
         });
         let of_core = kept.cores.get(core)?.get_or_init(Box::default);
         let number = u32::try_from(unix_millis / HOUR_MILLIS).ok()?;

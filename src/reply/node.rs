@@ -27,7 +27,7 @@ pub struct ReplyNode {
     /// Where the `replyId` lies, unless it is the payload's own.
     named: Option<Path>,
     response_code: Code,
-    body: Source,
+    body: BodyTemplate,
     headers: Box<[(Template, Template)]>,
     only_for: CallerKind,
     encoding: EncodingChoice,
@@ -41,7 +41,7 @@ enum Code {
 }
 
 #[derive(Debug)]
-enum Source {
+enum BodyTemplate {
     Nothing,
     Constant(Bytes),
     Template(Template),
@@ -91,13 +91,13 @@ impl ReplyNode {
             source => Some(path("config.replyIdPath", source)?).filter(|path| !path.is(&REPLY_ID_PATH)),
         };
         let body = match config.body_template_type {
-            BodyTemplateType::Path if config.body_template.is_empty() => Source::Nothing,
-            BodyTemplateType::Path => Source::Path(path("config.bodyTemplate", &config.body_template)?),
+            BodyTemplateType::Path if config.body_template.is_empty() => BodyTemplate::Nothing,
+            BodyTemplateType::Path => BodyTemplate::Path(path("config.bodyTemplate", &config.body_template)?),
             BodyTemplateType::String => {
                 let template = template("config.bodyTemplate", &config.body_template)?;
                 match template.constant() {
-                    Some(text) => Source::Constant(Bytes::copy_from_slice(text.as_bytes())),
-                    None => Source::Template(template),
+                    Some(text) => BodyTemplate::Constant(Bytes::copy_from_slice(text.as_bytes())),
+                    None => BodyTemplate::Template(template),
                 }
             }
         };
@@ -149,9 +149,9 @@ impl ReplyNode {
             template.reads(tell);
         }
         match &self.body {
-            Source::Nothing | Source::Constant(_) => {}
-            Source::Template(template) => template.reads(tell),
-            Source::Path(path) => path.reads(tell),
+            BodyTemplate::Nothing | BodyTemplate::Constant(_) => {}
+            BodyTemplate::Template(template) => template.reads(tell),
+            BodyTemplate::Path(path) => path.reads(tell),
         }
         for (name, value) in &self.headers {
             name.reads(tell);
@@ -210,10 +210,10 @@ impl ReplyNode {
     ) -> Result<Option<Body<'a>>, Unsent> {
         let decoded = |text: Vec<u8>| Some(Body::Decoded(encoding.decode_lenient(text)));
         Ok(match &self.body {
-            Source::Nothing => None,
-            Source::Constant(text) if encoding == Encoding::Utf8 => Some(Body::Constant(text)),
-            Source::Constant(text) => decoded(text.to_vec()),
-            Source::Template(template) => {
+            BodyTemplate::Nothing => None,
+            BodyTemplate::Constant(text) if encoding == Encoding::Utf8 => Some(Body::Constant(text)),
+            BodyTemplate::Constant(text) => decoded(text.to_vec()),
+            BodyTemplate::Template(template) => {
                 let start = text.len();
                 template.render_within(payload, Escape::Html, OUTPUT_BYTES_MAX, work, text)?;
                 match encoding {
@@ -221,7 +221,7 @@ impl ReplyNode {
                     _ => decoded(text.split_off(start)),
                 }
             }
-            Source::Path(path) => match (path.text(payload, work), encoding) {
+            BodyTemplate::Path(path) => match (path.text(payload, work), encoding) {
                 (None, _) => None,
                 (Some(Cow::Borrowed(found)), Encoding::Utf8) => Some(Body::Found(found)),
                 (Some(found), _) => decoded(found.into_owned()),

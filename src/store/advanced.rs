@@ -14,11 +14,11 @@ const LIST_FIELDS: [&str; 2] = ["triggers", "nodes"];
 
 /// A query, checked: every name and operator in it is known.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AdvancedQuery(Vec<Condition>);
+pub struct AdvancedQuery(Vec<QueryCondition>);
 
 /// One condition; those of a query all have to hold.
 #[derive(Clone, Debug, PartialEq)]
-enum Condition {
+enum QueryCondition {
     All(Vec<AdvancedQuery>),
     Any(Vec<AdvancedQuery>),
     None(Vec<AdvancedQuery>),
@@ -80,9 +80,9 @@ impl AdvancedQuery {
         let conditions = object.iter().map(|(name, value)| {
             let path = format!("{path}.{name}");
             match name.as_str() {
-                "$and" => queries(value, &path).map(Condition::All),
-                "$or" => queries(value, &path).map(Condition::Any),
-                "$nor" => queries(value, &path).map(Condition::None),
+                "$and" => queries(value, &path).map(QueryCondition::All),
+                "$or" => queries(value, &path).map(QueryCondition::Any),
+                "$nor" => queries(value, &path).map(QueryCondition::None),
                 scalar if SCALAR_FIELDS.contains(&scalar) => field(scalar, value, &path),
                 list if LIST_FIELDS.contains(&list) => entry(list, value, &path),
                 _ => Err(ModelError::new(path, "is not a field or an operator that a query can have")),
@@ -95,14 +95,14 @@ impl AdvancedQuery {
     #[must_use]
     pub fn fits(&self, shown: &Value) -> bool {
         self.0.iter().all(|condition| match condition {
-            Condition::All(queries) => queries.iter().all(|query| query.fits(shown)),
-            Condition::Any(queries) => queries.iter().any(|query| query.fits(shown)),
-            Condition::None(queries) => !queries.iter().any(|query| query.fits(shown)),
-            Condition::Field { name, tests, ignores_case } => {
+            QueryCondition::All(queries) => queries.iter().all(|query| query.fits(shown)),
+            QueryCondition::Any(queries) => queries.iter().any(|query| query.fits(shown)),
+            QueryCondition::None(queries) => !queries.iter().any(|query| query.fits(shown)),
+            QueryCondition::Field { name, tests, ignores_case } => {
                 let value = folded(shown.get(name).unwrap_or(&Value::Null), *ignores_case);
                 tests.iter().all(|test| test.holds(&value))
             }
-            Condition::Entry { list, members, is_wanted } => {
+            QueryCondition::Entry { list, members, is_wanted } => {
                 let entries = shown.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 let has = entries.iter().any(|entry| contains(entry, members));
                 has == *is_wanted
@@ -119,10 +119,10 @@ fn queries(value: &Value, path: &str) -> Result<Vec<AdvancedQuery>, ModelError> 
         .collect()
 }
 
-fn field(name: &str, value: &Value, path: &str) -> Result<Condition, ModelError> {
+fn field(name: &str, value: &Value, path: &str) -> Result<QueryCondition, ModelError> {
     let Some(operators) = value.as_object() else {
         let tests = vec![Test { operator: Operator::Equal, operand: operand(name, value, path)? }];
-        return Ok(Condition::Field { name: name.to_owned(), tests, ignores_case: false });
+        return Ok(QueryCondition::Field { name: name.to_owned(), tests, ignores_case: false });
     };
     let ignores_case = match operators.get("$ci") {
         None => false,
@@ -150,7 +150,7 @@ fn field(name: &str, value: &Value, path: &str) -> Result<Condition, ModelError>
         };
         tests.push(Test { operator, operand });
     }
-    Ok(Condition::Field { name: name.to_owned(), tests, ignores_case })
+    Ok(QueryCondition::Field { name: name.to_owned(), tests, ignores_case })
 }
 
 /// One value that a field is compared with; a date may be given as milliseconds since 1970.
@@ -167,7 +167,7 @@ fn operand(name: &str, value: &Value, path: &str) -> Result<Value, ModelError> {
     }
 }
 
-fn entry(list: &str, value: &Value, path: &str) -> Result<Condition, ModelError> {
+fn entry(list: &str, value: &Value, path: &str) -> Result<QueryCondition, ModelError> {
     let must = || ModelError::new(path, "must be {type, config …}, or that below $eq or $ne");
     let object = value.as_object().ok_or_else(must)?;
     let (members, is_wanted) = match (object.get("$eq"), object.get("$ne")) {
@@ -180,7 +180,7 @@ fn entry(list: &str, value: &Value, path: &str) -> Result<Condition, ModelError>
     if !members.contains_key("type") || members.keys().any(|member| !known.contains(&member.as_str())) {
         return Err(must());
     }
-    Ok(Condition::Entry { list: list.to_owned(), members: members.clone(), is_wanted })
+    Ok(QueryCondition::Entry { list: list.to_owned(), members: members.clone(), is_wanted })
 }
 
 fn folded(value: &Value, ignores_case: bool) -> Value {

@@ -3,10 +3,10 @@
 /// A pattern over a whole name, case ignored: `*` stands for any run of characters, `?` for any one, and `\` takes
 /// the special meaning from what follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob(Vec<Piece>);
+pub struct Glob(Vec<GlobPiece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum GlobPiece {
     Run,
     Any,
     Char(char),
@@ -20,11 +20,11 @@ impl Glob {
         let mut chars = pattern.chars();
         while let Some(c) = chars.next() {
             match c {
-                '*' if pieces.last() == Some(&Piece::Run) => {}
-                '*' => pieces.push(Piece::Run),
-                '?' => pieces.push(Piece::Any),
-                '\\' => folded(chars.next().unwrap_or('\\')).for_each(|c| pieces.push(Piece::Char(c))),
-                c => folded(c).for_each(|c| pieces.push(Piece::Char(c))),
+                '*' if pieces.last() == Some(&GlobPiece::Run) => {}
+                '*' => pieces.push(GlobPiece::Run),
+                '?' => pieces.push(GlobPiece::Any),
+                '\\' => folded(chars.next().unwrap_or('\\')).for_each(|c| pieces.push(GlobPiece::Char(c))),
+                c => folded(c).for_each(|c| pieces.push(GlobPiece::Char(c))),
             }
         }
         Glob(pieces)
@@ -39,12 +39,12 @@ impl Glob {
         let mut run: Option<(usize, usize)> = None;
         while at < text.len() {
             match self.0.get(piece) {
-                Some(Piece::Run) => {
+                Some(GlobPiece::Run) => {
                     run = Some((piece, at));
                     piece += 1;
                 }
-                Some(Piece::Any) => (at, piece) = (at + 1, piece + 1),
-                Some(Piece::Char(c)) if *c == text[at] => (at, piece) = (at + 1, piece + 1),
+                Some(GlobPiece::Any) => (at, piece) = (at + 1, piece + 1),
+                Some(GlobPiece::Char(c)) if *c == text[at] => (at, piece) = (at + 1, piece + 1),
                 _ => {
                     let Some((began, taken)) = run else { return false };
                     run = Some((began, taken + 1));
@@ -52,7 +52,7 @@ impl Glob {
                 }
             }
         }
-        self.0[piece..].iter().all(|piece| *piece == Piece::Run)
+        self.0[piece..].iter().all(|piece| *piece == GlobPiece::Run)
     }
 }
 

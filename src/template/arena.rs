@@ -22,27 +22,27 @@ impl Default for Link {
 pub(super) struct Slot(OnceCell<Box<Link>>);
 
 #[derive(Clone, Copy, Debug)]
-struct Place<'a> {
+struct ArenaPlace<'a> {
     slot: &'a Slot,
     used: usize,
 }
 
 /// Hands out references to what it is given, for as long as its first [`Slot`] lives.
 #[derive(Debug)]
-pub(super) struct Arena<'a>(Cell<Place<'a>>);
+pub(super) struct Arena<'a>(Cell<ArenaPlace<'a>>);
 
 impl<'a> Arena<'a> {
     pub(super) fn new(slot: &'a Slot) -> Arena<'a> {
-        Arena(Cell::new(Place { slot, used: 0 }))
+        Arena(Cell::new(ArenaPlace { slot, used: 0 }))
     }
 
     pub(super) fn text(&self, text: String) -> &'a str {
-        let Place { mut slot, mut used } = self.0.get();
+        let ArenaPlace { mut slot, mut used } = self.0.get();
         if used == LINK_VALUES {
             slot = &slot.0.get_or_init(Box::default).next;
             used = 0;
         }
-        self.0.set(Place { slot, used: used + 1 });
+        self.0.set(ArenaPlace { slot, used: used + 1 });
         let link = slot.0.get_or_init(Box::default);
         link.values[used].get_or_init(|| text)
     }

@@ -68,7 +68,7 @@ impl Date {
 
     /// Writes the date in a time zone by a format of moment.js.
     pub(super) fn format(self, format: &str, zone: &TimeZone) -> String {
-        let Some(fields) = Fields::of(self, zone) else { return INVALID.to_owned() };
+        let Some(fields) = ZonedDate::of(self, zone) else { return INVALID.to_owned() };
         let mut out = String::with_capacity(format.len() * 2);
         fields.write(format, &mut out);
         out
@@ -154,7 +154,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 }
 
 /// A date in a time zone.
-struct Fields {
+struct ZonedDate {
     unix_millis: i64,
     offset_minutes: i64,
     zone: String,
@@ -171,14 +171,14 @@ struct Fields {
     milli: i64,
 }
 
-impl Fields {
-    fn of(date: Date, zone: &TimeZone) -> Option<Fields> {
+impl ZonedDate {
+    fn of(date: Date, zone: &TimeZone) -> Option<ZonedDate> {
         let info = zone.to_offset_info(Timestamp::from_millisecond(date.0).ok()?);
         let offset = i64::from(info.offset().seconds());
         let local = date.0 + offset * 1000;
         let (days, in_day) = (local.div_euclid(DAY_MILLIS), local.rem_euclid(DAY_MILLIS));
         let (year, month, day) = civil(days);
-        Some(Fields {
+        Some(ZonedDate {
             unix_millis: date.0,
             offset_minutes: offset.div_euclid(60),
             zone: info.abbreviation().to_owned(),

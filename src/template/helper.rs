@@ -65,18 +65,18 @@ const NOT_OFFERED: [&str; 7] = [
 const MANY: usize = 1_000;
 
 /// A helper as templates know it.
-struct Entry {
+struct HelperEntry {
     name: &'static str,
     helper: Helper,
     /// The fewest and the most arguments.
     takes: (usize, usize),
 }
 
-const fn entry(name: &'static str, helper: Helper, least: usize, most: usize) -> Entry {
-    Entry { name, helper, takes: (least, most) }
+const fn entry(name: &'static str, helper: Helper, least: usize, most: usize) -> HelperEntry {
+    HelperEntry { name, helper, takes: (least, most) }
 }
 
-const HELPERS: &[Entry] = &[
+const HELPERS: &[HelperEntry] = &[
     entry("eq", Helper::Equal, 2, 2),
     entry("ne", Helper::NotEqual, 2, 2),
     entry("gt", Helper::Greater, 2, 2),

@@ -22,20 +22,20 @@ pub(super) fn parse(source: &str) -> Result<Program<'_>, TemplateError> {
     let mut parser = Parser { lexer: Lexer { source, at: 0 }, blocks: 0, parentheses: 0 };
     let (program, end) = parser.program()?;
     match end {
-        End::Source => Ok(program),
-        End::Close(at) => {
+        ProgramEnd::Source => Ok(program),
+        ProgramEnd::Close(at) => {
             let name = parser.lexer.rest();
             let name = name[..name.find('}').unwrap_or(name.len())].trim();
             Err(parser.lexer.error(at, Fault::Stray(format!("{{{{/{name}}}}}"))))
         }
-        End::Else { at, .. } | End::ElseIf { at, .. } => {
+        ProgramEnd::Else { at, .. } | ProgramEnd::ElseIf { at, .. } => {
             Err(parser.lexer.error(at, Fault::Stray("{{else}}".to_owned())))
         }
     }
 }
 
 /// The tag that ends the statements of a program. It is consumed up to its contents, and `{{else}}` as a whole.
-enum End {
+enum ProgramEnd {
     Source,
     /// `{{/`.
     Close(usize),
@@ -74,13 +74,13 @@ impl<'s> Parser<'s> {
     }
 
     /// Statements up to a tag that is not one of theirs.
-    fn program(&mut self) -> Result<(Program<'s>, End), TemplateError> {
+    fn program(&mut self) -> Result<(Program<'s>, ProgramEnd), TemplateError> {
         let mut program = Program::default();
         loop {
             let is_tag = self.content(&mut program.body);
             let open = self.lexer.at;
             if !is_tag {
-                return Ok((program, End::Source));
+                return Ok((program, ProgramEnd::Source));
             }
             if self.lexer.take("{{{{") {
                 program.body.push(self.raw_block(open)?);
@@ -128,11 +128,11 @@ impl<'s> Parser<'s> {
     }
 
     /// A tag that ends a program, if this is one. Behind `{{` and its `~`.
-    fn program_end(&mut self, at: usize, open: bool) -> Option<End> {
+    fn program_end(&mut self, at: usize, open: bool) -> Option<ProgramEnd> {
         let mut lexer = self.lexer.clone();
         if lexer.take("/") {
             self.lexer = lexer;
-            return Some(End::Close(at));
+            return Some(ProgramEnd::Close(at));
         }
         let is_caret = lexer.take("^");
         lexer.skip_white();
@@ -148,10 +148,10 @@ impl<'s> Parser<'s> {
         let close = lexer.take("~");
         if lexer.take("}}") {
             self.lexer = lexer;
-            return Some(End::Else { at, strip: Strip { open, close } });
+            return Some(ProgramEnd::Else { at, strip: Strip { open, close } });
         }
         self.lexer.at = if is_else { behind } else { self.lexer.at };
-        is_else.then_some(End::ElseIf { at, open })
+        is_else.then_some(ProgramEnd::ElseIf { at, open })
     }
 
     fn statement(&mut self, at: usize, open: bool) -> Result<Statement<'s>, TemplateError> {
@@ -243,7 +243,7 @@ impl<'s> Parser<'s> {
         let (call, parameters, open_strip) = self.block_head(at, open)?;
         let (program, end) = self.program()?;
         let (inverse, end) = match end {
-            End::ElseIf { at, .. } if is_inverted => {
+            ProgramEnd::ElseIf { at, .. } if is_inverted => {
                 return Err(self.expected(at, "`{{else}}` in a block of `^`"));
             }
             end => self.inverse(end)?,
@@ -284,18 +284,18 @@ impl<'s> Parser<'s> {
     }
 
     /// The `else` part after a block's statements, and the tag that ends it.
-    fn inverse(&mut self, end: End) -> Result<(Option<Inverse<'s>>, End), TemplateError> {
+    fn inverse(&mut self, end: ProgramEnd) -> Result<(Option<Inverse<'s>>, ProgramEnd), TemplateError> {
         match end {
-            End::Else { strip, .. } => {
+            ProgramEnd::Else { strip, .. } => {
                 let (program, end) = self.program()?;
                 match end {
-                    End::Else { at, .. } | End::ElseIf { at, .. } => {
+                    ProgramEnd::Else { at, .. } | ProgramEnd::ElseIf { at, .. } => {
                         Err(self.error(at, Fault::Stray("{{else}}".to_owned())))
                     }
                     end => Ok((Some(Inverse { program, strip, is_chain: false }), end)),
                 }
             }
-            End::ElseIf { at, open } => {
+            ProgramEnd::ElseIf { at, open } => {
                 self.nest(at)?;
                 let (call, parameters, strip) = self.block_head(at, open)?;
                 let (program, end) = self.program()?;
@@ -315,9 +315,9 @@ impl<'s> Parser<'s> {
     }
 
     /// The tag that closes a block, behind its `{{/`.
-    fn block_end(&mut self, call: &Sexpr<'s>, at: usize, end: End) -> Result<Strip, TemplateError> {
+    fn block_end(&mut self, call: &Sexpr<'s>, at: usize, end: ProgramEnd) -> Result<Strip, TemplateError> {
         let name = original(&call.name);
-        let End::Close(close) = end else {
+        let ProgramEnd::Close(close) = end else {
             return Err(self.error(at, Fault::Unclosed(format!("{{{{#{name}}}}}"))));
         };
         let open = self.lexer.source[close..].starts_with("{{~");

@@ -10,7 +10,7 @@ const PLACES: usize = 64;
 
 /// A step: from which container, by which segment, to what.
 #[derive(Clone, Copy)]
-struct Step<'a> {
+struct RecalledStep<'a> {
     container: *const u8,
     segment: *const Segment,
     found: Value<'a>,
@@ -18,7 +18,7 @@ struct Step<'a> {
 
 /// The steps, allocated with the first one.
 #[derive(Default)]
-pub(super) struct Recall<'a>(Vec<Option<Step<'a>>>);
+pub(super) struct Recall<'a>(Vec<Option<RecalledStep<'a>>>);
 
 impl<'a> Recall<'a> {
     /// Where a container is, if a step from it by this name is worth remembering.
@@ -43,7 +43,7 @@ impl<'a> Recall<'a> {
         if self.0.is_empty() {
             self.0.resize(PLACES, None);
         }
-        self.0[place(container, segment)] = Some(Step { container, segment, found });
+        self.0[place(container, segment)] = Some(RecalledStep { container, segment, found });
     }
 }
 

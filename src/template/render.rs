@@ -82,13 +82,13 @@ struct Scope<'s, 'a> {
     context: Value<'a>,
     /// Whether it is a step for `../`: not where the context is the one around, as Handlebars has it.
     counts: bool,
-    round: Option<Round<'a>>,
+    round: Option<LoopRound<'a>>,
     parameters: [Value<'a>; 2],
 }
 
 /// A round of `each`.
 #[derive(Clone)]
-struct Round<'a> {
+struct LoopRound<'a> {
     index: usize,
     key: Value<'a>,
     is_last: bool,
@@ -339,7 +339,7 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
                 counts: !item.loosely_equals(&scope.context, self.work)?,
                 parameters: [item, key],
                 context: item,
-                round: Some(Round { index, key, is_last }),
+                round: Some(LoopRound { index, key, is_last }),
             };
             self.nodes(&block.body, &inner)?;
             index += 1;

@@ -99,20 +99,20 @@ fn control_block(block: &mut BlockStatement<'_>) -> Tags {
     Tags { strip, opens_alone, closes_alone, is_alone: false }
 }
 
-type Body<'s> = Vec<Statement<'s>>;
+type Statements<'s> = Vec<Statement<'s>>;
 
-fn first_program<'b, 's>(statement: &'b mut Statement<'s>) -> Option<&'b mut Body<'s>> {
+fn first_program<'b, 's>(statement: &'b mut Statement<'s>) -> Option<&'b mut Statements<'s>> {
     let Statement::Block(block) = statement else { return None };
     block.program.as_mut().or(block.inverse.as_mut()).map(|program| &mut program.body)
 }
 
-fn last_program<'b, 's>(statement: &'b mut Statement<'s>) -> Option<&'b mut Body<'s>> {
+fn last_program<'b, 's>(statement: &'b mut Statement<'s>) -> Option<&'b mut Statements<'s>> {
     let Statement::Block(block) = statement else { return None };
     block.inverse.as_mut().or(block.program.as_mut()).map(|program| &mut program.body)
 }
 
 /// The statements behind an `{{else}}`, or those of the block that it begins.
-fn first_of<'b, 's>(inverse: &'b mut Program<'s>) -> &'b mut Body<'s> {
+fn first_of<'b, 's>(inverse: &'b mut Program<'s>) -> &'b mut Statements<'s> {
     if !inverse.is_chained {
         return &mut inverse.body;
     }

@@ -12,7 +12,7 @@ use crate::base::json;
 /// Pairs that stay out of the heap: more than most queries have.
 const INLINE: usize = 8;
 
-struct Member<'a, V> {
+struct MemberPair<'a, V> {
     key: Cow<'a, str>,
     value: V,
     /// The next pair of the same key.
@@ -22,7 +22,7 @@ struct Member<'a, V> {
 
 /// Pairs on their way into an object.
 pub(super) struct Members<'a, V> {
-    list: SmallVec<[Member<'a, V>; INLINE]>,
+    list: SmallVec<[MemberPair<'a, V>; INLINE]>,
 }
 
 impl<'a, V> Members<'a, V> {
@@ -31,7 +31,7 @@ impl<'a, V> Members<'a, V> {
     }
 
     pub(super) fn push(&mut self, key: Cow<'a, str>, value: V) {
-        self.list.push(Member { key, value, next: None, is_first: true });
+        self.list.push(MemberPair { key, value, next: None, is_first: true });
     }
 
     pub(super) fn len(&self) -> usize {

@@ -204,11 +204,11 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 #[derive(Debug)]
 struct Extension<'b> {
     name: &'b [u8],
-    parameters: Vec<Parameter<'b>>,
+    parameters: Vec<ExtensionParameter<'b>>,
 }
 
 /// A name, and a value behind `=`.
-type Parameter<'b> = (&'b [u8], Option<Cow<'b, [u8]>>);
+type ExtensionParameter<'b> = (&'b [u8], Option<Cow<'b, [u8]>>);
 
 impl Extension<'_> {
     fn is_deflate(&self) -> bool {

@@ -75,7 +75,7 @@ impl<'a> Raw<'a> {
     /// The value of a key of an object. Of a repeated key the last one, as `JSON.parse` has it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Raw<'a>> {
-        let mut members = Members::new(self.0, b'{');
+        let mut members = MemberIter::new(self.0, b'{');
         let mut found = None;
         while let Some((name, value)) = members.next_member() {
             if name.is(key) {
@@ -94,13 +94,13 @@ impl<'a> Raw<'a> {
     /// Keys and values of an object in the order of the text, repeated keys included; of anything else, nothing.
     #[must_use]
     pub fn entries(&self) -> Entries<'a> {
-        Entries(Members::new(self.0, b'{'))
+        Entries(MemberIter::new(self.0, b'{'))
     }
 
     /// The values of an array; of anything else, nothing.
     #[must_use]
     pub fn items(&self) -> Items<'a> {
-        Items(Members::new(self.0, b'['))
+        Items(MemberIter::new(self.0, b'['))
     }
 
     /// The text of a string, its escapes undone (borrowed where it has none).
@@ -254,14 +254,14 @@ fn unescape_unit(text: &[u8]) -> (char, usize) {
 
 /// Walks over the members of one container. Invariant: `rest` gets shorter with every member.
 #[derive(Clone)]
-struct Members<'a> {
+struct MemberIter<'a> {
     /// The text behind the last member that was read, or behind the opening bracket; empty at the end.
     rest: &'a [u8],
 }
 
-impl<'a> Members<'a> {
-    fn new(text: &'a [u8], open: u8) -> Members<'a> {
-        Members { rest: text.strip_prefix(&[open]).unwrap_or_default() }
+impl<'a> MemberIter<'a> {
+    fn new(text: &'a [u8], open: u8) -> MemberIter<'a> {
+        MemberIter { rest: text.strip_prefix(&[open]).unwrap_or_default() }
     }
 
     /// The next key and value of an object.
@@ -348,7 +348,7 @@ fn container_end(text: &[u8], start: usize) -> usize {
 
 /// The members of an object: [`Raw::entries`].
 #[derive(Clone)]
-pub struct Entries<'a>(Members<'a>);
+pub struct Entries<'a>(MemberIter<'a>);
 
 impl<'a> Iterator for Entries<'a> {
     type Item = (Cow<'a, str>, Raw<'a>);
@@ -361,7 +361,7 @@ impl<'a> Iterator for Entries<'a> {
 
 /// The values of an array: [`Raw::items`].
 #[derive(Clone)]
-pub struct Items<'a>(Members<'a>);
+pub struct Items<'a>(MemberIter<'a>);
 
 impl<'a> Iterator for Items<'a> {
     type Item = Raw<'a>;

@@ -204,11 +204,11 @@ impl fmt::Debug for Collector {
 }
 
 /// A stream, plain or with TLS.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+trait CollectorStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> CollectorStream for S {}
 
 impl Collector {
-    async fn connect(&self, request: &Request<Bytes>) -> io::Result<Box<dyn Stream>> {
+    async fn connect(&self, request: &Request<Bytes>) -> io::Result<Box<dyn CollectorStream>> {
         let uri = request.uri();
         let is_tls = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap_or_default();

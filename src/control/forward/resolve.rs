@@ -13,13 +13,13 @@ use tokio::sync::watch;
 const KEPT: Duration = Duration::from_secs(1);
 
 /// Outcome of a lookup: at least one address, or why there is none.
-type Found = Result<Arc<[IpAddr]>, Arc<str>>;
-type Lookup = watch::Receiver<Option<Found>>;
+type LookupResult = Result<Arc<[IpAddr]>, Arc<str>>;
+type PendingLookup = watch::Receiver<Option<LookupResult>>;
 
 /// Looks names up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resolver {
-    lookups: Arc<Mutex<HashMap<Box<str>, Lookup>>>,
+    lookups: Arc<Mutex<HashMap<Box<str>, PendingLookup>>>,
 }
 
 impl Resolver {
@@ -27,7 +27,7 @@ impl Resolver {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) async fn resolve(&self, host: &str) -> Found {
+    pub(super) async fn resolve(&self, host: &str) -> LookupResult {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(Arc::from([ip]));
@@ -40,7 +40,7 @@ impl Resolver {
     }
 
     /// The lookup of a name that is under way, or a new one.
-    fn lookup(&self, host: &str) -> Lookup {
+    fn lookup(&self, host: &str) -> PendingLookup {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         // One whose task has panicked finds nothing any more.
         if let Some(known) =

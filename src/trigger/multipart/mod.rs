@@ -31,7 +31,7 @@ const FILE_TYPE: &[u8] = b"application/octet-stream";
 const ENCODING: &[u8] = b"7bit";
 
 /// A part's own header fields, and its content.
-enum Part<'a> {
+enum FormPart<'a> {
     Text { content_type: &'a [u8], data: &'a [u8] },
     File { filename: Cow<'a, str>, content_type: &'a [u8], encoding: &'a [u8], data: &'a [u8] },
 }
@@ -61,27 +61,27 @@ pub fn form_part<'a>(body: &'a [u8], content_type: &[u8], name: &str) -> Option<
     let boundary = ContentType::parse(content_type).boundary()?;
     let members = parse(body, &boundary)?;
     members.first(name).map(|part| match part {
-        Part::Text { data, .. } | Part::File { data, .. } => *data,
+        FormPart::Text { data, .. } | FormPart::File { data, .. } => *data,
     })
 }
 
-fn charset_field(members: &Members<'_, Part<'_>>) -> Option<&'static Encoding> {
+fn charset_field(members: &Members<'_, FormPart<'_>>) -> Option<&'static Encoding> {
     match members.first(CHARSET_FIELD)? {
-        Part::Text { data, .. } => Encoding::for_label(data),
-        Part::File { .. } => None,
+        FormPart::Text { data, .. } => Encoding::for_label(data),
+        FormPart::File { .. } => None,
     }
 }
 
 /// `charset` is the form's; a part's own goes before it.
 fn write_part(
     out: &mut Vec<u8>,
-    part: &Part<'_>,
+    part: &FormPart<'_>,
     charset: Option<&'static Encoding>,
     cast: CastBuffersAs,
     annotate: bool,
 ) {
     match part {
-        Part::Text { content_type, data } => {
+        FormPart::Text { content_type, data } => {
             let content_type = ContentType::parse(content_type);
             if content_type.is(FILE_TYPE) {
                 write_cast(out, data, cast);
@@ -89,8 +89,8 @@ fn write_part(
                 write_text(out, data, content_type.charset().or(charset), cast);
             }
         }
-        Part::File { data, .. } if !annotate => write_cast(out, data, cast),
-        Part::File { filename, content_type, encoding, data } => {
+        FormPart::File { data, .. } if !annotate => write_cast(out, data, cast),
+        FormPart::File { filename, content_type, encoding, data } => {
             out.extend_from_slice(b"{\"filename\":");
             json::escape_into(out, filename);
             out.extend_from_slice(b",\"contentType\":");
@@ -105,7 +105,7 @@ fn write_part(
 }
 
 /// The readable parts of a body by their names, or `None` for a body that is not a form.
-fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<Members<'a, Part<'a>>> {
+fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<Members<'a, FormPart<'a>>> {
     let needle = [b"\r\n--", boundary].concat();
     let delimiters = Delimiters { finder: memmem::Finder::new(&needle), length: needle.len(), body };
     let mut members = Members::new();
@@ -193,7 +193,7 @@ impl Delimiters<'_> {
 }
 
 /// The name and the content of a part, between its delimiters; `None` if it cannot be read.
-fn read_part(part: &[u8]) -> Option<(Cow<'_, str>, Part<'_>)> {
+fn read_part(part: &[u8]) -> Option<(Cow<'_, str>, FormPart<'_>)> {
     let (head, data) = split_head(part)?;
     let mut disposition = None;
     let mut content_type = None;
@@ -214,9 +214,9 @@ fn read_part(part: &[u8]) -> Option<(Cow<'_, str>, Part<'_>)> {
     }
     let disposition = disposition?;
     let part = match disposition.filename {
-        None => Part::Text { content_type: content_type.unwrap_or_default(), data },
+        None => FormPart::Text { content_type: content_type.unwrap_or_default(), data },
         Some(filename) => {
-            Part::File { filename, content_type: content_type.unwrap_or(FILE_TYPE), encoding, data }
+            FormPart::File { filename, content_type: content_type.unwrap_or(FILE_TYPE), encoding, data }
         }
     };
     Some((disposition.name, part))

@@ -17,11 +17,11 @@ const P384_BYTES: usize = 97;
 /// Keys.
 #[derive(Debug, Default)]
 pub struct KeySet {
-    keys: Box<[Key]>,
+    keys: Box<[JsonWebKey]>,
 }
 
 #[derive(Debug)]
-struct Key {
+struct JsonWebKey {
     /// `kid`.
     id: Option<Box<str>>,
     kind: KeyKind,
@@ -74,7 +74,7 @@ impl std::error::Error for KeySetError {}
 impl KeySet {
     /// Secrets; an empty one is left out.
     pub(super) fn of_secrets(secrets: &[String]) -> KeySet {
-        let key = |secret: &String| Key {
+        let key = |secret: &String| JsonWebKey {
             id: None,
             kind: KeyKind::Secret,
             algorithm: None,
@@ -87,7 +87,7 @@ impl KeySet {
     pub(super) fn of_pem(keys: &[String], told: &mut dyn FnMut(usize, KeyError)) -> KeySet {
         let mut set = Vec::new();
         for (index, pem) in keys.iter().enumerate() {
-            match Key::of_pem(pem.as_bytes()) {
+            match JsonWebKey::of_pem(pem.as_bytes()) {
                 Some(key) => set.push(key),
                 None => told(index, KeyError),
             }
@@ -100,7 +100,7 @@ impl KeySet {
     /// # Errors
     /// [`KeyError`].
     pub fn check_pem(pem: &str) -> Result<(), KeyError> {
-        Key::of_pem(pem.as_bytes()).map(drop).ok_or(KeyError)
+        JsonWebKey::of_pem(pem.as_bytes()).map(drop).ok_or(KeyError)
     }
 
     /// Reads a JSON Web Key Set. A key that is secret, for encryption, or of a kind that is not known is left out.
@@ -110,7 +110,7 @@ impl KeySet {
     pub fn parse(document: &[u8]) -> Result<KeySet, KeySetError> {
         let document: Value = serde_json::from_slice(document).map_err(|_| KeySetError::Malformed)?;
         let keys = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
-        let keys: Box<[Key]> = keys.iter().filter_map(Key::of_jwk).take(KEYS_MAX).collect();
+        let keys: Box<[JsonWebKey]> = keys.iter().filter_map(JsonWebKey::of_jwk).take(KEYS_MAX).collect();
         if keys.is_empty() { Err(KeySetError::NoKey) } else { Ok(KeySet { keys }) }
     }
 
@@ -121,7 +121,7 @@ impl KeySet {
         algorithm: Algorithm,
         id: Option<&str>,
     ) -> impl Iterator<Item = &DecodingKey> {
-        let suits = move |key: &&Key| {
+        let suits = move |key: &&JsonWebKey| {
             let is_named = match (id, &key.id) {
                 (Some(id), Some(own)) => **own == *id,
                 (None, _) | (_, None) => true,
@@ -132,8 +132,8 @@ impl KeySet {
     }
 }
 
-impl Key {
-    fn of_pem(pem: &[u8]) -> Option<Key> {
+impl JsonWebKey {
+    fn of_pem(pem: &[u8]) -> Option<JsonWebKey> {
         let key = DecodingKey::from_ec_pem(pem)
             .or_else(|_| DecodingKey::from_ed_pem(pem))
             .or_else(|_| DecodingKey::from_rsa_pem(pem))
@@ -148,10 +148,10 @@ impl Key {
             },
             AlgorithmFamily::Hmac => return None,
         };
-        Some(Key { id: None, kind, algorithm: None, key })
+        Some(JsonWebKey { id: None, kind, algorithm: None, key })
     }
 
-    fn of_jwk(value: &Value) -> Option<Key> {
+    fn of_jwk(value: &Value) -> Option<JsonWebKey> {
         let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
         let kind = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => KeyKind::Rsa,
@@ -170,7 +170,7 @@ impl Key {
             Some(named) => Some(named.to_string().parse().ok()?),
         };
         let key = DecodingKey::from_jwk(&jwk).ok()?;
-        Some(Key { id: jwk.common.key_id.map(Into::into), kind, algorithm, key })
+        Some(JsonWebKey { id: jwk.common.key_id.map(Into::into), kind, algorithm, key })
     }
 
     fn suits(&self, algorithm: Algorithm) -> bool {

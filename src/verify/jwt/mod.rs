@@ -36,7 +36,7 @@ const MILLIS_PER_SECOND: f64 = 1_000.0;
 pub struct Jwt {
     /// The algorithms that may have signed, each with what the library is to check.
     rules: Box<[(Algorithm, Validation)]>,
-    keys: Keys,
+    keys: JwtKeySource,
     leeway_seconds: f64,
     /// The configuration that it was compiled from, to detect a change.
     source: Box<JwtConfig>,
@@ -45,7 +45,7 @@ pub struct Jwt {
 }
 
 #[derive(Debug)]
-enum Keys {
+enum JwtKeySource {
     Fixed(KeySet),
     Url(Arc<str>),
 }
@@ -77,9 +77,9 @@ impl Jwt {
             (algorithm, validation(config, algorithm))
         });
         let (keys, rendered) = match rendered {
-            Rendered::Secrets(secrets) => (Keys::Fixed(KeySet::of_secrets(&secrets)), secrets),
-            Rendered::Public(keys) => (Keys::Fixed(KeySet::of_pem(&keys, &mut told)), keys),
-            Rendered::Url(url) => (Keys::Url(url.as_str().into()), vec![url]),
+            Rendered::Secrets(secrets) => (JwtKeySource::Fixed(KeySet::of_secrets(&secrets)), secrets),
+            Rendered::Public(keys) => (JwtKeySource::Fixed(KeySet::of_pem(&keys, &mut told)), keys),
+            Rendered::Url(url) => (JwtKeySource::Url(url.as_str().into()), vec![url]),
         };
         Jwt {
             rules: rules.collect(),
@@ -94,8 +94,8 @@ impl Jwt {
     #[must_use]
     pub fn key_set_url(&self) -> Option<&Arc<str>> {
         match &self.keys {
-            Keys::Fixed(_) => None,
-            Keys::Url(url) => Some(url),
+            JwtKeySource::Fixed(_) => None,
+            JwtKeySource::Url(url) => Some(url),
         }
     }
 
@@ -115,9 +115,9 @@ impl Jwt {
         let rule = self.rules.iter().find(|(algorithm, _)| *algorithm == header.alg);
         let Some((_, validation)) = rule.filter(|_| !is_critical(token)) else { return Verdict::Refused };
         let set = match (&self.keys, known) {
-            (Keys::Fixed(set), _) => set,
-            (Keys::Url(_), Some(known)) => known,
-            (Keys::Url(_), None) => return Verdict::UnknownKey,
+            (JwtKeySource::Fixed(set), _) => set,
+            (JwtKeySource::Url(_), Some(known)) => known,
+            (JwtKeySource::Url(_), None) => return Verdict::UnknownKey,
         };
         let mut candidates = set.candidates(header.alg, header.kid.as_deref()).peekable();
         if candidates.peek().is_none() {

@@ -29,7 +29,7 @@ const TOKEN_FIELD: &str = "signature.token";
 const TAG_FIELD: &str = "signature.signature";
 
 /// The values of a request, as text.
-struct Values<'b> {
+struct SignedValues<'b> {
     timestamp: Cow<'b, [u8]>,
     token: Cow<'b, [u8]>,
     tags: SmallVec<[Tag; 2]>,
@@ -50,7 +50,7 @@ pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Resul
 }
 
 /// The object `signature` of an event.
-fn of_event(body: &[u8]) -> Result<Values<'_>, Mismatch<'static>> {
+fn of_event(body: &[u8]) -> Result<SignedValues<'_>, Mismatch<'static>> {
     let signature = Raw::document(body).and_then(|event| event.get(SIGNATURE));
     let signature = signature.ok_or(Mismatch::Missing(SIGNATURE))?;
     let text = |name: &str| {
@@ -63,7 +63,7 @@ fn of_event(body: &[u8]) -> Result<Values<'_>, Mismatch<'static>> {
             }),
         }
     };
-    Ok(Values {
+    Ok(SignedValues {
         timestamp: text("timestamp").ok_or(Mismatch::Missing(TIMESTAMP_FIELD))?,
         token: text("token").ok_or(Mismatch::Missing(TOKEN_FIELD))?,
         tags: [SIGNATURE, PARENT].iter().filter_map(|name| from_hex(&text(name)?)).collect(),
@@ -71,13 +71,13 @@ fn of_event(body: &[u8]) -> Result<Values<'_>, Mismatch<'static>> {
 }
 
 /// The parameters of a form, as Mailgun's routes send it.
-fn of_form(body: &[u8]) -> Result<Values<'static>, Mismatch<'static>> {
+fn of_form(body: &[u8]) -> Result<SignedValues<'static>, Mismatch<'static>> {
     let text = |name: &str, field: &'static str| match parameter(body, name) {
         Parameter::Once(value) => Ok(value),
         Parameter::Missing => Err(Mismatch::Missing(field)),
         Parameter::Repeated => Err(Mismatch::Repeated(field)),
     };
-    Ok(Values {
+    Ok(SignedValues {
         timestamp: Cow::Owned(text("timestamp", "timestamp")?),
         token: Cow::Owned(text("token", "token")?),
         tags: from_hex(&text(SIGNATURE, SIGNATURE)?).into_iter().collect(),

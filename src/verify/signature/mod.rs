@@ -54,7 +54,7 @@ use tagged::Tagged;
 pub struct Signature {
     scheme: Scheme,
     keys: Keys,
-    handshake: Handshake,
+    handshake: SignedHandshake,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ enum Scheme {
 
 /// The handshake that a sender makes within signed requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Handshake {
+enum SignedHandshake {
     None,
     Slack,
     Zoom,
@@ -115,10 +115,10 @@ impl Signature {
             }
         }
         let handshake = match scheme {
-            SignatureScheme::Slack => Handshake::Slack,
-            SignatureScheme::Zoom => Handshake::Zoom,
-            SignatureScheme::Discord => Handshake::Discord,
-            _ => Handshake::None,
+            SignatureScheme::Slack => SignedHandshake::Slack,
+            SignatureScheme::Zoom => SignedHandshake::Zoom,
+            SignatureScheme::Discord => SignedHandshake::Discord,
+            _ => SignedHandshake::None,
         };
         let tagged = |tagged| Scheme::Tagged(Box::new(tagged));
         let scheme = match scheme {
@@ -158,8 +158,8 @@ impl Signature {
     #[must_use]
     pub fn unsigned_challenge(&self, request: &SignedRequest<'_>) -> Option<Challenge> {
         match self.handshake {
-            Handshake::Slack => challenge::slack_ssl_check(request),
-            Handshake::None | Handshake::Zoom | Handshake::Discord => None,
+            SignedHandshake::Slack => challenge::slack_ssl_check(request),
+            SignedHandshake::None | SignedHandshake::Zoom | SignedHandshake::Discord => None,
         }
     }
 
@@ -167,10 +167,10 @@ impl Signature {
     #[must_use]
     pub fn challenge(&self, verified: Verified, body: &[u8]) -> Option<Challenge> {
         match self.handshake {
-            Handshake::None => None,
-            Handshake::Slack => challenge::slack(body),
-            Handshake::Zoom => challenge::zoom(body, &self.keys, verified.key),
-            Handshake::Discord => challenge::discord(body),
+            SignedHandshake::None => None,
+            SignedHandshake::Slack => challenge::slack(body),
+            SignedHandshake::Zoom => challenge::zoom(body, &self.keys, verified.key),
+            SignedHandshake::Discord => challenge::discord(body),
         }
     }
 }

@@ -18,14 +18,15 @@ const SECRET_PREFIX: &str = "whsec_";
 const VERSION: &[u8] = b"v1,";
 
 /// The fields' names: those of Standard Webhooks, and those of Svix, which it grew from and which sends them still.
-struct Names {
+struct FieldNames {
     id: &'static str,
     timestamp: &'static str,
     signature: &'static str,
 }
-const STANDARD: Names =
-    Names { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
-const SVIX: Names = Names { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
+const STANDARD: FieldNames =
+    FieldNames { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
+const SVIX: FieldNames =
+    FieldNames { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
 
 /// A secret to sign with.
 #[derive(Clone, Debug)]

@@ -21,14 +21,14 @@ pub(super) struct Tagged {
     prefix: Cow<'static, str>,
     /// The separator of the members of the field; `None`: it holds one tag.
     separator: Option<Cow<'static, str>>,
-    encoding: Encoding,
+    encoding: TagEncoding,
     timestamp: Option<Timestamp>,
     id_field: Cow<'static, str>,
     signed: Cow<'static, [SignedPart]>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Encoding {
+enum TagEncoding {
     Hex,
     Base64,
     /// Base64 that may be percent-encoded: Fitbit documents that it is, and sends it as it is.
@@ -50,22 +50,22 @@ impl Tagged {
     /// <https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>, and Meta's, which is the
     /// same: <https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate-payloads>
     pub(super) fn github() -> Tagged {
-        Tagged::of_body("X-Hub-Signature-256", "sha256=", Encoding::Hex)
+        Tagged::of_body("X-Hub-Signature-256", "sha256=", TagEncoding::Hex)
     }
 
     /// <https://shopify.dev/docs/apps/build/webhooks/subscribe/https#step-2-validate-the-origin-of-your-webhook>
     pub(super) fn shopify() -> Tagged {
-        Tagged::of_body("X-Shopify-Hmac-Sha256", "", Encoding::Base64)
+        Tagged::of_body("X-Shopify-Hmac-Sha256", "", TagEncoding::Base64)
     }
 
     /// <https://dev.fitbit.com/build/reference/web-api/developer-guide/best-practices/#Subscriber-Security>
     pub(super) fn fitbit() -> Tagged {
-        Tagged::of_body("X-Fitbit-Signature", "", Encoding::PercentBase64)
+        Tagged::of_body("X-Fitbit-Signature", "", TagEncoding::PercentBase64)
     }
 
     /// Several tags while secrets are rotated: <https://developer.pagerduty.com/docs/verifying-signatures>
     pub(super) fn pagerduty() -> Tagged {
-        let one = Tagged::of_body("X-PagerDuty-Signature", "v1=", Encoding::Hex);
+        let one = Tagged::of_body("X-PagerDuty-Signature", "v1=", TagEncoding::Hex);
         Tagged { separator: Some(Cow::Borrowed(",")), ..one }
     }
 
@@ -84,7 +84,7 @@ impl Tagged {
         Tagged {
             timestamp: Some(Timestamp::seconds("X-Signature-Timestamp")),
             signed: Cow::Borrowed(&[SignedPart::Timestamp, SignedPart::Body]),
-            ..Tagged::of_body("X-Signature-Ed25519", "", Encoding::Hex)
+            ..Tagged::of_body("X-Signature-Ed25519", "", TagEncoding::Hex)
         }
     }
 
@@ -93,7 +93,7 @@ impl Tagged {
         Tagged {
             timestamp: Some(Timestamp::seconds("X-Twilio-Email-Event-Webhook-Timestamp")),
             signed: Cow::Borrowed(&[SignedPart::Timestamp, SignedPart::Body]),
-            ..Tagged::of_body("X-Twilio-Email-Event-Webhook-Signature", "", Encoding::Base64)
+            ..Tagged::of_body("X-Twilio-Email-Event-Webhook-Signature", "", TagEncoding::Base64)
         }
     }
 
@@ -107,11 +107,11 @@ impl Tagged {
                 SignedPart::Text(":".to_owned()),
                 SignedPart::Body,
             ]),
-            ..Tagged::of_body(field, "v0=", Encoding::Hex)
+            ..Tagged::of_body(field, "v0=", TagEncoding::Hex)
         }
     }
 
-    fn of_body(field: &'static str, prefix: &'static str, encoding: Encoding) -> Tagged {
+    fn of_body(field: &'static str, prefix: &'static str, encoding: TagEncoding) -> Tagged {
         Tagged {
             field: Cow::Borrowed(field),
             prefix: Cow::Borrowed(prefix),
@@ -130,8 +130,8 @@ impl Tagged {
             prefix: Cow::Owned(scheme.prefix.clone()),
             separator: scheme.separator.clone().map(Cow::Owned),
             encoding: match scheme.encoding {
-                HmacEncoding::Hex => Encoding::Hex,
-                HmacEncoding::Base64 => Encoding::Base64,
+                HmacEncoding::Hex => TagEncoding::Hex,
+                HmacEncoding::Base64 => TagEncoding::Base64,
             },
             timestamp: scheme.timestamp.as_ref().map(|source| Timestamp::configured(scheme, source)),
             id_field: Cow::Owned(scheme.id_header.clone()),
@@ -208,8 +208,8 @@ impl Tagged {
     fn written(&self, tag: &[u8]) -> String {
         let mut text = self.prefix.clone().into_owned().into_bytes();
         match self.encoding {
-            Encoding::Hex => hex_into(&mut text, tag),
-            Encoding::Base64 | Encoding::PercentBase64 => base64_into(&mut text, tag),
+            TagEncoding::Hex => hex_into(&mut text, tag),
+            TagEncoding::Base64 | TagEncoding::PercentBase64 => base64_into(&mut text, tag),
         }
         // A prefix is text, hex and base64 are ASCII.
         String::from_utf8(text).unwrap_or_default()
@@ -233,9 +233,9 @@ impl Tagged {
 
     fn tag(&self, text: &[u8]) -> Option<Tag> {
         match self.encoding {
-            Encoding::Hex => from_hex(text),
-            Encoding::Base64 => from_base64(text),
-            Encoding::PercentBase64 => {
+            TagEncoding::Hex => from_hex(text),
+            TagEncoding::Base64 => from_base64(text),
+            TagEncoding::PercentBase64 => {
                 let mut decoded = Vec::new();
                 percent_decode_into(&mut decoded, text, false);
                 from_base64(&decoded)
@@ -244,11 +244,11 @@ impl Tagged {
     }
 }
 
-impl Encoding {
+impl TagEncoding {
     fn must(self) -> &'static str {
         match self {
-            Encoding::Hex => "a tag in hex digits",
-            Encoding::Base64 | Encoding::PercentBase64 => "a tag in base64",
+            TagEncoding::Hex => "a tag in hex digits",
+            TagEncoding::Base64 | TagEncoding::PercentBase64 => "a tag in base64",
         }
     }
 }
