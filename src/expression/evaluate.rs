@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use smallvec::SmallVec;
 
-use super::parse::{Binary, Operation, STACK_MAX, Unary};
+use super::parse::{Binary, STACK_MAX, StackOperation, Unary};
 use super::value::{Text, Value};
 use super::{Operand, TEXT_BYTES_MAX, TooMuchWork, Work};
 use crate::base::json::{DOCUMENT_DEPTH_MAX, Kind, Raw};
@@ -21,7 +21,7 @@ const NUMBER_BYTES_MAX: usize = 32;
 
 /// Runs the operations; says whether the last value is true.
 pub(super) fn is_true<'a, P>(
-    operations: &'a [Operation<P>],
+    operations: &'a [StackOperation<P>],
     find: &mut dyn FnMut(&'a P, &mut Work) -> Result<Operand<'a>, TooMuchWork>,
     work: &mut Work,
     scratch: &mut Vec<u8>,
@@ -34,26 +34,26 @@ pub(super) fn is_true<'a, P>(
         next += 1;
         evaluator.work.spend(STEP_COST)?;
         let value = match operation {
-            Operation::Undefined => Value::Undefined,
-            Operation::Null => Value::Null,
-            Operation::Bool(value) => Value::Bool(*value),
-            Operation::Number(value) => Value::Number(*value),
-            Operation::Text(text) => Value::Text(Text::Plain(text)),
-            Operation::Path(path) => {
+            StackOperation::Undefined => Value::Undefined,
+            StackOperation::Null => Value::Null,
+            StackOperation::Bool(value) => Value::Bool(*value),
+            StackOperation::Number(value) => Value::Number(*value),
+            StackOperation::Text(text) => Value::Text(Text::Plain(text)),
+            StackOperation::Path(path) => {
                 let found = find(path, evaluator.work)?;
                 evaluator.load(found)?
             }
-            Operation::Unary(unary) => {
+            StackOperation::Unary(unary) => {
                 let operand = stack.pop().unwrap_or(Value::Undefined);
                 evaluator.unary(*unary, operand)?
             }
-            Operation::Binary(binary) => {
+            StackOperation::Binary(binary) => {
                 let right = stack.pop().unwrap_or(Value::Undefined);
                 let left = stack.pop().unwrap_or(Value::Undefined);
                 evaluator.binary(*binary, left, right)?
             }
-            Operation::And { behind } | Operation::Or { behind } => {
-                let is_or = matches!(operation, Operation::Or { .. });
+            StackOperation::And { behind } | StackOperation::Or { behind } => {
+                let is_or = matches!(operation, StackOperation::Or { .. });
                 if stack.last().is_some_and(|value| value.is_true()) == is_or {
                     next += behind;
                 } else {

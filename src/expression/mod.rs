@@ -39,7 +39,7 @@ pub const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A condition, compiled. `P` is a payload path.
 #[derive(Debug)]
 pub struct Expression<P> {
-    operations: Box<[parse::Operation<P>]>,
+    operations: Box<[parse::StackOperation<P>]>,
 }
 
 /// A value that a path leads to.
@@ -120,7 +120,7 @@ impl<P> Expression<P> {
 
     /// The paths that evaluating may look at.
     pub fn paths(&self) -> impl Iterator<Item = &P> {
-        self.operations.iter().filter_map(parse::Operation::path)
+        self.operations.iter().filter_map(parse::StackOperation::path)
     }
 
     /// Whether the value is true to JavaScript. `find` looks a path up and pays for it. `scratch` is where texts are

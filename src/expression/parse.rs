@@ -12,7 +12,7 @@ pub(super) const STACK_MAX: usize = 32;
 
 /// A step of evaluating, on a stack of values.
 #[derive(Debug)]
-pub(super) enum Operation<P> {
+pub(super) enum StackOperation<P> {
     /// Pushes a literal.
     Undefined,
     Null,
@@ -69,9 +69,9 @@ enum Between {
     Binary(Binary),
 }
 
-impl<P> Operation<P> {
+impl<P> StackOperation<P> {
     pub(super) fn path(&self) -> Option<&P> {
-        if let Operation::Path(path) = self { Some(path) } else { None }
+        if let StackOperation::Path(path) = self { Some(path) } else { None }
     }
 }
 
@@ -102,7 +102,7 @@ fn between(sign: Sign) -> Option<(Between, u8)> {
 pub(super) fn parse<P>(
     source: &str,
     path: &mut dyn FnMut(&str) -> Result<P, String>,
-) -> Result<Box<[Operation<P>]>, ExpressionError> {
+) -> Result<Box<[StackOperation<P>]>, ExpressionError> {
     let mut lexer = Lexer::new(source);
     if source.len() > SOURCE_BYTES_MAX {
         return Err(lexer.error(0, Fault::TooLarge("an expression has at most 131,068 bytes")));
@@ -121,7 +121,7 @@ struct Parser<'s, 'p, P> {
     /// The next token and where it begins.
     token: Token<'s>,
     position: usize,
-    operations: Vec<Operation<P>>,
+    operations: Vec<StackOperation<P>>,
     nesting: usize,
     /// Values on the stack when the operations so far have run.
     stack: usize,
@@ -153,8 +153,8 @@ impl<P> Parser<'_, '_, P> {
             self.advance()?;
             let jump = self.operations.len();
             match operator {
-                Between::And => self.operations.push(Operation::And { behind: 0 }),
-                Between::Or => self.operations.push(Operation::Or { behind: 0 }),
+                Between::And => self.operations.push(StackOperation::And { behind: 0 }),
+                Between::Or => self.operations.push(StackOperation::Or { behind: 0 }),
                 Between::Binary(_) => {}
             }
             if !matches!(operator, Between::Binary(_)) {
@@ -163,11 +163,12 @@ impl<P> Parser<'_, '_, P> {
             self.binary(strength + 1)?;
             let count = self.operations.len() - jump - 1;
             match (&mut self.operations[jump], operator) {
-                (Operation::And { behind }, Between::And) | (Operation::Or { behind }, Between::Or) => {
+                (StackOperation::And { behind }, Between::And)
+                | (StackOperation::Or { behind }, Between::Or) => {
                     *behind = count;
                 }
                 (_, Between::Binary(binary)) => {
-                    self.operations.push(Operation::Binary(binary));
+                    self.operations.push(StackOperation::Binary(binary));
                     self.stack -= 1;
                 }
                 _ => {}
@@ -186,21 +187,21 @@ impl<P> Parser<'_, '_, P> {
         self.advance()?;
         self.unary()?;
         self.nesting -= 1;
-        self.operations.push(Operation::Unary(unary));
+        self.operations.push(StackOperation::Unary(unary));
         Ok(())
     }
 
     fn primary(&mut self) -> Result<(), ExpressionError> {
         let operation = match std::mem::replace(&mut self.token, Token::End) {
             Token::Path(text) => match (self.path)(text) {
-                Ok(path) => Operation::Path(path),
+                Ok(path) => StackOperation::Path(path),
                 Err(why) => return Err(self.error(Fault::Path(why))),
             },
-            Token::Text(text) => Operation::Text(text.into()),
-            Token::Number(number) => Operation::Number(number),
-            Token::Bool(value) => Operation::Bool(value),
-            Token::Null => Operation::Null,
-            Token::Undefined => Operation::Undefined,
+            Token::Text(text) => StackOperation::Text(text.into()),
+            Token::Number(number) => StackOperation::Number(number),
+            Token::Bool(value) => StackOperation::Bool(value),
+            Token::Null => StackOperation::Null,
+            Token::Undefined => StackOperation::Undefined,
             Token::Sign(Sign::Open) => return self.parentheses(),
             Token::Sign(_) | Token::End => {
                 return Err(

@@ -25,7 +25,7 @@ use super::interface::{
 };
 use super::lease::{BUFFER_BYTES, BUFFERS, BufferLease, ReturnedBuffers, is_reusable};
 use super::listen::{BACKLOG, Listener};
-use super::socket::{self, AcceptError, INDEX_MAX, Tag};
+use super::socket::{self, AcceptError, CompletionTag, INDEX_MAX};
 use super::waker::EventWaker;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::{Key, Slots};
@@ -293,7 +293,7 @@ impl Epoll {
         }
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
-            let tag = Tag::unpack(event.data.u64());
+            let tag = CompletionTag::unpack(event.data.u64());
             match tag.kind {
                 kind::LISTENER => self.on_acceptable(ListenerId(tag.index)),
                 kind::SOCKET => {
@@ -487,7 +487,7 @@ fn listener_key(id: ListenerId) -> Key {
 }
 
 fn tag(kind: u8, key: Key) -> EventData {
-    EventData::new_u64(Tag { kind, index: key.index, generation: key.generation }.pack())
+    EventData::new_u64(CompletionTag { kind, index: key.index, generation: key.generation }.pack())
 }
 
 fn timespec(nanos: u64) -> Timespec {

@@ -9,7 +9,7 @@ use super::lease::BufferLease;
 use crate::base::slots::Key;
 
 /// A completion.
-pub(super) enum Event {
+pub(super) enum KernelEvent {
     /// `armed` says whether the operation goes on.
     Accepted {
         listener: ListenerId,

@@ -19,13 +19,13 @@ use rustix::net::{RecvFlags, SocketFlags};
 
 use super::buffers::ProvidedBuffers;
 use super::disk_thread::Direction;
-use super::event::Event;
+use super::event::KernelEvent;
 use super::file::DiskFile;
 use super::interface::{ListenerId, SocketId, Transfer};
 use super::lease::BUFFERS;
-use super::sends::{Outcome, Sends};
-use super::socket::Tag;
-use super::transfers::{Next, Transfers};
+use super::sends::{SendOutcome, Sends};
+use super::socket::CompletionTag;
+use super::transfers::{AfterCompletion, Transfers};
 use crate::base::slots::Key;
 
 /// The one group of provided buffers of a ring.
@@ -235,13 +235,16 @@ impl Queues {
     /// Sends what is left of a send of which a part was taken.
     pub(super) fn resume_send(&mut self, send: Key, fd: BorrowedFd<'_>) {
         if let Some(entry) = self.sends.begin(send, fd) {
-            self.push(entry, Tag { kind: kind::SEND, index: send.index, generation: send.generation });
+            self.push(
+                entry,
+                CompletionTag { kind: kind::SEND, index: send.index, generation: send.generation },
+            );
         }
     }
 
     /// Takes the next silent send that was taken whole. `None` while that is not known of any: completions have to be
     /// taken first, or operations handed over.
-    pub(super) fn next_silent(&mut self) -> Option<Event> {
+    pub(super) fn next_silent(&mut self) -> Option<KernelEvent> {
         let is_held_back = !self.backlog.is_empty() || !self.pairs.is_empty();
         if !self.sends.has_silent() || is_held_back || !self.completions.is_empty() {
             return None;
@@ -250,7 +253,7 @@ impl Queues {
         if !self.submissions.is_empty() || self.submissions.cq_overflow() {
             return None;
         }
-        self.sends.next_silent().map(|(socket, bytes)| Event::Sent { socket, bytes })
+        self.sends.next_silent().map(|(socket, bytes)| KernelEvent::Sent { socket, bytes })
     }
 
     /// Takes back the bytes of a send that is not in flight.
@@ -311,12 +314,12 @@ impl Queues {
         self.pairs.push_back(pair.clone());
     }
 
-    fn cancel(&mut self, operation: Tag, own: Tag) {
+    fn cancel(&mut self, operation: CompletionTag, own: CompletionTag) {
         let entry = opcode::AsyncCancel::new(operation.pack()).build();
         self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), own);
     }
 
-    fn push(&mut self, entry: squeue::Entry, tag: Tag) {
+    fn push(&mut self, entry: squeue::Entry, tag: CompletionTag) {
         let entry = entry.user_data(tag.pack());
         if self.backlog.is_empty() && self.try_push(&entry) {
             return;
@@ -392,9 +395,9 @@ impl Queues {
     }
 
     /// Takes the next completion.
-    pub(super) fn next_event(&mut self) -> Option<Event> {
+    pub(super) fn next_event(&mut self) -> Option<KernelEvent> {
         let completion = self.completions.next()?;
-        let tag = Tag::unpack(completion.user_data());
+        let tag = CompletionTag::unpack(completion.user_data());
         let (flags, result) = (completion.flags(), result(completion.result()));
         let armed = cqueue::more(flags);
         let (listener, socket) =
@@ -403,7 +406,7 @@ impl Queues {
             kind::ACCEPT => {
                 // SAFETY: the kernel has made this descriptor for us, and nobody else knows it.
                 let result = result.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) });
-                Event::Accepted { listener, result, armed }
+                KernelEvent::Accepted { listener, result, armed }
             }
             kind::RECEIVE | kind::RECEIVE_ONCE => {
                 if !armed {
@@ -416,45 +419,45 @@ impl Queues {
                 });
                 // A buffer that was chosen in vain is returned by this.
                 let lease = lease.filter(|lease| !lease.is_empty());
-                Event::Received { socket, result: result.map(|_| lease), armed }
+                KernelEvent::Received { socket, result: result.map(|_| lease), armed }
             }
-            kind::POLL => Event::Polled { socket },
-            kind::HANG_UP => Event::HungUp { socket },
+            kind::POLL => KernelEvent::Polled { socket },
+            kind::HANG_UP => KernelEvent::HungUp { socket },
             kind::SEND => self.on_send(Key { index: tag.index, generation: tag.generation }, result),
             kind::TRANSFER | kind::FLUSH => {
                 self.on_transfer(tag.kind, Key { index: tag.index, generation: tag.generation }, result)
             }
-            kind::CANCEL_ACCEPT => Event::AcceptNotCancelled { listener },
-            kind::CANCEL_RECEIVE => Event::ReceiveNotCancelled { socket },
-            kind::TIMEOUT => Event::TimedOut,
-            kind::WAKE => Event::Woken { armed },
-            _ => Event::Nothing,
+            kind::CANCEL_ACCEPT => KernelEvent::AcceptNotCancelled { listener },
+            kind::CANCEL_RECEIVE => KernelEvent::ReceiveNotCancelled { socket },
+            kind::TIMEOUT => KernelEvent::TimedOut,
+            kind::WAKE => KernelEvent::Woken { armed },
+            _ => KernelEvent::Nothing,
         })
     }
 
-    fn on_send(&mut self, send: Key, result: Result<u32, Errno>) -> Event {
+    fn on_send(&mut self, send: Key, result: Result<u32, Errno>) -> KernelEvent {
         match self.sends.on_completed(send, result) {
-            None => Event::Nothing,
-            Some((socket, Outcome::Part)) => Event::SentPart { socket, send },
-            Some((socket, Outcome::Whole(bytes))) => Event::Sent { socket, bytes },
-            Some((socket, Outcome::Failed(bytes))) => Event::SendFailed { socket, bytes },
+            None => KernelEvent::Nothing,
+            Some((socket, SendOutcome::Part)) => KernelEvent::SentPart { socket, send },
+            Some((socket, SendOutcome::Whole(bytes))) => KernelEvent::Sent { socket, bytes },
+            Some((socket, SendOutcome::Failed(bytes))) => KernelEvent::SendFailed { socket, bytes },
         }
     }
 
-    fn on_transfer(&mut self, kind: u8, key: Key, result: Result<u32, Errno>) -> Event {
+    fn on_transfer(&mut self, kind: u8, key: Key, result: Result<u32, Errno>) -> KernelEvent {
         let next = match kind {
             kind::FLUSH => self.transfers.on_flushed(key, result),
             _ => self.transfers.on_moved(key, result),
         };
         match next {
-            Next::Wait => Event::Nothing,
-            Next::Ended(completion) => Event::Transferred(completion),
-            Next::Flush(key) => {
+            AfterCompletion::Wait => KernelEvent::Nothing,
+            AfterCompletion::Ended(completion) => KernelEvent::Transferred(completion),
+            AfterCompletion::Flush(key) => {
                 if let Some(in_flight) = self.transfers.get_mut(key) {
                     let fd = Fd(in_flight.file.as_fd().as_raw_fd());
                     self.push(flush(fd, key), key_tag(kind::FLUSH, key));
                 }
-                Event::Nothing
+                KernelEvent::Nothing
             }
         }
     }
@@ -506,18 +509,18 @@ fn flush(fd: Fd, key: Key) -> squeue::Entry {
     entry.user_data(key_tag(kind::FLUSH, key).pack())
 }
 
-fn key_tag(kind: u8, key: Key) -> Tag {
-    Tag { kind, index: key.index, generation: key.generation }
+fn key_tag(kind: u8, key: Key) -> CompletionTag {
+    CompletionTag { kind, index: key.index, generation: key.generation }
 }
 
-fn socket_tag(kind: u8, socket: SocketId) -> Tag {
-    Tag { kind, index: socket.index, generation: socket.generation }
+fn socket_tag(kind: u8, socket: SocketId) -> CompletionTag {
+    CompletionTag { kind, index: socket.index, generation: socket.generation }
 }
 
-fn listener_tag(kind: u8, listener: ListenerId) -> Tag {
-    Tag { kind, index: listener.0, generation: 0 }
+fn listener_tag(kind: u8, listener: ListenerId) -> CompletionTag {
+    CompletionTag { kind, index: listener.0, generation: 0 }
 }
 
-fn plain_tag(kind: u8) -> Tag {
-    Tag { kind, index: 0, generation: 0 }
+fn plain_tag(kind: u8) -> CompletionTag {
+    CompletionTag { kind, index: 0, generation: 0 }
 }

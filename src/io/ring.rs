@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::disk_thread::Direction;
-use super::event::Event;
+use super::event::KernelEvent;
 use super::file::DiskFile;
 use super::files::Files;
 use super::interface::{
@@ -288,24 +288,26 @@ impl Ring {
         }
     }
 
-    fn on_event(&mut self, event: Event, completions: &mut Vec<Completion>) {
+    fn on_event(&mut self, event: KernelEvent, completions: &mut Vec<Completion>) {
         match event {
-            Event::Received { socket, result, armed } => self.on_received(socket, result, armed, completions),
-            Event::Sent { socket, bytes } => {
+            KernelEvent::Received { socket, result, armed } => {
+                self.on_received(socket, result, armed, completions)
+            }
+            KernelEvent::Sent { socket, bytes } => {
                 completions.push(Completion::Sent { socket, bytes });
                 self.on_send_ended(socket, false, completions);
             }
-            Event::SendFailed { socket, bytes } => {
+            KernelEvent::SendFailed { socket, bytes } => {
                 completions.push(Completion::SendFailed { socket, bytes });
                 self.on_send_ended(socket, true, completions);
             }
-            Event::SentPart { socket, send } => self.on_sent_part(socket, send, completions),
-            Event::Polled { socket } => self.on_polled(socket, completions),
-            Event::HungUp { socket } => self.on_hung_up(socket, completions),
-            Event::Accepted { listener, result, armed } => {
+            KernelEvent::SentPart { socket, send } => self.on_sent_part(socket, send, completions),
+            KernelEvent::Polled { socket } => self.on_polled(socket, completions),
+            KernelEvent::HungUp { socket } => self.on_hung_up(socket, completions),
+            KernelEvent::Accepted { listener, result, armed } => {
                 self.on_accepted(listener, result, armed, completions)
             }
-            Event::ReceiveNotCancelled { socket } => {
+            KernelEvent::ReceiveNotCancelled { socket } => {
                 if let Some(state) = self.sockets.get(key(socket))
                     && state.cancelling
                     && !state.closing
@@ -313,19 +315,19 @@ impl Ring {
                     self.queues.cancel_receive(socket);
                 }
             }
-            Event::AcceptNotCancelled { listener } => {
+            KernelEvent::AcceptNotCancelled { listener } => {
                 if self.listeners.get(listener.0 as usize).is_some_and(|state| state.armed) {
                     self.queues.cancel_accept(listener);
                 }
             }
-            Event::Transferred(completion) => completions.push(completion),
-            Event::TimedOut => self.timeout_at = None,
-            Event::Woken { armed } => {
+            KernelEvent::Transferred(completion) => completions.push(completion),
+            KernelEvent::TimedOut => self.timeout_at = None,
+            KernelEvent::Woken { armed } => {
                 if !armed {
                     self.queues.watch_wakes(self.waker.as_fd());
                 }
             }
-            Event::Nothing => {}
+            KernelEvent::Nothing => {}
         }
     }
 

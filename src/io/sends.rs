@@ -26,7 +26,7 @@ struct SendInFlight {
 }
 
 /// Outcome of a completion.
-pub(super) enum Outcome {
+pub(super) enum SendOutcome {
     /// A part was sent, or nothing yet.
     Part,
     Whole(Vec<u8>),
@@ -76,7 +76,7 @@ impl Sends {
         &mut self,
         send: Key,
         result: Result<u32, Errno>,
-    ) -> Option<(SocketId, Outcome)> {
+    ) -> Option<(SocketId, SendOutcome)> {
         let sending = self.slots.get_mut(send)?;
         sending.in_flight = false;
         let was_silent = std::mem::take(&mut sending.silent);
@@ -85,12 +85,12 @@ impl Sends {
             Ok(length) if length > 0 => sending.sent += length as usize,
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) if was_silent => {}
-            _ => return self.take(send).map(|bytes| (socket, Outcome::Failed(bytes))),
+            _ => return self.take(send).map(|bytes| (socket, SendOutcome::Failed(bytes))),
         }
         if sending.sent < sending.bytes.len() {
-            return Some((socket, Outcome::Part));
+            return Some((socket, SendOutcome::Part));
         }
-        self.take(send).map(|bytes| (socket, Outcome::Whole(bytes)))
+        self.take(send).map(|bytes| (socket, SendOutcome::Whole(bytes)))
     }
 
     /// Takes back the bytes of a send that is not in flight.

@@ -83,25 +83,25 @@ impl AcceptError {
 
 /// A socket, listener or other source of completions in 64 bits, as kernels hand them back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag {
+pub(super) struct CompletionTag {
     pub(super) kind: u8,
     /// At most [`INDEX_MAX`].
     pub(super) index: u32,
     pub(super) generation: u32,
 }
 
-/// Sockets of one backend: what the index of a [`Tag`] has room for, 16 times the descriptors that Linux gives a process
+/// Sockets of one backend: what the index of a [`CompletionTag`] has room for, 16 times the descriptors that Linux gives a process
 /// by default (`fs.nr_open`).
 pub(super) const INDEX_MAX: u32 = (1 << 24) - 1;
 
-impl Tag {
+impl CompletionTag {
     pub(super) fn pack(self) -> u64 {
         u64::from(self.kind) << 56 | u64::from(self.index & INDEX_MAX) << 32 | u64::from(self.generation)
     }
 
-    pub(super) fn unpack(packed: u64) -> Tag {
+    pub(super) fn unpack(packed: u64) -> CompletionTag {
         let [kind, ..] = packed.to_be_bytes();
-        Tag { kind, index: (packed >> 32) as u32 & INDEX_MAX, generation: packed as u32 }
+        CompletionTag { kind, index: (packed >> 32) as u32 & INDEX_MAX, generation: packed as u32 }
     }
 }
 
@@ -112,11 +112,11 @@ mod tests {
     #[test]
     fn a_tag_survives_the_kernel() {
         for tag in [
-            Tag { kind: 0, index: 0, generation: 0 },
-            Tag { kind: 255, index: INDEX_MAX, generation: u32::MAX },
-            Tag { kind: 3, index: 77, generation: 1 << 31 },
+            CompletionTag { kind: 0, index: 0, generation: 0 },
+            CompletionTag { kind: 255, index: INDEX_MAX, generation: u32::MAX },
+            CompletionTag { kind: 3, index: 77, generation: 1 << 31 },
         ] {
-            assert_eq!(Tag::unpack(tag.pack()), tag);
+            assert_eq!(CompletionTag::unpack(tag.pack()), tag);
         }
     }
 

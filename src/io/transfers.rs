@@ -12,7 +12,7 @@ use super::interface::{Completion, Transfer};
 use crate::base::slots::{Key, Slots};
 
 /// A transfer that the kernel reads from or writes to.
-pub(super) struct InFlight {
+pub(super) struct TransferInFlight {
     pub(super) file: Arc<DiskFile>,
     pub(super) direction: Direction,
     pub(super) transfer: Box<Transfer>,
@@ -22,7 +22,7 @@ pub(super) struct InFlight {
     flush_again: bool,
 }
 
-impl InFlight {
+impl TransferInFlight {
     /// Whether a flush is linked to it.
     pub(super) fn has_flush(&self) -> bool {
         self.direction == Direction::Write && self.file.sync == Sync::Flush
@@ -43,7 +43,7 @@ impl InFlight {
 }
 
 /// The result of a completion.
-pub(super) enum Next {
+pub(super) enum AfterCompletion {
     Wait,
     /// Another flush.
     Flush(Key),
@@ -54,7 +54,7 @@ pub(super) enum Next {
 /// Transfers in flight.
 #[derive(Default)]
 pub(super) struct Transfers {
-    slots: Slots<InFlight>,
+    slots: Slots<TransferInFlight>,
 }
 
 impl Transfers {
@@ -65,7 +65,7 @@ impl Transfers {
         direction: Direction,
         transfer: Box<Transfer>,
     ) -> Key {
-        self.slots.insert(InFlight {
+        self.slots.insert(TransferInFlight {
             file,
             direction,
             transfer,
@@ -76,7 +76,7 @@ impl Transfers {
     }
 
     /// Returns a transfer, whose block the kernel is given.
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut InFlight> {
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut TransferInFlight> {
         self.slots.get_mut(key)
     }
 
@@ -91,29 +91,31 @@ impl Transfers {
     }
 
     /// The read or the write itself has ended.
-    pub(super) fn on_moved(&mut self, key: Key, result: Result<u32, Errno>) -> Next {
-        let Some(in_flight) = self.slots.get_mut(key) else { return Next::Wait };
+    pub(super) fn on_moved(&mut self, key: Key, result: Result<u32, Errno>) -> AfterCompletion {
+        let Some(in_flight) = self.slots.get_mut(key) else { return AfterCompletion::Wait };
         in_flight.moved = Some(result);
         self.finish(key)
     }
 
     /// The flush has ended.
-    pub(super) fn on_flushed(&mut self, key: Key, result: Result<u32, Errno>) -> Next {
-        let Some(in_flight) = self.slots.get_mut(key) else { return Next::Wait };
+    pub(super) fn on_flushed(&mut self, key: Key, result: Result<u32, Errno>) -> AfterCompletion {
+        let Some(in_flight) = self.slots.get_mut(key) else { return AfterCompletion::Wait };
         in_flight.flush_again |= in_flight.moved.is_none() && result.is_ok();
         in_flight.flushed = Some(result);
         self.finish(key)
     }
 
-    fn finish(&mut self, key: Key) -> Next {
-        let Some(in_flight) = self.slots.get_mut(key) else { return Next::Wait };
-        let Some(result) = in_flight.result() else { return Next::Wait };
+    fn finish(&mut self, key: Key) -> AfterCompletion {
+        let Some(in_flight) = self.slots.get_mut(key) else { return AfterCompletion::Wait };
+        let Some(result) = in_flight.result() else { return AfterCompletion::Wait };
         if result.is_ok() && std::mem::take(&mut in_flight.flush_again) {
             in_flight.flushed = None;
-            return Next::Flush(key);
+            return AfterCompletion::Flush(key);
         }
-        let Some(InFlight { direction, transfer, .. }) = self.slots.remove(key) else { return Next::Wait };
-        Next::Ended(direction.completion(transfer, result))
+        let Some(TransferInFlight { direction, transfer, .. }) = self.slots.remove(key) else {
+            return AfterCompletion::Wait;
+        };
+        AfterCompletion::Ended(direction.completion(transfer, result))
     }
 }
 
@@ -139,9 +141,9 @@ mod tests {
         (transfers, key)
     }
 
-    fn ended(next: Next) -> Option<Result<(), Option<i32>>> {
+    fn ended(next: AfterCompletion) -> Option<Result<(), Option<i32>>> {
         match next {
-            Next::Ended(Completion::Written { result, .. }) => {
+            AfterCompletion::Ended(Completion::Written { result, .. }) => {
                 Some(result.map_err(|error| error.raw_os_error()))
             }
             _ => None,
@@ -160,7 +162,7 @@ mod tests {
         ];
         for (moved, flushed, verdict) in cases {
             let (mut transfers, key) = begin(Sync::Flush);
-            assert!(matches!(transfers.on_moved(key, moved), Next::Wait));
+            assert!(matches!(transfers.on_moved(key, moved), AfterCompletion::Wait));
             assert_eq!(ended(transfers.on_flushed(key, flushed)), verdict);
             assert!(transfers.is_empty());
         }
@@ -171,14 +173,14 @@ mod tests {
     #[test]
     fn a_flush_that_may_have_come_first_is_done_again() {
         let (mut transfers, key) = begin(Sync::Flush);
-        assert!(matches!(transfers.on_flushed(key, Ok(0)), Next::Wait));
-        assert!(matches!(transfers.on_moved(key, WHOLE), Next::Flush(_)));
+        assert!(matches!(transfers.on_flushed(key, Ok(0)), AfterCompletion::Wait));
+        assert!(matches!(transfers.on_moved(key, WHOLE), AfterCompletion::Flush(_)));
         assert_eq!(ended(transfers.on_flushed(key, Ok(0))), Some(Ok(())));
 
         let (mut transfers, key) = begin(Sync::Flush);
         transfers.note_cut();
-        assert!(matches!(transfers.on_moved(key, WHOLE), Next::Wait));
-        assert!(matches!(transfers.on_flushed(key, Ok(0)), Next::Flush(_)));
+        assert!(matches!(transfers.on_moved(key, WHOLE), AfterCompletion::Wait));
+        assert!(matches!(transfers.on_flushed(key, Ok(0)), AfterCompletion::Flush(_)));
         assert_eq!(ended(transfers.on_flushed(key, Ok(0))), Some(Ok(())));
     }
 }

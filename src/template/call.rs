@@ -13,31 +13,31 @@ use super::format::NumberFormat;
 use super::helper::Helper;
 use super::pattern::Pattern;
 use super::platform;
-use super::tools::{Tools, Values, json};
-use super::tree::{Built, Call, Expression};
+use super::tools::{ArgumentValues, Tools, json};
+use super::tree::{Built, HelperCall, TemplateExpression};
 use super::value::{Type, Value, into_text};
 use super::work::{CONVERT, SCAN, STEP};
 use crate::base::number;
 use crate::base::text::{base64_decode_lenient, base64_into};
 use jiff::tz::TimeZone;
 
-impl Call {
+impl HelperCall {
     /// # Errors
     /// A pattern that does not stand in the template or cannot be built; a format that is not one of numbers, of what
     /// cannot be a date; a time zone or language that is not known.
     pub(super) fn new(
         helper: Helper,
-        arguments: Vec<Expression>,
-        named: Vec<(Box<str>, Expression)>,
-    ) -> Result<Call, Fault> {
+        arguments: Vec<TemplateExpression>,
+        named: Vec<(Box<str>, TemplateExpression)>,
+    ) -> Result<HelperCall, Fault> {
         let built = match (helper, arguments.get(1)) {
-            (Helper::Match, Some(Expression::Text(text))) => {
+            (Helper::Match, Some(TemplateExpression::Text(text))) => {
                 Built::Pattern(Box::new(Pattern::compile(text).map_err(Fault::Pattern)?))
             }
             (Helper::Match, _) => {
                 return Err(Fault::Pattern("it has to stand in the template, in quotes".to_owned()));
             }
-            (Helper::Format, Some(Expression::Text(text))) => match NumberFormat::parse(text) {
+            (Helper::Format, Some(TemplateExpression::Text(text))) => match NumberFormat::parse(text) {
                 Some(format) => Built::Format(format),
                 None if may_be_date(&arguments[0]) => Built::Nothing,
                 None => return Err(Fault::Format(text.to_string())),
@@ -53,7 +53,7 @@ impl Call {
         {
             return Err(Fault::Locale(locale.to_owned()));
         }
-        Ok(Call { helper, arguments: arguments.into(), named: named.into(), built })
+        Ok(HelperCall { helper, arguments: arguments.into(), named: named.into(), built })
     }
 
     /// The value, given those of the arguments.
@@ -62,8 +62,8 @@ impl Call {
     /// A text that is too long, or too much work.
     pub(super) fn value<'a>(
         &'a self,
-        values: &Values<'a>,
-        named: &Values<'a>,
+        values: &ArgumentValues<'a>,
+        named: &ArgumentValues<'a>,
         tools: &mut Tools<'_, 'a>,
     ) -> Result<Value<'a>, RenderError> {
         let argument = |place: usize| values.get(place).copied().unwrap_or(Value::Undefined);
@@ -168,7 +168,11 @@ impl Call {
     }
 
     /// The time zone that dates are written in.
-    fn zone<'a>(&self, named: &Values<'a>, tools: &mut Tools<'_, 'a>) -> Result<TimeZone, RenderError> {
+    fn zone<'a>(
+        &self,
+        named: &ArgumentValues<'a>,
+        tools: &mut Tools<'_, 'a>,
+    ) -> Result<TimeZone, RenderError> {
         if let Built::Zone(zone) = &self.built {
             return Ok(zone.clone());
         }
@@ -224,16 +228,16 @@ impl Call {
 const DEFAULT_FORMAT: &str = ",.6";
 
 /// A text of the template that is a named argument.
-fn text_named<'n>(named: &'n [(Box<str>, Expression)], wanted: &str) -> Option<&'n str> {
+fn text_named<'n>(named: &'n [(Box<str>, TemplateExpression)], wanted: &str) -> Option<&'n str> {
     named.iter().find(|(name, _)| &**name == wanted).and_then(|(_, value)| match value {
-        Expression::Text(text) => Some(&**text),
+        TemplateExpression::Text(text) => Some(&**text),
         _ => None,
     })
 }
 
 /// Whether a value may be the payload's `time`: it has to be called so.
-fn may_be_date(value: &Expression) -> bool {
-    matches!(value, Expression::Lookup(lookup) if lookup.segments.last().is_some_and(|last| last.name() == "time"))
+fn may_be_date(value: &TemplateExpression) -> bool {
+    matches!(value, TemplateExpression::Lookup(lookup) if lookup.segments.last().is_some_and(|last| last.name() == "time"))
 }
 
 fn extreme<'a>(

@@ -3,9 +3,9 @@
 use super::error::{Fault, TemplateError};
 use super::helper::Helper;
 use super::parse::{original, parse};
-use super::syntax::{BlockStatement, Mustache, Parameter, PathExpression, Program, Sexpr, Statement};
-use super::tree::{Base, Block, BlockKind, Call, Expression, Lookup, LoopVariable, Node};
-use super::value::Segment;
+use super::syntax::{Argument, BlockStatement, Mustache, PathExpression, Program, Sexpr, Statement};
+use super::tree::{Base, Block, BlockKind, HelperCall, LoopVariable, Node, PathLookup, TemplateExpression};
+use super::value::PathSegment;
 use super::white;
 
 /// The blocks that are not helpers with a value.
@@ -67,12 +67,12 @@ impl<'s> Compiler<'s> {
 
     fn mustache(&mut self, mustache: &Mustache<'s>) -> Result<Node, TemplateError> {
         let value = self.call(&mustache.call)?;
-        let encoded = matches!(&value, Expression::Call(call) if call.helper.is_encoded());
+        let encoded = matches!(&value, TemplateExpression::Call(call) if call.helper.is_encoded());
         Ok(Node::Write { value, escaped: mustache.is_escaped && !encoded })
     }
 
     /// A tag, or what stands in parentheses: a value's path, or a helper with arguments.
-    fn call(&mut self, call: &Sexpr<'s>) -> Result<Expression, TemplateError> {
+    fn call(&mut self, call: &Sexpr<'s>) -> Result<TemplateExpression, TemplateError> {
         if let Some((name, helper)) = self.helper_of(call) {
             return self.helper(helper, &name, call);
         }
@@ -107,27 +107,32 @@ impl<'s> Compiler<'s> {
     }
 
     /// Whether a name may be that of a helper: one word, which no block around binds.
-    fn is_helper_name(&self, name: &Parameter<'s>) -> bool {
+    fn is_helper_name(&self, name: &Argument<'s>) -> bool {
         match name {
-            Parameter::Path(path) => path.is_simple() && self.bound(&path.parts[0]).is_none(),
-            Parameter::Text(_) => true,
+            Argument::Path(path) => path.is_simple() && self.bound(&path.parts[0]).is_none(),
+            Argument::Text(_) => true,
             _ => false,
         }
     }
 
     /// A name in front, which is looked up in the context even where it is written as a literal.
-    fn context_value(&mut self, name: &Parameter<'s>) -> Result<Expression, TemplateError> {
+    fn context_value(&mut self, name: &Argument<'s>) -> Result<TemplateExpression, TemplateError> {
         match name {
-            Parameter::Path(path) => self.path(path),
-            Parameter::Call(call) => self.call(call),
+            Argument::Path(path) => self.path(path),
+            Argument::Call(call) => self.call(call),
             literal => {
-                let segments = Box::new([Segment::new(original(literal))]);
-                Ok(Expression::Lookup(Lookup { base: Base::Context { up: 0 }, segments }))
+                let segments = Box::new([PathSegment::new(original(literal))]);
+                Ok(TemplateExpression::Lookup(PathLookup { base: Base::Context { up: 0 }, segments }))
             }
         }
     }
 
-    fn helper(&mut self, helper: Helper, name: &str, call: &Sexpr<'s>) -> Result<Expression, TemplateError> {
+    fn helper(
+        &mut self,
+        helper: Helper,
+        name: &str,
+        call: &Sexpr<'s>,
+    ) -> Result<TemplateExpression, TemplateError> {
         if let Some((key, _)) = call.hash.iter().find(|(key, _)| !helper.takes_named(key)) {
             return Err(self.no_option(call.at, name, key));
         }
@@ -147,17 +152,17 @@ impl<'s> Compiler<'s> {
         for (key, value) in &call.hash {
             named.push((key.as_ref().into(), self.argument(value)?));
         }
-        let built = Call::new(helper, arguments, named).map_err(|fault| self.error(call.at, fault))?;
-        Ok(Expression::Call(Box::new(built)))
+        let built = HelperCall::new(helper, arguments, named).map_err(|fault| self.error(call.at, fault))?;
+        Ok(TemplateExpression::Call(Box::new(built)))
     }
 
     fn no_option(&self, at: usize, name: &str, key: &str) -> TemplateError {
         self.error(at, Fault::Usage { helper: format!("{name} … {key}=…"), form: "one with named arguments" })
     }
 
-    fn argument(&mut self, parameter: &Parameter<'s>) -> Result<Expression, TemplateError> {
+    fn argument(&mut self, parameter: &Argument<'s>) -> Result<TemplateExpression, TemplateError> {
         Ok(match parameter {
-            Parameter::Path(path) => {
+            Argument::Path(path) => {
                 let name = &path.original;
                 let is_helper = Helper::named(name).is_some()
                     || BLOCKS.contains(&name.as_str())
@@ -167,7 +172,7 @@ impl<'s> Compiler<'s> {
                 }
                 self.path(path)?
             }
-            Parameter::Call(call) => {
+            Argument::Call(call) => {
                 if self.helper_of(call).is_none() {
                     let name = original(&call.name);
                     if !BLOCKS.contains(&name.as_str()) {
@@ -176,11 +181,11 @@ impl<'s> Compiler<'s> {
                 }
                 self.call(call)?
             }
-            Parameter::Text(text) => Expression::Text(text.as_ref().into()),
-            Parameter::Number(number, _) => Expression::Number(*number),
-            Parameter::Bool(value) => Expression::Bool(*value),
-            Parameter::Null => Expression::Null,
-            Parameter::Undefined => Expression::Undefined,
+            Argument::Text(text) => TemplateExpression::Text(text.as_ref().into()),
+            Argument::Number(number, _) => TemplateExpression::Number(*number),
+            Argument::Bool(value) => TemplateExpression::Bool(*value),
+            Argument::Null => TemplateExpression::Null,
+            Argument::Undefined => TemplateExpression::Undefined,
         })
     }
 
@@ -248,7 +253,7 @@ impl<'s> Compiler<'s> {
     }
 
     /// A path: `a.b.[c d]`, `a/b`, `../a`, `this`, `./a`, `@root.a`, `@index`, `@../index`.
-    fn path(&self, path: &PathExpression<'s>) -> Result<Expression, TemplateError> {
+    fn path(&self, path: &PathExpression<'s>) -> Result<TemplateExpression, TemplateError> {
         let bound = match path.parts.first() {
             Some(first) if path.depth == 0 && !path.is_scoped => self.bound(first),
             _ => None,
@@ -262,8 +267,8 @@ impl<'s> Compiler<'s> {
                 None => (Base::Loop { variable: LoopVariable::Unknown, up: path.depth }, 0),
             },
         };
-        let segments = path.parts[used..].iter().map(|name| Segment::new(name.as_ref())).collect();
-        Ok(Expression::Lookup(Lookup { base, segments }))
+        let segments = path.parts[used..].iter().map(|name| PathSegment::new(name.as_ref())).collect();
+        Ok(TemplateExpression::Lookup(PathLookup { base, segments }))
     }
 
     /// The innermost block that binds a name.

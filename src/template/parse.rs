@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::error::{Fault, TemplateError};
 use super::lex::{Lexer, Token};
 use super::syntax::{
-    BlockStatement, Content, Mustache, Parameter, PathExpression, Program, Sexpr, Statement, Strip,
+    Argument, BlockStatement, Mustache, PathExpression, Program, Sexpr, Statement, Strip, TextNode,
 };
 
 /// Parentheses inside of one another, and blocks together with their `{{else if}}`s.
@@ -407,7 +407,7 @@ impl<'s> Parser<'s> {
     }
 
     /// A value, or parentheses around a call.
-    fn parameter(&mut self) -> Result<Parameter<'s>, TemplateError> {
+    fn parameter(&mut self) -> Result<Argument<'s>, TemplateError> {
         self.lexer.skip_white();
         let at = self.lexer.at;
         if self.lexer.peek()? != Token::OpenSexpr {
@@ -427,11 +427,11 @@ impl<'s> Parser<'s> {
             _ => return Err(self.expected(end, "a value or `)`")),
         }
         self.parentheses -= 1;
-        Ok(Parameter::Call(Box::new(call)))
+        Ok(Argument::Call(Box::new(call)))
     }
 
     /// A path or a literal. `open` is where the tag begins.
-    fn name(&mut self, open: usize) -> Result<Parameter<'s>, TemplateError> {
+    fn name(&mut self, open: usize) -> Result<Argument<'s>, TemplateError> {
         self.lexer.skip_white();
         let at = self.lexer.at;
         Ok(match self.lexer.next()? {
@@ -440,11 +440,11 @@ impl<'s> Parser<'s> {
                 Token::Id { name, in_brackets } => self.path(at, true, name, in_brackets)?,
                 _ => return Err(self.expected(at + 1, "a name")),
             },
-            Token::Text(text) => Parameter::Text(text),
-            Token::Number(number, text) => Parameter::Number(number, text),
-            Token::Bool(value) => Parameter::Bool(value),
-            Token::Null => Parameter::Null,
-            Token::Undefined => Parameter::Undefined,
+            Token::Text(text) => Argument::Text(text),
+            Token::Number(number, text) => Argument::Number(number, text),
+            Token::Bool(value) => Argument::Bool(value),
+            Token::Null => Argument::Null,
+            Token::Undefined => Argument::Undefined,
             Token::Other(None) => return Err(self.error(open, Fault::Unclosed("{{".to_owned()))),
             _ => return Err(self.expected(at, "a name or a value")),
         })
@@ -457,7 +457,7 @@ impl<'s> Parser<'s> {
         is_data: bool,
         first: Cow<'s, str>,
         in_brackets: bool,
-    ) -> Result<Parameter<'s>, TemplateError> {
+    ) -> Result<Argument<'s>, TemplateError> {
         let mut original = String::from(if is_data { "@" } else { "" });
         let mut path = PathExpression {
             at,
@@ -490,7 +490,7 @@ impl<'s> Parser<'s> {
                 self.lexer = before;
                 path.is_scoped = original.starts_with('.') || names_this(&original);
                 path.original = original;
-                return Ok(Parameter::Path(path));
+                return Ok(Argument::Path(path));
             };
             original.push_str(separator);
             self.lexer.skip_white();
@@ -506,7 +506,7 @@ impl<'s> Parser<'s> {
 /// Adds text, if there is any.
 fn push<'s>(body: &mut Vec<Statement<'s>>, text: &'s str) {
     if !text.is_empty() {
-        body.push(Statement::Content(Content {
+        body.push(Statement::Content(TextNode {
             original: text,
             value: text,
             is_left_stripped: false,
@@ -538,15 +538,15 @@ fn build<'s>(
 }
 
 /// A name as it stands in the source.
-pub(super) fn original(name: &Parameter<'_>) -> String {
+pub(super) fn original(name: &Argument<'_>) -> String {
     match name {
-        Parameter::Path(path) => path.original.clone(),
-        Parameter::Text(text) => text.to_string(),
-        Parameter::Number(_, text) => (*text).to_owned(),
-        Parameter::Bool(value) => value.to_string(),
-        Parameter::Null => "null".to_owned(),
-        Parameter::Undefined => "undefined".to_owned(),
-        Parameter::Call(_) => String::new(),
+        Argument::Path(path) => path.original.clone(),
+        Argument::Text(text) => text.to_string(),
+        Argument::Number(_, text) => (*text).to_owned(),
+        Argument::Bool(value) => value.to_string(),
+        Argument::Null => "null".to_owned(),
+        Argument::Undefined => "undefined".to_owned(),
+        Argument::Call(_) => String::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::error::{Fault, TemplateError};
 use super::root::Root;
-use super::value::{Segment, Type, Value};
+use super::value::{PathSegment, Type, Value};
 use super::work::Work;
 use crate::base::json::Raw;
 
@@ -18,7 +18,7 @@ const SEGMENTS_MAX: usize = crate::base::json::DOCUMENT_DEPTH_MAX;
 /// A payload path, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
-    segments: Box<[Segment]>,
+    segments: Box<[PathSegment]>,
 }
 
 impl Path {
@@ -34,14 +34,14 @@ impl Path {
         Reader { text, rest: trimmed }.segments().map(|segments| Path { segments })
     }
 
-    pub(super) fn segments(&self) -> &[Segment] {
+    pub(super) fn segments(&self) -> &[PathSegment] {
         &self.segments
     }
 
     /// Whether it takes just these steps.
     #[must_use]
     pub fn is(&self, names: &[&str]) -> bool {
-        self.segments.iter().map(Segment::name).eq(names.iter().copied())
+        self.segments.iter().map(PathSegment::name).eq(names.iter().copied())
     }
 
     /// Whether this is the path of the whole document.
@@ -156,7 +156,7 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn segments(mut self) -> Result<Box<[Segment]>, TemplateError> {
+    fn segments(mut self) -> Result<Box<[PathSegment]>, TemplateError> {
         let mut segments = Vec::new();
         loop {
             if segments.len() == SEGMENTS_MAX {
@@ -166,7 +166,7 @@ impl Reader<'_> {
                 Some(inside) => self.bracketed(inside)?,
                 None => self.bare()?,
             };
-            segments.push(Segment::new(name));
+            segments.push(PathSegment::new(name));
             match self.rest.as_bytes().first() {
                 None => return Ok(segments.into()),
                 Some(b'.') => self.rest = &self.rest[1..],

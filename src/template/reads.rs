@@ -7,8 +7,8 @@
 use super::compiled::Template;
 use super::helper::Helper;
 use super::path::Path;
-use super::tree::{Base, Block, BlockKind, Expression, Lookup, Node};
-use super::value::Segment;
+use super::tree::{Base, Block, BlockKind, Node, PathLookup, TemplateExpression};
+use super::value::PathSegment;
 
 /// A part of a document that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +36,12 @@ impl Path {
 }
 
 impl<'t> Read<'t> {
-    fn of(segments: &'t [Segment]) -> Read<'t> {
+    fn of(segments: &'t [PathSegment]) -> Read<'t> {
         match segments {
             [] => Read::Whole,
             [key] => Read::Key(key.name()),
             [key, member, behind @ ..] => {
-                Read::Member(key.name(), member.name(), behind.first().map(Segment::name))
+                Read::Member(key.name(), member.name(), behind.first().map(PathSegment::name))
             }
         }
     }
@@ -80,14 +80,14 @@ fn block<'t>(block: &'t Block, at_root: bool, tell: &mut dyn FnMut(Read<'t>)) {
     nodes(&block.otherwise, at_root, tell);
 }
 
-fn expression<'t>(value: &'t Expression, at_root: bool, tell: &mut dyn FnMut(Read<'t>)) {
+fn expression<'t>(value: &'t TemplateExpression, at_root: bool, tell: &mut dyn FnMut(Read<'t>)) {
     match value {
-        Expression::Text(_)
-        | Expression::Number(_)
-        | Expression::Bool(_)
-        | Expression::Null
-        | Expression::Undefined => {}
-        Expression::Call(call) => {
+        TemplateExpression::Text(_)
+        | TemplateExpression::Number(_)
+        | TemplateExpression::Bool(_)
+        | TemplateExpression::Null
+        | TemplateExpression::Undefined => {}
+        TemplateExpression::Call(call) => {
             call.arguments.iter().for_each(|argument| expression(argument, at_root, tell));
             call.named.iter().for_each(|(_, argument)| expression(argument, at_root, tell));
             match call.helper {
@@ -97,7 +97,7 @@ fn expression<'t>(value: &'t Expression, at_root: bool, tell: &mut dyn FnMut(Rea
                 _ => {}
             }
         }
-        Expression::Lookup(Lookup { base, segments }) => match base {
+        TemplateExpression::Lookup(PathLookup { base, segments }) => match base {
             // What these are was told of where the block begins.
             Base::Loop { .. } | Base::Parameter { .. } => {}
             Base::Context { up: 0 } if segments.is_empty() && !at_root => {}

@@ -1,7 +1,7 @@
 //! Remembers what steps of paths led to, so that a template that takes the same step in every turn of a loop searches
 //! a large container once.
 
-use super::value::{Segment, Value};
+use super::value::{PathSegment, Value};
 
 /// Containers of fewer bytes are searched about as fast as remembered.
 const CONTAINER_BYTES_MIN: usize = 1024;
@@ -12,7 +12,7 @@ const PLACES: usize = 64;
 #[derive(Clone, Copy)]
 struct RecalledStep<'a> {
     container: *const u8,
-    segment: *const Segment,
+    segment: *const PathSegment,
     found: Value<'a>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Recall<'a>(Vec<Option<RecalledStep<'a>>>);
 impl<'a> Recall<'a> {
     /// Where a container is, if a step from it by this name is worth remembering.
     #[inline]
-    pub(super) fn container(value: &Value<'a>, segment: &Segment) -> Option<*const u8> {
+    pub(super) fn container(value: &Value<'a>, segment: &PathSegment) -> Option<*const u8> {
         match value {
             Value::Raw(raw) if raw.bytes().len() >= CONTAINER_BYTES_MIN => Some(raw.bytes().as_ptr()),
             Value::Root(root) if root.get_cost(segment.name()) >= CONTAINER_BYTES_MIN => {
@@ -33,13 +33,13 @@ impl<'a> Recall<'a> {
         }
     }
 
-    pub(super) fn find(&self, container: *const u8, segment: &'a Segment) -> Option<Value<'a>> {
+    pub(super) fn find(&self, container: *const u8, segment: &'a PathSegment) -> Option<Value<'a>> {
         let step = self.0.get(place(container, segment))?.as_ref()?;
         let is_same = std::ptr::eq(step.container, container) && std::ptr::eq(step.segment, segment);
         is_same.then_some(step.found)
     }
 
-    pub(super) fn keep(&mut self, container: *const u8, segment: &'a Segment, found: Value<'a>) {
+    pub(super) fn keep(&mut self, container: *const u8, segment: &'a PathSegment, found: Value<'a>) {
         if self.0.is_empty() {
             self.0.resize(PLACES, None);
         }
@@ -47,8 +47,8 @@ impl<'a> Recall<'a> {
     }
 }
 
-fn place(container: *const u8, segment: &Segment) -> usize {
+fn place(container: *const u8, segment: &PathSegment) -> usize {
     let container = container as usize;
-    let segment = std::ptr::from_ref(segment) as usize / size_of::<Segment>();
+    let segment = std::ptr::from_ref(segment) as usize / size_of::<PathSegment>();
     (container ^ container >> 6 ^ segment) % PLACES
 }

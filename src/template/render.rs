@@ -7,8 +7,8 @@ use super::arena::{Arena, Slot};
 use super::error::RenderError;
 use super::recall::Recall;
 use super::root::Root;
-use super::tools::{RenderNested, Tools, Values};
-use super::tree::{Base, Block, BlockKind, Call, Expression, Lookup, LoopVariable, Node};
+use super::tools::{ArgumentValues, RenderNested, Tools};
+use super::tree::{Base, Block, BlockKind, HelperCall, LoopVariable, Node, PathLookup, TemplateExpression};
 use super::value::{Type, Value};
 use super::work::{READ, SCAN, STEP, Work};
 use crate::base::json::Raw;
@@ -119,25 +119,29 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
         Ok(())
     }
 
-    fn value(&mut self, expression: &'a Expression, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
+    fn value(
+        &mut self,
+        expression: &'a TemplateExpression,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<Value<'a>, RenderError> {
         self.work.spend(STEP)?;
         Ok(match expression {
-            Expression::Lookup(lookup) => return self.lookup(lookup, scope),
-            Expression::Call(call) => return self.call(call, scope),
-            Expression::Text(text) => Value::Text(text),
-            Expression::Number(number) => Value::Number(*number),
-            Expression::Bool(value) => Value::Bool(*value),
-            Expression::Null => Value::NULL,
-            Expression::Undefined => Value::Undefined,
+            TemplateExpression::Lookup(lookup) => return self.lookup(lookup, scope),
+            TemplateExpression::Call(call) => return self.call(call, scope),
+            TemplateExpression::Text(text) => Value::Text(text),
+            TemplateExpression::Number(number) => Value::Number(*number),
+            TemplateExpression::Bool(value) => Value::Bool(*value),
+            TemplateExpression::Null => Value::NULL,
+            TemplateExpression::Undefined => Value::Undefined,
         })
     }
 
-    fn call(&mut self, call: &'a Call, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
-        let mut values = Values::new();
+    fn call(&mut self, call: &'a HelperCall, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
+        let mut values = ArgumentValues::new();
         for argument in &call.arguments {
             values.push(self.value(argument, scope)?);
         }
-        let mut named = Values::new();
+        let mut named = ArgumentValues::new();
         for (_, argument) in &call.named {
             named.push(self.value(argument, scope)?);
         }
@@ -149,7 +153,7 @@ impl<'a, 'r: 'a> Renderer<'_, 'a, 'r> {
     }
 
     #[inline]
-    fn lookup(&mut self, lookup: &'a Lookup, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
+    fn lookup(&mut self, lookup: &'a PathLookup, scope: &Scope<'_, 'a>) -> Result<Value<'a>, RenderError> {
         let mut value = match lookup.base {
             Base::Context { up: 0 } => scope.context,
             Base::Context { up } => self.context_out(up, scope)?,

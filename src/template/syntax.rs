@@ -14,7 +14,7 @@ pub(super) struct Program<'s> {
 /// A piece of a template.
 #[derive(Debug)]
 pub(super) enum Statement<'s> {
-    Content(Content<'s>),
+    Content(TextNode<'s>),
     Mustache(Mustache<'s>),
     Comment(Strip),
     Block(Box<BlockStatement<'s>>),
@@ -22,7 +22,7 @@ pub(super) enum Statement<'s> {
 
 /// Text between tags.
 #[derive(Debug)]
-pub(super) struct Content<'s> {
+pub(super) struct TextNode<'s> {
     /// As it stands in the source.
     pub(super) original: &'s str,
     /// The text that remains after stripping.
@@ -64,14 +64,14 @@ pub(super) struct BlockStatement<'s> {
 pub(super) struct Sexpr<'s> {
     /// Byte position of the tag or parenthesis.
     pub(super) at: usize,
-    pub(super) name: Parameter<'s>,
-    pub(super) parameters: Vec<Parameter<'s>>,
-    pub(super) hash: Vec<(Cow<'s, str>, Parameter<'s>)>,
+    pub(super) name: Argument<'s>,
+    pub(super) parameters: Vec<Argument<'s>>,
+    pub(super) hash: Vec<(Cow<'s, str>, Argument<'s>)>,
 }
 
 /// A value that is written down.
 #[derive(Debug)]
-pub(super) enum Parameter<'s> {
+pub(super) enum Argument<'s> {
     Path(PathExpression<'s>),
     Text(Cow<'s, str>),
     Number(f64, &'s str),

@@ -11,7 +11,7 @@ use super::value::{Value, into_text};
 use super::work::{OUTPUT_BYTES_MAX, READ, STEP, Work};
 
 /// Arguments that most helpers have no more than.
-pub(super) type Values<'a> = SmallVec<[Value<'a>; 3]>;
+pub(super) type ArgumentValues<'a> = SmallVec<[Value<'a>; 3]>;
 
 /// Renders a text as a template over a document, escaped for HTML. `false`: it is no template.
 pub(super) type RenderNested = fn(&str, &dyn Root, &mut Work, &mut Vec<u8>) -> Result<bool, RenderError>;

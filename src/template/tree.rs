@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use super::format::NumberFormat;
 use super::helper::Helper;
 use super::pattern::Pattern;
-use super::value::Segment;
+use super::value::PathSegment;
 
 /// A piece of a template.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) enum Node {
     /// Text as it stands.
     Text(Box<str>),
     /// `{{x}}`, and unescaped `{{{x}}}`.
-    Write { value: Expression, escaped: bool },
+    Write { value: TemplateExpression, escaped: bool },
     /// `{{#x}}…{{else}}…{{/x}}`.
     Block(Box<Block>),
 }
@@ -30,18 +30,18 @@ pub(super) struct Block {
 #[derive(Debug)]
 pub(super) enum BlockKind {
     /// `if`, `unless` (`wanted` is false), and the comparisons.
-    If { condition: Expression, include_zero: Option<Expression>, wanted: bool },
+    If { condition: TemplateExpression, include_zero: Option<TemplateExpression>, wanted: bool },
     /// `each`: once for every value, which becomes the context.
-    Each(Expression),
+    Each(TemplateExpression),
     /// `with`: once, over the value.
-    With(Expression),
+    With(TemplateExpression),
     /// A block with the name of a value: `each` over an array, `if` of a boolean, `with` of anything else.
-    Section(Expression),
+    Section(TemplateExpression),
 }
 
 /// An expression that has a value.
 #[derive(Debug)]
-pub(super) enum Expression {
+pub(super) enum TemplateExpression {
     /// A text of the template.
     Text(Box<str>),
     /// A number of the template.
@@ -53,17 +53,17 @@ pub(super) enum Expression {
     /// `undefined`.
     Undefined,
     /// A path.
-    Lookup(Lookup),
+    Lookup(PathLookup),
     /// A helper with its arguments.
-    Call(Box<Call>),
+    Call(Box<HelperCall>),
 }
 
 /// A helper with its arguments.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct HelperCall {
     pub(super) helper: Helper,
-    pub(super) arguments: Box<[Expression]>,
-    pub(super) named: Box<[(Box<str>, Expression)]>,
+    pub(super) arguments: Box<[TemplateExpression]>,
+    pub(super) named: Box<[(Box<str>, TemplateExpression)]>,
     /// The value that was built from a literal argument.
     pub(super) built: Built,
 }
@@ -79,9 +79,9 @@ pub(super) enum Built {
 
 /// A path from where it starts.
 #[derive(Debug)]
-pub(super) struct Lookup {
+pub(super) struct PathLookup {
     pub(super) base: Base,
-    pub(super) segments: Box<[Segment]>,
+    pub(super) segments: Box<[PathSegment]>,
 }
 
 /// Where a path starts.

@@ -38,17 +38,17 @@ pub(super) enum Value<'a> {
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(super) struct PathSegment {
     name: Box<str>,
     /// The place of an array that the name means, if it is written as JavaScript writes it.
     place: Option<usize>,
 }
 
-impl Segment {
-    pub(super) fn new(name: impl Into<Box<str>>) -> Segment {
+impl PathSegment {
+    pub(super) fn new(name: impl Into<Box<str>>) -> PathSegment {
         let name = name.into();
         let place = place_of(&name);
-        Segment { name, place }
+        PathSegment { name, place }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -79,7 +79,10 @@ impl<'a> Value<'a> {
 
     /// As many steps from a document's root as it can tell at once: the value, and what steps are left.
     #[inline]
-    pub(super) fn first_steps<'s>(root: &'a dyn Root, segments: &'s [Segment]) -> (Value<'a>, &'s [Segment]) {
+    pub(super) fn first_steps<'s>(
+        root: &'a dyn Root,
+        segments: &'s [PathSegment],
+    ) -> (Value<'a>, &'s [PathSegment]) {
         let [key, member, behind @ ..] = segments else { return (Value::Root(root), segments) };
         if let [third, behind @ ..] = behind
             && let Some(text) = root.text([&key.name, &member.name, &third.name])
@@ -128,7 +131,7 @@ impl<'a> Value<'a> {
 
     /// The value of a property: a member of an object; a place or the `length` of an array or a string.
     #[inline]
-    pub(super) fn property(&self, segment: &Segment, work: &mut Work) -> Result<Value<'a>, RenderError> {
+    pub(super) fn property(&self, segment: &PathSegment, work: &mut Work) -> Result<Value<'a>, RenderError> {
         self.property_at(&segment.name, segment.place, work)
     }
 

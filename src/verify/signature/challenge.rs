@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::keys::Keys;
+use super::keys::SignatureKeys;
 use super::request::SignedRequest;
 use crate::base::json::{self, Raw};
 use crate::base::text::hex_into;
@@ -41,7 +41,7 @@ pub(super) fn slack_ssl_check(request: &SignedRequest<'_>) -> Option<Challenge> 
 
 /// `endpoint.url_validation` (<https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint>). `key` is
 /// the number of the key that signed the request, and signs the answer.
-pub(super) fn zoom(body: &[u8], keys: &Keys, key: usize) -> Option<Challenge> {
+pub(super) fn zoom(body: &[u8], keys: &SignatureKeys, key: usize) -> Option<Challenge> {
     memchr::memmem::find(body, b"endpoint.url_validation")?;
     let event = Raw::document(body)?;
     if event.get("event")?.as_str()? != "endpoint.url_validation" {
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn zooms_validation_is_answered_with_its_token_signed() {
-        let keys = Keys::Hmac(Box::new([
+        let keys = SignatureKeys::Hmac(Box::new([
             hmac::Key::new(hmac::HMAC_SHA256, b"old"),
             hmac::Key::new(hmac::HMAC_SHA256, b"secret"),
         ]));

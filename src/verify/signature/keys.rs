@@ -11,7 +11,7 @@ use crate::base::text::{base64_decode, hex_decode};
 
 /// One key for each secret that is not empty. Without any, nothing matches.
 #[derive(Clone, Debug)]
-pub(super) enum Keys {
+pub(super) enum SignatureKeys {
     Hmac(Box<[hmac::Key]>),
     Ed25519(Box<[Ed25519Key]>),
     P256(Box<[P256Key]>),
@@ -84,38 +84,38 @@ fn der_of(text: &str) -> Option<Vec<u8>> {
     }
 }
 
-impl Keys {
+impl SignatureKeys {
     /// The first key under which one of `tags` is the tag of the joined `parts`. A comparison takes the same time wherever
     /// two tags differ.
     pub(super) fn matching(&self, parts: &[&[u8]], tags: &[Tag]) -> Option<usize> {
         match self {
-            Keys::Hmac(keys) => keys.iter().position(|key| {
+            SignatureKeys::Hmac(keys) => keys.iter().position(|key| {
                 let expected = hmac_of(key, parts);
                 tags.iter().any(|tag| verify_slices_are_equal(tag, expected.as_ref()).is_ok())
             }),
-            Keys::Ed25519(keys) => matching_public(keys, Ed25519Key::verifies, parts, tags),
-            Keys::P256(keys) => matching_public(keys, P256Key::verifies, parts, tags),
+            SignatureKeys::Ed25519(keys) => matching_public(keys, Ed25519Key::verifies, parts, tags),
+            SignatureKeys::P256(keys) => matching_public(keys, P256Key::verifies, parts, tags),
         }
     }
 
     /// The tag of the joined `parts` under the first key; `None` where there is no key, or keys that only verify.
     pub(super) fn sign_parts(&self, parts: &[&[u8]]) -> Option<hmac::Tag> {
         match self {
-            Keys::Hmac(keys) => keys.first().map(|key| hmac_of(key, parts)),
-            Keys::Ed25519(_) | Keys::P256(_) => None,
+            SignatureKeys::Hmac(keys) => keys.first().map(|key| hmac_of(key, parts)),
+            SignatureKeys::Ed25519(_) | SignatureKeys::P256(_) => None,
         }
     }
 
     /// Whether the keys only verify: the sender alone has what signs.
     pub(super) fn are_public(&self) -> bool {
-        !matches!(self, Keys::Hmac(_))
+        !matches!(self, SignatureKeys::Hmac(_))
     }
 
     /// The tag of `text` under one of the keys; `None` for keys that only verify.
     pub(super) fn sign(&self, index: usize, text: &[u8]) -> Option<hmac::Tag> {
         match self {
-            Keys::Hmac(keys) => keys.get(index).map(|key| hmac_of(key, &[text])),
-            Keys::Ed25519(_) | Keys::P256(_) => None,
+            SignatureKeys::Hmac(keys) => keys.get(index).map(|key| hmac_of(key, &[text])),
+            SignatureKeys::Ed25519(_) | SignatureKeys::P256(_) => None,
         }
     }
 }
@@ -148,12 +148,12 @@ mod tests {
     fn a_shortened_tag_matches_nothing() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
         let whole = hmac::sign(&key, b"ab");
-        let keys = Keys::Hmac(Box::new([key]));
+        let keys = SignatureKeys::Hmac(Box::new([key]));
         assert_eq!(keys.matching(&[b"a", b"b"], &[Tag::from_slice(whole.as_ref())]), Some(0));
         for length in [0, 1, 31] {
             assert_eq!(keys.matching(&[b"a", b"b"], &[Tag::from_slice(&whole.as_ref()[..length])]), None);
         }
-        assert_eq!(Keys::Hmac(Box::new([])).matching(&[b"a", b"b"], &[Tag::new()]), None);
+        assert_eq!(SignatureKeys::Hmac(Box::new([])).matching(&[b"a", b"b"], &[Tag::new()]), None);
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
             assert!(Ed25519Key::parse(bad).is_err(), "{bad}");
         }
         let tag = hex_decode(b"e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b").unwrap();
-        let keys = Keys::Ed25519(Box::new([Ed25519Key([7; 32]), key]));
+        let keys = SignatureKeys::Ed25519(Box::new([Ed25519Key([7; 32]), key]));
         assert_eq!(keys.matching(&[b"", b""], &[Tag::from_vec(tag.clone())]), Some(1));
         assert_eq!(keys.matching(&[b"x"], &[Tag::from_vec(tag)]), None);
         assert_eq!(keys.matching(&[b""], &[Tag::new()]), None);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::keys::Keys;
+use super::keys::SignatureKeys;
 use super::mismatch::Mismatch;
 use super::request::{SignedRequest, Unsigned};
 use super::tag::{Tag, from_hex};
@@ -36,7 +36,11 @@ struct SignedValues<'b> {
 }
 
 /// The number of the key that signed.
-pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Result<usize, Mismatch<'static>> {
+pub(super) fn check(
+    keys: &SignatureKeys,
+    request: &SignedRequest<'_>,
+    now: Now,
+) -> Result<usize, Mismatch<'static>> {
     let values = if is_form(request.fields.once("Content-Type").unwrap_or_default()) {
         of_form(request.body)?
     } else {
@@ -85,7 +89,7 @@ fn of_form(body: &[u8]) -> Result<SignedValues<'static>, Mismatch<'static>> {
 }
 
 /// The body with a `signature` of now in it; `None` where it is not an event, or there is no key to sign with.
-pub(super) fn sign(keys: &Keys, request: &Unsigned<'_>, now: Now) -> Option<Vec<u8>> {
+pub(super) fn sign(keys: &SignatureKeys, request: &Unsigned<'_>, now: Now) -> Option<Vec<u8>> {
     let event = Raw::document(request.body).filter(|event| event.kind() == Kind::Object)?;
     let seconds = now.unix_seconds().to_string();
     let tag = keys.sign_parts(&[seconds.as_bytes(), request.id.as_bytes()])?;
@@ -111,8 +115,8 @@ mod tests {
 
     const NOW: Now = Now { nanos: 0, unix_millis: 1_770_920_772_000 };
 
-    fn keys() -> Keys {
-        Keys::Hmac(Box::new([hmac::Key::new(hmac::HMAC_SHA256, b"key-0123")]))
+    fn keys() -> SignatureKeys {
+        SignatureKeys::Hmac(Box::new([hmac::Key::new(hmac::HMAC_SHA256, b"key-0123")]))
     }
 
     fn check(body: &str, content_type: &str) -> Result<usize, String> {

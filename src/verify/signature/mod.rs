@@ -46,14 +46,14 @@ use aws_lc_rs::hmac;
 
 use crate::base::clock::Now;
 use crate::model::{HmacAlgorithm, SignatureScheme, SignerKind};
-use keys::{Ed25519Key, Keys, P256Key};
+use keys::{Ed25519Key, P256Key, SignatureKeys};
 use tagged::Tagged;
 
 /// A compiled `signature`: a scheme and the keys of its secrets.
 #[derive(Clone, Debug)]
 pub struct Signature {
     scheme: Scheme,
-    keys: Keys,
+    keys: SignatureKeys,
     handshake: SignedHandshake,
 }
 
@@ -208,11 +208,11 @@ impl KeyList {
         Ok(())
     }
 
-    fn finish(self) -> Keys {
+    fn finish(self) -> SignatureKeys {
         match self {
-            KeyList::Hmac(keys) => Keys::Hmac(keys.into_boxed_slice()),
-            KeyList::Ed25519(keys) => Keys::Ed25519(keys.into_boxed_slice()),
-            KeyList::P256(keys) => Keys::P256(keys.into_boxed_slice()),
+            KeyList::Hmac(keys) => SignatureKeys::Hmac(keys.into_boxed_slice()),
+            KeyList::Ed25519(keys) => SignatureKeys::Ed25519(keys.into_boxed_slice()),
+            KeyList::P256(keys) => SignatureKeys::P256(keys.into_boxed_slice()),
         }
     }
 }

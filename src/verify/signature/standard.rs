@@ -1,7 +1,7 @@
 //! Standard Webhooks (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>),
 //! the symmetric `v1` of it: checking, and signing for whoever delivers.
 
-use super::keys::Keys;
+use super::keys::SignatureKeys;
 use super::mismatch::Mismatch;
 use super::request::{SignedRequest, Unsigned};
 use super::tag::{Tag, from_base64};
@@ -62,7 +62,7 @@ pub(super) fn key(secret: &str) -> Result<hmac::Key, &'static str> {
 }
 
 /// The fields that make a request genuine; `None` where there is no key to sign with.
-pub(super) fn sign(keys: &Keys, request: &Unsigned<'_>, now: Now) -> Option<Vec<(String, String)>> {
+pub(super) fn sign(keys: &SignatureKeys, request: &Unsigned<'_>, now: Now) -> Option<Vec<(String, String)>> {
     let seconds = now.unix_seconds().to_string();
     let tag = keys.sign_parts(&[request.id.as_bytes(), b".", seconds.as_bytes(), b".", request.body])?;
     let mut value = VERSION.to_vec();
@@ -75,7 +75,11 @@ pub(super) fn sign(keys: &Keys, request: &Unsigned<'_>, now: Now) -> Option<Vec<
     ])
 }
 
-pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Result<usize, Mismatch<'static>> {
+pub(super) fn check(
+    keys: &SignatureKeys,
+    request: &SignedRequest<'_>,
+    now: Now,
+) -> Result<usize, Mismatch<'static>> {
     let sent = |field: &'static str| request.fields.once(field).map_err(Mismatch::not_once(field));
     let svix = request.fields.once(STANDARD.signature) == Err(NotOnce::Missing)
         && request.fields.once(SVIX.signature) != Err(NotOnce::Missing);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::keys::Keys;
+use super::keys::SignatureKeys;
 use super::mismatch::Mismatch;
 use super::request::{SignedRequest, Unsigned};
 use super::tag::{Tag, from_base64, from_hex};
@@ -142,7 +142,7 @@ impl Tagged {
     /// The number of the key that signed.
     pub(super) fn check(
         &self,
-        keys: &Keys,
+        keys: &SignatureKeys,
         request: &SignedRequest<'_>,
         now: Now,
     ) -> Result<usize, Mismatch<'_>> {
@@ -170,7 +170,7 @@ impl Tagged {
     /// The fields that make a request genuine under the first of `keys`; `None` where there is none to sign with.
     pub(super) fn sign(
         &self,
-        keys: &Keys,
+        keys: &SignatureKeys,
         request: &Unsigned<'_>,
         now: Now,
     ) -> Option<Vec<(String, String)>> {

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::keys::Keys;
+use super::keys::SignatureKeys;
 use super::mismatch::Mismatch;
 use super::request::{SignedRequest, Unsigned};
 use super::tag::{Tag, from_hex};
@@ -81,7 +81,11 @@ pub(super) fn timestamp<'s>(field: &'s str, text: &[u8], now: Now) -> Result<(),
 
 /// `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>…][,v0=…]`
 /// (<https://docs.stripe.com/webhooks#verify-manually>).
-pub(super) fn stripe(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Result<usize, Mismatch<'static>> {
+pub(super) fn stripe(
+    keys: &SignatureKeys,
+    request: &SignedRequest<'_>,
+    now: Now,
+) -> Result<usize, Mismatch<'static>> {
     let malformed = Mismatch::Malformed { field: STRIPE, must: "t=<seconds>,v1=<hex>" };
     let value = request.fields.once(STRIPE).map_err(Mismatch::not_once(STRIPE))?;
     let mut seconds = None;
@@ -101,7 +105,11 @@ pub(super) fn stripe(keys: &Keys, request: &SignedRequest<'_>, now: Now) -> Resu
 }
 
 /// The field that makes a request genuine to [`stripe`]; `None` where there is no key to sign with.
-pub(super) fn sign_stripe(keys: &Keys, request: &Unsigned<'_>, now: Now) -> Option<Vec<(String, String)>> {
+pub(super) fn sign_stripe(
+    keys: &SignatureKeys,
+    request: &Unsigned<'_>,
+    now: Now,
+) -> Option<Vec<(String, String)>> {
     let seconds = now.unix_seconds().to_string();
     let tag = keys.sign_parts(&[seconds.as_bytes(), b".", request.body])?;
     let mut value = format!("t={seconds},v1=").into_bytes();

@@ -1,7 +1,7 @@
 //! Twilio's scheme (<https://www.twilio.com/docs/usage/security#validating-requests>): HMAC-SHA1 of the URL and the
 //! sorted parameters of a form, or of a URL that carries the hash of a body that is no form.
 
-use super::keys::Keys;
+use super::keys::SignatureKeys;
 use super::mismatch::Mismatch;
 use super::request::SignedRequest;
 use super::tag::from_base64;
@@ -18,7 +18,7 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// Name and value of a parameter.
 type Pair = (Vec<u8>, Vec<u8>);
 
-pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>) -> Result<usize, Mismatch<'static>> {
+pub(super) fn check(keys: &SignatureKeys, request: &SignedRequest<'_>) -> Result<usize, Mismatch<'static>> {
     let value = request.fields.once(FIELD).map_err(Mismatch::not_once(FIELD))?;
     let tag = from_base64(value).ok_or(Mismatch::Malformed { field: FIELD, must: "a tag in base64" })?;
     let signed_parameters = signed_parameters(request)?;
@@ -38,7 +38,7 @@ pub(super) fn check(keys: &Keys, request: &SignedRequest<'_>) -> Result<usize, M
 /// # Errors
 /// [`Mismatch`] where Twilio would not sign such a request: its body is neither a form nor hashed in the URL.
 pub(super) fn sign(
-    keys: &Keys,
+    keys: &SignatureKeys,
     request: &SignedRequest<'_>,
 ) -> Result<Option<Vec<(String, String)>>, Mismatch<'static>> {
     let parameters = signed_parameters(request)?;
