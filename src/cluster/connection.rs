@@ -138,6 +138,13 @@ impl Drop for Connection {
     }
 }
 
+/// Waits until a server answers: before that, nobody knows whether the servers are a cluster.
+pub(crate) async fn connected(client: &Client) {
+    while client.connection_state() != State::Connected {
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+    }
+}
+
 /// Whether a client can be started: its files are of use.
 ///
 /// # Errors

@@ -30,6 +30,7 @@ mod publisher;
 pub mod rate;
 pub mod replies;
 
+pub(crate) use connection::connected;
 pub use connection::{ConnectError, Connection};
 pub use node::{Node, Replicas, Setup};
 pub use publisher::Publisher;

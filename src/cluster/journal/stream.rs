@@ -8,6 +8,7 @@ use async_nats::jetstream::{self, ErrorCode, publish::PublishAck};
 use async_nats::{Client, Message, StatusCode};
 
 use super::shard::Answer;
+use crate::cluster::connected;
 
 /// How long a stream knows the ids of its messages.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -22,6 +23,8 @@ const STORE_FAILED: u64 = 10_077;
 const NO_ROOM: [u64; 3] = [10_023, 10_028, 10_047];
 /// JetStream: the message is larger than the stream takes.
 const MESSAGE_TOO_LARGE: u64 = 10_054;
+/// Time for the first connection, before a stream is given up for now.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// The streams of the journals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +99,10 @@ impl JournalStreams {
         client: &Client,
         jetstream: &jetstream::Context,
     ) -> Result<(), String> {
+        // A request that is made before is sent once there is a connection: too late to say how many copies there can be.
+        if tokio::time::timeout(CONNECT_TIME, connected(client)).await.is_err() {
+            return Err("NATS does not answer".to_owned());
+        }
         let wanted = self.config(shard, client);
         let stream = match jetstream.get_or_create_stream(wanted.clone()).await {
             Ok(stream) => stream,

@@ -17,7 +17,7 @@ use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::cluster::names::Names;
-use crate::cluster::{Connection, Replicas};
+use crate::cluster::{Connection, Replicas, connected};
 
 /// How often it is looked what is due.
 const POLL: Duration = Duration::from_millis(250);
@@ -72,6 +72,7 @@ impl Membership {
         let (jetstream, bucket) = (connection.jetstream.clone(), names.nodes_bucket());
         let kept = Arc::clone(&shared);
         connection.spawn(async move {
+            connected(&client).await;
             let bucket = open(&jetstream, &bucket, || replicas.of(&client)).await;
             kept.is_open.store(true, Ordering::Relaxed);
             tokio::join!(watch(&kept, &bucket), act(&kept, &bucket, &adopter));

@@ -17,6 +17,7 @@ use super::bucket::{OPERATION_HEADER, Record, Shared, WRITE_HEADER};
 use super::record::{META_KEY, Meta, ModelChange, ReadError, read};
 use crate::base::log::bounded_log;
 use crate::base::random::Random;
+use crate::cluster::connected;
 use crate::cluster::names::Names;
 use crate::store::{Origin, RecordChange, RecordKey, StoreError};
 
@@ -284,6 +285,7 @@ async fn on_store<T: Send + 'static>(
 
 /// The stream behind the bucket, made if it is missing.
 async fn open(shared: &Shared) -> Result<Stream, Ended> {
+    connected(&shared.client).await;
     let config = Config {
         name: Names::stream_of(&shared.bucket),
         subjects: vec![shared.subject(">")],

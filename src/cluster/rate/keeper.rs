@@ -19,7 +19,7 @@ use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::cluster::membership::Incarnation;
 use crate::cluster::names::Names;
-use crate::cluster::{Connection, Replicas};
+use crate::cluster::{Connection, Replicas, connected};
 use crate::engine::{PermitTold, Permits};
 use crate::limit::PermitKind;
 use crate::registry::{Hook, Registry};
@@ -128,8 +128,11 @@ impl Rates {
         let tokens = keep(PermitKind::Token, Terms::TOKENS);
         let places = keep(PermitKind::Place, Terms::PLACES);
         let (client, stream_names) = (connection.client.clone(), names.clone());
-        let config = move || stream(&stream_names, replicas.of(&client));
-        connection.spawn(open(connection.jetstream.clone(), config, Arc::clone(&counts)));
+        let (jetstream, opened) = (connection.jetstream.clone(), Arc::clone(&counts));
+        connection.spawn(async move {
+            connected(&client).await;
+            open(jetstream, || stream(&stream_names, replicas.of(&client)), opened).await;
+        });
         Rates { tokens, places, counts }
     }
 

@@ -273,7 +273,11 @@ impl Book {
         // A block is about to be spent while calls come: the next is there before it is.
         let expected = window.min(FORGOTTEN_NANOS).max(self.terms.expected_nanos);
         let is_called = spent > 0 || now.nanos < self.last_demand + expected;
-        let ahead = self.blocks().tokens_of(0).div_ceil(2);
+        // Places are asked for one by one: those that are not used are wanted elsewhere.
+        let ahead = match self.terms.gives_back {
+            true => u32::from(self.is_awaited),
+            false => self.blocks().tokens_of(0).div_ceil(2),
+        };
         if self.is_awaited || is_called { spent + ahead } else { 0 }
     }
 
