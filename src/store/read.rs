@@ -10,7 +10,7 @@ use super::tables::{ID_BYTES, IdKey, id_of, list_key, name_prefix};
 use crate::base::id::Id;
 use crate::model::{self, AccessToken, FlowClass};
 
-/// The entry of a class in [`FLOW_CLASSES`]; none for the default.
+/// The entry of a class in [`model::FLOW_CLASSES`]; `None` for the default.
 pub(super) fn class_key(class: FlowClass) -> Option<u8> {
     let place = model::FLOW_CLASSES.iter().position(|(_, known)| *known == class)?;
     u8::try_from(place).ok().filter(|_| class != FlowClass::default())
