@@ -25,6 +25,8 @@
 //!    handed to the kernel by the system call that waits for the next. A request that waits holds back the ones behind it.
 //!    Where the trigger is journalled ([`journal`]), its answer stands in the output and leaves once the write that holds the
 //!    trigger is complete, and so do those behind it; the trigger is given to its flow then.
+//!    Where the webhook is below its sampling, the call, its answer and its fates are copied into the core's batch of records
+//!    ([`record`]), which a thread that is no core keeps.
 //! 8. A reply from elsewhere (a worker on any core, the REST API) opens its `replyId`, finds core and slot, and goes to
 //!    that core's mailbox; the first one counts, and the connection's deadline ends a wait without one.
 //!
@@ -44,7 +46,7 @@
 //! | 1 | [`io`] | the kernel: operations in, completions out; io_uring, epoll, and a simulated one in the tests | any word of HTTP, decisions, a clock |
 //! | 1 | [`proxy`] | the PROXY protocol's header, versions 1 and 2 | whom to believe |
 //! | 2 | [`model`], [`settings`], [`template`], [`expression`], [`metrics`] | resources and what makes them valid; what an operator sets; Handlebars; conditions; counters of each core | storage, requests |
-//! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`], [`journal`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model, which bytes make an event durable | calling one another |
+//! | 3 | [`verify`], [`trigger`], [`reply`], [`limit`], [`store`], [`journal`], [`record`] | one question each: is it genuine, what is the payload, what may a reply say, may it pass, keep the model, which bytes make an event durable, keep what was seen of a call | calling one another |
 //! | 4 | [`registry`] | compiles the model into hooks and finds one by its token | changing the model |
 //! | 5 | [`deliver`] | a flow and a trigger become effects; which worker gets which trigger, which target when | doing them |
 //! | 6 | [`ingress`] | a request, a message, a worker's handshake, decided step by step; the fixed answers | reading sockets, waiting |
@@ -115,6 +117,7 @@ pub mod limit;
 pub mod metrics;
 pub mod model;
 pub mod proxy;
+pub mod record;
 pub mod registry;
 pub mod reply;
 pub mod settings;

@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["base", "guide"],
     &["http", "io", "proxy", "websocket"],
     &["model", "settings", "template", "expression", "metrics"],
-    &["verify", "trigger", "reply", "limit", "store", "journal"],
+    &["verify", "trigger", "reply", "limit", "store", "journal", "record"],
     &["registry"],
     &["deliver"],
     &["ingress"],

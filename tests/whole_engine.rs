@@ -2,7 +2,7 @@
 //! with callers that cut, pipeline, wait, half-close and reset, and WebSockets.
 //!
 //! What holds after each run: every request of a caller that stayed got one answer, its own, in order; nothing waits for
-//! ever; when the callers are gone, no socket, buffer, slot, or byte of a body is kept.
+//! ever; when the callers are gone, no socket, buffer, slot, or byte of a body is kept, and every record of a call has its end.
 //!
 //! `TIDEGATE_SIM_SEEDS` says how many seeds are run, `TIDEGATE_SIM_SEED` which one alone.
 
@@ -23,11 +23,13 @@ use driver::{Core, Driver};
 use kernel::{Config, Heard, Random, SimClient, SimKernel, World};
 use serde_json::{Value, json};
 use tidegate::base::clock::Now;
+use tidegate::base::id::Id;
 use tidegate::engine::{
     ChainSource, DrivenConfig, DrivenCores, DrivenKernel, Fetched, Holdings, KeysFetched, Services,
 };
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
+use tidegate::record::{BookLimits, RecordQuery, RecordSink, Shelf};
 use tidegate::registry::{Defaults, Registry};
 use tidegate::settings::Settings;
 use tidegate::store::Store;
@@ -44,6 +46,15 @@ const STEPS_MAX: usize = 2_000_000;
 /// The longest that virtual time moves at once.
 const STEP_NANOS: u64 = 50_000_000;
 const UNIX_MILLIS: u64 = 1_771_521_960_000;
+
+/// Takes the batches of the cores onto a shelf.
+struct Kept(Shelf);
+
+impl RecordSink for Kept {
+    fn take(&self, batch: Vec<u8>) {
+        self.0.take(&batch, 1);
+    }
+}
 
 struct NoChains;
 
@@ -65,6 +76,8 @@ struct Model {
     silent: String,
     /// Takes WebSockets, and a template replies with the message.
     socket: String,
+    /// All of them.
+    webhooks: [Id; 4],
 }
 
 impl Model {
@@ -107,6 +120,7 @@ impl Model {
             echo: target(&echo),
             silent: target(&silent),
             socket: target(&socket),
+            webhooks: [plain.id, echo.id, silent.id, socket.id],
             registry,
             settings,
         }
@@ -296,12 +310,16 @@ fn simulate(model: &Model, seed: u64) {
     let count = kernels.len();
     let clock_world = world.clone();
     let metrics = Metrics::new(count);
+    let kept = Arc::new(Kept(Shelf::new(BookLimits { bytes: 1 << 26, age_millis: u64::MAX })));
     let config = DrivenConfig {
         settings: &model.settings,
         access_token: ACCESS_TOKEN,
         registry: &model.registry,
         metrics: &metrics,
-        services: Services::with_chains(Arc::new(NoChains)),
+        services: Services {
+            records: Arc::clone(&kept) as Arc<dyn RecordSink>,
+            ..Services::with_chains(Arc::new(NoChains))
+        },
         tls: None,
         keeper: None,
         seed: 1,
@@ -362,9 +380,24 @@ fn simulate(model: &Model, seed: u64) {
     assert!(cores.borrow().drain());
     for _ in 0..STEPS_MAX {
         if running.iter().all(|running| !*running.borrow()) {
-            return;
+            return every_record_has_its_end(&kept.0, model);
         }
         driver.step(world.now() + STEP_NANOS);
     }
     panic!("a core does not end");
+}
+
+/// What was recorded of a call ends as the call does: with its answer, or with its caller's leaving.
+fn every_record_has_its_end(shelf: &Shelf, model: &Model) {
+    for webhook in model.webhooks {
+        let records = shelf.page(webhook, &RecordQuery::default(), 0, usize::MAX).records;
+        assert!(records.len() <= 100);
+        assert!(records.windows(2).all(|pair| pair[0].unix_millis() >= pair[1].unix_millis()));
+        for record in &records {
+            assert!(record.call().is_some() && record.answer().is_some(), "a record without an end");
+        }
+        let last = shelf.book().last_call(webhook);
+        let newest = records.iter().filter(|record| record.call().is_some_and(|call| !call.is_sent));
+        assert!(newest.map(|record| record.unix_millis()).max() <= last);
+    }
 }

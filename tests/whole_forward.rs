@@ -362,6 +362,7 @@ fn simulate(model: &Model, seed: u64) {
             remote: Arc::new(NoCluster),
             node: None,
             calls: None,
+            records: Arc::new(tidegate::record::NoRecords),
         },
         tls: None,
         keeper: None,

@@ -158,7 +158,15 @@ fn at_head<'g>(
     out: &mut Vec<u8>,
 ) -> Result<(&'g Arc<Hook>, usize), (Outcome, u16, u64)> {
     let at_head = KEY_SETS.with(|key_sets| {
-        let door = Door { core: 0, now, peer: None, trusted_proxies: &[], key_sets, waited: Waited::Nothing };
+        let door = Door {
+            core: 0,
+            now,
+            peer: None,
+            trusted_proxies: &[],
+            key_sets,
+            waited: Waited::Nothing,
+            is_replay: false,
+        };
         request::at_head(door, pin, &machine.request(buffer))
     });
     match at_head {

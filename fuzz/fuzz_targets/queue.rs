@@ -187,6 +187,7 @@ impl World {
             attempt: 1,
             behind: None,
             receipt: None,
+            record: None,
         };
         self.queue.offer(trigger, self.now, &mut self.orders);
     }

@@ -100,7 +100,7 @@ pub(super) fn filters(parameters: &Parameters) -> Result<LetterQuery, ApiError> 
 }
 
 /// A moment: milliseconds since 1970, or RFC 3339.
-fn time(parameters: &Parameters, name: &str) -> Result<Option<u64>, ApiError> {
+pub(super) fn time(parameters: &Parameters, name: &str) -> Result<Option<u64>, ApiError> {
     let Some(text) = parameters.given(name) else { return Ok(None) };
     let parsed = text.parse::<u64>().ok().or_else(|| {
         let time: jiff::Timestamp = text.parse().ok()?;

@@ -36,6 +36,9 @@ mod platform;
 mod presets;
 mod preview;
 mod query;
+mod record_replays;
+mod record_shown;
+mod record_stream;
 mod replays;
 mod requests;
 mod resources;
@@ -43,6 +46,7 @@ mod routes;
 mod schemas;
 mod schemas_documents;
 mod schemas_options;
+mod schemas_records;
 mod schemas_watch;
 mod stats;
 mod system;
@@ -55,6 +59,7 @@ mod warnings;
 mod write_timeout;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -62,12 +67,10 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::Receiver;
 
 pub use activity::{FlowActivity, NodeFailure};
 pub use error::{ApiError, Kind};
 pub use listener::{Listener, serve};
-pub use requests::{RECENT_MAX, Seen, SeenRequest};
 pub use routes::router;
 pub use stats::sample;
 pub use tls::Tls;
@@ -76,13 +79,18 @@ use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::metrics::{Series, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
+use crate::record::{BookLimits, Record, Shelf};
 use crate::settings::{Address, Limits, Settings};
 use crate::store::{Affected, Store};
+use crate::trigger::Tail;
 use crate::verify::access::AccessTokens;
 use crate::verify::secret::GUESS_DELAY;
 
 /// Bytes of a request's body. A flow of the largest size the model takes fits.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Bounds of a shelf that nothing is put on.
+const NO_RECORDS: BookLimits = BookLimits { bytes: 0, age_millis: 0 };
 
 /// A future that an engine answers with.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
@@ -130,19 +138,20 @@ pub trait Engine: Send + Sync {
     /// tried again.
     fn replay(&self, event: Vec<u8>) -> Answer<()>;
 
-    /// The last requests of a webhook, the newest first, at most [`RECENT_MAX`].
-    fn recent(&self, webhook: Id) -> Answer<Vec<SeenRequest>>;
+    /// Has every core hand over what it has recorded, and when these webhooks were last called: what was answered before is
+    /// on the shelf then.
+    fn settle_records(&self, webhooks: &[Id]) -> Answer<()>;
+
+    /// The payload of a recorded call as a flow of the webhook got it; `None` if it cannot be made. `connect` is the record
+    /// of the WebSocket's handshake, `tail` for a webhook without flows.
+    fn payload(&self, webhook: Id, record: &Record, connect: Option<&Record>, tail: &Tail)
+    -> Option<Vec<u8>>;
+
+    /// Sends the request of a record through the ingress; answers its response's status, or a status and a message.
+    fn replay_request(&self, webhook: Id, replay: Replay) -> Answer<Replayed>;
 
     /// Whether the webhook is there.
     fn serves(&self, webhook: Id) -> bool;
-
-    /// Each further request of a webhook as it comes, until the receiver is dropped or the engine ends. The channel
-    /// is bounded: what does not fit is counted and told as [`Seen::Skipped`].
-    ///
-    /// # Errors
-    ///
-    /// A status and a message.
-    fn watch(&self, webhook: Id) -> Result<Receiver<Seen>, (u16, String)>;
 
     /// What these webhooks have used of their limits at this moment; one that is not there is left out.
     fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>>;
@@ -181,6 +190,26 @@ pub struct TestRequest {
     pub headers: Vec<(String, String)>,
     /// The body's bytes; `None` for none.
     pub body: Option<Vec<u8>>,
+}
+
+/// The request of a record, to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// The record.
+    pub record: Id,
+    /// The address that it came from; `None` for a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// Head and body.
+    pub request: Vec<u8>,
+}
+
+/// What came of a replay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Replayed {
+    /// Status of the response.
+    pub status_code: u16,
+    /// From sending to the response.
+    pub duration_ms: f64,
 }
 
 /// What came back.
@@ -272,6 +301,10 @@ pub struct AdminState {
     watches: Arc<Semaphore>,
     /// Dead letters that are delivered again.
     replays: replays::Replays,
+    /// Recorded calls that are sent again.
+    record_replays: replays::Replays,
+    /// What was recorded.
+    pub shelf: Arc<Shelf>,
 }
 
 impl AdminState {
@@ -290,8 +323,10 @@ impl AdminState {
             about: About::default(),
             series: Mutex::default(),
             exports: bundle::Exports::default(),
-            watches: Arc::new(Semaphore::new(requests::WATCHES_MAX)),
+            watches: Arc::new(Semaphore::new(record_stream::WATCHES_MAX)),
             replays: replays::Replays::default(),
+            record_replays: replays::Replays::default(),
+            shelf: Arc::new(Shelf::new(NO_RECORDS)),
         }
     }
 

@@ -67,8 +67,9 @@ fn operation(route: &Route) -> Value {
                 && let Some(kinds) = responses[&status.to_string()]["content"].as_object_mut()
             {
                 kinds.insert("text/event-stream".to_owned(), json!({"schema": {"type": "string",
-                    "description": "Each request as `data: <a SeenRequest>`; `event: skipped` with the number of \
-                        those that were left out; a comment after 15 s of silence"}}));
+                    "description": "Each record as `data: <a SeenRequest>`; `event: update` with one that has \
+                        changed; `event: skipped` with the number of those that were left out; a comment after 15 s \
+                        of silence"}}));
             }
         }
         None => {
@@ -92,7 +93,7 @@ fn operation(route: &Route) -> Value {
     });
     let Some(object) = operation.as_object_mut() else { return operation };
     if let Some(shape) = route.takes {
-        let is_required = shape != Shape::ExportPost;
+        let is_required = ![Shape::ExportPost, Shape::RequestsReplay].contains(&shape);
         object.insert("requestBody".to_owned(), json!({"required": is_required, "content": content(shape)}));
     }
     if route.access == Access::Open {
@@ -127,7 +128,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameter = |name| {
         let schema = match name {
-            "applicationId" | "webhookId" | "flowId" | "tokenId" => {
+            "applicationId" | "webhookId" | "flowId" | "tokenId" | "requestId" => {
                 json!({"$ref": "#/components/schemas/Id"})
             }
             _ => json!({"type": "string"}),
@@ -182,7 +183,31 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
         ]
     };
     match reads {
-        Reads::Nothing | Reads::Stream => Vec::new(),
+        Reads::Nothing => Vec::new(),
+        Reads::Stream => {
+            let most = PER_PAGE_MAX;
+            let mut parameters = vec![
+                parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counts from 0"),
+                parameter(
+                    "perPage",
+                    json!({"type": "integer", "minimum": 1, "maximum": most, "default": PER_PAGE_DEFAULT}),
+                    "Records of a page",
+                ),
+                parameter(
+                    "payload",
+                    json!({"type": "boolean", "default": true}),
+                    "Whether items have payloads",
+                ),
+                parameter(
+                    "updates",
+                    json!({"type": "boolean", "default": false}),
+                    "Of a stream: whether records that have changed are told again",
+                ),
+            ];
+            parameters.extend(record_filters(&parameter));
+            parameters
+        }
+        Reads::RecordFilters => record_filters(&parameter),
         Reads::Ids => vec![parameter("ids", json!({"type": "string"}), "Ids of webhooks, with commas")],
         Reads::List(kind) => list(kind),
         Reads::Export | Reads::Import => document_parameters(reads, &parameter),
@@ -264,6 +289,23 @@ fn document_parameters(reads: Reads, parameter: &dyn Fn(&str, Value, &str) -> Va
             "Default: by `Accept`, else json",
         ),
         flag("ids", true, "Whether ids are in it; without them what is imported is found by name"),
+    ]
+}
+
+/// The parameters that narrow a list of records.
+fn record_filters(parameter: &dyn Fn(&str, Value, &str) -> Value) -> Vec<Value> {
+    let text = |name, help| parameter(name, json!({"type": "string"}), help);
+    vec![
+        text("status", "Those with one of these statuses: `404`, `4xx`, `200,5xx`"),
+        text("method", "Those with one of these methods, with commas"),
+        text("kind", "Those of one of these kinds, with commas: request, connect, message, close"),
+        text("connection", "Those of the WebSocket with this connectionId"),
+        text("since", "Those from then on: milliseconds since 1970, or RFC 3339"),
+        text("until", "Those before then"),
+        text(
+            "search",
+            "Those with this text in the path, a header or the body, ASCII letters in either case",
+        ),
     ]
 }
 

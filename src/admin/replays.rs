@@ -30,20 +30,20 @@ const LOOKED_UP: usize = 100;
 /// Flows whose last replay is remembered.
 const REMEMBERED_MAX: usize = 1_000;
 
-/// The replays of flows.
+/// The replays of flows, or of webhooks.
 #[derive(Default)]
-pub(super) struct Replays(Mutex<HashMap<Id, Arc<Replay>>>);
+pub(super) struct Replays(Mutex<HashMap<Id, Arc<Progress>>>);
 
 /// Progress of a replay.
 #[derive(Debug, Default)]
-pub(super) struct Replay {
-    total: u64,
-    replayed: AtomicU64,
-    failed: AtomicU64,
-    is_over: AtomicBool,
+pub(super) struct Progress {
+    pub(super) total: u64,
+    pub(super) replayed: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) is_over: AtomicBool,
 }
 
-impl Replay {
+impl Progress {
     pub(super) fn shown(&self) -> Value {
         json!({
             "success": true, "total": self.total, "replayed": self.replayed.load(Ordering::Relaxed),
@@ -53,13 +53,13 @@ impl Replay {
 }
 
 impl Replays {
-    /// The last replay of a flow.
-    pub(super) fn of(&self, flow: Id) -> Option<Arc<Replay>> {
+    /// The last replay of a flow or a webhook.
+    pub(super) fn of(&self, flow: Id) -> Option<Arc<Progress>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&flow).cloned()
     }
 
     /// Notes the begin of a replay; `false` if one is under way.
-    fn begin(&self, flow: Id, replay: &Arc<Replay>) -> bool {
+    pub(super) fn begin(&self, flow: Id, replay: &Arc<Progress>) -> bool {
         let mut replays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if replays.get(&flow).is_some_and(|replay| !replay.is_over.load(Ordering::Relaxed)) {
             return false;
@@ -92,7 +92,7 @@ pub(super) async fn replay_dead_letter(call: Call) -> Outcome {
         Ok((letters.list(&flow, &counted)?.total, letters.last_number()?))
     })
     .await?;
-    let replay = Arc::new(Replay { total, ..Replay::default() });
+    let replay = Arc::new(Progress { total, ..Progress::default() });
     if !state.replays.begin(flow, &replay) {
         return Err(ApiError::new(
             Kind::Conflict,
@@ -122,7 +122,7 @@ async fn replay_one(
 }
 
 /// Delivers the letters of a flow again that were there when it began, the oldest first.
-async fn replay_all(state: Arc<AdminState>, flow: Id, query: LetterQuery, last: u64, replay: Arc<Replay>) {
+async fn replay_all(state: Arc<AdminState>, flow: Id, query: LetterQuery, last: u64, replay: Arc<Progress>) {
     let mut after = None;
     'pages: loop {
         let page = with_letters(&state, move |letters| letters.ids(&flow, after, LOOKED_UP)).await;

@@ -28,8 +28,9 @@ use super::kinds::list_flows_by_version;
 use super::presets::presets;
 use super::preview::preview;
 use super::query::{self, ListKind};
+use super::record_replays::{replay_request, replay_requests};
 use super::replays::replay_dead_letter;
-use super::requests::requests;
+use super::requests::{requests, show_request};
 use super::resources::{create, delete, list, patch, show};
 use super::schemas::Shape;
 use super::stats::{settings, stats, usage};
@@ -157,8 +158,10 @@ pub(super) enum Reads {
     Export,
     /// `applicationId`, `dryRun`, `prune`.
     Import,
-    /// Nothing of the query; the answer may be a stream.
+    /// Page and what narrows a list of records; the answer may be a stream.
     Stream,
+    /// What narrows a list of records.
+    RecordFilters,
 }
 
 /// A request on its way to its handler.
@@ -254,7 +257,13 @@ pub(super) static ROUTES: &[Route] = routes! {
     Post "/applications/{applicationId}/webhooks/{webhookId}/test" Write "testWebhook" Nothing Some(Shape::TestRequest) => Some((200, Shape::TestResponse)),
         test, "Sends a request through the ingress and shows what came of it";
     Get "/applications/{applicationId}/webhooks/{webhookId}/requests" Read "listRequests" Stream None => Some((200, Shape::Requests)),
-        requests, "The last requests of a webhook; with `Accept: text/event-stream` each further one as it comes";
+        requests, "What was recorded of a webhook's calls; with `Accept: text/event-stream` each further record as it comes";
+    Get "/applications/{applicationId}/webhooks/{webhookId}/requests/{requestId}" Read "getRequest" Nothing None => Some((200, Shape::Request)),
+        show_request, "One record with all that is kept of it";
+    Post "/applications/{applicationId}/webhooks/{webhookId}/requests/{requestId}/replay" Write "replayRequest" Nothing None => Some((200, Shape::RequestReplayed)),
+        replay_request, "Sends the request again through the ingress";
+    Post "/applications/{applicationId}/webhooks/{webhookId}/requests/replay" Write "replayRequests" RecordFilters Some(Shape::RequestsReplay) => Some((200, Shape::DeadLetterReplay)),
+        replay_requests, "Sends those again that the parameters or the body name, a hundred a second. No record has this id: ids are 24 hex digits";
     Get "/applications/{applicationId}/webhooks/usage" Read "listUsage" Ids None => Some((200, Shape::Usages)),
         usage, "What webhooks have used of their limits. No webhook has this id: ids are 24 hex digits";
 
@@ -384,7 +393,8 @@ pub(super) struct MadeId(pub Id);
 impl Route {
     /// Whether the model is another one after it.
     fn is_change(&self) -> bool {
-        matches!(self.access, Access::Write | Access::All) && !["testWebhook", "backup"].contains(&self.name)
+        matches!(self.access, Access::Write | Access::All)
+            && !["testWebhook", "backup", "replayRequest", "replayRequests"].contains(&self.name)
     }
 }
 

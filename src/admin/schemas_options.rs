@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::{object, secret, token};
-use crate::model::{DeduplicateConfig, NAME_CHARS_MAX, TEXT_CHARS_MAX, TokenChange};
+use crate::model::{DeduplicateConfig, NAME_CHARS_MAX, RecordConfig, TEXT_CHARS_MAX, TokenChange};
 
 /// The fields, by name.
 pub(super) fn fields() -> Map<String, Value> {
@@ -22,6 +22,9 @@ pub(super) fn fields() -> Map<String, Value> {
                 {"type": "array", "minItems": 1, "maxItems": 256, "items": {"type": "string"}}]},
         "rawBody": {"type": "boolean", "default": false,
             "description": "Whether payloads hold the body's bytes as they came, in base64, as data.rawBody"},
+        "record": {"oneOf": [object(json!({"events": {"type": "integer", "minimum": 0,
+            "maximum": RecordConfig::EVENTS_MAX, "description": "Last calls that are kept; 0: none"}}), &["events"]),
+            {"type": "null"}], "description": "null: as the server's setting says"},
     });
     fields.as_object().cloned().unwrap_or_default()
 }

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::requests::RECENT_MAX;
 use super::schemas::{id, object};
 
 /// These schemas, by name.
@@ -147,34 +146,13 @@ pub(super) fn all() -> Map<String, Value> {
             }), &["field", "message"])}}),
             &[],
         ),
-        "SeenRequest": object(
-            json!({
-                "time": {"type": "string", "format": "date-time"},
-                "method": {"type": "string"},
-                "path": {"type": "string"},
-                "status": {"type": "integer"},
-                "durationMs": {"type": "number"},
-                "bytes": {"type": "integer"},
-                "refusal": {"type": ["string", "null"], "description": "Why it was refused"},
-                "payload": {"description": "What a flow got; null where none did"},
-            }),
-            &["time", "method", "path", "status", "durationMs", "bytes", "refusal", "payload"],
-        ),
-        "Requests": object(
-            json!({
-                "items": {"type": "array", "maxItems": RECENT_MAX,
-                    "items": {"$ref": "#/components/schemas/SeenRequest"}, "description": "The newest first"},
-                "count": {"type": "integer"},
-                "applicationId": id(),
-                "webhookId": id(),
-            }),
-            &["items", "count", "applicationId", "webhookId"],
-        ),
     });
-    match schemas {
+    let mut all = match schemas {
         Value::Object(schemas) => schemas,
         _ => Map::new(),
-    }
+    };
+    all.extend(super::schemas_records::all());
+    all
 }
 
 fn dead_letter(more: &Value) -> Value {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,26 +12,30 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::admin::{
-    self, FlowActivity, NodeFailure, RECENT_MAX, Seen, SeenRequest, TestRequest, TestResponse, Usage,
-};
+use crate::admin::{self, FlowActivity, NodeFailure, Replay, Replayed, TestRequest, TestResponse, Usage};
 use crate::base::clock::Clock;
 use crate::base::id::Id;
+use crate::base::ip_net::IpNet;
 use crate::base::log::bounded_log;
 use crate::cluster::Node;
 use crate::cluster::journal::Heir;
 use crate::cluster::membership::NodeState;
 use crate::control::calls::Calls;
 use crate::control::process;
-use crate::engine::{self, CertificateEnd, Engine, Outcome, ReplayCallback, RequestSink};
+use crate::control::records::KeptRecords;
+use crate::engine::{self, CertificateEnd, Engine, Inside, Outcome, ReplayCallback};
+use crate::ingress::recorded::{self, Viewer};
 use crate::journal::LeftOpen;
 use crate::metrics::{Metrics, Snapshot};
 use crate::model::{Application, Flow, ModelError, Webhook};
+use crate::record::{Record, Shelf};
 use crate::registry::{self, Registry};
 use crate::reply;
 use crate::store::letters::{LetterCounts, LetterQuery, Letters};
-use crate::store::{Affected, Store};
+use crate::store::{Affected, Source as _, Store};
+use crate::trigger::Tail;
 use crate::verify::access::AccessTokens;
 
 /// How long a test request may take beyond what its webhook waits for a reply.
@@ -55,6 +59,10 @@ pub(super) struct Gateway {
     pub(super) tokens: Arc<AccessTokens>,
     /// The node of a cluster that this process is, if it is one.
     pub(super) cluster: Option<Arc<Node>>,
+    pub(super) records: Arc<KeptRecords>,
+    pub(super) shelf: Arc<Shelf>,
+    /// `ingress.trusted_proxies`.
+    pub(super) trusted_proxies: Vec<IpNet>,
 }
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
@@ -97,6 +105,11 @@ impl admin::Engine for Gateway {
         drop_letters(store, affected);
         if affected.access_tokens {
             self.tokens.replace(&store.access_tokens().map_err(|error| error.to_string())?);
+        }
+        for &webhook in &affected.webhooks {
+            if matches!(store.webhook(&webhook), Ok(None)) {
+                self.records.forget(webhook);
+            }
         }
         refreshed.map_err(|error| {
             bounded_log!(error, %error, webhooks = affected.webhooks.len(), "a change is kept and not in effect: it is tried again");
@@ -165,7 +178,7 @@ impl admin::Engine for Gateway {
                 seen.push(payload);
             }
         });
-        let stream = match self.engine.connect(tap) {
+        let stream = match self.engine.connect(Inside::Test(tap)) {
             Ok(stream) => stream,
             Err(error) => return Box::pin(std::future::ready(Err((503, error.to_string())))),
         };
@@ -188,27 +201,65 @@ impl admin::Engine for Gateway {
         })
     }
 
-    fn recent(&self, webhook: Id) -> Answer<Vec<SeenRequest>> {
-        let (done, told) = gather();
-        self.engine.recent(webhook, RECENT_MAX, done);
-        let cores = self.engine.cores();
+    fn settle_records(&self, webhooks: &[Id]) -> Answer<()> {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let records = Arc::clone(&self.records);
+        let left = AtomicUsize::new(self.engine.cores());
+        let done: engine::Settled = Arc::new(move || {
+            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                let tell = tell.clone();
+                // Who asked may have gone away meanwhile.
+                records.settle(Box::new(move || {
+                    let _ = tell.send(());
+                }));
+            }
+        });
+        self.engine.settle_records(&webhooks.into(), &done);
         Box::pin(async move {
-            let mut seen = told.of(cores).await?;
-            seen.sort_by_key(|seen| std::cmp::Reverse(seen.unix_millis));
-            seen.truncate(RECENT_MAX);
-            Ok(seen.into_iter().map(shown).collect())
+            match tokio::time::timeout(SETTLE_LIMIT, told.recv()).await {
+                Ok(_) => Ok(()),
+                Err(_) => Err((503, "a core is too busy to say what it has seen".into())),
+            }
+        })
+    }
+
+    fn payload(
+        &self,
+        webhook: Id,
+        record: &Record,
+        connect: Option<&Record>,
+        tail: &Tail,
+    ) -> Option<Vec<u8>> {
+        let hook = self.registry.by_id(webhook)?;
+        let viewer = Viewer { trusted_proxies: &self.trusted_proxies, tail };
+        recorded::payload(viewer, &hook, record, connect)
+    }
+
+    fn replay_request(&self, webhook: Id, replay: Replay) -> Answer<Replayed> {
+        let inside = Inside::Replay { record: replay.record, peer: replay.peer };
+        let stream = match self.engine.connect(inside) {
+            Ok(stream) => stream,
+            Err(error) => return Box::pin(std::future::ready(Err((503, error.to_string())))),
+        };
+        let limit = self.registry.by_id(webhook).map_or(TEST_GRACE, |hook| {
+            TEST_GRACE + Duration::from_secs(u64::from(hook.reply_timeout_seconds))
+        });
+        let clock = self.clock;
+        Box::pin(async move {
+            let begun = clock.now();
+            match tokio::time::timeout(limit, send_bytes(stream, &replay.request)).await {
+                Ok(Ok(status_code)) => {
+                    let duration_ms = (clock.now().nanos - begun.nanos) as f64 / 1e6;
+                    Ok(Replayed { status_code, duration_ms })
+                }
+                Ok(Err(error)) => Err((500, format!("the replay failed: {error:#}"))),
+                Err(_) => Err((504, "the replay got no response".into())),
+            }
         })
     }
 
     fn serves(&self, webhook: Id) -> bool {
         self.registry.by_id(webhook).is_some()
-    }
-
-    fn watch(&self, webhook: Id) -> Result<tokio::sync::mpsc::Receiver<Seen>, (u16, String)> {
-        let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_ROOM);
-        let sink: Arc<dyn RequestSink> = Arc::new(Stream { sender, skipped: AtomicU64::new(0) });
-        self.engine.watch(webhook, &sink);
-        Ok(receiver)
     }
 
     fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>> {
@@ -230,16 +281,15 @@ impl admin::Engine for Gateway {
                 }
             })
             .collect();
-        let (done, told) = gather();
-        self.engine.last_calls(&webhooks.into(), done);
-        let cores = self.engine.cores();
+        let settled = self.settle_records(webhooks);
+        let shelf = Arc::clone(&self.shelf);
         Box::pin(async move {
-            for (webhook, millis) in told.of(cores).await? {
-                let usage = usages.iter_mut().find(|usage| usage.webhook == webhook);
-                if let Some(last) = usage.map(|usage| &mut usage.last_call_millis) {
-                    *last = Some(last.unwrap_or(0).max(millis));
-                }
+            settled.await?;
+            let book = shelf.book();
+            for usage in &mut usages {
+                usage.last_call_millis = book.last_call(usage.webhook);
             }
+            drop(book);
             Ok(usages)
         })
     }
@@ -355,79 +405,51 @@ const WITHDRAW_INTERVAL: Duration = Duration::from_secs(1);
 const HEAL_PAUSE_MIN: Duration = Duration::from_secs(1);
 const HEAL_PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Records that wait for a stream's reader; more are left out and counted.
-const STREAM_ROOM: usize = 256;
-/// How long a core may take to say what it knows.
-const GATHER_LIMIT: Duration = Duration::from_secs(5);
+/// How long the cores may take to hand over what they have recorded.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+/// Bytes of a response's head that are read.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// The answers of all cores to one query.
-struct Gathered<T>(tokio::sync::mpsc::UnboundedReceiver<Vec<T>>);
-
-/// Something that each core calls once, and where that arrives.
-fn gather<T: Send + 'static>() -> (engine::Told<T>, Gathered<T>) {
-    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-    // Who asked may have gone away meanwhile.
-    let done = move |part| drop(sender.send(part));
-    (Arc::new(done), Gathered(receiver))
-}
-
-impl<T> Gathered<T> {
-    /// The answers of `cores` cores together.
-    async fn of(mut self, cores: usize) -> Result<Vec<T>, (u16, String)> {
-        let mut all = Vec::new();
-        let collect = async {
-            for _ in 0..cores {
-                all.extend(self.0.recv().await.unwrap_or_default());
+/// Sends bytes over the connection and returns the status of the final response.
+async fn send_bytes(stream: std::os::unix::net::UnixStream, request: &[u8]) -> anyhow::Result<u16> {
+    stream.set_nonblocking(true)?;
+    let mut stream = tokio::net::UnixStream::from_std(stream)?;
+    let (mut reading, mut writing) = stream.split();
+    let send = async {
+        // A response may come before all of it is taken, and the connection end with that.
+        let _ = writing.write_all(request).await;
+        std::future::pending::<()>().await;
+    };
+    let receive = async {
+        let mut received = Vec::new();
+        loop {
+            while let Some((status, end)) = status_of(&received)? {
+                if status >= 200 {
+                    return Ok(status);
+                }
+                received.drain(..end);
             }
-        };
-        if tokio::time::timeout(GATHER_LIMIT, collect).await.is_err() {
-            return Err((503, "a core is too busy to say what it has seen".into()));
+            anyhow::ensure!(received.len() < HEAD_BYTES_MAX, "the response has no end of its head");
+            anyhow::ensure!(
+                reading.read_buf(&mut received).await? > 0,
+                "the connection ended without a response"
+            );
         }
-        Ok(all)
+    };
+    tokio::select! {
+        () = send => anyhow::bail!("the request was not sent"),
+        status = receive => status,
     }
 }
 
-/// One reader of a webhook's further requests.
-struct Stream {
-    sender: tokio::sync::mpsc::Sender<Seen>,
-    /// Left out for want of room.
-    skipped: AtomicU64,
-}
-
-impl RequestSink for Stream {
-    fn request(&self, seen: engine::SeenRequest) -> bool {
-        let skipped = self.skipped.swap(0, Ordering::Relaxed);
-        if skipped > 0 && self.sender.try_send(Seen::Skipped(skipped)).is_err() {
-            self.skipped.fetch_add(skipped, Ordering::Relaxed);
-        }
-        if self.sender.try_send(Seen::Request(Box::new(shown(seen)))).is_err() {
-            self.skipped.fetch_add(1, Ordering::Relaxed);
-        }
-        !self.sender.is_closed()
-    }
-
-    fn skipped(&self, count: u64) {
-        self.skipped.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn is_gone(&self) -> bool {
-        self.sender.is_closed()
-    }
-}
-
-/// A request as the API shows it.
-fn shown(seen: engine::SeenRequest) -> SeenRequest {
-    let payload = seen.payload.and_then(|payload| String::from_utf8(payload).ok());
-    SeenRequest {
-        time_millis: seen.unix_millis,
-        method: seen.method,
-        path: seen.path,
-        status: seen.status,
-        duration_ms: seen.duration_nanos as f64 / 1e6,
-        bytes: seen.bytes,
-        refusal: seen.refusal,
-        // A payload is valid JSON however it came about.
-        payload: payload.and_then(|payload| RawValue::from_string(payload).ok()),
+/// Status of the response that the bytes begin with, and where its head ends; `None` if it is not complete.
+fn status_of(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
+    const FIELDS_MAX: usize = 128;
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    match response.parse(bytes)? {
+        httparse::Status::Complete(end) => Ok(response.code.map(|code| (code, end))),
+        httparse::Status::Partial => Ok(None),
     }
 }
 

@@ -26,12 +26,17 @@ use crate::control::chains::Chains;
 use crate::control::dead_letters::KeptDeadLetters;
 use crate::control::forward::{AttemptSink, ForwardThreads};
 use crate::control::key_sets::KeySets;
+use crate::control::records::KeptRecords;
 use crate::engine::{CallSink, ChainSource, Engine, NoCluster, Services, StartError};
 use crate::metrics::Metrics;
+use crate::record::{BookLimits, RecordSink, Shelf};
 use crate::registry::{Defaults, Registry};
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Durability, Settings};
 use crate::store::{self, DataFolder, Store};
 use crate::verify::access::AccessTokens;
+
+/// Folder in the data folder that holds the records.
+const RECORDS_FOLDER: &str = "records";
 
 /// How often it is looked whether lines were left out of the log whose minute is over.
 const LOG_LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -101,6 +106,16 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let http = ForwardThreads::start(settings, metrics.targets(), spans, clock)?;
     let forwarder = Arc::new(Targets { http, nats: publisher });
     let dead_letters = Arc::new(KeptDeadLetters::start(store.letters()?, clock)?);
+    let limits = BookLimits {
+        bytes: usize::try_from(settings.record.bytes).unwrap_or(usize::MAX),
+        age_millis: u64::from(settings.record.seconds) * 1_000,
+    };
+    let shelf = Arc::new(Shelf::new(limits));
+    let is_durable = settings.journal.durability != Durability::Memory;
+    let folder = is_durable.then(|| settings.data.join(RECORDS_FOLDER));
+    let records = KeptRecords::start(Arc::clone(&shelf), folder.as_deref(), settings.record.bytes, clock)?;
+    let records = Arc::new(records);
+    let sink = Arc::clone(&records) as Arc<dyn RecordSink>;
     let services = Services {
         chains,
         forwarder,
@@ -108,6 +123,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         permits: Arc::new(NoCluster),
         remote: Arc::new(NoCluster),
         node: None,
+        records: sink,
         calls: calls.clone().map(|calls| calls as Arc<dyn CallSink>),
     };
     let services = clustered.iter().fold(services, |services, clustered| clustered.services(services));
@@ -127,6 +143,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         calls,
         tokens: Arc::clone(&tokens),
         cluster: clustered.as_ref().map(|clustered| Arc::clone(&clustered.node)),
+        records: Arc::clone(&records),
+        shelf: Arc::clone(&shelf),
+        trusted_proxies: settings.ingress.trusted_proxies.clone(),
     });
     if let (Some(journal), Some(clustered)) = (&journal, &clustered) {
         journal.resume(Arc::clone(&gateway) as Arc<dyn Heir>, &settings.data);
@@ -137,6 +156,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     if let Some(clustered) = &clustered {
         clustered.node.follow();
     }
+    state.shelf = shelf;
     state.tokens = tokens;
     state.hosts.clone_from(&settings.admin.hosts);
     state.open_metrics = settings.admin.open_metrics;
@@ -225,6 +245,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     if let Some(threads) = call_threads {
         threads.finish();
     }
+    // What the cores have handed over at their end.
+    records.end();
     // Nobody can be served from this folder any more.
     let _ = std::fs::remove_file(store.folder().path().join(addresses::FILE));
     tracing::info!("stopped");

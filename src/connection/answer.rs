@@ -1,26 +1,34 @@
-//! Responses: each is written into the connection's output, counted, and noted among the webhook's last requests.
-
-use std::net::IpAddr;
+//! Responses: each is written into the connection's output, counted, and recorded among the webhook's last calls.
 
 use super::calls::{CallParts, OpenSpan};
 use super::context::CoreState;
-use super::recent::Note;
+use super::origin::Origin;
+use super::present::Present;
 use crate::base::clock::Now;
+use crate::base::id::Id;
 use crate::base::request_id::RequestId;
-use crate::http;
+use crate::http::{self, Framing};
 use crate::ingress::request;
 use crate::ingress::respond::{self, Answer, Cors, Frame};
 use crate::metrics::Outcome;
+use crate::record::{Kind, NewAnswer, NewCall, OpenRecord, refusal_mark};
 use crate::registry::Hook;
 use crate::reply::{HttpReply, ReplyError};
 
-/// One request, as far as its response depends on it.
+/// One request, as far as its response and its record depend on it.
 pub(crate) struct Exchange<'a> {
     pub(crate) request: &'a http::Request<'a>,
     /// `None`: it was for no webhook.
     pub(crate) hook: Option<&'a Hook>,
+    pub(crate) origin: Origin<'a>,
+    /// The body, if it is known to its end.
+    pub(crate) body: Option<&'a [u8]>,
     /// Bytes of the body, as far as it was received or declared.
     pub(crate) bytes: usize,
+    /// Time from the head to the end of the body.
+    pub(crate) body_nanos: u64,
+    /// The WebSocket that the connection becomes.
+    pub(crate) websocket: Option<Id>,
     pub(crate) keep_alive: bool,
     pub(crate) now: Now,
     /// When its wait for a reply began; `None` if it did not wait.
@@ -29,16 +37,39 @@ pub(crate) struct Exchange<'a> {
     pub(crate) id: Option<RequestId<'a>>,
     /// `None`: it has no span.
     pub(crate) span: Option<Box<OpenSpan>>,
-    pub(crate) peer: Option<IpAddr>,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    /// A request of which the head is known alone, and whose connection ends.
+    pub(crate) fn new(
+        request: &'a http::Request<'a>,
+        hook: Option<&'a Hook>,
+        origin: Origin<'a>,
+        now: Now,
+    ) -> Exchange<'a> {
+        Exchange {
+            request,
+            hook,
+            origin,
+            body: None,
+            bytes: 0,
+            body_nanos: 0,
+            websocket: None,
+            keep_alive: false,
+            now,
+            waited_since: None,
+            id: None,
+            span: None,
+        }
+    }
+
     /// Writes an answer of the engine's own.
     pub(crate) fn answer(&self, core: &mut CoreState, out: &mut Vec<u8>, answer: &Answer<'_>) {
         let cors = request::cors(core.rules.cors, self.hook, self.request);
+        let start = out.len();
         respond::answer(out, answer, &self.frame(cors, core.date.line(self.now.unix_millis)));
         core.metrics.count(answer.outcome());
-        self.note(core, answer.status(), answer.refusal());
+        self.note(core, answer.status(), answer.refusal(), &out[start..]);
     }
 
     /// Writes the reply of a flow to a webhook's request.
@@ -55,18 +86,19 @@ impl Exchange<'_> {
         match reply {
             Ok(reply) => {
                 let cors = request::cors(core.rules.cors, self.hook, self.request);
+                let start = out.len();
                 respond::reply(out, &reply, &self.frame(cors, core.date.line(self.now.unix_millis)));
                 core.metrics.count(Outcome::Ok);
-                self.note(core, reply.status, None);
+                self.note(core, reply.status, None, &out[start..]);
             }
             Err(_) => self.answer(core, out, &Answer::BadReply("The workflow's reply is too large")),
         }
     }
 
-    /// Notes that the connection becomes a WebSocket.
-    pub(crate) fn upgraded(&self, core: &mut CoreState) {
+    /// Notes that the connection becomes a WebSocket, by this response. Returns its record.
+    pub(crate) fn upgraded(&self, core: &mut CoreState, response: &[u8]) -> Present {
         core.metrics.count(Outcome::Ok);
-        self.note(core, SWITCHING_PROTOCOLS, None);
+        self.note(core, SWITCHING_PROTOCOLS, None, response)
     }
 
     /// The `traceparent` of its span.
@@ -85,9 +117,9 @@ impl Exchange<'_> {
         }
     }
 
-    fn note(&self, core: &mut CoreState, status: u16, refusal: Option<&str>) {
+    #[inline]
+    fn note(&self, core: &mut CoreState, status: u16, refusal: Option<&str>, response: &[u8]) -> Present {
         core.metrics.status(status);
-        let payload = core.shown.take();
         let duration_nanos = self.waited_since.map(|since| self.now.nanos.saturating_sub(since));
         match duration_nanos {
             Some(nanos) => core.metrics.latency(nanos),
@@ -98,23 +130,90 @@ impl Exchange<'_> {
         if core.tells_calls {
             self.tell(core, status, refusal);
         }
-        let Some(hook) = self.hook else { return };
+        let Some(hook) = self.hook else { return Present::Unrecorded };
         core.metrics.webhook(hook.webhook_id, status);
         if let Some(reason) = refusal {
             core.refusals.note(hook.webhook_id, reason, self.now);
         }
-        core.recent.note(Note {
+        let open = match core.present {
+            Present::Unrecorded => {
+                core.present = Present::Undecided;
+                return Present::Unrecorded;
+            }
+            Present::Open(open) => {
+                core.present = Present::Undecided;
+                open
+            }
+            Present::Undecided => {
+                if !self.is_recorded(core, hook, refusal.map(|reason| (status, reason))) {
+                    return Present::Unrecorded;
+                }
+                self.open_record(core, hook)
+            }
+        };
+        let nanos = core.exact_nanos();
+        core.records.answer(&open, &NewAnswer { status, refusal, response, nanos });
+        Present::Open(open)
+    }
+
+    /// Begins the record of the call before its flows run, if it is to have one.
+    pub(crate) fn begin_record(&self, core: &mut CoreState, hook: &Hook) {
+        if core.present != Present::Undecided {
+            return;
+        }
+        core.present = if self.is_recorded(core, hook, None) {
+            let mut open = self.open_record(core, hook);
+            open.verified_nanos = core.exact_nanos();
+            Present::Open(open)
+        } else {
+            Present::Unrecorded
+        };
+    }
+
+    /// Notes the call; returns whether it is recorded. `refused`: with this status, for this reason.
+    #[inline]
+    fn is_recorded(&self, core: &mut CoreState, hook: &Hook, refused: Option<(u16, &str)>) -> bool {
+        let events = hook.record_events();
+        if self.origin.replay_of.is_some() {
+            core.records.note_call(hook.webhook_id, self.now);
+            return core.records.keeps(events);
+        }
+        let mark = refused.map_or(0, |(status, reason)| {
+            let request = self.request;
+            refusal_mark(status, reason, request.method_bytes(), request.path(), request.query())
+        });
+        core.records.admit(hook.webhook_id, events, self.now, mark)
+    }
+
+    #[cold]
+    fn open_record(&self, core: &mut CoreState, hook: &Hook) -> OpenRecord {
+        let request = self.request;
+        let hidden = hook.hidden();
+        let body = self.body.unwrap_or_default();
+        let query = request::shown_query(hook, request);
+        let mut open = core.records.call(&NewCall {
             webhook: hook.webhook_id,
             now: self.now,
-            duration_nanos,
-            method: self.request.method_bytes(),
-            path: request::behind_token(hook, self.request.path()),
-            query: request::shown_query(hook, self.request).as_deref(),
-            status,
-            bytes: self.bytes as u64,
-            refusal,
-            payload,
+            events: hook.record_events(),
+            kind: if hook.is_websocket { Kind::Connect } else { Kind::Request },
+            is_sent: false,
+            is_text: false,
+            is_http10: request.version() == http::Version::Http10,
+            is_whole: self.body.is_some(),
+            is_chunked: request.framing() == Framing::Chunked,
+            peer: self.origin.peer,
+            connection: self.websocket,
+            replay_of: self.origin.replay_of,
+            method: request.method_bytes(),
+            path: request::behind_token(hook, request.path()),
+            query: query.as_deref(),
+            fields: request.field_lines(),
+            hidden_field: hidden.header,
+            body,
+            body_bytes: self.bytes as u64,
         });
+        open.body_nanos = self.body_nanos;
+        open
     }
 }
 
@@ -133,7 +232,7 @@ impl Exchange<'_> {
             bytes: self.bytes as u64,
             refusal,
             request_id: self.id.as_ref().map(RequestId::text),
-            peer: self.peer,
+            peer: self.origin.peer,
             span: self.span.as_ref().map(|open| open.span),
             since_nanos: self.waited_since.unwrap_or(self.now.nanos),
         });

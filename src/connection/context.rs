@@ -19,7 +19,7 @@ use super::message::{
 };
 use super::pending::{Delivered, PendingReplies};
 use super::permits::{NoCluster, PermitQueue, Permits, RemoteReplies};
-use super::recent::Recent;
+use super::present::Present;
 use super::refusals::Refusals;
 use super::seal::{Place, Seal};
 use super::timeouts::Timeouts;
@@ -39,9 +39,9 @@ use crate::http::encode::DateField;
 use crate::io::ListenerId;
 use crate::journal::Sequence;
 use crate::metrics::{CoreMetrics, Event};
+use crate::record::{CallRecord, CoreRecords, FateKind, NewFate, NoRecords, RecordSink};
 use crate::registry::{FlowPlan, Pin, Registry};
 use crate::reply::{Reply, Sheet};
-use crate::trigger::Payload;
 use crate::verify::access::AccessTokens;
 use crate::websocket;
 
@@ -72,6 +72,8 @@ pub(crate) enum Timer {
     Journal,
     /// There may be room for what is on the disk only.
     Spill,
+    /// The batch of records is due.
+    Records,
     /// A draining core checks whether it is done.
     Drain,
     /// Freed memory goes back to the system.
@@ -100,6 +102,8 @@ pub(crate) struct Rules {
     pub(crate) context_takeover: bool,
     /// How long a delivery is tried.
     pub(crate) retention_nanos: u64,
+    /// Records of a webhook that does not say.
+    pub(crate) record_events: u32,
 }
 
 /// Counts that all cores share, written once for a connection and never for a request.
@@ -127,15 +131,25 @@ pub struct Services {
     pub remote: Arc<dyn RemoteReplies>,
     /// The name of this node of a cluster, which its `replyId`s have.
     pub node: Option<Id>,
+    pub records: Arc<dyn RecordSink>,
 }
 
 impl Services {
-    /// For cores without flows that forward: no attempt is made, and no dead letter kept.
+    /// For cores without flows that forward: no attempt is made, and neither a dead letter nor a record is kept.
     #[must_use]
     pub fn with_chains(chains: Arc<dyn ChainSource>) -> Services {
-        let (forwarder, dead_letters) = (Arc::new(NoForwarding), Arc::new(NoForwarding));
+        let nothing = Arc::new(NoForwarding);
         let (permits, remote) = (Arc::new(NoCluster), Arc::new(NoCluster));
-        Services { chains, forwarder, dead_letters, permits, remote, node: None, calls: None }
+        Services {
+            chains,
+            forwarder: nothing.clone(),
+            dead_letters: nothing,
+            permits,
+            remote,
+            node: None,
+            calls: None,
+            records: Arc::new(NoRecords),
+        }
     }
 }
 
@@ -181,7 +195,9 @@ pub(crate) struct CoreState {
     pub(crate) undelivered: Vec<Undelivered>,
     /// Deliveries that are done and have nodes behind them, which run before anything else is handled.
     pub(crate) finished: VecDeque<FinishedDelivery>,
-    pub(crate) recent: Recent,
+    pub(crate) records: CoreRecords,
+    /// The record of the present call.
+    pub(crate) present: Present,
     pub(crate) refusals: Refusals,
     /// Whether calls are told of: to `calls`, or at `debug`.
     pub(crate) tells_calls: bool,
@@ -208,8 +224,6 @@ pub(crate) struct CoreState {
     pub(crate) effects: Vec<Effect>,
     /// Memory that templates' replies are written in.
     pub(crate) sheet: Sheet,
-    /// The payload of the present request, where somebody watches its webhook.
-    pub(crate) shown: Option<Payload>,
     /// The journal; `None`: triggers are kept in memory only.
     pub(crate) journal: Option<Box<CoreJournal>>,
     /// The entry that the answer to the present request waits for.
@@ -248,9 +262,11 @@ impl CoreState {
     /// A core without connections.
     pub(crate) fn new(parts: CoreParts) -> CoreState {
         let now = (parts.clock)();
-        let Services { chains, forwarder, dead_letters, permits, remote, node: _, calls } = parts.services;
+        let Services { chains, forwarder, dead_letters, permits, remote, node: _, calls, records } =
+            parts.services;
         let mailbox = parts.peers.own_mailbox();
         let mut random = parts.random;
+        let records = CoreRecords::new(parts.rules.record_events, records, Random::new(random.next_u64()));
         let (request_numbers, span_seed) =
             (RequestNumbers::starting_at(random.next_u64()), random.next_u64());
         let forwards = ForwardQueues::new(forwarder, dead_letters, mailbox, random);
@@ -275,7 +291,8 @@ impl CoreState {
             forwards,
             undelivered: Vec::new(),
             finished: VecDeque::new(),
-            recent: Recent::default(),
+            records,
+            present: Present::Undecided,
             refusals: Refusals::default(),
             tells_calls: calls.is_some() || tracing::enabled!(tracing::Level::DEBUG),
             has_spans: calls.as_ref().is_some_and(|calls| calls.wants_spans()),
@@ -292,7 +309,6 @@ impl CoreState {
             draft: Vec::new(),
             effects: Vec::new(),
             sheet: Sheet::default(),
-            shown: None,
             journal: parts.journal,
             awaited: None,
             gates: Vec::new(),
@@ -335,8 +351,8 @@ impl CoreState {
         self.metrics.turn(held);
         if answered > 0 {
             self.metrics.latencies(held, answered);
-            self.recent.end_batch(self.now, held);
         }
+        self.end_records();
     }
 
     /// Returns the time for one more call, which is never older than a token of a rate may be taken with.
@@ -538,7 +554,18 @@ impl CoreState {
     }
 
     /// Counts and logs an error of a node.
-    pub(crate) fn count_node_error(&self, plan: &FlowPlan, node: &Arc<str>, error: NodeError) {
+    pub(crate) fn count_node_error(
+        &mut self,
+        plan: &FlowPlan,
+        node: &Arc<str>,
+        error: NodeError,
+        record: Option<CallRecord>,
+    ) {
+        if record.is_some() {
+            let error = error.to_string();
+            let fate = NewFate { error: &error, ..NewFate::new(FateKind::Failed, plan.flow_id, node) };
+            self.note_fate(record, &fate);
+        }
         plan.runs.fail(self.index, self.now.unix_millis, node, || error.to_string());
         let flow = plan.flow_id;
         self.metrics.event(match error {

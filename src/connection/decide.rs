@@ -11,6 +11,7 @@ use super::context::CoreState;
 use super::durable;
 use super::fanout::{Demand, TriggerContext, demand, reply_at_once, run_flows};
 use super::message::ReplyOutcome;
+use super::present::Present;
 use super::upgrade::Origin;
 use super::waiters::FETCH_WAIT_NANOS;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
@@ -18,10 +19,11 @@ use crate::base::slots::Key;
 use crate::ingress::request::{self, AtBody};
 use crate::ingress::respond::Answer;
 use crate::limit::{CallKey, Claim};
+use crate::record::NewAnswer;
 use crate::registry::{Deduplicate, Hook};
 use crate::reply::{self, Rendered, Reply};
 use crate::template::Escape;
-use crate::trigger::{self, BodyRefused, HttpData, Payload, Peer, RawBody};
+use crate::trigger::{self, BodyRefused, HttpData, Peer, RawBody};
 use crate::verify::alexa::{self, AlexaRefusal, FetchError, Lookup};
 use crate::verify::provider::Provider;
 
@@ -46,15 +48,19 @@ pub(crate) enum Decision {
     WaitForChain(Box<ChainWait>),
 }
 
+/// A limit of the concurrency that is none.
+const UNLIMITED: u32 = 0;
+
 /// A share of the webhook's concurrency, given back when dropped.
 pub(crate) struct AdmissionGuard {
     hook: Arc<Hook>,
 }
 
 impl AdmissionGuard {
-    /// Takes a share, if there is one.
-    fn acquire(hook: &Arc<Hook>) -> Option<AdmissionGuard> {
-        let is_admitted = hook.concurrency.try_acquire(hook.concurrency_limit);
+    /// Takes a share, if there is one; a replay is let in without one.
+    fn acquire(hook: &Arc<Hook>, is_replay: bool) -> Option<AdmissionGuard> {
+        let limit = if is_replay { UNLIMITED } else { hook.concurrency_limit };
+        let is_admitted = hook.concurrency.try_acquire(limit);
         is_admitted.then(|| AdmissionGuard { hook: Arc::clone(hook) })
     }
 
@@ -81,8 +87,8 @@ pub(crate) struct ReplyWait {
     /// Number of its id, if that is made.
     pub(crate) number: u64,
     pub(crate) span: Option<Box<OpenSpan>>,
-    /// The payload of its flows, where somebody watches.
-    pub(crate) shown: Option<Payload>,
+    /// Its record.
+    pub(crate) record: Present,
     /// The key that it has taken, given back if it gets no good answer.
     claim: Option<Box<Claim>>,
 }
@@ -98,6 +104,16 @@ impl ReplyWait {
     /// Whether the call has taken a key.
     pub(crate) fn has_key(&self) -> bool {
         self.claim.is_some()
+    }
+
+    /// The caller is gone: ends the wait, and its record.
+    pub(crate) fn abandon(&self, core: &mut CoreState) {
+        if let Some(open) = self.record.open() {
+            let nanos = core.exact_nanos();
+            let refusal = Some("The caller has gone before its reply");
+            core.records.answer(&open, &NewAnswer { status: 0, refusal, response: b"", nanos });
+        }
+        self.end(core);
     }
 
     /// Gives the slot back.
@@ -133,7 +149,11 @@ impl ChainWait {
 impl CompleteRequest<'_> {
     /// Steps 8 to 10: verification, concurrency, triggers.
     pub(crate) fn decide(&self, core: &mut CoreState, out: &mut Vec<u8>) -> Decision {
-        let CompleteRequest { hook, exchange, body, .. } = *self;
+        let CompleteRequest { origin, hook, exchange, body, .. } = *self;
+        if origin.replay_of.is_some() {
+            // It was genuine, and it is to trigger again.
+            return self.trigger(core, out);
+        }
         if hook.signature.is_some() || !matches!(hook.provider, Provider::None) {
             core.worked();
         }
@@ -251,7 +271,8 @@ impl CompleteRequest<'_> {
             let is_read = !hook.flows.is_empty() || origin.observer.is_some();
             // A coding that cannot be undone is refused even where nobody reads, so that callers learn of it early.
             if is_read || exchange.request.field("content-encoding").is_some() {
-                let demand = demand(core, hook, origin.observer);
+                exchange.begin_record(core, hook);
+                let demand = demand(hook, origin.observer);
                 let mut caller = Caller { exchange, hook, out, reply: None, has_replied: true, status: 0 };
                 if let Err(answer) = self.run(core, demand, None, &mut caller) {
                     return Decision::Answer(answer);
@@ -259,11 +280,12 @@ impl CompleteRequest<'_> {
             }
             return Decision::Answer(request::default_answer(hook));
         }
-        let Some(admission) = AdmissionGuard::acquire(hook) else {
+        let Some(admission) = AdmissionGuard::acquire(hook, origin.replay_of.is_some()) else {
             return Decision::Answer(Answer::OverConcurrency);
         };
         let deadline = exchange.now.nanos + u64::from(hook.reply_timeout_seconds) * NANOS_PER_SECOND;
-        let demand = demand(core, hook, origin.observer);
+        exchange.begin_record(core, hook);
+        let demand = demand(hook, origin.observer);
         // Where nobody learns the `replyId` nobody can reply later: there need be none.
         let tells_reply_id = demand.is_kept || demand.parts.has_reply_id() || hook.flows.is_empty();
         let slot = tells_reply_id.then(|| core.pending.insert_request(hook.payload_bytes));
@@ -308,7 +330,7 @@ impl CompleteRequest<'_> {
             bytes: self.body.len(),
             number: self.number,
             span: self.exchange.span.clone(),
-            shown: core.shown.take(),
+            record: std::mem::take(&mut core.present),
             claim: None,
         }))
     }
@@ -339,6 +361,7 @@ impl CompleteRequest<'_> {
             let send = &mut |core: &mut CoreState, reply: &Rendered<'_>| caller.reply_now(core, reply);
             reply_at_once(core, hook, &written, hook.wait_for_reply, slot, send);
             core.give_draft(draft);
+            core.note_flows_ran();
             return Ok(());
         }
         let mut event = written.keep();
@@ -360,9 +383,12 @@ impl CompleteRequest<'_> {
             must: false,
             websocket: None,
             receipt: None,
+            record: core.present.open().map(|open| open.name()),
         };
         let send = &mut |_: &mut CoreState, reply: Box<Reply>| caller.keep(reply);
-        run_flows(core, hook, event, &context, send).map_err(|not_taken| Answer::Busy(not_taken.reason()))
+        let taken = run_flows(core, hook, event, &context, send);
+        core.note_flows_ran();
+        taken.map_err(|not_taken| Answer::Busy(not_taken.reason()))
     }
 
     /// The values of the request from which its payload is built.

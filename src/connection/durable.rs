@@ -17,12 +17,17 @@ use crate::ingress::socket::Closing;
 use crate::journal::{EntryId, EntryKind, Refused, Sequence};
 use crate::limit::Claim;
 use crate::metrics::Event;
+use crate::record::{NewAnswer, OpenRecord};
 use crate::registry::Backlog;
 
 /// Entries that hold an event and its deliveries, as [`StoredEntry`] writes them.
 const EVENT: EntryKind = EntryKind(1);
 /// Bytes of the memory that entries are written in which are kept.
 const DRAFT_KEEP_BYTES: usize = 64 * 1024;
+/// The reason where the journal cannot be written.
+pub(crate) const JOURNAL_DOWN: &str = "The journal cannot be written, try again later";
+/// Status of a call whose entry could not be written.
+const REFUSED_STATUS: u16 = 503;
 /// Pause before the end of a WebSocket is tried again that the journal did not take.
 const RETRY_NANOS: u64 = NANOS_PER_SECOND;
 
@@ -186,6 +191,7 @@ fn fail(core: &mut CoreState, failed: &Range<Sequence>) {
             continue;
         }
         core.metrics.event(Event::JournalRefused);
+        note_refusal(core, &pending);
         pending.deliveries.into_iter().for_each(PendingDelivery::give_up);
         if let (Some(entry), Some(journal)) = (pending.entry, &mut core.journal) {
             journal.refused.push_back(entry);
@@ -196,6 +202,19 @@ fn fail(core: &mut CoreState, failed: &Range<Sequence>) {
     }
     for connection in connections {
         core.post(connection, ConnectionMessage::NotWritten(failed.clone()));
+    }
+}
+
+/// Has the record of a call say how it was answered in the end: its answer was written before, and did not leave.
+fn note_refusal(core: &mut CoreState, pending: &PendingEntry) {
+    let record = pending.deliveries.iter().find_map(|delivery| match delivery {
+        PendingDelivery::Offer(_, trigger) => trigger.record(),
+        PendingDelivery::Spill(_) => None,
+    });
+    if let Some(of) = record.filter(|_| pending.websocket.is_none()) {
+        let nanos = core.now().nanos;
+        let answer = NewAnswer { status: REFUSED_STATUS, refusal: Some(JOURNAL_DOWN), response: b"", nanos };
+        core.records.answer(&OpenRecord::of(of, nanos), &answer);
     }
 }
 

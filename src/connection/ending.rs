@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::close::Linger;
 use super::context::CoreState;
-use super::machine::{Connection, Kind, Phase};
+use super::machine::{Connection, Kind, Phase, origin};
 use super::session::WebSocketSession;
 use super::upgrade::Upgrade;
 use super::worker::WorkerSession;
@@ -26,7 +26,8 @@ impl Connection {
     pub(super) fn refuse(&mut self, core: &mut CoreState, answer: &Answer<'_>) {
         self.prepare_output(core);
         if let Phase::Http(machine) = &mut self.phase {
-            machine.refuse(core, &mut self.out, answer);
+            let origin = origin(self.id, self.listener, self.peer, self.aside.as_deref());
+            machine.refuse(core, origin, &mut self.out, answer);
         }
         self.close_after(core, true);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::attempt::ForwardTrigger;
 use super::context::CoreState;
-use super::durable;
+use super::durable::{self, JOURNAL_DOWN};
 use super::flow_queues::FinishedDelivery;
 use super::flows;
 use super::journal_state::PendingDelivery;
@@ -19,6 +19,7 @@ use crate::deliver::{self, Delivery, Effect, Origin};
 use crate::journal::Refused;
 use crate::metrics::Event;
 use crate::model::WorkerConfig;
+use crate::record::{CallRecord, FateKind, NewFate, event_id_of, record_of};
 use crate::registry::{Action, Hook, Reads};
 use crate::reply::{CallerKind, Rendered, Reply, ReplyTo};
 use crate::trigger::{self, Draft, Parts, Payload};
@@ -40,6 +41,8 @@ pub(crate) struct TriggerContext<'a> {
     pub(crate) websocket: Option<ConnectionId>,
     /// The share of each delivery in the entry of the trigger that these follow from.
     pub(crate) receipt: Option<Receipt>,
+    /// The record of the call that the event is of.
+    pub(crate) record: Option<CallRecord>,
 }
 
 /// Why an event was not taken.
@@ -64,9 +67,6 @@ impl NotTaken {
     }
 }
 
-/// The reason where the journal cannot be written.
-pub(crate) const JOURNAL_DOWN: &str = "The journal cannot be written, try again later";
-
 /// The parts of an event that are written before the flows of a webhook run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Demand {
@@ -76,13 +76,9 @@ pub(crate) struct Demand {
 }
 
 /// Returns what the readers of a webhook's events need of them.
-pub(crate) fn demand(core: &CoreState, hook: &Hook, observer: Option<&PayloadObserver>) -> Demand {
+pub(crate) fn demand(hook: &Hook, observer: Option<&PayloadObserver>) -> Demand {
     match hook.reads {
-        Reads::Templates(parts)
-            if observer.is_none() && !core.recent.keeps_payloads(hook.webhook_id, core.now()) =>
-        {
-            Demand { parts, is_kept: false }
-        }
+        Reads::Templates(parts) if observer.is_none() => Demand { parts, is_kept: false },
         _ => Demand { parts: Parts::ALL, is_kept: true },
     }
 }
@@ -99,14 +95,16 @@ pub(crate) fn reply_at_once(
 ) {
     let caller = CallerKind::of(hook.is_websocket);
     let origin = Origin { caller, has_reply_id };
+    let record = core.present.open().map(|open| open.name());
     let mut sheet = std::mem::take(&mut core.sheet);
     sheet.begin_event(event.len());
     for plan in &hook.flows {
         core.metrics.event(Event::Trigger);
         plan.runs.count(core.index, core.now().unix_millis);
+        core.note_fate(record, &NewFate::new(FateKind::Ran, plan.flow_id, ""));
         let payload = event.payload(&plan.tail);
         deliver::reply_at_once(plan, &payload, origin, &mut sheet, &mut |step, reply| match reply {
-            Err(error) => core.count_node_error(plan, &step.node_id, error),
+            Err(error) => core.count_node_error(plan, &step.node_id, error, record),
             Ok(reply) => {
                 let named = match reply.to() {
                     ReplyTo::Trigger => None,
@@ -160,9 +158,7 @@ pub(crate) fn run_flows(
             payload.write(&mut bytes);
             observer(bytes);
         }
-        if core.recent.keeps_payloads(hook.webhook_id, core.now()) {
-            core.shown = Some(payload.clone());
-        }
+        core.note_fate(context.record, &NewFate::new(FateKind::Ran, plan.flow_id, ""));
         deliver::run(plan, &payload, origin, &mut sheet, &mut effects);
     }
     sheet.trim();
@@ -186,7 +182,7 @@ pub(crate) fn run_flows(
             }
             Effect::Failed { flow, node, error } => {
                 if let Some(plan) = hook.flows.iter().find(|plan| plan.flow_id == flow) {
-                    core.count_node_error(plan, &node, error);
+                    core.count_node_error(plan, &node, error, context.record);
                 }
             }
             Effect::Reply { .. } | Effect::Deliver(_) => {}
@@ -199,7 +195,7 @@ pub(crate) fn run_flows(
 /// Runs the nodes behind the deliveries that are done. What is delivered further has been accepted: it is not refused.
 pub(crate) fn run_finished(core: &mut CoreState) {
     while let Some(finished) = core.finished.pop_front() {
-        let FinishedDelivery { behind, payload, reply_id, expires_nanos, mut receipt } = finished;
+        let FinishedDelivery { behind, payload, reply_id, expires_nanos, mut receipt, record } = finished;
         let mut effects = Vec::new();
         let mut sheet = std::mem::take(&mut core.sheet);
         sheet.begin_event(payload.event.bytes().len());
@@ -215,6 +211,7 @@ pub(crate) fn run_finished(core: &mut CoreState) {
             must: true,
             websocket: None,
             receipt: receipt.as_mut().map(|receipt| receipt.split(deliveries(&effects).count())),
+            record,
         };
         // What must be taken is never refused.
         let _ = hand_over(core, &effects, &context);
@@ -224,7 +221,9 @@ pub(crate) fn run_finished(core: &mut CoreState) {
                     Some(id) => core.reply(id, reply, ReplySender::Node),
                     None => core.count_node_reply(&ReplyOutcome::NotWaiting),
                 },
-                Effect::Failed { node, error, .. } => core.count_node_error(behind.plan(), &node, error),
+                Effect::Failed { node, error, .. } => {
+                    core.count_node_error(behind.plan(), &node, error, record)
+                }
                 Effect::Deliver(_) => {}
             }
         }
@@ -262,6 +261,7 @@ fn hand_over(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<
         }
     }
     let mut outcome = Ok(());
+    note_waiting(core, effects, context.record);
     for delivery in deliveries(effects) {
         let backlog = &delivery.plan.backlog;
         let Some(trigger) = delivery_trigger(core, delivery, context, &mut event_id) else {
@@ -277,6 +277,18 @@ fn hand_over(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<
         }
     }
     outcome
+}
+
+/// Notes the deliveries in the record of their call.
+fn note_waiting(core: &mut CoreState, effects: &[Effect], record: Option<CallRecord>) {
+    if record.is_none() {
+        return;
+    }
+    for Delivery { plan, step, .. } in deliveries(effects) {
+        if let Some(step) = plan.steps.get(*step) {
+            core.note_fate(record, &NewFate::new(FateKind::Waiting, plan.flow_id, &step.node_id));
+        }
+    }
 }
 
 /// Appends an event to the journal with its deliveries. Those that memory has no room for are read back later.
@@ -306,7 +318,7 @@ fn accept(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>
     let entry = StoredEntry {
         webhook: first.plan.webhook_id,
         event: first.payload.event.clone(),
-        event_id,
+        event_id: event_id.or_else(|| context.record.map(|of| event_id_of(of.record))),
         reply_id: context.reply_id.map(Arc::from),
         affinity: context.affinity,
         deliveries: stored,
@@ -316,6 +328,7 @@ fn accept(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>
             if context.affinity.is_none() {
                 core.awaited = Some(sequence);
             }
+            note_waiting(core, effects, context.record);
             Ok(())
         }
         Err(_) if context.must => Ok(()),
@@ -340,6 +353,10 @@ pub(crate) fn restore(
         must: true,
         websocket: None,
         receipt: None,
+        record: stored
+            .event_id
+            .and_then(record_of)
+            .map(|record| CallRecord { record, webhook: stored.webhook }),
     };
     let hook = core.registry.by_id(stored.webhook);
     let plan = hook.as_ref().and_then(|hook| hook.flows.iter().find(|plan| plan.flow_id == of.flow));
@@ -367,6 +384,7 @@ pub(crate) fn restore(
             attempt: 1,
             behind: None,
             receipt: None,
+            record: context.record,
         }))
     })
 }
@@ -391,12 +409,16 @@ fn delivery_trigger(
             attempt: 1,
             behind: delivery.behind.clone(),
             receipt: context.receipt,
+            record: context.record,
         }))),
         Action::Forward(_) => Some(DeliveryTrigger::Forward(Box::new(ForwardTrigger {
             plan: Arc::clone(&delivery.plan),
             step: delivery.step,
             payload: delivery.payload.clone(),
-            event_id: *event_id.get_or_insert_with(|| core.forwards.event_id()),
+            event_id: *event_id.get_or_insert_with(|| match context.record {
+                Some(of) => event_id_of(of.record),
+                None => core.forwards.event_id(),
+            }),
             accepted_unix_millis: core.now().unix_millis,
             reply_id: context.reply_id.map(Arc::from),
             expires_nanos: context.expires_nanos,

@@ -11,6 +11,7 @@ use crate::base::wheel::TimerId;
 use crate::deliver::Behind;
 use crate::deliver::entry::Receipt;
 use crate::deliver::workers::{FlowQueue, Order};
+use crate::record::CallRecord;
 use crate::registry::Backlog;
 use crate::trigger::Payload;
 
@@ -66,4 +67,6 @@ pub(crate) struct FinishedDelivery {
     pub(crate) expires_nanos: Option<u64>,
     /// Its share in the entry of a journal.
     pub(crate) receipt: Option<Receipt>,
+    /// The record of the call that it is of.
+    pub(crate) record: Option<CallRecord>,
 }

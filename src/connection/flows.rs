@@ -21,7 +21,11 @@ use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::workers::{Order, ReplyUnclear, WorkerTrigger};
 use crate::metrics::Event;
+use crate::record::{FateKind, NewFate};
 use crate::registry::Backlog;
+
+/// Why a trigger is given to another worker, as its record tells.
+const NOT_ACKED: &str = "a worker did not ack it, or left";
 
 /// A trigger cannot be taken now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,12 +275,20 @@ fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
                 }
                 if trigger.attempt > 1 {
                     core.metrics.event(Event::DeliveryRetried);
+                    let failed = trigger.attempt - 1;
+                    let fate = NewFate::new(FateKind::Retried, flow, &trigger.node_id);
+                    core.note_fate(trigger.record, &NewFate { attempts: failed, error: NOT_ACKED, ..fate });
                 }
                 let trigger = ConnectionMessage::Trigger { seq, trigger: Box::new(trigger) };
                 core.post_to_worker(worker, trigger, "a trigger for a worker");
             }
-            Order::Done { bytes, acked, receipt } => {
+            Order::Done { bytes, acked, receipt, recorded } => {
                 core.metrics.event(Event::DeliveryDone);
+                if let Some(end) = recorded {
+                    let kind = if end.is_acked { FateKind::Delivered } else { FateKind::Expired };
+                    let fate = NewFate::new(kind, flow, &end.node_id);
+                    core.note_fate(Some(end.of), &NewFate { attempts: end.attempt, ..fate });
+                }
                 match (acked.and_then(|trigger| finished(*trigger)), receipt) {
                     (Some(finished), _) => core.finished.push_back(finished),
                     (None, Some(receipt)) => receipts::give_back(core, receipt),
@@ -308,8 +320,8 @@ fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
 
 /// The delivery of an acked trigger, for the nodes behind it.
 fn finished(trigger: WorkerTrigger) -> Option<FinishedDelivery> {
-    let WorkerTrigger { behind, payload, reply_id, expires_nanos, receipt, .. } = trigger;
-    behind.map(|behind| FinishedDelivery { behind, payload, reply_id, expires_nanos, receipt })
+    let WorkerTrigger { behind, payload, reply_id, expires_nanos, receipt, record, .. } = trigger;
+    behind.map(|behind| FinishedDelivery { behind, payload, reply_id, expires_nanos, receipt, record })
 }
 
 fn complain(core: &mut CoreState, worker: WorkerAddress, message: String) {

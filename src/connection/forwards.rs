@@ -20,6 +20,7 @@ use crate::deliver::request::{delivery_id, order_key};
 use crate::deliver::schedule::{DeadReason, FailedAttempt, RetryRules};
 use crate::deliver::targets::{AttemptEnd, Expiry, NewDelivery, TargetOrder, TargetRules};
 use crate::metrics::Event;
+use crate::record::{CallRecord, FateKind, NewFate, record_of};
 use crate::registry::{Backlog, ForwardRules};
 
 /// Time beyond that of an attempt after which its result counts as lost.
@@ -117,7 +118,23 @@ pub(crate) fn on_attempted(core: &mut CoreState, id: AttemptId, result: AttemptR
     if end != AttemptEnd::Done {
         note_failure(core.index, unix_millis, item, &result);
     }
-    if let Some(reply_id) = item.trigger.reply_id.clone().filter(|_| waits)
+    let mut fate = None;
+    if let Some((of, flow, node)) = recorded(&item.trigger) {
+        let kind = match &end {
+            AttemptEnd::Done => FateKind::Delivered,
+            AttemptEnd::GivenUp => FateKind::Failed,
+            AttemptEnd::Failed(_) => FateKind::Retried,
+        };
+        let last = result.summary();
+        fate = Some((of, flow, node, kind, item.attempt, last));
+    }
+    let reply_id = item.trigger.reply_id.clone().filter(|_| waits);
+    if let Some((of, flow, node, kind, attempts, last)) = fate {
+        let error = if kind == FateKind::Delivered { "" } else { &last.error };
+        let status = last.status.unwrap_or(0);
+        core.note_fate(Some(of), &NewFate { attempts, status, error, ..NewFate::new(kind, flow, &node) });
+    }
+    if let Some(reply_id) = reply_id
         && let Some(reply) = result.into_reply()
     {
         core.reply(&reply_id, Box::new(reply), ReplySender::Node);
@@ -129,6 +146,14 @@ pub(crate) fn on_attempted(core: &mut CoreState, id: AttemptId, result: AttemptR
         item.last = item.last.take().map(|last| last.shortened());
     }
     carry_out(core, orders);
+}
+
+/// The record of the call that a trigger is of, with its flow and its node.
+fn recorded(trigger: &ForwardTrigger) -> Option<(CallRecord, Id, Arc<str>)> {
+    let record = record_of(trigger.event_id)?;
+    let (_, node) = trigger.node()?;
+    let plan = &trigger.plan;
+    Some((CallRecord { record, webhook: plan.webhook_id }, plan.flow_id, Arc::clone(node)))
 }
 
 /// Keeps why an attempt failed, for the flow's errors and for a dead letter.
@@ -188,6 +213,7 @@ fn carry_out(core: &mut CoreState, orders: Orders) {
                     continue;
                 }
                 item.backlog.release(item.trigger.payload.kept_len());
+                let record = recorded(&item.trigger).map(|(of, ..)| of);
                 let ForwardTrigger { behind, payload, reply_id, expires_nanos, receipt, .. } = item.trigger;
                 let finished = behind.map(|behind| FinishedDelivery {
                     behind,
@@ -195,10 +221,17 @@ fn carry_out(core: &mut CoreState, orders: Orders) {
                     reply_id,
                     expires_nanos,
                     receipt,
+                    record,
                 });
                 core.finished.extend(finished);
             }
-            TargetOrder::Expired { item } => let_go(core, &item),
+            TargetOrder::Expired { item } => {
+                if let Some((of, flow, node)) = recorded(&item.trigger) {
+                    let fate = NewFate::new(FateKind::Expired, flow, &node);
+                    core.note_fate(Some(of), &NewFate { attempts: item.attempt, ..fate });
+                }
+                let_go(core, &item);
+            }
             TargetOrder::Dead { item, reason, attempts } => bury(core, item, reason, attempts),
         }
     }
@@ -263,6 +296,12 @@ fn renew(core: &mut CoreState, delivery: Key) {
 fn bury(core: &mut CoreState, item: ForwardItem, reason: DeadReason, attempts: u32) {
     core.metrics.event(Event::DeliveryDead);
     core.metrics.event(dead_event(reason));
+    if let Some((of, flow, node)) = recorded(&item.trigger) {
+        let status = item.last.as_ref().and_then(|last| last.status).unwrap_or(0);
+        let error = item.last.as_ref().map_or(reason.name(), |last| &last.error);
+        let fate = NewFate::new(FateKind::Dead, flow, &node);
+        core.note_fate(Some(of), &NewFate { attempts, status, error, ..fate });
+    }
     let ForwardItem { trigger, id, backlog, last, .. } = item;
     let node =
         trigger.plan.steps.get(trigger.step).map_or_else(|| Arc::from(""), |step| Arc::clone(&step.node_id));

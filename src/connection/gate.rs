@@ -4,14 +4,14 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::message::PayloadObserver;
+use super::message::Inside;
 use crate::journal::Sequence;
 
 /// State that few connections have.
 #[derive(Default)]
 pub(super) struct Aside {
-    /// Of a connection that was made inside the process for a test request.
-    pub(super) observer: Option<PayloadObserver>,
+    /// Of a connection that was made inside the process.
+    pub(super) inside: Option<Inside>,
     pub(super) gates: Gates,
 }
 

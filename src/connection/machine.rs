@@ -7,7 +7,7 @@ use super::close::Linger;
 use super::context::{CoreContext, CoreState};
 use super::gate::Aside;
 use super::http::{GATHER_BYTES, HttpMachine, Next, WaitingRequest};
-use super::message::{ConnectionId, ConnectionMessage, PayloadObserver};
+use super::message::{ConnectionId, ConnectionMessage, Inside};
 use super::preamble::{ALERT_INTERNAL_ERROR, Preamble, Progress};
 use super::session::WebSocketSession;
 use super::timeouts::{NEVER, Span, Timeout};
@@ -115,9 +115,9 @@ impl Connection {
         id: ConnectionId,
         listener: ListenerKind,
         peer: Option<IpAddr>,
-        observer: Option<PayloadObserver>,
+        inside: Option<Inside>,
     ) -> Connection {
-        let mut connection = Connection::blank(id, listener, peer, observer);
+        let mut connection = Connection::blank(id, listener, peer, inside);
         if connection.aside.is_some() {
             connection.begin_http(core);
             return connection;
@@ -138,13 +138,13 @@ impl Connection {
         id: ConnectionId,
         listener: ListenerKind,
         peer: Option<IpAddr>,
-        observer: Option<PayloadObserver>,
+        inside: Option<Inside>,
     ) -> Connection {
         Connection {
             phase: Phase::Idle,
             out: Vec::new(),
             tls: None,
-            aside: Connection::aside(observer),
+            aside: Connection::aside(inside),
             id,
             deadline: NEVER,
             alarm: Alarm { armed: NEVER, timer: None },
@@ -555,12 +555,16 @@ impl Connection {
     }
 }
 
-fn origin(
+pub(super) fn origin(
     id: ConnectionId,
     listener: ListenerKind,
     peer: Option<IpAddr>,
     aside: Option<&Aside>,
 ) -> Origin<'_> {
-    let observer = aside.and_then(|aside| aside.observer.as_ref());
-    Origin { id, listener, peer, observer }
+    let (observer, replay_of) = match aside.and_then(|aside| aside.inside.as_ref()) {
+        None => (None, None),
+        Some(Inside::Test(observer)) => (Some(observer), None),
+        Some(Inside::Replay { record, .. }) => (None, Some(*record)),
+    };
+    Origin { id, listener, peer, observer, replay_of }
 }

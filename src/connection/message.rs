@@ -1,6 +1,7 @@
 //! Messages: from one core to another, and from one connection of a core to another. A connection never reaches into
 //! another one; it leaves a message, which the core delivers before it handles anything else.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::ingress::socket::Closing;
 use crate::io::SocketId;
 use crate::journal::{LeftOpen, Sequence};
 use crate::limit::PermitKind;
+use crate::record::{CallRecord, record_of};
 use crate::registry::Backlog;
 use crate::reply::{CallerKind, Reply};
 use crate::verify::alexa::{Chain, ChainUrl, FetchError};
@@ -42,6 +44,15 @@ pub type ReplyCallback = Box<dyn FnOnce(ReplyOutcome) + Send>;
 
 /// Gets each payload that the requests of a test connection make.
 pub type PayloadObserver = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
+
+/// Purpose of a connection that was made inside the process.
+#[derive(Clone)]
+pub enum Inside {
+    /// A test request.
+    Test(PayloadObserver),
+    /// The request of a record, from the address that it came from. It was let in once.
+    Replay { record: Id, peer: Option<IpAddr> },
+}
 
 /// Address of an attached worker: its core and its connection there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +112,15 @@ impl DeliveryTrigger {
         match self {
             DeliveryTrigger::Worker(trigger) => trigger.receipt,
             DeliveryTrigger::Forward(trigger) => trigger.receipt,
+        }
+    }
+
+    /// The record of the call that it is of.
+    pub(crate) fn record(&self) -> Option<CallRecord> {
+        match self {
+            DeliveryTrigger::Worker(trigger) => trigger.record,
+            DeliveryTrigger::Forward(trigger) => record_of(trigger.event_id)
+                .map(|record| CallRecord { record, webhook: trigger.plan.webhook_id }),
         }
     }
 

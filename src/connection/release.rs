@@ -6,17 +6,17 @@ use std::ops::Range;
 use super::answer::refuse_into;
 use super::close::Linger;
 use super::context::CoreState;
-use super::fanout::JOURNAL_DOWN;
+use super::durable::JOURNAL_DOWN;
 use super::gate::{Aside, Gate};
 use super::machine::{Connection, Phase};
-use super::message::PayloadObserver;
+use super::message::Inside;
 use crate::ingress::respond::Answer;
 use crate::journal::Sequence;
 
 impl Connection {
-    /// The observer of a test request's connection.
-    pub(super) fn aside(observer: Option<PayloadObserver>) -> Option<Box<Aside>> {
-        observer.map(|observer| Box::new(Aside { observer: Some(observer), ..Aside::default() }))
+    /// Returns the state of a connection that was made inside the process.
+    pub(super) fn aside(inside: Option<Inside>) -> Option<Box<Aside>> {
+        inside.map(|inside| Box::new(Aside { inside: Some(inside), ..Aside::default() }))
     }
 
     /// Whether the first of the output waits for the journal.
@@ -36,7 +36,7 @@ impl Connection {
 
     /// Frees what a quiet connection does not need.
     pub(super) fn release_aside(&mut self) {
-        if self.aside.as_ref().is_some_and(|aside| aside.observer.is_none() && aside.gates.queue.is_empty()) {
+        if self.aside.as_ref().is_some_and(|aside| aside.inside.is_none() && aside.gates.queue.is_empty()) {
             self.aside = None;
         }
     }

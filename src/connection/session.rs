@@ -9,10 +9,12 @@ use bytes::Bytes;
 use super::context::CoreState;
 use super::fanout::{TriggerContext, demand, reply_at_once, run_flows};
 use super::message::{ConnectionId, ConnectionMessage, ReplyOutcome};
-use super::recent::Note;
+use super::present::Present;
+use super::socket_records::{SocketRecords, end_close, end_message};
 use super::upgrade::AcceptedWebSocket;
 use super::websocket::{Expired, Handler, SendError, WebSocketConnection};
 use crate::base::buffer::ReceiveBuffer;
+use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::workers::Affinity;
 use crate::ingress::session::{Refreshed, Session};
@@ -21,9 +23,6 @@ use crate::limit::Shortage;
 use crate::metrics::{ConnectionKind, Event as Counted};
 use crate::reply::{self, Rendered, Reply};
 use crate::trigger::{Event, RawBody, UpgradeData, WsEvent, websocket_draft};
-
-/// Status of a message that was taken, among the last requests.
-const TAKEN: u16 = 200;
 
 /// A WebSocket session: its connection, and the handler of its messages.
 pub(crate) struct WebSocketSession {
@@ -38,6 +37,8 @@ struct Client {
     /// The `replyId`, made when it is needed, and again after a quiet time: it follows from the slot.
     reply_id: Option<Box<str>>,
     slot: Key,
+    /// Names the connection among the records.
+    id: Id,
 }
 
 impl WebSocketSession {
@@ -48,22 +49,24 @@ impl WebSocketSession {
         accepted: AcceptedWebSocket,
         carry: ReceiveBuffer,
     ) -> WebSocketSession {
-        let AcceptedWebSocket { session, deflate, data } = accepted;
+        let AcceptedWebSocket { session, deflate, data, id: record_id, record } = accepted;
         let payload_limit = session.hook().payload_bytes as usize;
         core.counts.websockets.fetch_add(1, Ordering::Relaxed);
         core.metrics.connection_opened(ConnectionKind::WebSocket);
         let slot = core.pending.insert_websocket(id);
         let now = core.now().nanos;
         let mut connection = WebSocketConnection::new(deflate, payload_limit, carry, now);
-        let mut client = Client { session, data, reply_id: None, slot };
+        let mut client = Client { session, data, reply_id: None, slot, id: record_id };
         // The webhook may have changed between its head and now.
         client.refresh(core, &mut connection);
         if core.is_draining {
             connection.close_for(core, Closing::Restart);
         }
+        core.present = record;
         if !client.trigger(core, &mut connection, WsEvent::Connect, false) {
             connection.close_for(core, Closing::Busy);
         }
+        core.present = Present::Undecided;
         connection.resume(core, &mut client);
         WebSocketSession { connection, client }
     }
@@ -128,9 +131,9 @@ impl WebSocketSession {
         core.metrics.connection_closed(ConnectionKind::WebSocket);
         let ended = connection.take_ended();
         let event = WsEvent::Disconnect { status_code: ended.code, reason: &ended.reason };
+        client.records().begin_close(core);
         client.trigger(core, connection, event, true);
-        let reason = Some(&*ended.reason).filter(|reason| !reason.is_empty());
-        client.note(core, b"CLOSE", ended.code, 0, reason);
+        end_close(core, ended.code, &ended.reason);
         connection.release(core);
     }
 }
@@ -154,39 +157,20 @@ impl Handler for Client {
         match self.spend(core, false) {
             None => self.accept(core, connection, text, data),
             Some(Shortage::Ask) => self.hold(core, connection, text, data),
-            Some(shortage) => self.refuse_short(core, connection, data.len(), shortage),
+            Some(shortage) => self.refuse_short(core, connection, text, data, shortage),
         }
     }
 }
 
 impl Client {
-    /// Notes a message or the end among the webhook's last requests.
-    fn note(&self, core: &mut CoreState, method: &[u8], status: u16, bytes: usize, refusal: Option<&str>) {
-        let payload = core.shown.take();
-        let note = Note {
-            webhook: self.session.hook().webhook_id,
-            now: core.now(),
-            duration_nanos: Some(0),
-            method,
-            path: self.data.path(),
-            query: None,
-            status,
-            bytes: bytes as u64,
-            refusal,
-            payload,
-        };
-        core.recent.note(note);
+    /// Data that its records have in common.
+    fn records(&self) -> SocketRecords<'_> {
+        SocketRecords { hook: self.session.hook(), id: self.id, path: self.data.path() }
     }
 
     /// Closes the connection for a message.
-    fn refuse(
-        &self,
-        core: &mut CoreState,
-        connection: &mut WebSocketConnection,
-        bytes: usize,
-        closing: Closing,
-    ) {
-        self.note(core, b"MESSAGE", closing.code(), bytes, Some(closing.reason()));
+    fn refuse(&self, core: &mut CoreState, connection: &mut WebSocketConnection, closing: Closing) {
+        end_message(core, Some((closing.code(), closing.reason())));
         connection.close_for(core, closing);
     }
 
@@ -208,10 +192,11 @@ impl Client {
         text: bool,
         data: &[u8],
     ) {
+        self.records().begin_message(core, text, data);
         if self.trigger(core, connection, WsEvent::Message { text, data }, false) {
-            self.note(core, b"MESSAGE", TAKEN, data.len(), None);
+            end_message(core, None);
         } else {
-            self.refuse(core, connection, data.len(), Closing::Busy);
+            self.refuse(core, connection, Closing::Busy);
         }
     }
 
@@ -220,14 +205,16 @@ impl Client {
         &self,
         core: &mut CoreState,
         connection: &mut WebSocketConnection,
-        bytes: usize,
+        text: bool,
+        data: &[u8],
         shortage: Shortage,
     ) {
+        self.records().begin_message(core, text, data);
         if shortage == Shortage::CutOff {
-            return self.refuse(core, connection, bytes, Closing::Busy);
+            return self.refuse(core, connection, Closing::Busy);
         }
         core.metrics.event(Counted::MessageThrottled);
-        self.refuse(core, connection, bytes, Closing::OverRate);
+        self.refuse(core, connection, Closing::OverRate);
     }
 
     /// Whether earlier messages wait for a token.
@@ -241,7 +228,7 @@ impl Client {
         let (webhook, now) = (self.session.hook().webhook_id, core.now());
         let CoreState { permits, peers, .. } = core;
         if !permits.hold(|| peers.own_sender(), webhook, id, (text, data), now) {
-            self.refuse_short(core, connection, data.len(), Shortage::CutOff);
+            self.refuse_short(core, connection, text, data, Shortage::CutOff);
         }
     }
 
@@ -260,7 +247,7 @@ impl Client {
             match self.spend(core, has_asked) {
                 None => self.accept(core, connection, text, &data),
                 Some(Shortage::Ask) => self.hold(core, connection, text, &data),
-                Some(shortage) => self.refuse_short(core, connection, data.len(), shortage),
+                Some(shortage) => self.refuse_short(core, connection, text, &data, shortage),
             }
             has_asked = false;
         }
@@ -277,7 +264,7 @@ impl Client {
         if self.session.hook().flows.is_empty() {
             return true;
         }
-        let demand = demand(core, self.session.hook(), None);
+        let demand = demand(self.session.hook(), None);
         core.worked();
         let mut draft = std::mem::take(&mut core.draft);
         let is_asked = demand.is_kept || demand.parts.has_reply_id();
@@ -296,9 +283,10 @@ impl Client {
             return self.run_flows(core, connection, event, last);
         }
         let hook = Arc::clone(self.session.hook());
+        let records = SocketRecords { hook: &hook, id: self.id, path: self.data.path() };
         let send = &mut |core: &mut CoreState, reply: &Rendered<'_>| match reply.body() {
             // The connection of a disconnect trigger has ended.
-            Some(body) if !last => say(core, connection, !reply.is_binary(), body),
+            Some(body) if !last => say(core, connection, &records, !reply.is_binary(), body),
             _ => ReplyOutcome::NotWaiting,
         };
         reply_at_once(core, &hook, &written, true, Some(self.slot), send);
@@ -323,9 +311,11 @@ impl Client {
             must: last,
             websocket: core.pending.websocket(self.slot),
             receipt: None,
+            record: core.present.open().map(|open| open.name()),
         };
+        let records = SocketRecords { hook: &hook, id: self.id, path: self.data.path() };
         let send = &mut |core: &mut CoreState, reply: Box<Reply>| {
-            if last { ReplyOutcome::NotWaiting } else { deliver(core, connection, &reply) }
+            if last { ReplyOutcome::NotWaiting } else { deliver(core, connection, &records, &reply) }
         };
         run_flows(core, &hook, event, &context, send).is_ok()
     }
@@ -348,7 +338,7 @@ impl Client {
         connection: &mut WebSocketConnection,
         reply: &Reply,
     ) -> ReplyOutcome {
-        deliver(core, connection, reply)
+        deliver(core, connection, &self.records(), reply)
     }
 }
 
@@ -364,12 +354,17 @@ fn raw_body(event: WsEvent<'_>) -> RawBody {
 }
 
 /// Sends a reply's message, closes, or both.
-fn deliver(core: &mut CoreState, connection: &mut WebSocketConnection, reply: &Reply) -> ReplyOutcome {
+fn deliver(
+    core: &mut CoreState,
+    connection: &mut WebSocketConnection,
+    records: &SocketRecords<'_>,
+    reply: &Reply,
+) -> ReplyOutcome {
     if !connection.is_open() {
         return ReplyOutcome::NotWaiting;
     }
     if let Some(body) = &reply.body {
-        match say(core, connection, !reply.is_binary, body) {
+        match say(core, connection, records, !reply.is_binary, body) {
             ReplyOutcome::Accepted => {}
             unsent => return unsent,
         }
@@ -384,6 +379,7 @@ fn deliver(core: &mut CoreState, connection: &mut WebSocketConnection, reply: &R
 fn say(
     core: &mut CoreState,
     connection: &mut WebSocketConnection,
+    records: &SocketRecords<'_>,
     text: bool,
     message: &[u8],
 ) -> ReplyOutcome {
@@ -397,6 +393,7 @@ fn say(
     match connection.send(core, text, message) {
         Ok(()) => {
             core.metrics.event(Counted::MessageSent);
+            records.sent(core, text, message);
             ReplyOutcome::Accepted
         }
         Err(SendError::Closed) => ReplyOutcome::NotWaiting,

@@ -1,12 +1,13 @@
 //! Requests that turn their connection into a WebSocket: of a webhook's client, or of a worker.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::answer::Exchange;
 use super::context::CoreState;
 pub(crate) use super::listener::ListenerKind;
-use super::message::{ConnectionId, PayloadObserver};
+pub(crate) use super::origin::Origin;
+use super::present::Present;
+use crate::base::id::Id;
 use crate::http;
 use crate::ingress::request;
 use crate::ingress::respond::Answer;
@@ -17,16 +18,6 @@ use crate::registry::{Backlog, Hook};
 use crate::trigger::{Peer, UpgradeData};
 use crate::websocket::DeflateParameters;
 use crate::websocket::handshake::{Options, Protocols};
-
-/// Origin of a connection's requests.
-#[derive(Clone, Copy)]
-pub(crate) struct Origin<'a> {
-    pub(crate) id: ConnectionId,
-    pub(crate) listener: ListenerKind,
-    /// `None` for a Unix socket, which has no address.
-    pub(crate) peer: Option<IpAddr>,
-    pub(crate) observer: Option<&'a PayloadObserver>,
-}
 
 /// An upgrade that was accepted; the 101 is in the output.
 pub(crate) enum Upgrade {
@@ -39,6 +30,10 @@ pub(crate) struct AcceptedWebSocket {
     pub(crate) session: Session,
     pub(crate) deflate: Option<DeflateParameters>,
     pub(crate) data: UpgradeData,
+    /// Names the connection among the records.
+    pub(crate) id: Id,
+    /// The record of the handshake.
+    pub(crate) record: Present,
 }
 
 /// A worker.
@@ -73,10 +68,11 @@ pub(crate) fn accept_websocket(
     core: &mut CoreState,
     exchange: &Exchange<'_>,
     hook: &Arc<Hook>,
-    peer: Option<IpAddr>,
+    id: Id,
     out: &mut Vec<u8>,
 ) -> Result<AcceptedWebSocket, Answer<'static>> {
     let request = exchange.request;
+    let peer = exchange.origin.peer;
     // Which protocol is spoken on it is the workflows' matter.
     let protocols = Protocols::Any;
     let options = Options { deflate: true, context_takeover: core.rules.context_takeover, protocols };
@@ -100,7 +96,8 @@ pub(crate) fn accept_websocket(
     if let Some(id) = &exchange.id {
         id.write_line(&mut lines);
     }
+    let start = out.len();
     accept.write(out, &lines);
-    exchange.upgraded(core);
-    Ok(AcceptedWebSocket { session, deflate: accept.deflate, data })
+    let record = exchange.upgraded(core, &out[start..]);
+    Ok(AcceptedWebSocket { session, deflate: accept.deflate, data, id, record })
 }

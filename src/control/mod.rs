@@ -6,6 +6,7 @@
 //! - [`forward`]: what flows forward to targets;
 //! - [`dead_letters`]: keeps the deliveries that were given up;
 //! - [`key_sets`]: the key sets that JSON Web Tokens are verified with;
+//! - [`records`]: keeps what was recorded of calls;
 //! - [`process`]: what the system knows of this process.
 
 pub mod calls;
@@ -15,6 +16,7 @@ mod download;
 pub mod forward;
 pub mod key_sets;
 pub mod process;
+pub mod records;
 
 use std::sync::Arc;
 

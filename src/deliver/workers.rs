@@ -28,8 +28,8 @@ mod waiting;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use self::item::{Affinity, Order, ReplyUnclear, WorkerTrigger};
-use self::item::{Flight, Item, List, Tie, TieKey, came_back};
+pub use self::item::{Affinity, Order, RecordedEnd, ReplyUnclear, WorkerTrigger};
+use self::item::{Flight, Item, List, Tie, TieKey, came_back, recorded_end};
 use self::waiting::{Entry, NodeQueue};
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
@@ -325,7 +325,9 @@ impl<W: Clone> FlowQueue<W> {
     /// The trigger is done with: acked, or nobody waits for it any more.
     fn done(&mut self, trigger: &WorkerTrigger, is_acked: bool, orders: &mut Vec<Order<W>>) {
         let acked = (is_acked && trigger.behind.is_some()).then(|| Box::new(trigger.clone()));
-        orders.push(Order::Done { bytes: trigger.payload.kept_len(), acked, receipt: trigger.receipt });
+        let recorded = recorded_end(trigger, is_acked);
+        let (bytes, receipt) = (trigger.payload.kept_len(), trigger.receipt);
+        orders.push(Order::Done { bytes, acked, receipt, recorded });
         let Some(affinity) = trigger.affinity else { return };
         if let Some(tie) = self.ties.get_mut(&affinity.key) {
             tie.open = tie.open.saturating_sub(1);
@@ -414,7 +416,8 @@ impl<W: Clone> FlowQueue<W> {
 
 /// A trigger is dropped, as done with.
 fn dropped<W>(trigger: &WorkerTrigger) -> Order<W> {
-    Order::Done { bytes: trigger.payload.kept_len(), acked: None, receipt: trigger.receipt }
+    let recorded = recorded_end(trigger, false);
+    Order::Done { bytes: trigger.payload.kept_len(), acked: None, receipt: trigger.receipt, recorded }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::connection::context::{CoreContext, CoreState, Timer};
 use crate::connection::fanout;
 use crate::connection::flows;
 use crate::connection::forwards;
-use crate::connection::message::{ConnectionId, ConnectionMessage, CoreMessage, PayloadObserver};
+use crate::connection::message::{ConnectionId, ConnectionMessage, CoreMessage, Inside};
 use crate::connection::timeouts::NEVER;
 use crate::connection::upgrade::ListenerKind;
 use crate::connection::{durable, receipts, replay, spill};
@@ -200,11 +200,11 @@ impl<I: Io> Core<I> {
         socket: ConnectionId,
         listener: ListenerKind,
         peer: Option<std::net::IpAddr>,
-        observer: Option<PayloadObserver>,
+        inside: Option<Inside>,
     ) {
         let state = &mut self.state;
         let counts = &state.counts;
-        let connection = if observer.is_none()
+        let connection = if inside.is_none()
             && counts.connections.fetch_add(1, Ordering::Relaxed) >= state.rules.connections
         {
             counts.connections.fetch_sub(1, Ordering::Relaxed);
@@ -215,7 +215,7 @@ impl<I: Io> Core<I> {
             }
             refused
         } else {
-            Connection::new(state, socket, listener, peer, observer)
+            Connection::new(state, socket, listener, peer, inside)
         };
         self.connections.insert(socket, connection);
         self.list(socket);
@@ -302,7 +302,7 @@ impl<I: Io> Core<I> {
                 flows::on_worker(state, flow, from, event);
             }
             Message::Core(CoreMessage::Connection { connection, message }) => state.post(connection, message),
-            Message::Adopt { stream, observer } => self.adopt(stream, observer),
+            Message::Adopt { stream, inside } => self.adopt(stream, inside),
             Message::ModelChanged { deleted_flows } => {
                 for &flow in &*deleted_flows {
                     flows::clear(state, flow);
@@ -312,9 +312,9 @@ impl<I: Io> Core<I> {
                 }
                 self.changes.begin(self.state.pending.places());
             }
-            Message::Recent { query } => {
-                let now = state.now();
-                query(&mut state.recent, now);
+            Message::Records { webhooks, done } => {
+                state.records.settle(&webhooks);
+                done();
             }
             Message::Tls(tls) => state.tls = tls,
             Message::Drain => self.begin_drain(pin),
@@ -322,15 +322,20 @@ impl<I: Io> Core<I> {
     }
 
     /// Serves a connection that was made inside the process.
-    fn adopt(&mut self, stream: I::Stream, observer: PayloadObserver) {
+    fn adopt(&mut self, stream: I::Stream, inside: Inside) {
         match self.io.adopt(stream) {
             Ok(socket) => {
                 self.state.counts.connections.fetch_add(1, Ordering::Relaxed);
-                let peer = Some(std::net::Ipv4Addr::LOCALHOST.into());
-                self.accept(socket, ListenerKind::Ingress, peer, Some(observer));
+                let peer = match &inside {
+                    Inside::Test(_) => Some(std::net::Ipv4Addr::LOCALHOST.into()),
+                    Inside::Replay { peer, .. } => *peer,
+                };
+                self.accept(socket, ListenerKind::Ingress, peer, Some(inside));
             }
             // The other end sees its connection close.
-            Err(error) => bounded_log!(warn, %error, "a test request's connection cannot be watched"),
+            Err(error) => {
+                bounded_log!(warn, %error, "a connection that was made inside the process cannot be watched")
+            }
         }
     }
 
@@ -394,6 +399,7 @@ impl<I: Io> Core<I> {
             }
             Step::Finish => {
                 drain::log_left(self.state.index, self.connections.len());
+                self.state.records.end();
                 self.is_finished = true;
                 return;
             }
@@ -423,6 +429,10 @@ impl<I: Io> Core<I> {
                 if let Some(journal) = &mut self.journal {
                     journal.on_spill_timer(&mut self.state);
                 }
+            }
+            Timer::Records => {
+                let now = self.state.now();
+                self.state.records.on_timer(now);
             }
             Timer::Accept(listener) if !self.state.is_draining => {
                 self.io.start(Operation::Accept { listener });
@@ -531,6 +541,7 @@ impl<I: Io> Core<I> {
             let _ = catch_unwind(AssertUnwindSafe(|| connection.abandon(state)));
             connection.uncount(state);
         }
+        self.state.records.end();
     }
 }
 

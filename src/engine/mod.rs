@@ -41,7 +41,7 @@ use self::supply::Supply;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::connection::context::SharedCounts;
-use crate::connection::message::{CoreMessage, PayloadObserver, ReplyCallback, ReplySender};
+use crate::connection::message::{CoreMessage, ReplyCallback, ReplySender};
 use crate::connection::seal::Seal;
 use crate::io::{Backend, Preference};
 use crate::journal::LeftOpen;
@@ -54,13 +54,13 @@ use crate::verify::access::AccessTokens;
 
 pub use self::core::Holdings;
 pub use self::driven::{DrivenConfig, DrivenCores, DrivenJournal, DrivenKernel};
+pub use self::message::Settled;
 pub use self::parts::{BatchCarrier, RemoteKeeper};
 pub use self::recover::JournalError;
 pub use self::supply::{SegmentSource, Supplied};
 pub use crate::connection::message::{
-    PayloadObserver as Tap, ReplyCallback as Done, ReplyOutcome as Outcome,
+    Inside, PayloadObserver as Tap, ReplyCallback as Done, ReplyOutcome as Outcome,
 };
-pub use crate::connection::recent::{RECORDS_MAX, RequestSink, SHOWN_PAYLOAD_BYTES_MAX, SeenRequest};
 pub use crate::connection::tls::{
     CertificateEnd, ListenerTlsError, ListenersTls, TlsError, check as check_tls,
 };
@@ -75,9 +75,6 @@ pub use crate::connection::{
 const MAILBOX_MESSAGES: usize = 65_536;
 /// Pause before a full mailbox is tried again by a thread that may wait.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
-
-/// Called by each core once with what it knows.
-pub type Told<T> = Arc<dyn Fn(Vec<T>) + Send + Sync>;
 
 /// Why the engine did not start.
 #[derive(Debug)]
@@ -266,28 +263,10 @@ impl Engine {
         &self.tls
     }
 
-    /// A webhook's last requests on each core, newest first; `done` gets each core's.
-    pub fn recent(&self, webhook: Id, most: usize, done: Told<SeenRequest>) {
-        self.tell_all(|| {
-            let done = Arc::clone(&done);
-            Message::Recent { query: Box::new(move |recent, now| done(recent.last(webhook, most, now))) }
-        });
-    }
-
-    /// When each webhook had its last request on each core (milliseconds since 1970), as [`Self::recent`].
-    pub fn last_calls(&self, webhooks: &Arc<[Id]>, done: Told<(Id, u64)>) {
-        self.tell_all(|| {
-            let (done, webhooks) = (Arc::clone(&done), Arc::clone(webhooks));
-            Message::Recent { query: Box::new(move |recent, _| done(recent.last_calls(&webhooks))) }
-        });
-    }
-
-    /// Gives each further request of a webhook to `sink`, until it says that nobody reads.
-    pub fn watch(&self, webhook: Id, sink: &Arc<dyn RequestSink>) {
-        self.tell_all(|| {
-            let sink = Arc::clone(sink);
-            Message::Recent { query: Box::new(move |recent, now| recent.watch(webhook, sink, now)) }
-        });
+    /// Has every core hand over what it has recorded, and when these webhooks were last called; `done` is called once by
+    /// each. May wait for a core that is busy.
+    pub fn settle_records(&self, webhooks: &Arc<[Id]>, done: &Settled) {
+        self.tell_all(|| Message::Records { webhooks: Arc::clone(webhooks), done: Arc::clone(done) });
     }
 
     /// Number of engine threads.
@@ -367,16 +346,16 @@ impl Engine {
         }
     }
 
-    /// Makes a connection to the ingress inside the process; each payload that its requests make goes to `observer`.
+    /// Makes a connection to the ingress inside the process.
     ///
     /// # Errors
     /// If no socket pair can be made, or the core is too busy.
-    pub fn connect(&self, observer: PayloadObserver) -> io::Result<std::os::unix::net::UnixStream> {
+    pub fn connect(&self, inside: Inside) -> io::Result<std::os::unix::net::UnixStream> {
         let (near, far) = std::os::unix::net::UnixStream::pair()?;
         let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        let message = Message::Adopt { stream: OwnedFd::from(far), observer };
+        let message = Message::Adopt { stream: OwnedFd::from(far), inside };
         self.mailboxes[core].send(message).map_err(|_| {
-            io::Error::new(io::ErrorKind::WouldBlock, "the engine is too busy to take a test request")
+            io::Error::new(io::ErrorKind::WouldBlock, "the engine is too busy to take a request of its own")
         })?;
         Ok(near)
     }

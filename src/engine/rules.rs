@@ -21,6 +21,7 @@ pub(super) fn rules(settings: &Settings, ingress: &Address, access_tokens: Arc<A
         access_tokens,
         timeouts: Timeouts::from(&settings.timeouts),
         context_takeover: settings.websocket.context_takeover,
+        record_events: settings.record.events,
         retention_nanos: u64::from(settings.journal.retention_seconds) * NANOS_PER_SECOND,
     }
 }

@@ -162,6 +162,7 @@ impl Scene {
             timeouts: timeouts(),
             context_takeover: false,
             retention_nanos: 86_400 * NANOS_PER_SECOND,
+            record_events: 100,
         };
         let counts = Arc::new(SharedCounts::default());
         let clock = Rc::clone(&time);

@@ -331,6 +331,18 @@ impl Connection {
         }
     }
 
+    /// After [`Step::Head`]: the body, where its length is declared and all of it has been received already. Empty where
+    /// there is none.
+    #[must_use]
+    pub fn received_body<'b>(&self, buffer: &'b ReceiveBuffer) -> Option<&'b [u8]> {
+        let received = buffer.unread().get(self.head_bytes as usize..)?;
+        match self.head.framing {
+            Framing::None => Some(&[]),
+            Framing::Length(length) => received.get(..usize::try_from(length).ok()?),
+            Framing::Chunked => None,
+        }
+    }
+
     /// After [`Step::Head`]: the body is not wanted; up to `limit` bytes of it are read to get to the next request.
     pub fn drop_body(&mut self, limit: u64) {
         if !matches!(self.state, State::Decide) {

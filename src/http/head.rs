@@ -178,6 +178,13 @@ impl<'b> Request<'b> {
         self.head.upgrade_websocket
     }
 
+    /// The head from its first field line on, as it was sent; the empty line ends it. Bytes of the body may follow.
+    #[must_use]
+    pub fn field_lines(&self) -> &'b [u8] {
+        let behind = self.bytes.get(self.head.line_end()..).unwrap_or_default();
+        memchr::memchr(b'\n', behind).map_or(&[], |end| &behind[end + 1..])
+    }
+
     /// The fields in their order: name as sent, value without the white space around it. `Host` has the authority of
     /// the target where that is a URL.
     #[must_use]

@@ -60,6 +60,8 @@ pub struct Door<'d> {
     pub key_sets: &'d KeySetCache,
     /// The wait of the request since the last decision.
     pub waited: Waited,
+    /// Whether it is one that was let in before, sent again by somebody with the right to.
+    pub is_replay: bool,
 }
 
 /// The wait that precedes another decision about a request.
@@ -114,7 +116,9 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
         if options.ends_millis.is_some_and(|ends| door.now.unix_millis >= ends) {
             return dropped(request, Answer::NotFound, None, DROP_LIMIT_WITHOUT_WEBHOOK);
         }
-        if let Some(answer) = refused_by_origin(options, door, request) {
+        if !door.is_replay
+            && let Some(answer) = refused_by_origin(options, door, request)
+        {
             return refuse(answer);
         }
     }
@@ -144,6 +148,7 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
     // 5. Rate.
     if let Some(rate) = &hook.rate
         && !matches!(door.waited, Waited::Keys | Waited::Place)
+        && !door.is_replay
         && let Err(throttled) = rate.take(door.core, door.now)
     {
         match rate.shortage(throttled, door.waited == Waited::Permit, door.now) {
@@ -154,7 +159,9 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
     }
 
     // 6. Basic authentication and `auth`.
-    if let Some(options) = &hook.options {
+    if let Some(options) = &hook.options
+        && !door.is_replay
+    {
         match check_credentials(options, door, request) {
             Credentials::Good => {}
             Credentials::Refused(answer) => return refuse(answer),
@@ -164,6 +171,7 @@ pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) 
     // 9. Concurrency, as far as another node may have a place: it is taken later.
     if (hook.is_websocket || hook.wait_for_reply)
         && door.waited != Waited::Place
+        && !door.is_replay
         && hook.concurrency.is_short(hook.concurrency_limit)
     {
         return AtHead::Permit { webhook: hook.webhook_id, kind: PermitKind::Place };

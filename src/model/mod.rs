@@ -57,7 +57,9 @@ pub use jwt::{JwtAlgorithm, JwtConfig, JwtKeys};
 pub use logic::{ConditionalConfig, DebugConfig};
 pub use nats::NatsConfig;
 pub use node::{FlowNode, NODE_TYPES, NodeKind};
-pub use options::{CorsConfig, DeduplicateConfig, MethodSet, ResponseBodyConfig, WebhookOptions};
+pub use options::{
+    CorsConfig, DeduplicateConfig, MethodSet, RecordConfig, ResponseBodyConfig, WebhookOptions,
+};
 pub use previous_token::PreviousToken;
 pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
 pub use signature::{

@@ -27,6 +27,8 @@ pub struct WebhookOptions {
     pub cors: Option<CorsConfig>,
     /// Whether payloads hold the body's bytes, too.
     pub raw_body: bool,
+    /// Replaces the server's setting `record.events`.
+    pub record: Option<RecordConfig>,
 }
 
 /// A set of the five methods that trigger.
@@ -195,6 +197,30 @@ fn is_origin(text: &str) -> bool {
     text.chars().count() <= NAME_CHARS_MAX && is_clean(scheme, b"+-.") && is_clean(authority, b"-._:[]")
 }
 
+/// `record`: how many of the webhook's last calls are kept to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordConfig {
+    /// 0: none.
+    pub events: u32,
+}
+
+impl RecordConfig {
+    /// Most records of a webhook: a list reads all of them.
+    pub const EVENTS_MAX: u32 = 10_000;
+
+    fn read(value: &Value) -> Result<RecordConfig, ModelError> {
+        let mut fields = Fields::of(value, "record")?;
+        let events = fields.integer("events", 0..=Self::EVENTS_MAX)?;
+        let events = events.ok_or_else(|| fields.error("events", "must be given"))?;
+        fields.finish_strict("record")?;
+        Ok(RecordConfig { events })
+    }
+
+    fn to_value(self) -> Value {
+        json!({"events": self.events})
+    }
+}
+
 fn networks(value: &Value) -> Result<Vec<IpNet>, ModelError> {
     let must = || {
         ModelError::new(
@@ -212,8 +238,8 @@ fn networks(value: &Value) -> Result<Vec<IpNet>, ModelError> {
 
 impl WebhookOptions {
     /// Names of the fields, for those that show them.
-    pub(crate) const FIELDS: [&str; 7] =
-        ["methods", "allowedNetworks", "auth", "deduplicate", "responseBody", "cors", "rawBody"];
+    pub(crate) const FIELDS: [&str; 8] =
+        ["methods", "allowedNetworks", "auth", "deduplicate", "responseBody", "cors", "rawBody", "record"];
 
     /// Takes over the options that a body names; `null` switches one off.
     pub(super) fn read(&mut self, fields: &mut Fields<'_>) -> Result<(), ModelError> {
@@ -234,6 +260,7 @@ impl WebhookOptions {
         set(fields, "deduplicate", &mut self.deduplicate, |value, _| DeduplicateConfig::read(value))?;
         set(fields, "responseBody", &mut self.response_body, |value, _| ResponseBodyConfig::read(value))?;
         set(fields, "cors", &mut self.cors, |value, _| CorsConfig::read(value))?;
+        set(fields, "record", &mut self.record, |value, _| RecordConfig::read(value))?;
         if let Some(raw_body) = fields.boolean("rawBody")? {
             self.raw_body = raw_body;
         }
@@ -274,6 +301,7 @@ impl WebhookOptions {
             self.response_body.as_ref().map(ResponseBodyConfig::to_value),
             self.cors.as_ref().map(CorsConfig::to_value),
             Some(Value::from(self.raw_body)),
+            self.record.map(RecordConfig::to_value),
         ];
         for (name, value) in Self::FIELDS.into_iter().zip(values) {
             shown.insert(name.to_owned(), value.unwrap_or(Value::Null));

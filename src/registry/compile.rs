@@ -79,6 +79,11 @@ impl ApplicationPart {
         }
     }
 
+    /// The application's globals, a JSON object.
+    pub(super) fn globals(&self) -> Arc<[u8]> {
+        Arc::clone(&self.globals)
+    }
+
     /// The globals that a flow's payloads and templates have: the application's with the flow's over them.
     fn globals_of(&self, flow: &Flow) -> Arc<[u8]> {
         if flow.globals.is_empty() {
@@ -277,6 +282,7 @@ fn options(application: &ApplicationPart, webhook: &Webhook, before: Option<&Hoo
             deduplicate(application, webhook, config, before).map(Box::new)
         }),
         raw_body: options.raw_body,
+        record_events: options.record.map(|record| record.events),
         ends_millis: None,
     }
 }

@@ -96,6 +96,12 @@ impl Hook {
         self.options.as_deref()?.deduplicate.as_deref()
     }
 
+    /// Records that are kept of the webhook, where it says.
+    #[must_use]
+    pub fn record_events(&self) -> Option<u32> {
+        self.options.as_deref()?.record_events
+    }
+
     /// Whether payloads hold the body's bytes, too.
     #[must_use]
     pub fn has_raw_body(&self) -> bool {

@@ -50,7 +50,7 @@ pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 pub use nats::NatsNode;
 pub use options::{Deduplicate, HookOptions};
 pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
-pub use sender::{AuthPlace, Sender};
+pub use sender::{AuthPlace, Sender, tail_of};
 pub use target::TargetNode;
 
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and

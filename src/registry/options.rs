@@ -29,6 +29,8 @@ pub struct HookOptions {
     pub deduplicate: Option<Box<Deduplicate>>,
     /// Whether payloads hold the body's bytes, too.
     pub raw_body: bool,
+    /// Records that are kept of the webhook; `None`: as the server's setting says.
+    pub record_events: Option<u32>,
     /// When the hook's token is over, in milliseconds since 1970: it is an earlier one of the webhook.
     pub ends_millis: Option<u64>,
 }
@@ -59,7 +61,8 @@ impl HookOptions {
             && self.response_body.is_none()
             && self.cors.is_none()
             && self.deduplicate.is_none()
-            && !self.raw_body;
+            && !self.raw_body
+            && self.record_events.is_none();
         (!is_off).then(|| Box::new(self))
     }
 

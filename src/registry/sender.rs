@@ -1,8 +1,10 @@
 //! The credentials of a webhook, from the side of a caller who has them all: test requests are made genuine with it.
 
 use super::compile::{self, ApplicationPart};
+use crate::base::id::Id;
 use crate::base::text::base64_into;
 use crate::model::{Application, AuthConfig, NamedSecret, Webhook};
+use crate::trigger::Tail;
 use crate::verify::signature::Signature;
 
 /// The credentials and the signature that a webhook's callers send, its templates rendered.
@@ -28,6 +30,13 @@ impl Sender {
             signature: config.map(|config| compile::signature(&part, webhook, config)),
         }
     }
+}
+
+/// Returns the rest of a payload that is for no flow: of `webhook`, which belongs to `application`.
+#[must_use]
+pub fn tail_of(application: &Application, webhook: Id) -> Tail {
+    let globals = ApplicationPart::new(application).globals();
+    Tail::of_webhook(application.id, &application.name, webhook, globals)
 }
 
 /// Where a credential is.

@@ -3,7 +3,7 @@
 use super::table::CORES_MAX;
 use super::{
     Address, Admin, Alexa, Cluster, Driver, Durability, Forward, Ingress, Journal, Limits, LogFormat,
-    LogRequests, Nats, Settings, Timeouts, TlsFiles, WebSocket, Workers,
+    LogRequests, Nats, Records, Settings, Timeouts, TlsFiles, WebSocket, Workers,
 };
 
 /// Networks that nothing is forwarded to unless an operator says otherwise: link-local addresses, and those where clouds
@@ -55,6 +55,7 @@ pub(super) fn defaults(cores: usize) -> Settings {
             max_bytes: 8 * 1024 * 1024 * 1024,
             retention_seconds: 86_400,
         },
+        record: Records { events: 100, bytes: 256 * 1024 * 1024, seconds: 86_400 },
         forward: Forward {
             allowed_networks: Vec::new(),
             denied_networks: DENIED_NETWORKS.iter().filter_map(|network| network.parse().ok()).collect(),

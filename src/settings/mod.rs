@@ -194,6 +194,17 @@ pub struct Journal {
     pub retention_seconds: u32,
 }
 
+/// Records of calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// Of each webhook that does not say; 0: none.
+    pub events: u32,
+    /// Memory of all of them.
+    pub bytes: u64,
+    /// How long they are kept.
+    pub seconds: u32,
+}
+
 /// Requests to targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
@@ -248,6 +259,7 @@ pub struct Settings {
     pub access_token: Option<Secret>,
     pub limits: Limits,
     pub journal: Journal,
+    pub record: Records,
     pub forward: Forward,
     /// The servers that `NatsNode` publishes to; without any, those of the cluster.
     pub nats: Nats,

@@ -48,6 +48,11 @@ pub(super) const CORES_MAX: usize = 1024;
 
 /// The longest retention: a year.
 const RETENTION_SECONDS_MAX: u32 = 365 * 86_400;
+/// Most records of a webhook, the same as where a webhook has its own: a list reads all of them.
+const RECORD_EVENTS_MAX: u32 = 10_000;
+/// The least memory for records: some of the largest.
+const RECORD_BYTES_MIN: u64 = 1024 * 1024;
+
 /// Threads that send: a target is waited for by tasks, not by threads.
 const FORWARD_THREADS_MAX: usize = 64;
 
@@ -330,6 +335,39 @@ const MAIN: &[Entry] = &[
         "How long a delivery is tried before it is a dead letter",
         |s, v| {
             s.journal.retention_seconds = within(v, 1, RETENTION_SECONDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "record.events",
+        "TIDEGATE_RECORD_EVENTS",
+        Some("record-events"),
+        "100",
+        "Last calls and messages that are kept of each webhook; 0 for none",
+        |s, v| {
+            s.record.events = within(v, 0, RECORD_EVENTS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "record.bytes",
+        "TIDEGATE_RECORD_BYTES",
+        Some("record-bytes"),
+        "268435456",
+        "Memory of all records; over it those go whose webhook was called and looked at longest ago",
+        |s, v| {
+            s.record.bytes = within(v, RECORD_BYTES_MIN, u64::MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "record.seconds",
+        "TIDEGATE_RECORD_SECONDS",
+        Some("record-seconds"),
+        "86400",
+        "How long records are kept",
+        |s, v| {
+            s.record.seconds = within(v, 1, RETENTION_SECONDS_MAX)?;
             Ok(())
         }
     ),

@@ -30,6 +30,7 @@ mod names;
 mod payload;
 mod pipeline;
 mod platform;
+mod records;
 mod registry;
 mod replies;
 mod request;

@@ -299,7 +299,9 @@ fn a_body_that_breaks_a_rule_is_among_the_webhooks_requests(driver: &str) {
     }
     let seen = server.done("GET", &hook.resource("/requests"), &Value::Null);
     let seen = seen["items"].as_array().expect("a list");
-    assert_eq!(seen.len(), 2);
+    // Equal refusals in succession are one.
+    let counts: u64 = seen.iter().filter_map(|request| request["count"].as_u64()).sum();
+    assert_eq!((seen.len(), counts), (1, 2));
     for request in seen {
         assert_eq!((&request["status"], &request["method"]), (&json!(400), &json!("POST")));
         assert_eq!((&request["path"], &request["bytes"]), (&json!("/a?b"), &json!(3)));

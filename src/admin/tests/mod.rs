@@ -8,6 +8,7 @@ mod documents;
 mod door;
 mod dry_run;
 mod flows;
+mod records;
 mod tokens;
 mod unread;
 mod watching;
@@ -34,8 +35,7 @@ struct Recorder {
     refreshed: Mutex<Vec<Id>>,
     replies: Mutex<Vec<(String, String)>>,
     tests: Mutex<Vec<TestRequest>>,
-    recent: Mutex<Vec<SeenRequest>>,
-    watched: Mutex<Vec<(Id, tokio::sync::mpsc::Sender<Seen>)>>,
+    replays: Mutex<Vec<Replay>>,
     ready: AtomicBool,
     /// Whether changes cannot be put into effect.
     fails: AtomicBool,
@@ -118,15 +118,17 @@ impl Engine for Recorder {
         !self.emptied.load(Ordering::Relaxed)
     }
 
-    fn recent(&self, _: Id) -> Answer<Vec<SeenRequest>> {
-        let recent = self.recent.lock().expect("not poisoned").clone();
-        Box::pin(async move { Ok(recent) })
+    fn settle_records(&self, _: &[Id]) -> Answer<()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
-    fn watch(&self, webhook: Id) -> Result<Receiver<Seen>, (u16, String)> {
-        let (sender, receiver) = tokio::sync::mpsc::channel(8);
-        self.watched.lock().expect("not poisoned").push((webhook, sender));
-        Ok(receiver)
+    fn payload(&self, _: Id, record: &Record, _: Option<&Record>, _: &Tail) -> Option<Vec<u8>> {
+        record.call().map(|call| call.body.to_vec())
+    }
+
+    fn replay_request(&self, _: Id, replay: Replay) -> Answer<Replayed> {
+        self.replays.lock().expect("not poisoned").push(replay);
+        Box::pin(std::future::ready(Ok(Replayed { status_code: 202, duration_ms: 0.5 })))
     }
 
     fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>> {
@@ -180,6 +182,7 @@ impl Server {
         let shared: Arc<dyn Engine> = engine.clone();
         let mut state = AdminState::new(store, shared, TOKEN);
         state.guess_delay = Duration::ZERO;
+        state.shelf = Arc::new(Shelf::new(BookLimits { bytes: 1 << 24, age_millis: u64::MAX }));
         set(&mut state);
         let state = Arc::new(state);
         Server { router: router(Arc::clone(&state)), engine, state, _folder: folder }

@@ -1,14 +1,14 @@
-//! What is only looked at: series, settings, usage, the last requests and their stream.
+//! What is only looked at: series, settings, usage, the stream of records.
 
 use axum::body::Body;
 use axum::http::{Request, header};
 use http_body_util::BodyExt;
 use serde_json::json;
-use serde_json::value::RawValue;
 use tower::ServiceExt;
 
-use super::super::requests::WATCHES_MAX;
+use super::super::record_stream::WATCHES_MAX;
 use super::*;
+use crate::record::Entry;
 
 #[test]
 fn the_settings_tell_where_webhooks_are_called_and_what_they_fall_back_to() {
@@ -80,33 +80,6 @@ async fn the_sampler_looks_at_the_counters_each_second() {
     );
 }
 
-fn seen(path: &str) -> SeenRequest {
-    SeenRequest {
-        time_millis: 1_771_521_960_123,
-        method: "POST".to_owned(),
-        path: path.to_owned(),
-        status: 202,
-        duration_ms: 0.25,
-        bytes: 7,
-        refusal: None,
-        payload: Some(RawValue::from_string("{\"n\":1.00}".to_owned()).expect("JSON")),
-    }
-}
-
-#[test]
-fn the_last_requests_are_listed_with_their_payloads_byte_for_byte() {
-    let server = Server::new();
-    let app = server.application();
-    let hook = server.webhook(&app, &json!({"name": "h"}));
-    *server.engine.recent.lock().expect("not poisoned") = vec![seen("/newest"), seen("/older")];
-    let answered = server.get(&format!("{hook}/requests"));
-    assert_eq!(answered.json["count"], 2);
-    assert_eq!(answered.json["webhookId"], id_of(&hook));
-    assert_eq!(answered.json["items"][0]["path"], "/newest");
-    assert!(answered.text.contains("\"payload\":{\"n\":1.00}"), "{}", answered.text);
-    check_error(&server.get(&format!("{app}/webhooks/{NOBODY}/requests")), 404, "NotFound", "Webhook");
-}
-
 /// A webhook that is put into the store without a request, for tests that have a runtime of their own.
 fn stored_webhook(server: &Server) -> String {
     let application = Application::create(&json!({"name": "shop"}), 1).expect("an application");
@@ -132,32 +105,53 @@ async fn next(body: &mut Body) -> Option<String> {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn a_stream_tells_each_request_what_was_left_out_and_that_it_lives() {
+async fn a_stream_tells_each_record_what_was_left_out_and_that_it_lives() {
     let server = Server::new();
     server.engine.ready.store(true, Ordering::Relaxed);
     let hook = stored_webhook(&server);
+    let webhook: Id = id_of(&hook).parse().expect("an id");
     let response =
         server.router.clone().oneshot(ask_for_stream(&format!("{hook}/requests"))).await.expect("infallible");
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
     let mut body = response.into_body();
     assert_eq!(next(&mut body).await.as_deref(), Some(": open\n\n"));
-    let (watched, sender) = server.engine.watched.lock().expect("not poisoned").pop().expect("a watcher");
-    assert_eq!(watched.to_string(), id_of(&hook));
-    sender.send(Seen::Request(Box::new(seen("/a")))).await.expect("watched");
-    sender.send(Seen::Skipped(4)).await.expect("watched");
+    let seen = records::Seen { path: "/a", ..records::SEEN };
+    let mut batch = seen.batch(webhook, 1);
+    Entry::Count { webhook, unix_millis: 1, skipped: 4, folded: 0 }.write(&mut batch);
+    // Another webhook's, and a change of what was told.
+    batch.extend(seen.batch(NOBODY.parse().expect("an id"), 2));
+    batch.extend(seen.answer(webhook, 1));
+    server.state.shelf.take(&batch, 0);
     let event = next(&mut body).await.expect("an event");
-    assert!(
-        event.starts_with("data: {\"time\":\"2026-02-19T17:26:00.123Z\"") && event.ends_with("}\n\n"),
-        "{event}"
-    );
+    assert!(event.starts_with("data: {\"id\":\"") && event.ends_with("}\n\n"), "{event}");
+    assert!(event.contains("\"path\":\"/a\"") && event.contains("\"payload\":{\"n\":1.00}"), "{event}");
     assert_eq!(next(&mut body).await.as_deref(), Some("event: skipped\ndata: 4\n\n"));
     let before = tokio::time::Instant::now();
     assert_eq!(next(&mut body).await.as_deref(), Some(": still here\n\n"));
     assert!((14..=15).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
     server.engine.ready.store(false, Ordering::Relaxed);
     assert_eq!(next(&mut body).await, None, "a server that drains ends its streams");
-    drop(body);
-    assert!(sender.is_closed());
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn a_stream_is_narrowed_and_tells_of_changes_where_that_is_asked_for() {
+    let server = Server::new();
+    server.engine.ready.store(true, Ordering::Relaxed);
+    let hook = stored_webhook(&server);
+    let webhook: Id = id_of(&hook).parse().expect("an id");
+    let path = format!("{hook}/requests?status=4xx&updates=true&payload=false");
+    let response = server.router.clone().oneshot(ask_for_stream(&path)).await.expect("infallible");
+    let mut body = response.into_body();
+    next(&mut body).await;
+    let refused = records::Seen { status: 404, refusal: "Not found", ..records::SEEN };
+    let mut batch = records::SEEN.batch(webhook, 1);
+    batch.extend(refused.batch(webhook, 2));
+    batch.extend(refused.answer(webhook, 2));
+    server.state.shelf.take(&batch, 0);
+    let first = next(&mut body).await.expect("an event");
+    assert!(first.starts_with("data: ") && first.contains("\"payload\":null"), "{first}");
+    let second = next(&mut body).await.expect("an event");
+    assert_eq!(second, format!("event: update\n{first}"));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]

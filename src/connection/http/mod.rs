@@ -65,7 +65,7 @@ impl WaitingRequest {
 
     /// Ends the wait without an answer: the caller is gone.
     pub(crate) fn abandon(&self, core: &mut CoreState) {
-        self.wait.end(core);
+        self.wait.abandon(core);
     }
 }
 
@@ -108,7 +108,7 @@ impl HttpMachine {
         if self.waiting.is_some() || !self.carry.is_empty() {
             let wanted = if self.waiting.is_some() { 0 } else { self.http.capacity_wanted(&self.carry) };
             if let Err(OutOfMemory) = context.buffers.append(&mut self.carry, received, wanted) {
-                self.refuse(context.core, out, &NO_MEMORY);
+                self.refuse(context.core, origin, out, &NO_MEMORY);
                 return Next::Close { linger: true };
             }
             return self.resume(context, origin, out);
@@ -119,7 +119,7 @@ impl HttpMachine {
         if !buffer.is_empty() {
             let wanted = self.http.capacity_wanted(&buffer);
             if let Err(OutOfMemory) = context.buffers.append(&mut self.carry, buffer.unread(), wanted) {
-                refuse(context.core, &self.http, &self.request, &buffer, out, &NO_MEMORY);
+                refuse(context.core, &self.http, &self.request, &buffer, origin, out, &NO_MEMORY);
                 next = Next::Close { linger: true };
             }
         }
@@ -179,7 +179,7 @@ impl HttpMachine {
                     now = core.call_time();
                     has_decided = false;
                     if origin.listener == ListenerKind::Workers {
-                        return attach(core, http, buffer, out, origin.peer, now);
+                        return attach(core, http, buffer, out, origin, now);
                     }
                     let request = http.request(buffer);
                     let door = Door {
@@ -189,6 +189,7 @@ impl HttpMachine {
                         trusted_proxies: &core.rules.trusted_proxies,
                         key_sets: &core.key_sets.cache,
                         waited,
+                        is_replay: origin.replay_of.is_some(),
                     };
                     let at_head = request::at_head(door, pin, &request);
                     core.was_short();
@@ -212,24 +213,23 @@ impl HttpMachine {
                         AtHead::Take { hook, limit } => {
                             refresh_keys(core, hook, now);
                             ongoing.owes_continue = request.expects_continue();
+                            ongoing.head_nanos = now.nanos;
                             present = Some(hook);
                             http.take_body(limit);
                             continue;
                         }
                         AtHead::Upgrade { hook } => {
                             refresh_keys(core, hook, now);
+                            let id = core.records.connection_id(now);
                             let exchange = Exchange {
-                                request: &request,
-                                hook: Some(hook),
-                                bytes: 0,
+                                body: Some(&[]),
+                                websocket: Some(id),
                                 keep_alive: true,
-                                now,
-                                waited_since: None,
                                 id: core.request_id(&request, ongoing.number),
                                 span: core.begin_span(&request),
-                                peer: origin.peer,
+                                ..Exchange::new(&request, Some(hook), origin, now)
                             };
-                            match accept_websocket(core, &exchange, hook, origin.peer, out) {
+                            match accept_websocket(core, &exchange, hook, id, out) {
                                 Ok(accepted) => {
                                     skip_head(http, buffer);
                                     return Next::Upgrade(Box::new(Upgrade::WebSocket(accepted)));
@@ -247,15 +247,12 @@ impl HttpMachine {
                     let stays =
                         stays && http.keep_alive() && !core.is_draining && http.is_body_received(buffer);
                     let exchange = Exchange {
-                        request: &request,
-                        hook: hook.map(|hook| &**hook),
+                        body: http.received_body(buffer),
                         bytes: request.declared_length(),
                         keep_alive: stays,
-                        now,
-                        waited_since: None,
                         id: core.request_id(&request, ongoing.number),
                         span: core.begin_span(&request),
-                        peer: origin.peer,
+                        ..Exchange::new(&request, hook.map(|hook| &**hook), origin, now)
                     };
                     exchange.answer(core, out, &answer);
                     if !stays {
@@ -275,7 +272,7 @@ impl HttpMachine {
                         _ => Answer::TooLarge,
                     };
                     keep(ongoing, present);
-                    refuse(core, http, ongoing, buffer, out, &answer);
+                    refuse(core, http, ongoing, buffer, origin, out, &answer);
                     return Next::Close { linger: true };
                 }
                 Step::Paused => return Next::Continue,
@@ -290,15 +287,13 @@ impl HttpMachine {
                     let request = http.request(buffer);
                     let body = http.body(buffer);
                     let exchange = Exchange {
-                        request: &request,
-                        hook: Some(hook),
+                        body: Some(body),
                         bytes: body.len(),
+                        body_nanos: now.nanos.saturating_sub(ongoing.head_nanos),
                         keep_alive: stays,
-                        now,
-                        waited_since: None,
                         id: core.request_id(&request, ongoing.number),
                         span: core.begin_span(&request),
-                        peer: origin.peer,
+                        ..Exchange::new(&request, Some(hook), origin, now)
                     };
                     let number = ongoing.number;
                     let decision =
@@ -353,18 +348,15 @@ impl HttpMachine {
         let core = &mut *context.core;
         let stays = stays(&self.http, &self.carry, core);
         let request = self.http.request(&self.carry);
-        core.shown = wait.shown.take();
+        core.present = std::mem::take(&mut wait.record);
         let hook = Arc::clone(wait.admission.hook());
         let exchange = Exchange {
-            request: &request,
-            hook: Some(&hook),
             bytes: wait.bytes,
             keep_alive: stays,
-            now: core.now(),
             waited_since: Some(wait.since),
             id: core.request_id(&request, wait.number),
             span: wait.span.take(),
-            peer: origin.peer,
+            ..Exchange::new(&request, Some(&hook), origin, core.now())
         };
         match reply {
             Some(reply) => {
@@ -406,15 +398,12 @@ impl HttpMachine {
         let verdict = wait.verdict(outcome, body, now);
         let hook = &wait.hook;
         let exchange = Exchange {
-            request: &request,
-            hook: Some(hook),
+            body: Some(body),
             bytes: body.len(),
             keep_alive: stays,
-            now,
-            waited_since: None,
             id: core.request_id(&request, ongoing.number),
             span: core.begin_span(&request),
-            peer: origin.peer,
+            ..Exchange::new(&request, Some(hook), origin, now)
         };
         let complete = CompleteRequest { origin, hook, exchange: &exchange, body, number: ongoing.number };
         let decision = complete.verified(core, out, verdict);
@@ -482,8 +471,14 @@ impl HttpMachine {
     }
 
     /// Refuses the present request, whose rest is not waited for.
-    pub(crate) fn refuse(&mut self, core: &mut CoreState, out: &mut Vec<u8>, answer: &Answer<'_>) {
-        refuse(core, &self.http, &self.request, &self.carry, out, answer);
+    pub(crate) fn refuse(
+        &mut self,
+        core: &mut CoreState,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+        answer: &Answer<'_>,
+    ) {
+        refuse(core, &self.http, &self.request, &self.carry, origin, out, answer);
     }
 
     /// Returns when the present wait ends by time, as of `now`: that of the request that waits, or of the next receive.

@@ -10,7 +10,7 @@ use super::super::key_sets::KeysWait;
 use super::super::message::ConnectionId;
 use super::super::pace::Pace;
 use super::super::permits::PermitWait;
-use super::super::upgrade::{Upgrade, accept_worker};
+use super::super::upgrade::{Origin, Upgrade, accept_worker};
 use super::super::waiters::{FETCH_WAIT_NANOS, Full};
 use super::next::Next;
 use crate::base::buffer::ReceiveBuffer;
@@ -41,6 +41,8 @@ pub(super) struct Ongoing {
     pub(super) owes_continue: bool,
     /// Time of the first byte of an incomplete head.
     pub(super) head_began: Option<u64>,
+    /// When the head was taken.
+    pub(super) head_nanos: u64,
     /// Progress of the body.
     pub(super) pace: Option<Pace>,
 }
@@ -95,7 +97,7 @@ pub(super) fn attach(
     http: &mut http::Connection,
     buffer: &mut ReceiveBuffer,
     out: &mut Vec<u8>,
-    peer: Option<IpAddr>,
+    origin: Origin<'_>,
     now: Now,
 ) -> Next {
     let request = http.request(buffer);
@@ -106,22 +108,11 @@ pub(super) fn attach(
         }
         Err(answer) => answer,
     };
-    let exchange = Exchange {
-        request: &request,
-        hook: None,
-        bytes: 0,
-        keep_alive: false,
-        now,
-        waited_since: None,
-        id: None,
-        span: None,
-        peer,
-    };
-    exchange.answer(core, out, &answer);
+    Exchange::new(&request, None, origin, now).answer(core, out, &answer);
     match answer {
         Answer::TokenRequired => {
             if request.field("authorization").is_some() {
-                log_refused_token(peer);
+                log_refused_token(origin.peer);
             }
             Next::CloseDelayed
         }
@@ -136,6 +127,7 @@ pub(super) fn refuse(
     http: &http::Connection,
     ongoing: &Ongoing,
     buffer: &ReceiveBuffer,
+    origin: Origin<'_>,
     out: &mut Vec<u8>,
     answer: &Answer<'_>,
 ) {
@@ -145,15 +137,10 @@ pub(super) fn refuse(
         Some(hook) => {
             let request = http.request(buffer);
             let exchange = Exchange {
-                request: &request,
-                hook: Some(hook),
                 bytes: http.buffered_body(),
-                keep_alive: false,
-                now: core.now(),
-                waited_since: None,
                 id: core.request_id(&request, ongoing.number),
                 span: core.begin_span(&request),
-                peer: None,
+                ..Exchange::new(&request, Some(hook), origin, core.now())
             };
             exchange.answer(core, out, answer);
         }

@@ -8,6 +8,7 @@ use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
 use crate::deliver::Behind;
 use crate::deliver::entry::Receipt;
+use crate::record::CallRecord;
 use crate::trigger::Payload;
 
 /// A trigger for a worker.
@@ -31,6 +32,8 @@ pub struct WorkerTrigger {
     pub behind: Option<Arc<Behind>>,
     /// Its share in the entry of a journal.
     pub receipt: Option<Receipt>,
+    /// The record of the call that it is of.
+    pub record: Option<CallRecord>,
 }
 
 /// The connection whose triggers all go to one worker.
@@ -51,12 +54,28 @@ pub enum Order<W> {
     Send { worker: W, seq: u64, trigger: WorkerTrigger, flight: Key, deadline_nanos: u64 },
     /// The trigger is done with (acked, or nobody waits for it any more): what it took is free. `acked`: nodes run behind
     /// it, and take over its share in the journal's entry.
-    Done { bytes: usize, acked: Option<Box<WorkerTrigger>>, receipt: Option<Receipt> },
+    /// `recorded`: the call has a record.
+    Done {
+        bytes: usize,
+        acked: Option<Box<WorkerTrigger>>,
+        receipt: Option<Receipt>,
+        recorded: Option<Box<RecordedEnd>>,
+    },
     /// A timer is not needed any more.
     Cancel(TimerId),
     /// Something that came back waits and is of no use after this moment: call [`FlowQueue::expire`](super::FlowQueue::expire)
     /// then.
     Watch { expires_nanos: u64 },
+}
+
+/// The end of a trigger whose call has a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEnd {
+    pub of: CallRecord,
+    pub node_id: Arc<str>,
+    pub attempt: u32,
+    /// Whether a worker acked it; else nobody waits for it any more.
+    pub is_acked: bool,
 }
 
 /// A reply names no `seq`, and several unacked triggers of its worker have its `replyId`: it acks none.
@@ -149,4 +168,10 @@ pub(super) fn came_back<W>(flight: Flight, orders: &mut Vec<Order<W>>) -> Item {
     item.not = Some(flight.worker);
     orders.extend(item.trigger.expires_nanos.map(|expires_nanos| Order::Watch { expires_nanos }));
     item
+}
+
+/// The end of a trigger, if its call has a record.
+pub(super) fn recorded_end(trigger: &WorkerTrigger, is_acked: bool) -> Option<Box<RecordedEnd>> {
+    let WorkerTrigger { record, node_id, attempt, .. } = trigger;
+    record.map(|of| Box::new(RecordedEnd { of, node_id: Arc::clone(node_id), attempt: *attempt, is_acked }))
 }

@@ -36,6 +36,7 @@ fn trigger(name: &str) -> WorkerTrigger {
         attempt: 1,
         behind: None,
         receipt: None,
+        record: None,
     }
 }
 

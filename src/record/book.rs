@@ -1,0 +1,440 @@
+//! The records of all webhooks, made of the entries of all cores.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::entry::{Answer, Call, Entry, Fate, Kind, read_entries, read_entry};
+use super::query::RecordQuery;
+use super::rings::{RING_BYTES, Ring, Rings};
+use super::shelf::Noted;
+use crate::base::id::Id;
+
+/// Memory of a record beside the bytes of its entries.
+const RECORD_BYTES: usize = 160;
+/// Memory of a further entry of a record beside its bytes.
+const ENTRY_BYTES: usize = 32;
+/// Fates that wait for records: those of some hand-overs of the busiest cores. What became of a call that is no record is
+/// among them, and forgotten.
+const EARLY_FATES_MAX: usize = 4_096;
+/// Fates that a record keeps: a flow has few nodes, and a webhook few flows. Those of further ones are left out.
+const FATES_MAX: usize = 64;
+
+/// Bounds over all records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BookLimits {
+    /// Memory that they take.
+    pub bytes: usize,
+    /// How long they are kept.
+    pub age_millis: u64,
+}
+
+/// One record: a call and what became of it. A clone shares the bytes.
+#[derive(Clone, Debug)]
+pub struct Record {
+    id: Id,
+    call: Arc<[u8]>,
+    answer: Option<Arc<[u8]>>,
+    fates: Vec<Arc<[u8]>>,
+    /// Refusals that it stands for.
+    count: u32,
+    unix_millis: u64,
+    last_millis: u64,
+    /// The segment that holds its call.
+    segment: u32,
+}
+
+impl Record {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The call.
+    #[must_use]
+    pub fn call(&self) -> Option<Call<'_>> {
+        match read_entry(&self.call) {
+            Some(Entry::Call(call)) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// The answer; `None` while there is none.
+    #[must_use]
+    pub fn answer(&self) -> Option<Answer<'_>> {
+        match read_entry(self.answer.as_deref()?) {
+            Some(Entry::Answer(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Its fates at flows and nodes, in the order in which they were first told.
+    pub fn fates(&self) -> impl Iterator<Item = Fate<'_>> {
+        self.fates.iter().filter_map(|bytes| match read_entry(bytes) {
+            Some(Entry::Fate(fate)) => Some(fate),
+            _ => None,
+        })
+    }
+
+    /// Refusals that it stands for; 1 for everything else.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// When it was called, in milliseconds since 1970.
+    #[must_use]
+    pub fn unix_millis(&self) -> u64 {
+        self.unix_millis
+    }
+
+    /// When the last of the calls that it stands for was received.
+    #[must_use]
+    pub fn last_millis(&self) -> u64 {
+        self.last_millis
+    }
+
+    /// The segment that holds its call.
+    #[must_use]
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// Appends the entries that it is made of again.
+    pub fn write(&self, webhook: Id, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.call);
+        self.answer.iter().for_each(|answer| out.extend_from_slice(answer));
+        self.fates.iter().for_each(|fate| out.extend_from_slice(fate));
+        if self.count > 1 {
+            let (folded, unix_millis) = (self.count - 1, self.last_millis);
+            Entry::Count { webhook, unix_millis, skipped: 0, folded }.write(out);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let fates = self.fates.iter().map(|fate| fate.len() + ENTRY_BYTES).sum::<usize>();
+        RECORD_BYTES + self.call.len() + self.answer.as_ref().map_or(0, |bytes| bytes.len()) + fates
+    }
+
+    /// Whether it is a refusal like another, whose records are one.
+    fn is_like(&self, other: &Record) -> bool {
+        let (Some(one), Some(two)) = (self.call(), other.call()) else { return false };
+        let (Some(left), Some(right)) = (self.answer(), other.answer()) else { return false };
+        one.kind == Kind::Request
+            && one.kind == two.kind
+            && !left.refusal.is_empty()
+            && (left.status, left.refusal) == (right.status, right.refusal)
+            && (one.method, one.path, one.replay_of) == (two.method, two.path, two.replay_of)
+    }
+}
+
+/// A part of a webhook's records.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The newest first.
+    pub records: Vec<Record>,
+    /// Records that are as they were asked for, on all pages.
+    pub total: usize,
+    /// Calls since the start that were not recorded.
+    pub skipped: u64,
+}
+
+/// The records of all webhooks.
+pub struct Book {
+    limits: BookLimits,
+    rings: Rings,
+    last_calls: HashMap<Id, u64, ahash::RandomState>,
+    /// Fates whose records are on their way from another core.
+    early: EarlyFates,
+    bytes: usize,
+    records: usize,
+}
+
+/// Fates that wait for their records: the newest, in the order in which they came.
+#[derive(Default)]
+struct EarlyFates {
+    waiting: HashMap<Id, Vec<Arc<[u8]>>, ahash::RandomState>,
+    order: VecDeque<Id>,
+}
+
+impl EarlyFates {
+    fn push(&mut self, record: Id, fate: &[u8]) {
+        if self.order.len() >= EARLY_FATES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.waiting.remove(&oldest);
+        }
+        self.order.push_back(record);
+        self.waiting.entry(record).or_default().push(fate.into());
+    }
+
+    fn take(&mut self, record: Id) -> Vec<Arc<[u8]>> {
+        if self.waiting.is_empty() { Vec::new() } else { self.waiting.remove(&record).unwrap_or_default() }
+    }
+}
+
+impl Book {
+    /// Without records.
+    #[must_use]
+    pub fn new(limits: BookLimits) -> Book {
+        Book {
+            limits,
+            rings: Rings::default(),
+            last_calls: HashMap::default(),
+            early: EarlyFates::default(),
+            bytes: 0,
+            records: 0,
+        }
+    }
+
+    /// Takes the entries of a batch, which `segment` of the disk holds; appends what watchers are told.
+    pub fn apply(&mut self, batch: &[u8], segment: u32, noted: &mut Vec<Noted>) {
+        for (entry, bytes) in read_entries(batch) {
+            match entry {
+                Entry::Call(call) => self.on_call(&call, bytes, segment),
+                Entry::Answer(answer) => self.on_answer(&answer, bytes, noted),
+                Entry::Fate(fate) => self.on_fate(&fate, bytes, noted),
+                Entry::Count { webhook, unix_millis, skipped, folded } => {
+                    self.on_count(webhook, unix_millis, (skipped, folded), noted);
+                }
+                Entry::LastCall { webhook, unix_millis } => self.note_call(webhook, unix_millis),
+                Entry::Gone { webhook } => self.remove(webhook),
+            }
+        }
+    }
+
+    fn note_call(&mut self, webhook: Id, unix_millis: u64) {
+        let last = self.last_calls.entry(webhook).or_insert(0);
+        *last = unix_millis.max(*last);
+    }
+
+    fn on_call(&mut self, call: &Call<'_>, bytes: &[u8], segment: u32) {
+        if !call.is_sent {
+            self.note_call(call.webhook, call.unix_millis);
+        }
+        let record = Record {
+            id: call.id,
+            call: bytes.into(),
+            answer: None,
+            fates: self.early.take(call.id),
+            count: 1,
+            unix_millis: call.unix_millis,
+            last_millis: call.unix_millis,
+            segment,
+        };
+        let (ring, is_new) = self.rings.get_or_make(call.webhook);
+        self.bytes += if is_new { RING_BYTES } else { 0 };
+        // The clocks of two cores are apart by a hand-over; what was moved forward on the disk is read late.
+        let later = ring.records.iter().rev();
+        let later = later.take_while(|known| (known.unix_millis, known.id) > (record.unix_millis, record.id));
+        let at = ring.records.len() - later.count();
+        self.bytes += record.bytes();
+        if let Some(known) = at.checked_sub(1).and_then(|before| ring.records.get_mut(before))
+            && known.id == record.id
+        {
+            self.bytes -= known.bytes();
+            *known = record;
+        } else {
+            ring.records.insert(at, record);
+            self.records += 1;
+        }
+        while ring.records.len() > call.events as usize {
+            let Some(gone) = ring.records.pop_front() else { break };
+            self.bytes -= gone.bytes();
+            self.records -= 1;
+        }
+        if ring.records.is_empty() {
+            self.drop_ring(call.webhook);
+        }
+        self.keep_bounds();
+    }
+
+    fn on_answer(&mut self, answer: &Answer<'_>, bytes: &[u8], noted: &mut Vec<Noted>) {
+        let Some(ring) = self.rings.get_mut(answer.webhook, false) else { return };
+        let Some(at) = place_of(ring, answer.record) else { return };
+        let Some(record) = ring.records.get_mut(at) else { return };
+        let before = record.bytes();
+        let is_new = record.answer.replace(bytes.into()).is_none();
+        let after = record.bytes();
+        self.bytes = self.bytes + after - before;
+        let is_folded = is_new
+            && at.checked_sub(1).is_some_and(|before| {
+                matches!((ring.records.get(before), ring.records.get(at)), (Some(one), Some(two)) if one.is_like(two))
+            });
+        let mut told = answer.record;
+        if is_folded
+            && let Some(folded) = ring.records.remove(at)
+            && let Some(like) = ring.records.get_mut(at - 1)
+        {
+            like.count = like.count.saturating_add(folded.count);
+            like.last_millis = like.last_millis.max(folded.last_millis);
+            told = like.id;
+            self.bytes -= folded.bytes();
+            self.records -= 1;
+        }
+        noted.push(Noted::Record { webhook: answer.webhook, id: told, is_new: is_new && !is_folded });
+        self.keep_bounds();
+    }
+
+    fn on_fate(&mut self, fate: &Fate<'_>, bytes: &[u8], noted: &mut Vec<Noted>) {
+        let ring = self.rings.get_mut(fate.webhook, false);
+        let record =
+            ring.and_then(|ring| place_of(ring, fate.record).and_then(|at| ring.records.get_mut(at)));
+        let Some(record) = record else { return self.early.push(fate.record, bytes) };
+        let before = record.bytes();
+        let known = record.fates().position(|known| known.flow == fate.flow && known.node == fate.node);
+        match known {
+            Some(at) => {
+                let is_late = record.fates().nth(at).is_some_and(|known| known.is_after(fate));
+                if !is_late {
+                    record.fates[at] = bytes.into();
+                }
+            }
+            None if record.fates.len() < FATES_MAX => record.fates.push(bytes.into()),
+            None => {}
+        }
+        let (after, is_answered) = (record.bytes(), record.answer.is_some());
+        self.bytes = self.bytes + after - before;
+        if is_answered {
+            noted.push(Noted::Record { webhook: fate.webhook, id: fate.record, is_new: false });
+        }
+        self.keep_bounds();
+    }
+
+    fn on_count(
+        &mut self,
+        webhook: Id,
+        unix_millis: u64,
+        (skipped, folded): (u32, u32),
+        noted: &mut Vec<Noted>,
+    ) {
+        let Some(ring) = self.rings.get_mut(webhook, true) else { return };
+        let mut unknown = u64::from(skipped);
+        if folded > 0 {
+            let last = ring.records.back_mut();
+            let is_refusal =
+                |record: &Record| record.answer().is_some_and(|answer| !answer.refusal.is_empty());
+            match last.filter(|record| is_refusal(record)) {
+                Some(record) => {
+                    record.count = record.count.saturating_add(folded);
+                    record.last_millis = record.last_millis.max(unix_millis);
+                    noted.push(Noted::Record { webhook, id: record.id, is_new: false });
+                }
+                None => unknown += u64::from(folded),
+            }
+        }
+        ring.skipped += unknown;
+        if unknown > 0 {
+            noted.push(Noted::Skipped { webhook, count: unknown });
+        }
+    }
+
+    /// Drops records until all of them are within the bound.
+    fn keep_bounds(&mut self) {
+        while self.bytes > self.limits.bytes {
+            let Some(webhook) = self.rings.oldest() else { return };
+            let Some(ring) = self.rings.get_mut(webhook, false) else { return };
+            if let Some(gone) = ring.records.pop_front() {
+                self.bytes -= gone.bytes();
+                self.records -= 1;
+            }
+            if ring.records.is_empty() {
+                self.drop_ring(webhook);
+            }
+        }
+    }
+
+    fn drop_ring(&mut self, webhook: Id) {
+        if let Some(ring) = self.rings.remove(webhook) {
+            self.bytes -= RING_BYTES + ring.records.iter().map(Record::bytes).sum::<usize>();
+            self.records -= ring.records.len();
+        }
+    }
+
+    /// Drops all that is known of a webhook.
+    pub fn remove(&mut self, webhook: Id) {
+        self.last_calls.remove(&webhook);
+        self.drop_ring(webhook);
+    }
+
+    /// Drops the records that are too old.
+    pub fn expire(&mut self, now_unix_millis: u64) {
+        let oldest = now_unix_millis.saturating_sub(self.limits.age_millis);
+        let webhooks: Vec<Id> = self.rings.webhooks().collect();
+        for webhook in webhooks {
+            let Some(ring) = self.rings.get_mut(webhook, false) else { continue };
+            while ring.records.front().is_some_and(|record| record.last_millis < oldest) {
+                let Some(gone) = ring.records.pop_front() else { break };
+                self.bytes -= gone.bytes();
+                self.records -= 1;
+            }
+            if ring.records.is_empty() {
+                self.drop_ring(webhook);
+            }
+        }
+    }
+
+    /// The records of a webhook, the oldest first, and how many calls were skipped. The webhook is looked at by that.
+    pub fn look(&mut self, webhook: Id) -> (Vec<Record>, u64) {
+        match self.rings.get_mut(webhook, true) {
+            Some(ring) => (ring.records.iter().cloned().collect(), ring.skipped),
+            None => (Vec::new(), 0),
+        }
+    }
+
+    /// One record.
+    pub fn find(&mut self, webhook: Id, id: Id) -> Option<Record> {
+        let ring = self.rings.get_mut(webhook, true)?;
+        place_of(ring, id).and_then(|at| ring.records.get(at)).cloned()
+    }
+
+    /// The segment that holds the call of a record; `None` if there is no such record.
+    #[must_use]
+    pub fn segment_of(&self, webhook: Id, id: Id) -> Option<u32> {
+        let ring = self.rings.get(webhook)?;
+        place_of(ring, id).and_then(|at| ring.records.get(at)).map(Record::segment)
+    }
+
+    /// Moves a record to another segment: appends its entries.
+    pub fn move_to(&mut self, webhook: Id, id: Id, segment: u32, out: &mut Vec<u8>) {
+        let Some(ring) = self.rings.get_mut(webhook, false) else { return };
+        let Some(record) = place_of(ring, id).and_then(|at| ring.records.get_mut(at)) else { return };
+        record.segment = segment;
+        record.write(webhook, out);
+    }
+
+    /// When a webhook was last called, in milliseconds since 1970.
+    #[must_use]
+    pub fn last_call(&self, webhook: Id) -> Option<u64> {
+        self.last_calls.get(&webhook).copied()
+    }
+
+    /// Counts skipped calls from now on: those that were read from a disk were skipped before the start.
+    pub fn begin(&mut self) {
+        self.rings.forget_skipped();
+    }
+
+    /// Number of records, and the memory that they take.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        (self.records, self.bytes)
+    }
+}
+
+/// The page of those of a webhook's records that are asked for.
+#[must_use]
+pub fn page(records: &[Record], query: &RecordQuery, skip: u64, take: usize) -> Page {
+    let mut page = Page::default();
+    for record in records.iter().rev().filter(|record| query.fits(record)) {
+        if page.total as u64 >= skip && page.records.len() < take {
+            page.records.push(record.clone());
+        }
+        page.total += 1;
+    }
+    page
+}
+
+/// Place of a record in its ring. It is one of the last, as a rule.
+fn place_of(ring: &Ring, id: Id) -> Option<usize> {
+    ring.records.iter().rposition(|record| record.id == id)
+}
