@@ -36,6 +36,7 @@ mod platform;
 mod presets;
 mod preview;
 mod query;
+mod recent;
 mod record_replays;
 mod record_shown;
 mod record_stream;

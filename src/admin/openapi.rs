@@ -208,7 +208,14 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             parameters
         }
         Reads::RecordFilters => record_filters(&parameter),
-        Reads::Ids => vec![parameter("ids", json!({"type": "string"}), "Ids of webhooks, with commas")],
+        Reads::Ids => vec![
+            parameter("ids", json!({"type": "string"}), "Ids of webhooks, with commas"),
+            parameter(
+                "recent",
+                json!({"type": "boolean"}),
+                "Whether what their records tell of the last minutes is in it",
+            ),
+        ],
         Reads::List(kind) => list(kind),
         Reads::Export | Reads::Import => document_parameters(reads, &parameter),
         Reads::Keys => vec![parameter(

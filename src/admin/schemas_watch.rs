@@ -99,6 +99,12 @@ pub(super) fn all() -> Map<String, Value> {
                 "payloadBytesMax": {"type": "integer"},
                 "replyTimeoutSeconds": {"type": "integer"},
                 "lastCall": {"type": ["string", "null"], "format": "date-time"},
+                "recent": {"type": "object", "description": "With `recent`: the last five minutes as the records tell them, in parts of partSeconds, the newest last; null where older records have gone", "properties": {
+                    "partSeconds": {"type": "integer"},
+                    "calls": {"type": "array", "items": {"type": ["integer", "null"]}},
+                    "failures": {"type": "array", "items": {"type": ["integer", "null"]}, "description": "Calls that were answered 400 or more"},
+                    "p99Ms": {"type": ["number", "null"]},
+                }},
             }),
             &["webhookId", "calls", "callsMax", "windowSeconds", "concurrent", "concurrentMax", "lastCall"],
         ),

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::error::ApiError;
 use super::query::{self, Parameters};
+use super::recent::recent;
 use super::routes::{Call, Outcome};
 use super::{AdminState, Usage};
 use crate::base::id::Id;
@@ -103,14 +104,28 @@ pub(super) async fn usage(call: Call) -> Outcome {
         }
         Ok(found)
     });
-    let items: Vec<Value> = {
+    let mut items: Vec<Value> = {
         let usages = call.state.engine.usage(&found.await?).await;
         let usages = usages.map_err(|(status, message)| ApiError::from_engine(status, message))?;
         usages.iter().map(shown).collect()
     };
+    if parameters.flag("recent")? {
+        add_recent(&call.state, &mut items);
+    }
     let count = items.len();
     Ok(Json(json!({"items": items, "count": count, "applicationId": application.to_string()}))
         .into_response())
+}
+
+/// Adds what the records of each webhook tell of the last minutes. The cores have handed over what they had by then.
+fn add_recent(state: &AdminState, items: &mut [Value]) {
+    let now = state.clock.now().unix_millis;
+    for item in items {
+        let id = item["webhookId"].as_str().and_then(|id| id.parse::<Id>().ok());
+        let Some(id) = id else { continue };
+        let (records, _) = state.shelf.book().look(id);
+        item["recent"] = recent(&records, now);
+    }
 }
 
 fn shown(usage: &Usage) -> Value {
