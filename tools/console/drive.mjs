@@ -1,9 +1,8 @@
 // Uses the console as a person would, from the first sign-in to the last deletion.
 
-import { connect } from "node:net";
-
 import { flowIsAdded, flowIsEditedAsJson, flowIsWorkedInItsPicture, layoutsHold } from "./flows.mjs";
 import { admin, api, check, complaints, end, expectingErrors, fill, follow, judge, otherPage, page, press, see, server, step, token, until } from "./person.mjs";
+import { callsAreSeen, connectionsAreSeen, walk } from "./records.mjs";
 
 const url = () => page.locator("#url").textContent();
 const heading = (name) => page.getByRole("heading", { name, exact: true, level: 1 }).waitFor();
@@ -71,8 +70,11 @@ await step("its URL is copied and can be called", async () => {
   await press("Copy URL");
   await see("is on the clipboard");
   check(await page.evaluate(() => navigator.clipboard.readText()) === called, "the clipboard holds the URL");
-  const response = await fetch(called, { method: "POST", body: "{}", headers: { "content-type": "application/json" } });
+  const response = await fetch(called, { method: "POST", body: "{\"value\": 30}", headers: { "content-type": "application/json" } });
   check(response.status === 200 && (await response.json()).success, "it answers");
+  // Its page opens on its calls: this one is there.
+  await page.locator(".calls .call").first().waitFor();
+  await follow("Call it");
   await see("1 of 100 used");
   await see("nothing happens");
   await judge("webhook-call");
@@ -493,56 +495,10 @@ await step("messages go both ways over a WebSocket", async () => {
   await see("closed with 1000");
 });
 
-const plain = (await api("GET", `/applications/${application}/webhooks?filter=device*002&filterField=name`)).items[0];
-
-await step("the live view waits for requests", async () => {
-  await page.goto(`/#/a/${application}/webhooks/${plain.id}/live`);
-  await see("No requests yet");
-  await page.getByRole("status").getByText("live", { exact: true }).waitFor();
-  await judge("live-empty");
-});
-
-await step("requests are seen as they come, held back, filtered and sent again", async () => {
-  await api("POST", `/applications/${application}/flows`, { name: "listens", triggers: [{ type: "webhook", key: plain.id }], nodes: [] });
-  const target = `${called.slice(0, called.lastIndexOf("/"))}/${plain.token}`;
-  const call = (path, method = "POST") => fetch(target + path, { method, body: "{\"n\": 7}", headers: { "content-type": "application/json" } });
-  await call("/first?x=1");
-  await see("/first?x=1");
-  await page.getByRole("button", { name: /first/ }).click();
-  await see("\"n\": 7");
-  await press("Pause");
-  await call("/second", "PUT");
-  await see("1 more came meanwhile");
-  check((await page.getByText("/second").count()) === 0, "what came is held back");
-  await press("Resume");
-  await see("/second");
-  await page.getByRole("searchbox").fill("second");
-  await until("the filter holds", async () => (await page.locator("tbody tr").count()) === 1);
-  await page.getByRole("searchbox").fill("");
-  // Within a millisecond, and equal in all that is shown.
-  const { host, hostname, port, pathname } = new URL(target);
-  connect(Number(port), hostname).resume().end(`DELETE ${pathname}/again HTTP/1.1\r\nHost: ${host}\r\n\r\n`.repeat(20));
-  await until("each of those that are equal is seen", async () => (await page.getByRole("button", { name: "DELETE /again" }).count()) === 20);
-  await judge("live");
-  await page.getByRole("button", { name: /second/ }).click();
-  await press("Send again");
-  check(await page.getByLabel("Path and query").inputValue() === "/second", "the Test tab has the request");
-  check(await page.getByLabel("Method").inputValue() === "PUT", "with its method");
-  await page.reload();
-  await heading(plain.name);
-});
-
-await step("control characters and characters of direction that a caller sends are shown as escapes", async () => {
-  await page.goto(`/#/a/${application}/webhooks/${plain.id}/live`);
-  await page.getByRole("status").getByText("live", { exact: true }).waitFor();
-  const target = `${called.slice(0, called.lastIndexOf("/"))}/${plain.token}`;
-  const sent = "a\u202eb\u009bc\u007fd\u2066e\u2028f\u200fg";
-  await fetch(`${target}/odd`, { method: "POST", body: JSON.stringify({ text: sent }), headers: { "content-type": "application/json" } });
-  await page.getByRole("button", { name: /odd/ }).click();
-  await see("a\\u202eb\\u009bc\\u007fd\\u2066e\\u2028f\\u200fg");
-  const shown = await page.locator("body").innerText();
-  check(!/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/.test(shown), "none of them is on the page");
-});
+const base = called.slice(0, called.lastIndexOf("/"));
+await connectionsAreSeen(application, socket, base);
+await callsAreSeen(application, base);
+await walk(application, base);
 
 await step("an address that cannot be read leads to the page that says so", async () => {
   for (const address of [`/#/a/%/webhooks`, `/#/%E0%A4%A`, `/#/a/${application}/webhooks/%zz`, "/#/nowhere"]) {

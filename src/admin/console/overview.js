@@ -1,13 +1,16 @@
 // The overview: what the engine did in the last minutes, up to an hour, in all and on each core.
 
-import { ask, settings } from "./api.js";
+import { ApiError, ask, isAborted, settings } from "./api.js";
 import { chart, latest } from "./chart.js";
 import { h, put } from "./dom.js";
+import { rankingsOf } from "./rankings.js";
 import { every, setQuery } from "./router.js";
 import { duration, heading, number, select, table } from "./ui.js";
 
 const SPANS = [["300", "Last 5 minutes"], ["900", "Last 15 minutes"], ["3600", "Last hour"]];
 const REFRESH_MS = 2_000;
+/** How often the webhooks are ranked. */
+const RANKINGS_MS = 10_000;
 
 export async function overviewPage(view) {
   const { main, signal } = view;
@@ -21,6 +24,7 @@ export async function overviewPage(view) {
   const tiles = h("div", { class: "tiles" });
   const said = h("p", { class: "error", role: "alert" });
   const cores = h("div", {});
+  const rankings = h("div", { class: "columns" });
   const charts = {
     requests: chart({ title: "Requests a second", format: perSecond, tick: plainNumber, series: [{ name: "requests", colour: 1 }] }),
     status: chart({ title: "Responses a second, by status", format: perSecond, tick: plainNumber, kind: "stack", series: [
@@ -70,8 +74,15 @@ export async function overviewPage(view) {
   put(main,
     heading("Overview", h("span", { class: "quiet" }, `Tidegate ${about.version}`), span),
     said, tiles, h("div", { class: "columns" }, Object.values(charts).map((one) => one.element)),
-    h("section", { class: "card spaced" }, cores));
+    rankings, h("section", { class: "card spaced" }, cores));
   await load();
+  every(RANKINGS_MS, signal, async () => {
+    try {
+      put(rankings, await rankingsOf(view));
+    } catch (error) {
+      if (!(error instanceof ApiError) && !isAborted(error)) throw error;
+    }
+  });
   every(REFRESH_MS, signal, () => load().catch(report));
 }
 

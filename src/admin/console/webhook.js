@@ -4,8 +4,9 @@ import { ask, flowsOf, paths, presets, settings, urlOf } from "./api.js";
 import { snippets } from "./calls.js";
 import { h, put, s } from "./dom.js";
 import { typeName } from "./flow_graph.js";
-import { livePanel } from "./live.js";
+import { connectionsPanel } from "./connections.js";
 import { fieldsOf, presetCard, presetChoice, stepsCard } from "./presets.js";
+import { recordsPanel } from "./records.js";
 import { every, go, link } from "./router.js";
 import { socketPanel } from "./socket.js";
 import { drafts } from "./store.js";
@@ -21,7 +22,7 @@ import { tokenButton } from "./webhook_token.js";
 const USAGE_MS = 2_000;
 
 export async function webhookPage(view) {
-  const [id, tab = "call"] = view.parts;
+  const [id, tab = "calls"] = view.parts;
   if (id === "new") return newPage(view);
   const { app, main } = view;
   const [webhook, about] = await Promise.all([ask(paths.webhook(app, id), { signal: view.signal }), settings()]);
@@ -51,15 +52,15 @@ export async function webhookPage(view) {
     warningList(webhook, webhook.warnings.some((warning) => warning.includes("`waitForReply`"))
       ? waitButton(app, webhook, () => webhookPage(view)) : []),
     tabs("Webhook", [
-      ["call", "Call it", tabLink("call")], ["test", "Test", tabLink("test")], ["live", "Live", tabLink("live")],
-      ["settings", "Settings", tabLink("settings")]], tab),
+      ["calls", webhook.isWebsocket ? "Connections" : "Calls", tabLink("calls")], ["call", "Call it", tabLink("call")],
+      ["test", "Test", tabLink("test")], ["settings", "Settings", tabLink("settings")]], tab),
     panel);
   const context = { ...view, webhook, about, url, panel };
   switch (tab) {
     case "test": return webhook.isWebsocket ? socketPanel(context) : testPanel(context);
-    case "live": return livePanel(context);
+    case "call": return callPanel(context);
     case "settings": return webhookForm({ app, webhook, target: panel, saved: () => webhookPage(view) });
-    default: return callPanel(context);
+    default: return webhook.isWebsocket ? connectionsPanel(context) : recordsPanel(context);
   }
 }
 

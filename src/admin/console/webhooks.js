@@ -2,9 +2,10 @@
 
 import { ask, paths, settings, urlOf } from "./api.js";
 import { h, put } from "./dom.js";
+import { callsLine, figures, rateText, shareText } from "./recent.js";
 import { every, link, setQuery } from "./router.js";
 import { agoTime } from "./time.js";
-import { announce, badge, button, copyButton, dialog, empty, heading, notice, number, pager, select, table } from "./ui.js";
+import { announce, badge, button, copyButton, dialog, duration, empty, heading, notice, number, pager, select, table } from "./ui.js";
 import { confirmDelete } from "./webhook_delete.js";
 import { KEPT_MAX, pageOf, STATES, TYPES, typeOf } from "./webhooks_state.js";
 
@@ -104,8 +105,8 @@ export async function webhooksPage(view) {
       for (const box of body.querySelectorAll("tbody input[type=checkbox]")) box.checked = all.checked;
       drawSeveral();
     } });
-    const head = ["Name", "Type", "State", "URL", "Calls a second", "Last call"].map((text, index) =>
-      h("th", { scope: "col", class: index === 4 ? "right" : null }, text));
+    const head = ["Name", "Type", "State", "URL", "Calls a second", "Failed", "p99", "Last call"].map((text, index) =>
+      h("th", { scope: "col", class: index > 3 && index < 7 ? "right" : null, title: index === 5 ? "Answered 400 or more in the last five minutes" : null }, text));
     head.unshift(h("th", { scope: "col" }, all));
     head.push(h("th", { scope: "col" }, h("span", { class: "hidden" }, "Actions")));
     put(body,
@@ -131,7 +132,9 @@ export async function webhooksPage(view) {
       h("td", { "data-label": "URL" }, url === null
         ? h("span", { class: "quiet", title: "The ingress listens on a Unix socket; set ingress.public_url." }, "no URL")
         : h("div", { class: "url" }, h("code", { title: url }, shortened(url)), copyButton(() => url, `URL of ${webhook.name}`))),
-      h("td", { class: "right rate", "data-label": "Calls a second" }, "–"),
+      h("td", { class: "right rate nowrap", "data-label": "Calls a second" }, "–"),
+      h("td", { class: "right failed", "data-label": "Failed" }, "–"),
+      h("td", { class: "right p99 nowrap", "data-label": "p99" }, "–"),
       h("td", { class: "last quiet", "data-label": "Last call" }, "–"),
       h("td", { class: "right nowrap" },
         button(webhook.enabled ? "Disable" : "Enable", () => toggle(webhook), { class: "small", "aria-label": `${webhook.enabled ? "Disable" : "Enable"} ${webhook.name}` }),
@@ -193,11 +196,14 @@ export async function webhooksPage(view) {
   const rates = async () => {
     if (shown.length === 0) return;
     const ids = shown.map((webhook) => webhook.id).join(",");
-    const usage = await ask(paths.usage(app), { query: { ids }, signal });
+    const usage = await ask(paths.usage(app), { query: { ids, recent: "true" }, signal });
     for (const item of usage.items) {
       const line = body.querySelector(`tr[data-id="${item.webhookId}"]`);
       if (!line) continue;
-      line.querySelector(".rate").textContent = rate(item);
+      const now = figures(item);
+      put(line.querySelector(".rate"), rateText(now.perSecond), callsLine(item));
+      line.querySelector(".failed").textContent = shareText(now.share);
+      line.querySelector(".p99").textContent = now.p99Ms === null ? "–" : duration(now.p99Ms);
       put(line.querySelector(".last"), agoTime(item.lastCall));
     }
   };
@@ -209,13 +215,6 @@ export async function webhooksPage(view) {
   every(RATE_MS, signal, () => rates().catch(() => {
     // The notice at the page's edge says that the server is away; the next turn asks again.
   }));
-}
-
-/** Calls a second over the window that the limit looks at. */
-export function rate(usage) {
-  if (usage.calls === null) return "–";
-  const perSecond = usage.calls / usage.windowSeconds;
-  return perSecond === 0 ? "0" : perSecond < 10 ? perSecond.toFixed(1) : number(Math.round(perSecond));
 }
 
 /** Enough of a URL to tell it from others. */

@@ -1,0 +1,127 @@
+// The connections of a WebSocket webhook: a row for each, and its messages of both directions inside.
+
+import { isAborted } from "./api.js";
+import { snippets } from "./calls.js";
+import { h, put } from "./dom.js";
+import { followRecords, recordOf } from "./records_state.js";
+import { setQuery } from "./router.js";
+import { agoTime, clock } from "./time.js";
+import { badge, bytes, button, code, empty, failure, number } from "./ui.js";
+
+const DRAW_MS = 200;
+/** Characters of a message that are shown. */
+const SHOWN_CHARACTERS_MAX = 10_000;
+
+export async function connectionsPanel({ app, webhook, url, panel, signal, query }) {
+  let chosen = query.get("connection");
+  let turn = new AbortController();
+  let isStale = false;
+  const around = h("div", { class: "calls-box" });
+  const detail = h("section", { class: "card call-detail", "aria-label": "The connection that is chosen" });
+  const columns = h("div", { class: "calls-columns" }, around, detail);
+  const state = h("span", { class: "badge", role: "status" }, "connecting…");
+  const records = followRecords({
+    app, webhook, signal, filters: () => ({ kind: "connect,close" }),
+    told: {
+      rows: () => later(),
+      state: (text, look) => {
+        put(state, text);
+        state.className = `badge ${look}`;
+      },
+      error: (error) => put(around, failure(error, () => records.restart())),
+    },
+  });
+  const later = () => {
+    if (isStale) return;
+    isStale = true;
+    setTimeout(() => !signal.aborted && draw(), DRAW_MS);
+  };
+  const connections = () => records.rows.filter((one) => one.kind === "connect")
+    .map((one) => ({ ...one, end: records.rows.find((other) => other.kind === "close" && other.connectionId !== null && other.connectionId === one.connectionId) ?? null }));
+  const draw = () => {
+    isStale = false;
+    columns.classList.toggle("has-call", chosen !== null);
+    const all = connections();
+    if (all.length === 0) {
+      return put(around, h("section", { class: "card" }, h("h2", {}, "No connections yet"), h("p", { class: "quiet" }, "They appear here as they come. Connect like this, or on the Test tab:"),
+        url === null ? null : snippets(webhook, url).slice(0, 1).map(([label, text]) => code(label, text))));
+    }
+    return put(around, h("ul", { class: "calls", "aria-label": "Connections" }, all.map(row)));
+  };
+  const row = (one) => h("li", { "data-id": one.id, class: one.connectionId === chosen ? "chosen" : null }, h("span", {}),
+    h("button", { type: "button", class: "call", "aria-pressed": String(one.connectionId === chosen), onclick: () => choose(one) },
+      h("span", { class: "method" }, "connect"), h("span", { class: "path" }, one.path || "/"),
+      h("span", { class: "state" }, stateOf(one)), h("span", { class: "fate quiet" }, one.peer ?? ""), h("span", { class: "size" }),
+      h("span", { class: "age quiet" }, agoTime(one.time))));
+  const choose = (one) => {
+    turn.abort();
+    turn = new AbortController();
+    chosen = one.connectionId;
+    setQuery({ connection: chosen ?? "" });
+    draw();
+    talk({ app, webhook, one, target: detail, signal: AbortSignal.any([signal, turn.signal]), close: () => {
+      turn.abort();
+      chosen = null;
+      setQuery({});
+      draw();
+      put(detail, hint());
+    } });
+  };
+  const hint = () => empty("Choose a connection to see its messages.");
+  put(panel, h("div", { class: "toolbar" }, state), columns);
+  put(detail, hint());
+  records.restart();
+}
+
+function stateOf(one) {
+  if (one.refusal) return badge("refused", "bad");
+  return one.end ? badge(`closed ${one.end.status ?? ""}`, "off") : badge("open", "good");
+}
+
+/** The messages of a connection, as they come. */
+function talk({ app, webhook, one, target, signal, close }) {
+  const list = h("ol", { class: "talk", "aria-label": "Messages", tabindex: "0" });
+  const count = h("span", { class: "quiet", role: "status" });
+  const texts = new Map();
+  let isStale = false;
+  const records = followRecords({
+    app, webhook, signal, filters: () => ({ connection: one.connectionId }),
+    told: {
+      rows: () => {
+        if (isStale) return;
+        isStale = true;
+        setTimeout(() => !signal.aborted && draw(), DRAW_MS);
+      },
+      state: () => {},
+      error: (error) => put(list, h("li", { class: "error" }, error.message)),
+    },
+  });
+  const draw = () => {
+    isStale = false;
+    const all = records.rows.toReversed();
+    count.textContent = `${number(all.filter((record) => record.kind === "message").length)} messages`;
+    put(list, all.map(line));
+  };
+  const line = (record) => {
+    const isOut = record.direction === "out";
+    const [kind, sign, name] = record.kind === "message" ? (isOut ? ["out", "→", "sent to the client"] : ["in", "←", "received"]) : ["about", "·", "connection"];
+    const text = h("span", {});
+    if (record.kind !== "message") text.textContent = record.kind === "connect" ? "connected" : `closed with ${record.status}${record.refusal ? `: ${record.refusal}` : ""}`;
+    else fillText(record, text);
+    return h("li", { class: kind }, h("span", { role: "img", "aria-label": name }, sign), h("span", { class: "quiet" }, clock(Date.parse(record.time))), text);
+  };
+  /** A message's text is in its record, which does not change: it is asked for once. */
+  const fillText = (record, text) => {
+    if (!texts.has(record.id)) texts.set(record.id, recordOf(app, webhook.id, record.id, signal).then(({ request }) => messageText(request?.body, record)));
+    texts.get(record.id).then((value) => put(text, value), (error) => !isAborted(error) && put(text, h("span", { class: "error" }, error.message)));
+  };
+  put(target, h("p", { class: "back" }, button("← All connections", close, { class: "linkish" })),
+    h("div", { class: "heading" }, h("h2", {}, one.path || "/"), h("div", { class: "actions" }, count)), list);
+  records.restart();
+}
+
+function messageText(body, record) {
+  if (!body) return `${bytes(record.bytes)}, which are not kept`;
+  const text = body.text ?? `base64: ${body.base64}`;
+  return text.length > SHOWN_CHARACTERS_MAX ? `${text.slice(0, SHOWN_CHARACTERS_MAX)}…` : text;
+}
