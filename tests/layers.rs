@@ -94,8 +94,6 @@ const FILE_LINES_MAX: usize = 600;
 
 /// Words that no doc comment begins with: a noun phrase or a verb in the third person says the same.
 const INTERROGATIVES: [&str; 3] = ["What", "Who", "Whose"];
-/// Modules whose doc comments may still begin with one of [`INTERROGATIVES`].
-const STILL_INTERROGATIVE: &[&str] = &["admin", "cluster", "record"];
 
 /// Ends of the names of documents, besides the RFCs, whose sections comments cite.
 const CITED: [&str; 7] =
@@ -198,7 +196,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
             format!("a file has at most {FILE_LINES_MAX} lines, this one {}", lines.len()),
         ));
     }
-    check_comments(path, &lines, &mut broken);
+    check_comments(&lines, &mut broken);
     let source = Source::read(path, text);
     for at in 0..source.tokens.len() {
         source.check_imports(at, &mut broken);
@@ -210,8 +208,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
 }
 
 /// The rules of comments: how one begins, and that the sections that it cites are of a document that it names.
-fn check_comments(path: &str, lines: &[&str], broken: &mut Vec<(usize, String)>) {
-    let module = path.split(['/', '.']).next().unwrap_or_default();
+fn check_comments(lines: &[&str], broken: &mut Vec<(usize, String)>) {
     // The comment that ends on the line before, as one text.
     let mut before = String::new();
     for (at, line) in lines.iter().enumerate() {
@@ -223,7 +220,7 @@ fn check_comments(path: &str, lines: &[&str], broken: &mut Vec<(usize, String)>)
         let text = marked.trim_start_matches(['/', '!']).trim();
         let is_doc = marked.starts_with(['/', '!']);
         let first = text.split(|sign: char| !sign.is_alphanumeric()).next().unwrap_or_default();
-        if is_doc && INTERROGATIVES.contains(&first) && !STILL_INTERROGATIVE.contains(&module) {
+        if is_doc && INTERROGATIVES.contains(&first) {
             broken
                 .push((at + 1, format!("a doc comment begins with `{first}`: begin with a noun or a verb")));
         }

@@ -96,7 +96,7 @@ const NO_RECORDS: BookLimits = BookLimits { bytes: 0, age_millis: 0 };
 /// A future that an engine answers with.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
 
-/// What the admin listener needs of the rest of the process.
+/// The functions of the process that the admin listener needs.
 pub trait Engine: Send + Sync {
     /// Compiles what is affected anew from the store and publishes it to the cores, before it returns. What is not in
     /// the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
@@ -154,10 +154,10 @@ pub trait Engine: Send + Sync {
     /// Whether the webhook is there.
     fn serves(&self, webhook: Id) -> bool;
 
-    /// What these webhooks have used of their limits at this moment; one that is not there is left out.
+    /// The present usage of these webhooks' limits; webhooks that do not exist are left out.
     fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>>;
 
-    /// What a flow did lately, on all cores.
+    /// Counts of a flow's recent runs, on all cores.
     fn activity(&self, flow: Id) -> FlowActivity;
 
     /// The page of `/metrics`.
@@ -166,7 +166,7 @@ pub trait Engine: Send + Sync {
     /// The counters of now, for the series of `/stats`.
     fn snapshot(&self) -> Snapshot;
 
-    /// What the node of a cluster tells of itself and the others; `None` if the process is none.
+    /// The state of the cluster, as this node knows it; `None` if the process is not a node.
     fn cluster(&self) -> Option<Value> {
         None
     }
@@ -183,7 +183,7 @@ pub trait Engine: Send + Sync {
 /// A request to be sent through the ingress, checked: it cannot break out of its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestRequest {
-    /// What follows the token: begins with `/` or `?`, or is empty.
+    /// The path behind the token: begins with `/` or `?`, or is empty.
     pub path: String,
     /// In upper case.
     pub method: String,
@@ -204,7 +204,7 @@ pub struct Replay {
     pub request: Vec<u8>,
 }
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Replayed {
     /// Status of the response.
@@ -213,7 +213,7 @@ pub struct Replayed {
     pub duration_ms: f64,
 }
 
-/// What came back.
+/// The response to a test request.
 #[derive(Debug)]
 pub struct TestResponse {
     /// The status.
@@ -228,7 +228,7 @@ pub struct TestResponse {
     pub triggers: Vec<Box<RawValue>>,
 }
 
-/// What a webhook has used of its limits, and what they are: its own, or the server's.
+/// The usage of a webhook's limits, and the limits: its own, or the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Which one.
@@ -262,7 +262,7 @@ pub struct About {
     pub public_url: Option<String>,
     /// The URL of the ingress that senders sign.
     pub called_url: String,
-    /// What webhooks fall back to.
+    /// The limits of webhooks that set none of their own.
     pub limits: Limits,
 }
 
@@ -276,13 +276,13 @@ impl Default for About {
     }
 }
 
-/// What the handlers work with.
+/// The state that the handlers share.
 pub struct AdminState {
     /// The model.
     pub store: Arc<Store>,
     /// The rest of the process.
     pub engine: Arc<dyn Engine>,
-    /// What `Authorization: Bearer` may carry.
+    /// The valid tokens of `Authorization: Bearer`.
     pub tokens: Arc<AccessTokens>,
     /// `admin.hosts`: names, with or without a port, that are served beside addresses and `localhost`.
     pub hosts: Vec<String>,
@@ -292,7 +292,7 @@ pub struct AdminState {
     pub guess_delay: Duration,
     /// Dates of resources.
     pub clock: Clock,
-    /// What the console tells of the server.
+    /// The server's description in the console.
     pub about: About,
     /// The last hour of the counters, as [`sample`] keeps it.
     series: Mutex<Series>,
@@ -304,7 +304,7 @@ pub struct AdminState {
     replays: replays::Replays,
     /// Recorded calls that are sent again.
     record_replays: replays::Replays,
-    /// What was recorded.
+    /// The records of calls.
     pub shelf: Arc<Shelf>,
 }
 

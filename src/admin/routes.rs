@@ -160,7 +160,7 @@ pub(super) enum Reads {
     Import,
     /// Page and what narrows a list of records; the answer may be a stream.
     Stream,
-    /// What narrows a list of records.
+    /// The filters of a list of records.
     RecordFilters,
 }
 

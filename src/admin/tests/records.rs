@@ -1,4 +1,4 @@
-//! What was recorded of calls: lists, one record, replays.
+//! Records of calls: lists, one record, replays.
 
 use serde_json::json;
 

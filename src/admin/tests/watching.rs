@@ -1,4 +1,4 @@
-//! What is only looked at: series, settings, usage, the stream of records.
+//! Routes that only read: series, settings, usage, the stream of records.
 
 use axum::body::Body;
 use axum::http::{Request, header};
