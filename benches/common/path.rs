@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tidegate::base::buffer::ReceiveBuffer;
 use tidegate::base::clock::Now;
-use tidegate::base::request_id::{RequestId, RequestNumbers};
+use tidegate::base::request_id::RequestNumbers;
 use tidegate::deliver::{self, Origin};
 use tidegate::http::encode::DateField;
 use tidegate::http::{self, Limits, Step};
@@ -185,7 +185,8 @@ thread_local! {
 
 fn frame(date: &mut DateField, now: Now, keep_alive: bool) -> Frame<'_> {
     let mut numbers = NUMBERS.get();
-    let id = Some(RequestId::made(numbers.next_number()));
+    let number = numbers.next_number();
+    let id = Some(numbers.id(number));
     NUMBERS.set(numbers);
     let date = date.line(now.unix_millis);
     Frame { date, keep_alive, http10: false, head_only: false, cors: Cors::Any, id }

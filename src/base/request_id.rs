@@ -25,13 +25,6 @@ impl<'a> RequestId<'a> {
         is_id.then_some(RequestId::Given(value))
     }
 
-    /// The id that stands for a number ([`RequestNumbers`]).
-    #[must_use]
-    #[inline]
-    pub fn made(number: u64) -> RequestId<'a> {
-        RequestId::Made(digits(number))
-    }
-
     /// The id.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -72,18 +65,6 @@ const NAME_BYTES: usize = REQUEST_ID_FIELD.len() + 2;
 /// The field line of an id that is made, its digits left out.
 const MADE_LINE: [u8; 32] = *b"x-request-id: 0000000000000000\r\n";
 
-/// The digits of a made id, in lower-case hex.
-fn digits(number: u64) -> [u8; MADE_BYTES] {
-    // Neighbours of the sequence should not look alike: SplitMix64's mixing, which maps no two numbers to one.
-    let mut mixed = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^= mixed >> 31;
-    let mut digits = [0; MADE_BYTES];
-    digits[..8].copy_from_slice(&hex((mixed >> 32) as u32));
-    digits[8..].copy_from_slice(&hex(mixed as u32));
-    digits
-}
-
 /// Eight digits, without a loop: each half byte gets a byte of its own, and those above 9 what makes them letters.
 fn hex(number: u32) -> [u8; 8] {
     let mut spread = u64::from(number);
@@ -94,21 +75,49 @@ fn hex(number: u32) -> [u8; 8] {
     (spread + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
-/// Numbers for the ids of one core: no two of them are the same, and those of other cores and processes begin elsewhere.
+/// Numbers for the ids of one core: no two of them are the same, and those of other cores and processes have another upper
+/// half. The id of a number is its upper half and its mixed lower half, in lower-case hex.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestNumbers(u64);
+pub struct RequestNumbers {
+    upper: u32,
+    lower: u32,
+    /// The digits of the upper half, which hardly ever changes.
+    upper_digits: [u8; 8],
+}
+
+/// Added for each number: odd, so that all lower halves come before one comes again.
+const LOWER_STEP: u32 = 0x9E37_79B9;
 
 impl RequestNumbers {
     #[must_use]
     pub fn starting_at(start: u64) -> RequestNumbers {
-        RequestNumbers(start)
+        let (upper, lower) = ((start >> 32) as u32, start as u32);
+        RequestNumbers { upper, lower, upper_digits: hex(upper) }
     }
 
-    /// The next number.
+    /// Returns the next number.
     #[inline]
     pub fn next_number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        self.0
+        self.lower = self.lower.wrapping_add(LOWER_STEP);
+        if self.lower == 0 {
+            self.upper = self.upper.wrapping_add(LOWER_STEP);
+            self.upper_digits = hex(self.upper);
+        }
+        u64::from(self.upper) << 32 | u64::from(self.lower)
+    }
+
+    /// Returns the id of a number.
+    #[must_use]
+    #[inline]
+    pub fn id(&self, number: u64) -> RequestId<'static> {
+        let (upper, lower) = ((number >> 32) as u32, number as u32);
+        // Neighbours should not look alike. No two numbers are mixed to the same.
+        let mixed = (lower ^ (lower >> 16)).wrapping_mul(0x7FEB_352D);
+        let mut digits = [0; MADE_BYTES];
+        let upper_digits = if upper == self.upper { self.upper_digits } else { hex(upper) };
+        digits[..8].copy_from_slice(&upper_digits);
+        digits[8..].copy_from_slice(&hex(mixed ^ (mixed >> 15)));
+        RequestId::Made(digits)
     }
 }
 
@@ -140,7 +149,8 @@ mod tests {
         let mut numbers = RequestNumbers::starting_at(7);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..10_000 {
-            let id = RequestId::made(numbers.next_number()).text().to_owned();
+            let number = numbers.next_number();
+            let id = numbers.id(number).text().to_owned();
             assert!(id.len() == MADE_BYTES && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
             assert!(RequestId::given(id.as_bytes()).is_some());
             assert!(seen.insert(id));
@@ -148,8 +158,21 @@ mod tests {
     }
 
     #[test]
+    fn a_number_keeps_its_id_when_the_upper_half_changes() {
+        // The next lower half is 0.
+        let mut numbers =
+            RequestNumbers::starting_at(7 << 32 | u64::from(LOWER_STEP.wrapping_mul(2).wrapping_neg()));
+        let last = numbers.next_number();
+        let id = numbers.id(last);
+        let first = numbers.next_number();
+        assert_ne!(last >> 32, first >> 32);
+        assert_eq!(numbers.id(last), id);
+        assert_ne!(numbers.id(first), id);
+    }
+
+    #[test]
     fn a_line_is_the_name_and_the_id() {
-        for id in [RequestId::Given(b"abc"), RequestId::made(5)] {
+        for id in [RequestId::Given(b"abc"), RequestNumbers::starting_at(1).id(5)] {
             let mut line = Vec::new();
             id.write_line(&mut line);
             assert_eq!(line, format!("x-request-id: {}\r\n", id.text()).into_bytes());

@@ -225,7 +225,11 @@ impl Exchange<'_> {
             webhook: self.hook.map(|hook| hook.webhook_id),
             method: self.request.method_bytes(),
             path: match self.hook {
-                Some(hook) => request::behind_token(hook, self.request.path()),
+                Some(hook) => match request::behind_token(hook, self.request.path()) {
+                    // As in payloads.
+                    b"" => b"/",
+                    path => path,
+                },
                 None => request::path_without_token(self.request.path()),
             },
             status,

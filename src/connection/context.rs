@@ -332,7 +332,7 @@ impl CoreState {
         if !self.rules.has_request_ids {
             return None;
         }
-        Some(request.request_id().unwrap_or_else(|| RequestId::made(number)))
+        Some(request.request_id().unwrap_or_else(|| self.request_numbers.id(number)))
     }
 
     /// Begins a turn: reads the clock.
