@@ -51,7 +51,8 @@ impl Client {
             subjects: vec![subject.to_owned()],
             ..Default::default()
         };
-        self.run(self.jetstream.create_stream(config)).expect("a new stream")
+        // Right after the loss of a server nobody may lead JetStream.
+        eventually("a new stream", || self.run(self.jetstream.create_stream(config.clone())).ok())
     }
 
     fn count(&self, stream: &Stream) -> u64 {
