@@ -157,7 +157,11 @@ impl Log {
 
     /// Moves what is still a record of the oldest segments forward, and deletes them, until all are within the bound.
     pub(super) fn make_room(&mut self, shelf: &Shelf, now: Now) {
-        while self.complete_bytes > self.bytes_max && now.nanos >= self.retry_nanos {
+        // Once through all of them at most, however much of them is still a record.
+        for _ in 0..self.complete.len() {
+            if self.complete_bytes <= self.bytes_max || now.nanos < self.retry_nanos {
+                return;
+            }
             let Some(&(number, bytes)) = self.complete.front() else { return };
             self.move_forward(number, shelf, now);
             if now.nanos < self.retry_nanos {

@@ -20,7 +20,7 @@ fn call(webhook: u64, number: u64, body: &[u8]) -> Vec<u8> {
         id: id(number),
         webhook: id(webhook),
         unix_millis: MILLIS + number,
-        events: 100,
+        events: 8,
         kind: Kind::Request,
         is_sent: false,
         is_text: false,
