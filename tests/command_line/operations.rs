@@ -392,6 +392,14 @@ fn shells_get_completions_and_man_gets_pages() {
     assert!(checked.status.success() && out(&checked).contains("_tidegate"), "{}", out(&checked));
 }
 
+/// Whether a request with a `Content-Length` is there to its end.
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    body.len() >= length.unwrap_or(0)
+}
+
 /// Waits until a flow has so many dead letters.
 fn letters(folder: &Path, count: usize) -> Vec<Value> {
     for _ in 0..2_000 {
@@ -421,12 +429,17 @@ fn dead_letters_are_listed_replayed_and_dropped() {
             let mut stream = stream.expect("a connection");
             let counted = Arc::clone(&counted);
             std::thread::spawn(move || {
-                let mut bytes = [0; 65_536];
-                // Each request is small enough to be read at once.
-                while stream.read(&mut bytes).is_ok_and(|length| length > 0) {
+                let (mut bytes, mut request) = ([0; 65_536], Vec::new());
+                while let Ok(length) = stream.read(&mut bytes)
+                    && length > 0
+                {
+                    request.extend_from_slice(&bytes[..length]);
+                    if !is_whole(&request) {
+                        continue;
+                    }
+                    request.clear();
                     counted.fetch_add(1, Ordering::Relaxed);
-                    let answered = stream.write_all(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n");
-                    if answered.is_err() {
+                    if stream.write_all(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n").is_err() {
                         return;
                     }
                 }
