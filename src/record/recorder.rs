@@ -260,6 +260,12 @@ impl CoreRecords {
         }
         seat.taken += 1;
         seat.refusal = refusal;
+        let folded = std::mem::take(&mut seat.folded);
+        if folded > 0 {
+            // They are of the record before this one.
+            let (webhook, unix_millis) = (seat.webhook, now.unix_millis);
+            Entry::Count { webhook, unix_millis, skipped: 0, folded }.write(&mut self.batch);
+        }
         true
     }
 
