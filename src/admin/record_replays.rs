@@ -115,6 +115,9 @@ pub(super) async fn replay_requests(mut call: Call) -> Outcome {
 fn ids(body: &Value) -> Result<Option<Vec<Id>>, ApiError> {
     let must =
         || ApiError::validation(format!("`ids` must be a list of at most {REPLAYED_MAX} ids of requests"));
+    if body.is_null() {
+        return Ok(None);
+    }
     let Some(object) = body.as_object() else {
         return Err(ApiError::validation("the body must be a JSON object"));
     };

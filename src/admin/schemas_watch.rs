@@ -142,7 +142,7 @@ pub(super) fn all() -> Map<String, Value> {
                 "reply": {"type": "object"},
                 "request": {"type": "object"},
                 "publication": {"type": "object"},
-                "worker": {"const": true},
+                "worker": {"type": "boolean"},
                 "message": {"type": "string"},
                 "error": {"type": "string", "description": "Why the node cannot do its part"},
             }), &["id", "afterDelivery"])},

@@ -146,6 +146,8 @@ pub struct Book {
     last_calls: HashMap<Id, u64, ahash::RandomState>,
     /// Fates whose records are on their way from another core.
     early: EarlyFates,
+    /// The webhook and the record that an answer was taken for last: a count that follows is of it.
+    answered: Option<(Id, Id)>,
     bytes: usize,
     records: usize,
 }
@@ -182,6 +184,7 @@ impl Book {
             rings: Rings::default(),
             last_calls: HashMap::default(),
             early: EarlyFates::default(),
+            answered: None,
             bytes: 0,
             records: 0,
         }
@@ -272,6 +275,7 @@ impl Book {
             self.bytes -= folded.bytes();
             self.records -= 1;
         }
+        self.answered = Some((answer.webhook, told));
         noted.push(Noted::Record { webhook: answer.webhook, id: told, is_new: is_new && !is_folded });
         self.keep_bounds();
     }
@@ -311,10 +315,15 @@ impl Book {
         let Some(ring) = self.rings.get_mut(webhook, true) else { return };
         let mut unknown = u64::from(skipped);
         if folded > 0 {
-            let last = ring.records.back_mut();
             let is_refusal =
                 |record: &Record| record.answer().is_some_and(|answer| !answer.refusal.is_empty());
-            match last.filter(|record| is_refusal(record)) {
+            let answered = self.answered.filter(|(of, _)| *of == webhook);
+            let like = answered
+                .and_then(|(_, id)| place_of(ring, id))
+                .filter(|at| ring.records.get(*at).is_some_and(is_refusal))
+                .or(ring.records.len().checked_sub(1));
+            let like = like.and_then(|at| ring.records.get_mut(at));
+            match like.filter(|record| is_refusal(record)) {
                 Some(record) => {
                     record.count = record.count.saturating_add(folded);
                     record.last_millis = record.last_millis.max(unix_millis);

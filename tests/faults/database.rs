@@ -189,7 +189,7 @@ fn a_token_file_that_holds_none_is_refused() {
         &[b'x'; 20_000],
     ] {
         fs::write(file, broken).expect("ours");
-        start().refused().says(&["access-token", "is damaged"]);
+        start().refused().says(&["access-token", "holds no access token"]);
         assert_eq!(fs::read(file).expect("it is there"), broken, "it is left for who repairs it");
     }
     fs::write(file, &whole).expect("ours");

@@ -26,6 +26,7 @@ const NAMES: [&str; 17] = [
     "www-authenticate",
     "x-content-type-options",
     "x-ours",
+    "x-request-id",
     "x-xss-protection",
 ];
 

@@ -44,7 +44,10 @@ fn a_connection_triggers_connect_messages_and_disconnect(driver: &str) {
     let headers = json!({
         "host": "localhost", "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
         "sec-websocket-key": crate::sockets::KEY, "x-room": "5, 6", "x-forwarded-for": "127.0.0.1",
+        // Made for the handshake; the messages of the connection have it too.
+        "x-request-id": payload["data"]["headers"]["x-request-id"],
     });
+    assert_eq!(headers["x-request-id"].as_str().expect("an id").len(), 16);
     let mut data = json!({
         "type": "connect", "message": {}, "path": "/door/a%20b", "headers": headers,
         "query": {"x": ["1", "2"], "y": "ü"}, "replyId": null,

@@ -303,7 +303,7 @@ fn a_webhook_is_made_with_the_defaults_and_shown_whole() {
         "castBuffersAs": "array", "annotateMultipart": false, "enabled": true,
         "limits": {}, "signature": null, "warnings": [], "previousTokens": [],
         "methods": null, "allowedNetworks": null, "auth": null, "deduplicate": null,
-        "responseBody": null, "cors": null, "rawBody": false,
+        "responseBody": null, "cors": null, "rawBody": false, "record": null,
     });
     assert_eq!(shown, expected);
 }
