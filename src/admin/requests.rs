@@ -35,8 +35,9 @@ pub(super) async fn requests(call: Call) -> Outcome {
     parameters.only(&[&["page", "perPage", "payload", "updates"], &RECORD_FILTERS[..]].concat())?;
     let query = filters(&parameters)?;
     let shower = shower(&call.state, &webhook, with_payload(&parameters)?).await?;
+    let updates = parameters.flag("updates")?;
     if wants_stream(&call.headers) {
-        return stream(&call.state, shower, query, parameters.flag("updates")?);
+        return stream(&call.state, shower, query, updates);
     }
     let page = query::number(parameters.given("page"), "page", 0, u64::from(u32::MAX))?.unwrap_or(0);
     let per_page =

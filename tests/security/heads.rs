@@ -9,7 +9,7 @@ use tungstenite::{Message, WebSocket};
 use crate::common::{ACCESS_TOKEN, PATIENCE, Response, Server, Wire, request};
 
 /// All names that a response of the ingress may have here; anything else was smuggled in.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "access-control-allow-headers",
     "access-control-allow-methods",
     "access-control-allow-origin",
