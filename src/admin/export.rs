@@ -15,7 +15,7 @@ use super::error::{ApiError, Kind};
 use super::query::Parameters;
 use super::routes::{Call, Outcome};
 use crate::base::id::Id;
-use crate::base::yaml;
+use crate::model::yaml;
 use crate::model::{Flow, FlowVersion, MASK, Webhook};
 use crate::store::{ListQuery, Resource, Source, Store, StoreError};
 

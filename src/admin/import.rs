@@ -24,7 +24,7 @@ use super::query::Parameters;
 use super::routes::{BODY_DEPTH_MAX, Call, Outcome};
 use crate::base::id::Id;
 use crate::base::json as strict;
-use crate::base::yaml;
+use crate::model::yaml;
 use crate::model::{Application, MASK, ModelError, Webhook};
 use crate::store::{ChangeError, Changes, Resource};
 

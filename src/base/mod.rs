@@ -19,4 +19,3 @@ pub mod trace;
 pub mod turn;
 pub mod visible;
 pub mod wheel;
-pub mod yaml;

@@ -14,7 +14,7 @@ use super::input::read;
 use super::lookup::{self, application, member};
 use super::options::{self, Format};
 use super::{Failure, output};
-use crate::base::yaml;
+use crate::model::yaml;
 
 /// Rights of a backup: secrets are in it.
 const BACKUP_MODE: u32 = 0o600;

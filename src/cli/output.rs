@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::options::Format;
 use crate::base::json::minify_into;
 use crate::base::visible::{visible, visible_json, visible_lines};
-use crate::base::yaml;
+use crate::model::yaml;
 
 /// Spaces of one level of JSON.
 const INDENT: usize = 2;

@@ -38,6 +38,7 @@ mod signature;
 mod token;
 mod webhook;
 mod wiring;
+pub mod yaml;
 
 pub use access_token::{AccessToken, DIGEST_BYTES, Right, Rights};
 pub use application::Application;

@@ -5,7 +5,7 @@ use axum::http::{Request, header};
 use serde_json::{Value, json};
 
 use super::{Answered, NOBODY, Server, TOKEN, check_error, id_of, text_of};
-use crate::base::yaml;
+use crate::model::yaml;
 
 /// An application with a bit of everything; the paths of the application, its webhook and its flow.
 fn furnished(server: &Server) -> (String, String, String) {

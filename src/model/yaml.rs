@@ -1,6 +1,6 @@
 //! YAML 1.2 for documents that people edit: a JSON value as YAML text, and back.
 //!
-//! Not here: JSON itself ([`super::json`]), and any file of settings, which is TOML.
+//! Not here: JSON itself ([`json`](crate::base::json)), and any file of settings, which is TOML.
 
 use serde_json::Value;
 use serde_saphyr::{Budget, Options};
