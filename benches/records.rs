@@ -69,6 +69,7 @@ fn main() {
                 hidden_field: None,
                 body: BODY,
                 body_bytes: BODY.len() as u64,
+                request_id: b"",
             });
             let answer = NewAnswer { status: 200, refusal: None, response: RESPONSE, nanos: now.nanos };
             core.answer(&open, &answer);
@@ -127,6 +128,7 @@ fn main() {
             hidden_field: None,
             body: &long,
             body_bytes: long.len() as u64,
+            request_id: b"",
         };
         let open = core.call(&call);
         core.answer(&open, &NewAnswer { status: 200, refusal: None, response: RESPONSE, nanos: now.nanos });

@@ -86,6 +86,7 @@ mod tests {
                 path: b"/",
                 fields: b"",
                 body: b"",
+                request_id: b"",
             };
             Entry::Call(call).write(&mut batch);
             let answer = Answer {

@@ -48,6 +48,7 @@ pub(super) struct Item {
     count: u32,
     last_time: String,
     replay_of: Option<String>,
+    request_id: Option<String>,
     flows: Vec<Value>,
     payload: Option<Box<RawValue>>,
 }
@@ -87,6 +88,7 @@ impl Shower {
             count: record.count(),
             last_time: time_text(record.last_millis()),
             replay_of: call.replay_of.map(|id| id.to_string()),
+            request_id: (!call.request_id.is_empty()).then(|| text_of(call.request_id)),
             flows: record.fates().map(|fate| fate_of(&fate)).collect(),
             payload: if self.with_payload { self.payload(record, &call) } else { None },
         })

@@ -42,7 +42,7 @@ pub(super) fn all() -> Map<String, Value> {
 }
 
 /// The members of every item.
-const ITEM: [&str; 18] = [
+const ITEM: [&str; 19] = [
     "id",
     "time",
     "kind",
@@ -59,6 +59,7 @@ const ITEM: [&str; 18] = [
     "count",
     "lastTime",
     "replayOf",
+    "requestId",
     "flows",
     "payload",
 ];
@@ -81,6 +82,8 @@ fn item() -> Value {
         "refusal": {"type": ["string", "null"], "description": "Why it was refused, or closed"},
         "count": {"type": "integer", "description": "Refusals that it stands for"},
         "lastTime": time(), "replayOf": given(),
+        "requestId": {"type": ["string", "null"],
+            "description": "X-Request-Id, as it was given or made; null for what happened on a WebSocket"},
         "flows": {"type": "array", "items": object(json!({
             "flowId": id(), "nodeId": given(),
             "fate": {"enum": ["ran", "waiting", "retried", "delivered", "dead", "expired", "failed"]},

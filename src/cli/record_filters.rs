@@ -11,7 +11,7 @@ const TEXTS: [(&str, &str, &str); 4] = [
     ("status", "STATUS", "With one of these statuses: 404, 4xx, 200,5xx"),
     ("method", "METHOD", "With one of these methods: POST,PUT"),
     ("kind", "KIND", "Of one of these kinds: request, connect, message, close"),
-    ("search", "TEXT", "With this text in the path, a header or the body"),
+    ("search", "TEXT", "With this text in the path, a header, the body or the X-Request-Id"),
 ];
 /// Flags that are times.
 const TIMES: [(&str, &str); 2] =

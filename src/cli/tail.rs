@@ -313,8 +313,10 @@ fn line(label: Option<&str>, request: &Value) -> String {
         number("durationMs"),
         number("bytes"),
     );
-    if let Some(refusal) = request.get("refusal").and_then(Value::as_str) {
-        line += &format!("  {}", visible(refusal));
+    for name in ["requestId", "refusal"] {
+        if let Some(text) = request.get(name).and_then(Value::as_str) {
+            line += &format!("  {}", visible(text));
+        }
     }
     if number("count") > 1.0 {
         line += &format!("  ({} times)", number("count"));
@@ -335,9 +337,9 @@ mod tests {
     fn a_request_is_one_line_that_steers_no_terminal() {
         let mut request = json!({
             "time": "2026-02-19T17:26:00.123Z", "method": "POST", "path": "/a\u{1b}[31m", "status": 429,
-            "durationMs": 1.25, "bytes": 3, "refusal": "Over rate limit, request throttled", "payload": null,
+            "durationMs": 1.25, "bytes": 3, "requestId": "an-id", "refusal": "Over rate limit, request throttled",
         });
-        let expected = "2026-02-19T17:26:00.123Z  POST    /a\\u{1b}[31m  429  1.2 ms  3 B  Over rate limit, request throttled";
+        let expected = "2026-02-19T17:26:00.123Z  POST    /a\\u{1b}[31m  429  1.2 ms  3 B  an-id  Over rate limit, request throttled";
         assert_eq!(line(None, &request), format!("{expected}\n"));
         request["count"] = json!(12);
         assert_eq!(line(None, &request), format!("{expected}  (12 times)\n"));

@@ -211,6 +211,7 @@ impl<'a> Exchange<'a> {
             hidden_field: hidden.header,
             body,
             body_bytes: self.bytes as u64,
+            request_id: self.id.as_ref().map_or(b"", RequestId::bytes),
         });
         open.body_nanos = self.body_nanos;
         open

@@ -69,6 +69,7 @@ impl SocketRecords<'_> {
             hidden_field: None,
             body: data,
             body_bytes: data.len() as u64,
+            request_id: b"",
         }))
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn accept_websocket(
         request::claims(hook, request).as_deref(),
     );
     let mut lines = Vec::new();
-    request::cors(core.rules.cors, Some(hook), request).write(&mut lines);
+    request::cors(core.rules.cors, Some(hook), request).write(&mut lines, exchange.id.is_some());
     if let Some(id) = &exchange.id {
         id.write_line(&mut lines);
     }

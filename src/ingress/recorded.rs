@@ -46,8 +46,15 @@ pub fn payload(
             let (path, query) = split(opened.path);
             let peer_is_trusted = is_trusted(viewer, opened.peer);
             let peer = opened.peer.map_or(Peer::Local, Peer::Ip);
-            let data =
-                UpgradeData::new(path, query, opened.headers(), peer, peer_is_trusted, hook.hidden(), None);
+            let data = UpgradeData::new(
+                path,
+                query,
+                opened.shown_headers(),
+                peer,
+                peer_is_trusted,
+                hook.hidden(),
+                None,
+            );
             let answer = record.answer();
             let reason = answer.map(|answer| String::from_utf8_lossy(answer.refusal)).unwrap_or_default();
             let event = match call.kind {
@@ -81,7 +88,7 @@ fn http_data<'a>(
         method: call.method,
         path,
         query,
-        fields: call.headers(),
+        fields: call.shown_headers(),
         body: call.body,
         peer: call.peer.map_or(Peer::Local, Peer::Ip),
         peer_is_trusted: is_trusted(viewer, call.peer),

@@ -48,14 +48,17 @@ pub enum Cors<'a> {
 }
 
 impl Cors<'_> {
-    /// Appends the fields.
-    pub fn write(self, out: &mut Vec<u8>) {
+    /// Appends the fields. `has_id`: the response has the id of its request, which scripts of the origin may read.
+    pub fn write(self, out: &mut Vec<u8>, has_id: bool) {
         match self {
             Cors::Off => {}
-            Cors::Any => out.extend_from_slice(CORS_LINE),
+            Cors::Any => out.extend_from_slice(if has_id { CORS_LINES } else { CORS_LINE }),
             Cors::Listed(origin) => {
                 if let Some(origin) = origin {
                     field(out, b"access-control-allow-origin", origin);
+                    if has_id {
+                        out.extend_from_slice(EXPOSE_LINE);
+                    }
                 }
                 field(out, b"vary", b"Origin");
             }
@@ -185,7 +188,12 @@ const BUSY_RETRY_SECONDS: u32 = 1;
 /// The most common answer by far, up to its date.
 const SUCCESS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n";
 /// The CORS field that is on every response (`ingress.cors`).
-pub const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
+const CORS_LINE: &[u8] = b"access-control-allow-origin: *\r\n";
+/// Fetch standard, 3.3.3: the id of the request is a field that scripts may read.
+const EXPOSE_LINE: &[u8] = b"access-control-expose-headers: x-request-id\r\n";
+/// Both.
+const CORS_LINES: &[u8] =
+    b"access-control-allow-origin: *\r\naccess-control-expose-headers: x-request-id\r\n";
 /// Tells a sender that its call was a repeat.
 const DUPLICATE_LINE: &[u8] = b"tidegate-duplicate: true\r\n";
 const SUCCESS_BODY: &[u8] = b"{\"success\":true}";
@@ -193,7 +201,7 @@ const SUCCESS_BODY: &[u8] = b"{\"success\":true}";
 /// is kept from.
 const OVER_RATE: [&[u8]; 3] = [
     b"HTTP/1.1 429 Too Many Requests\r\n",
-    b"access-control-allow-origin: *\r\nretry-after: ",
+    b"retry-after: ",
     b"\r\ncontent-type: application/json\r\ncontent-length: 46\r\n\r\n{\"error\":\"Over rate limit, request throttled\"}",
 ];
 
@@ -290,7 +298,7 @@ impl Answer<'_> {
 pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
     if matches!(answer, Answer::Success(200)) && frame.keep_alive && !frame.http10 && !frame.head_only {
         out.extend_from_slice(SUCCESS_HEAD);
-        frame.cors.write(out);
+        frame.cors.write(out, frame.id.is_some());
         frame.write_id(out);
         out.extend_from_slice(frame.date);
         end_of_head(out);
@@ -307,6 +315,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
         out.extend_from_slice(status);
         out.extend_from_slice(frame.date);
         frame.write_id(out);
+        frame.cors.write(out, frame.id.is_some());
         out.extend_from_slice(before);
         out.extend_from_slice(itoa::Buffer::new().format(*seconds).as_bytes());
         out.extend_from_slice(after);
@@ -409,7 +418,7 @@ fn begin(out: &mut Vec<u8>, status: u16, frame: &Frame<'_>, is_upgrade: bool) {
         field(out, b"connection", options);
     }
     frame.write_id(out);
-    frame.cors.write(out);
+    frame.cors.write(out, frame.id.is_some());
 }
 
 /// Writes a list of methods. HEAD and OPTIONS are answered whatever the webhook takes.
@@ -495,7 +504,7 @@ mod tests {
         for usual in [Answer::OverRate(1), Answer::OverRate(86_401)] {
             // Without CORS it goes the long way.
             let long = written(&usual, Cors::Off);
-            let cors = str::from_utf8(CORS_LINE).unwrap();
+            let cors = str::from_utf8(CORS_LINES).unwrap();
             let behind_id = long.find("an-id\r\n").unwrap() + "an-id\r\n".len();
             let expected = format!("{}{cors}{}", &long[..behind_id], &long[behind_id..]);
             assert_eq!(written(&usual, Cors::Any), expected);
@@ -510,10 +519,29 @@ mod tests {
             text.lines().filter(is_cors).map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(lines(Cors::Off), [""; 0]);
-        assert_eq!(lines(Cors::Any), ["access-control-allow-origin: *"]);
+        let exposed = "access-control-expose-headers: x-request-id";
+        assert_eq!(lines(Cors::Any), ["access-control-allow-origin: *", exposed]);
         assert_eq!(lines(Cors::Listed(None)), ["vary: Origin"]);
         let origin = Cors::Listed(Some(b"https://example.org"));
-        assert_eq!(lines(origin), ["access-control-allow-origin: https://example.org", "vary: Origin"]);
+        assert_eq!(
+            lines(origin),
+            ["access-control-allow-origin: https://example.org", exposed, "vary: Origin"]
+        );
+    }
+
+    #[test]
+    fn a_response_without_an_id_exposes_none() {
+        for (cors, line) in [
+            (Cors::Any, "access-control-allow-origin: *\r\n"),
+            (
+                Cors::Listed(Some(b"https://a.example")),
+                "access-control-allow-origin: https://a.example\r\nvary: Origin\r\n",
+            ),
+        ] {
+            let mut out = Vec::new();
+            cors.write(&mut out, false);
+            assert_eq!(out, line.as_bytes());
+        }
     }
 
     #[test]

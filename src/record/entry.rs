@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::base::id::{ID_BYTES, Id};
+use crate::base::request_id::REQUEST_ID_FIELD;
 
 /// Kinds of entries, as they are written.
 const CALL: u8 = 1;
@@ -126,6 +127,8 @@ pub struct Call<'e> {
     pub fields: &'e [u8],
     /// The beginning of the body or the message.
     pub body: &'e [u8],
+    /// The id that the caller gave or that was made; empty if there is none.
+    pub request_id: &'e [u8],
 }
 
 /// The end of a record.
@@ -270,7 +273,8 @@ impl Call<'_> {
         out.extend_from_slice(self.connection.unwrap_or_default().raw());
         out.extend_from_slice(self.replay_of.unwrap_or_default().raw());
         out.extend_from_slice(&self.body_bytes.to_le_bytes());
-        [self.method, self.path, self.fields, self.body].into_iter().for_each(|text| write_bytes(out, text));
+        let texts = [self.method, self.path, self.fields, self.body, self.request_id];
+        texts.into_iter().for_each(|text| write_bytes(out, text));
     }
 
     fn read<'e>(from: &mut Reader<'e>) -> Option<Call<'e>> {
@@ -303,6 +307,8 @@ impl Call<'_> {
             path: from.bytes()?,
             fields: from.bytes()?,
             body: from.bytes()?,
+            // A call that was written before requests had ids ends here.
+            request_id: from.bytes().unwrap_or_default(),
         })
     }
 
@@ -313,6 +319,14 @@ impl Call<'_> {
             let colon = memchr::memchr(b':', line)?;
             Some((&line[..colon], line[colon + 1..].trim_ascii()))
         })
+    }
+
+    /// The fields as payloads show them: with the request's id.
+    pub fn shown_headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        let id = Some(self.request_id).filter(|id| !id.is_empty());
+        let is_id = move |name: &[u8]| id.is_some() && name.eq_ignore_ascii_case(REQUEST_ID_FIELD.as_bytes());
+        let others = self.headers().filter(move |(name, _)| !is_id(name));
+        others.chain(id.map(|id| (REQUEST_ID_FIELD.as_bytes(), id)))
     }
 
     /// Whether the whole body is kept.

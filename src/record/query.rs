@@ -48,7 +48,7 @@ pub struct RecordQuery {
     pub connection: Option<Id>,
     pub since_unix_millis: Option<u64>,
     pub until_unix_millis: Option<u64>,
-    /// In the path, a header or the body.
+    /// In the path, a header, the body or the request's id.
     pub search: Option<String>,
     /// Replays of this record.
     pub replay_of: Option<Id>,
@@ -78,7 +78,9 @@ impl RecordQuery {
             && self.ids.as_ref().is_none_or(|ids| ids.contains(&call.id))
             && self.search.as_ref().is_none_or(|text| {
                 let finder = Finder::new(text.as_bytes());
-                [call.path, call.fields, call.body].into_iter().any(|part| finder.is_in(part))
+                [call.path, call.fields, call.body, call.request_id]
+                    .into_iter()
+                    .any(|part| finder.is_in(part))
             })
     }
 }

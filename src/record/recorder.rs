@@ -62,6 +62,8 @@ pub struct NewCall<'a> {
     pub body: &'a [u8],
     /// Bytes of the whole body.
     pub body_bytes: u64,
+    /// Empty if there is none.
+    pub request_id: &'a [u8],
 }
 
 /// The end of a call that is recorded.
@@ -333,6 +335,7 @@ impl CoreRecords {
             path: &self.text,
             fields: &self.fields,
             body: &new.body[..new.body.len().min(BODY_KEPT_BYTES_MAX)],
+            request_id: new.request_id,
         };
         Entry::Call(call).write(&mut self.batch);
         self.spend(start);

@@ -109,6 +109,7 @@ fn new_call<'a>(webhook: Id, now: Now, path: &'a str, fields: &'a [u8], body: &'
         hidden_field: Some("x-key"),
         body,
         body_bytes: body.len() as u64,
+        request_id: b"",
     }
 }
 
@@ -432,4 +433,43 @@ fn entries_that_are_damaged_make_no_record() {
             let _ = (record.call(), record.answer());
         }
     }
+}
+
+#[test]
+fn a_call_has_its_requests_id_among_its_fields_and_one_of_an_earlier_version_has_none() {
+    let mut call = Call {
+        id: hook(1),
+        webhook: hook(2),
+        unix_millis: 1,
+        events: 1,
+        kind: Kind::Request,
+        is_sent: false,
+        is_text: false,
+        is_http10: false,
+        is_whole: true,
+        is_chunked: false,
+        peer: None,
+        connection: None,
+        replay_of: None,
+        body_bytes: 1,
+        method: b"POST",
+        path: b"/",
+        fields: b"a: 1\r\nX-Request-ID: its own\r\nb: 2\r\n",
+        body: b"x",
+        request_id: b"an-id",
+    };
+    let names = |call: &Call<'_>| -> Vec<Vec<u8>> {
+        call.shown_headers().map(|(name, value)| [name, b"=", value].concat()).collect()
+    };
+    assert_eq!(names(&call), [&b"a=1"[..], b"b=2", b"x-request-id=an-id"]);
+    let mut bytes = Vec::new();
+    Entry::Call(call).write(&mut bytes);
+    assert_eq!(read_entries(&bytes).next().expect("one").0, Entry::Call(call));
+    // As segments of an earlier version have it: nothing behind the body.
+    bytes.truncate(bytes.len() - call.request_id.len() - 4);
+    let length = u32::try_from(bytes.len() - 4).expect("short");
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    call.request_id = b"";
+    assert_eq!(read_entries(&bytes).next().expect("one").0, Entry::Call(call));
+    assert_eq!(names(&call), [&b"a=1"[..], b"X-Request-ID=its own", b"b=2"]);
 }

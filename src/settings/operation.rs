@@ -16,7 +16,7 @@ pub(super) const OPERATION: &[Entry] = &[
         "TIDEGATE_INGRESS_REQUEST_ID",
         Some("request-id"),
         "true",
-        "Each request has an id, its X-Request-Id or else a made one: in the answer, the payload's headers, what is forwarded, and the log",
+        "Each request has an id, its X-Request-Id or else a made one: in the answer, the payload's headers, the record, what is forwarded, and the log",
         |s, v| {
             s.ingress.request_id = truth(v)?;
             Ok(())

@@ -149,3 +149,38 @@ fn a_collector_that_is_not_there_costs_spans_alone_and_they_are_counted() {
     server.terminate();
     assert!(server.ended().success());
 }
+
+#[test]
+fn a_requests_id_is_in_the_response_the_payload_the_record_the_log_and_what_is_forwarded() {
+    for driver in ["io_uring", "epoll"] {
+        let target = Target::fine();
+        let server = Server::start(|settings| {
+            settings.driver(driver).set("TIDEGATE_LOG_REQUESTS", "all");
+        });
+        let hook = server.webhook(json!({}));
+        server.flow(&hook, json!([node(&target.url("/in"), json!({}))]));
+        let own = [("X-Request-Id", "7b0c6f0e-8a3d:given")];
+        for (number, headers) in [&own[..], &[]].into_iter().enumerate() {
+            let response = server.wire().ask(request("POST", &hook.target("/a"), headers, b"x"));
+            let id = response.header("x-request-id").expect("an id").to_owned();
+            assert!(headers.iter().all(|(_, given)| *given == id), "{response:?}");
+            assert_eq!(response.header("access-control-expose-headers"), Some("x-request-id"));
+            let forwarded = &target.wait_for(number + 1)[number];
+            assert_eq!(forwarded.header("x-request-id"), id);
+            let sent = forwarded.json();
+            assert_eq!(sent["data"]["headers"]["x-request-id"], json!(id));
+            // In its record, by which it is found, and in the payload that is made of the record.
+            let path = hook.resource(&format!("/requests?search={id}"));
+            let list = server.done("GET", &path, &serde_json::Value::Null);
+            assert_eq!((&list["totalCount"], &list["items"][0]["requestId"]), (&json!(1), &json!(id)));
+            assert_eq!(list["items"][0]["payload"]["data"]["headers"], sent["data"]["headers"]);
+            eventually("its line of the log", || {
+                let log = server.log();
+                let mut lines = log.lines().filter(|line| line.contains("tidegate::requests"));
+                lines.any(|line| line.contains(&format!("\"id\":\"{id}\""))).then_some(())
+            });
+        }
+        let off = server.webhook(json!({"cors": false}));
+        assert_eq!(server.wire().ask(off.get()).header("access-control-expose-headers"), None);
+    }
+}

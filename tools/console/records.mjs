@@ -51,11 +51,16 @@ export async function callsAreSeen(app, base) {
     await callOf("/second").waitFor();
     await page.getByRole("searchbox").fill("needle");
     await until("the body is searched", async () => (await rows().count()) === 1);
+    const called = await call("/named", "POST");
+    await page.getByRole("searchbox").fill(called.headers.get("x-request-id"));
+    await until("the id of a request is searched", async () => (await rows().count()) === 1);
+    await callOf("/named").click();
+    await see(called.headers.get("x-request-id"), page.locator(".call-detail"));
     await page.getByRole("searchbox").fill("");
     await page.getByRole("combobox", { name: "Method" }).selectOption("POST");
-    await until("the method narrows", async () => (await rows().count()) === 1 && (await callOf("/first").count()) === 1);
+    await until("the method narrows", async () => (await rows().count()) === 2 && (await callOf("/first").count()) === 1);
     await page.getByRole("combobox", { name: "Method" }).selectOption("");
-    await until("all are back", async () => (await rows().count()) === 2);
+    await until("all are back", async () => (await rows().count()) === 3);
     // Within a millisecond, and equal in all that is shown.
     const { host, hostname, port, pathname } = new URL(target);
     connect(Number(port), hostname).resume().end(`DELETE ${pathname}/again HTTP/1.1\r\nHost: ${host}\r\n\r\n`.repeat(20));

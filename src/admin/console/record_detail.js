@@ -59,7 +59,7 @@ export async function recordDetail({ app, webhook, url, id, target, flows, open,
   });
   put(target, back(close),
     h("div", { class: "heading" }, h("h2", {}, title), h("div", { class: "actions" }, status(record), record.count > 1 ? badge(`${number(record.count)} times`, "warn") : null)),
-    h("p", { class: "quiet" }, h("time", { datetime: record.time }, fullMoment(record.time)), record.peer ? ` · from ${record.peer}` : "", record.durationMs === null ? "" : ` · took ${duration(record.durationMs)}`),
+    h("p", { class: "quiet" }, h("time", { datetime: record.time }, fullMoment(record.time)), record.peer ? ` · from ${record.peer}` : "", record.durationMs === null ? "" : ` · took ${duration(record.durationMs)}`, record.requestId ? [" · id ", h("code", {}, record.requestId)] : null),
     record.kind === "request" ? actions({ app, webhook, url, record, open }) : null,
     bar, panel);
   show(panes.some(([key]) => key === pane.now) ? pane.now : "request", false);

@@ -38,7 +38,7 @@ export async function recordsPanel({ app, webhook, url, panel, signal, query }) 
   const columns = h("div", { class: "calls-columns" }, around, detail);
   const state = h("span", { class: "badge", role: "status" }, "connecting…");
   const notes = h("span", { class: "quiet", role: "status" });
-  const search = h("input", { type: "search", placeholder: "Search path, headers, body", "aria-label": "Search in path, headers and body", value: filters.search });
+  const search = h("input", { type: "search", placeholder: "Search path, headers, body, id", "aria-label": "Search in path, headers, body and request id", value: filters.search });
   const choice = (name, options, label) => {
     const made = select(options, filters[name], { "aria-label": label, onchange: () => narrow({ [name]: made.value }) });
     return made;

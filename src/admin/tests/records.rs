@@ -51,6 +51,7 @@ impl Seen {
             path: self.path.as_bytes(),
             fields: b"Host: a\r\nX-Two:  b\r\nAuthorization: ***\r\n",
             body: self.body,
+            request_id: b"",
         };
         let mut batch = Vec::new();
         Entry::Call(call).write(&mut batch);
@@ -107,7 +108,7 @@ fn records_are_listed_with_their_payloads_byte_for_byte() {
         "id": number(1).to_string(), "time": "2026-02-19T17:26:00.124Z", "kind": "request", "direction": "in",
         "connectionId": null, "method": "POST", "path": "/b?c=d", "peer": "192.0.2.9", "status": 202,
         "durationMs": 0.25, "bytes": 10, "responseBytes": 46, "refusal": null, "count": 1,
-        "lastTime": "2026-02-19T17:26:00.124Z", "replayOf": null, "flows": [], "payload": {"n": 1.0},
+        "lastTime": "2026-02-19T17:26:00.124Z", "replayOf": null, "requestId": null, "flows": [], "payload": {"n": 1.0},
     });
     assert_eq!(*oldest, expected);
     assert!(answered.text.contains("\"payload\":{\"n\":1.00}"), "{}", answered.text);

@@ -35,6 +35,7 @@ fn call(webhook: u64, number: u64, body: &[u8]) -> Vec<u8> {
         path: b"/",
         fields: b"",
         body,
+        request_id: b"",
     };
     let mut entry = Vec::new();
     Entry::Call(call).write(&mut entry);
