@@ -44,6 +44,8 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "metrics",
     "model",
     "reply",
+    "settings",
+    "store",
     "template",
     "trigger",
     "verify",

@@ -9,6 +9,7 @@
 
 mod address;
 mod defaults;
+mod entry;
 mod names;
 mod nats;
 mod nats_table;
@@ -20,9 +21,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use address::Address;
+pub use entry::Entry;
 pub use names::check_access_token;
 pub use nats::{Cluster, Nats, NatsLogin, NatsTls, NatsUrl};
-pub use table::{ENTRIES, Entry};
+pub use table::ENTRIES;
 
 use crate::base::ip_net::IpNet;
 

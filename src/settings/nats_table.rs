@@ -1,7 +1,7 @@
 //! The settings of NATS, and of clusters on it.
 
+use super::entry::{Entry, entry};
 use super::nats::check_cluster_name;
-use super::table::{Entry, entry};
 use super::values::{list, within};
 
 /// Copies of a stream that JetStream allows.

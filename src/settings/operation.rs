@@ -1,8 +1,8 @@
 //! The part of the table of settings about an operator's surroundings: certificates of the listeners that carry access
 //! tokens, the log, metrics, traces.
 
+use super::entry::{Entry, entry};
 use super::names::check_collector_url;
-use super::table::{Entry, entry};
 use super::values::{list, truth, within};
 use super::{LogFormat, LogRequests};
 

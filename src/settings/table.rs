@@ -1,31 +1,10 @@
 //! The table of settings.
 
+use super::entry::{Entry, entry};
 use super::names::{check_access_token, check_admin_host, check_host_port, check_public_url};
 use super::operation::OPERATION;
 use super::values::{list, log_directives, truth, within};
-use super::{Driver, Durability, Secret, Settings, nats_table};
-
-/// One setting.
-#[derive(Clone, Copy)]
-pub struct Entry {
-    /// In the file.
-    pub key: &'static str,
-    /// In the environment.
-    pub variable: &'static str,
-    /// On the command line, without dashes; none for what must not show in a process list.
-    pub flag: Option<&'static str>,
-    /// As `--help` and the guide show it.
-    pub default: &'static str,
-    pub help: &'static str,
-    /// Puts a value in, or says what it must be.
-    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
-}
-
-impl std::fmt::Debug for Entry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.key)
-    }
-}
+use super::{Driver, Durability, Secret, nats_table};
 
 // The largest of each limit of webhooks is the same as where a webhook has its own (`model::HookLimits`).
 
@@ -55,13 +34,6 @@ const RECORD_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Threads that send: a target is waited for by tasks, not by threads.
 const FORWARD_THREADS_MAX: usize = 64;
-
-macro_rules! entry {
-    ($key:literal, $variable:literal, $flag:expr, $default:literal, $help:literal, $set:expr) => {
-        Entry { key: $key, variable: $variable, flag: $flag, default: $default, help: $help, set: $set }
-    };
-}
-pub(super) use entry;
 
 /// Every setting, in the order of the guide's table.
 pub static ENTRIES: &[Entry] = &concat::<{ MAIN.len() + OPERATION.len() + nats_table::ENTRIES.len() }>([

@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use super::changes::Changes;
 use super::error::{ChangeError, StoreError};
 use super::read::read_access_tokens;
-use super::replica::RecordKind;
+use super::record_change::RecordKind;
 use super::tables::ACCESS_TOKENS_MAX;
 use super::{Changed, Store};
 use crate::base::id::Id;

@@ -7,7 +7,7 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use super::error::{ChangeError, Resource, StoreError};
 use super::read::{class_key, flow_ids_of_webhook, id_named, read_record};
 use super::record::{Affected, sortable_application, sortable_flow, sortable_version, sortable_webhook};
-use super::replica::{RecordChange, RecordKind};
+use super::record_change::{RecordChange, RecordKind};
 use super::tables::{
     ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, ID_BYTES,
     IdKey, ListKey, META, ORDER, SortField, Sortable, TOKEN_BYTES, TOKENS, WEBHOOKS, after_prefix,
@@ -467,6 +467,13 @@ impl<'t> Changes<'t> {
         let path = self.path;
         let removed = self.records(kind).remove(id.raw()).map(drop);
         removed.map_err(|error| failed(path, error))
+    }
+
+    /// Notes a record that was written, where changes are made for a replica.
+    fn note(&mut self, kind: RecordKind, id: Id, value: Option<&[u8]>) {
+        if let Some(noted) = &mut self.noted {
+            noted.push(RecordChange { kind, id, value: value.map(<[u8]>::to_vec) });
+        }
     }
 
     fn records(&mut self, kind: RecordKind) -> &mut Records<'t> {

@@ -15,7 +15,7 @@ use super::error::{Resource, StoreError};
 use super::folder::{self, FILE_MODE, MODEL_FILE};
 use super::read::{class_key, flow_ids_of_webhook, id_named, read_access_tokens, read_record};
 use super::record::ModelRecord;
-use super::replica::RecordKind;
+use super::record_change::RecordKind;
 use super::tables::{
     ACCESS_TOKENS, APPLICATIONS, COUNTS, FLOW_CLASSES, FLOW_VERSIONS, FLOWS, FLOWS_OF_WEBHOOK, FORMAT,
     FORMAT_KEY, IdKey, META, ORDER, TOKENS, WEBHOOKS, id_of,

@@ -30,6 +30,7 @@ mod list;
 mod listing;
 mod read;
 mod record;
+mod record_change;
 mod replica;
 mod tables;
 mod token;
@@ -47,7 +48,8 @@ pub use folder::{ACCESS_TOKEN_FILE, AccessToken, DataFolder, LOCK_FILE, access_t
 pub use glob::Glob;
 pub use list::{FlowFilter, ListQuery, Listed, TriggerMatch};
 pub use record::Affected;
-pub use replica::{NotReplicated, Origin, RECORD_VERSION, RecordChange, RecordKey, RecordKind, Replica};
+pub use record_change::{RECORD_VERSION, RecordChange, RecordKey, RecordKind};
+pub use replica::{NotReplicated, Origin, Replica};
 pub use tables::{ACCESS_TOKENS_MAX, SortField};
 
 use crate::base::id::Id;

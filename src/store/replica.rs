@@ -14,7 +14,8 @@ use redb::ReadableTable;
 use super::changes::{Changes, failed};
 use super::error::{Resource, StoreError};
 use super::folder::MODEL_FILE;
-use super::tables::{FORMAT, META, list_key};
+use super::record_change::{RecordChange, RecordKey, RecordKind};
+use super::tables::{META, list_key};
 use super::{Job, Store, Told};
 use crate::base::id::Id;
 use crate::model::{AccessToken, Application, Flow, FlowVersion, Webhook};
@@ -27,64 +28,6 @@ const ORIGIN_KEY: &str = "replica-origin";
 const CONFLICTS_MAX: usize = 64;
 /// Earlier models that a folder keeps.
 const ASIDE_MAX: usize = 100;
-/// The version of the records, which a shared model begins each of them with: a node that knows only earlier ones refuses
-/// them.
-pub const RECORD_VERSION: u8 = FORMAT as u8;
-const _: () = assert!(FORMAT <= u8::MAX as u64);
-
-/// The kinds of records that the model consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RecordKind {
-    Application,
-    Webhook,
-    Flow,
-    FlowVersion,
-    AccessToken,
-}
-
-impl RecordKind {
-    /// All of them, in an order in which each stands behind those that it names.
-    pub const ALL: [RecordKind; 5] = [
-        RecordKind::Application,
-        RecordKind::Webhook,
-        RecordKind::Flow,
-        RecordKind::FlowVersion,
-        RecordKind::AccessToken,
-    ];
-
-    /// The word that names it in keys.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            RecordKind::Application => "app",
-            RecordKind::Webhook => "webhook",
-            RecordKind::Flow => "flow",
-            RecordKind::FlowVersion => "version",
-            RecordKind::AccessToken => "token",
-        }
-    }
-}
-
-/// Name of a record.
-pub type RecordKey = (RecordKind, Id);
-
-/// A record that is new, changed or deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordChange {
-    pub kind: RecordKind,
-    pub id: Id,
-    /// As it is stored; `None` if it was deleted.
-    pub value: Option<Vec<u8>>,
-}
-
-impl RecordChange {
-    /// Its name.
-    #[must_use]
-    pub fn key(&self) -> RecordKey {
-        (self.kind, self.id)
-    }
-}
-
 /// The model that the database is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -261,13 +204,6 @@ impl Changes<'_> {
             self.meta.insert(key, value).map_err(|error| failed(self.path, error))?;
         }
         Ok(())
-    }
-
-    /// Notes a record that was written, where changes are made for a replica.
-    pub(super) fn note(&mut self, kind: RecordKind, id: Id, value: Option<&[u8]>) {
-        if let Some(noted) = &mut self.noted {
-            noted.push(RecordChange { kind, id, value: value.map(<[u8]>::to_vec) });
-        }
     }
 
     /// Writes a record as it is, with all that lists and indexes have of it.
