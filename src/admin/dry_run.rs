@@ -83,7 +83,7 @@ impl Asked {
         let defaults = Defaults::new(CORES, &state.about.limits);
         // Rendering is work: not on the thread that answers everybody.
         let ran = tokio::task::spawn_blocking(move || {
-            let Some(plan) = registry::plan_alone(defaults, &application, &webhook, &flow, now) else {
+            let Some(plan) = registry::plan_alone(&defaults, &application, &webhook, &flow, now) else {
                 return Ok(Vec::new());
             };
             let payload = payload_of(Raw::trusted(&payload), &application, &webhook, &flow, &plan, now)?;

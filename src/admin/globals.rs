@@ -61,13 +61,9 @@ pub(super) async fn patch_global(mut call: Call) -> Outcome {
 
 async fn change(call: Call, changes: Vec<GlobalChange>) -> Outcome {
     let id = call.id(Resource::Application)?;
-    let engine = std::sync::Arc::clone(&call.state.engine);
     let now = call.state.clock.now().unix_millis;
     let changed = call.state.change(move |store| {
-        store.update_application(id, move |application| {
-            application.change_globals(changes.clone(), now)?;
-            engine.check_application(application)
-        })
+        store.update_application(id, move |application| application.change_globals(changes.clone(), now))
     });
     Ok(Json(changed.await?.value.to_api()).into_response())
 }

@@ -357,7 +357,7 @@ fn plan_application(
             known.find(value).map_err(at_fault)?.cloned()
         }
     };
-    let planned = match found {
+    Ok(match found {
         Some(old) => {
             let mut new = old.clone();
             let mut value = value.clone();
@@ -376,9 +376,7 @@ fn plan_application(
             made.id = given_id(value).map_err(at_fault)?.unwrap_or(made.id);
             Planned { resource: made, action: Action::Create }
         }
-    };
-    context.engine.check_application(&planned.resource).map_err(at_fault)?;
-    Ok(planned)
+    })
 }
 
 /// An application with the globals of a document: over those that it has, or in their place.

@@ -51,16 +51,11 @@ impl RestResource for Application {
     }
 
     fn create(changes: &mut Changes<'_>, (): &(), save: &Save) -> Result<Application, ChangeError> {
-        let application = Application::create(&save.body, save.now)?;
-        save.engine.check_application(&application)?;
-        changes.insert_application(application)
+        changes.insert_application(Application::create(&save.body, save.now)?)
     }
 
     fn patch(changes: &mut Changes<'_>, id: &Id, save: &Save) -> Result<Application, ChangeError> {
-        changes.update_application(id, |application| {
-            application.patch(&save.body, save.now)?;
-            save.engine.check_application(application)
-        })
+        changes.update_application(id, |application| application.patch(&save.body, save.now))
     }
 
     fn delete(changes: &mut Changes<'_>, id: &Id, _options: &Options) -> Result<(), ChangeError> {

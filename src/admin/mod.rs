@@ -79,7 +79,7 @@ pub use tls::Tls;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::metrics::{Series, Snapshot};
-use crate::model::{Application, Flow, ModelError, Webhook};
+use crate::model::{Flow, ModelError, Webhook};
 use crate::record::{BookLimits, Record, Shelf};
 use crate::settings::{Address, Limits, Settings};
 use crate::store::{Affected, Store};
@@ -119,13 +119,6 @@ pub trait Engine: Send + Sync {
     ///
     /// The field and what is wrong with it.
     fn check_flow(&self, flow: &Flow) -> Result<(), ModelError>;
-
-    /// Whether the application's globals can be used.
-    ///
-    /// # Errors
-    ///
-    /// The field and what is wrong with it.
-    fn check_application(&self, application: &Application) -> Result<(), ModelError>;
 
     /// Gives a reply ([replies and templates](crate::guide::replies_and_templates)) to the caller that waits for it;
     /// answers whether it was accepted, or a status and a message.

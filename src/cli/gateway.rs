@@ -29,7 +29,7 @@ use crate::engine::{self, CertificateEnd, Engine, Inside, Outcome, ReplayCallbac
 use crate::ingress::recorded::{self, Viewer};
 use crate::journal::LeftOpen;
 use crate::metrics::{Metrics, Snapshot};
-use crate::model::{Application, Flow, ModelError, Webhook};
+use crate::model::{Flow, ModelError, Webhook};
 use crate::record::{Record, Shelf};
 use crate::registry::{self, Registry};
 use crate::reply;
@@ -123,10 +123,6 @@ impl admin::Engine for Gateway {
 
     fn check_flow(&self, flow: &Flow) -> Result<(), ModelError> {
         registry::check_flow(flow)
-    }
-
-    fn check_application(&self, application: &Application) -> Result<(), ModelError> {
-        registry::check_application(application)
     }
 
     fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool> {

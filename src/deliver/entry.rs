@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::workers::Affinity;
+use super::affinity::Affinity;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::journal::EntryId;

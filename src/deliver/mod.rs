@@ -12,6 +12,7 @@
 //!
 //! Not here: rendering (`reply`), sockets, timers and places (`engine`).
 
+mod affinity;
 pub mod dry_run;
 pub mod entry;
 pub mod protocol;

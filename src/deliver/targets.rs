@@ -22,27 +22,20 @@
 //! A step costs the logarithm of what waits.
 
 mod queue;
+mod rules;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use self::queue::{Gate, Queue};
-use super::schedule::{AfterFailure, DeadReason, FailedAttempt, RetryRules, after_failure};
+pub use self::rules::TargetRules;
+use super::schedule::{AfterFailure, DeadReason, FailedAttempt, after_failure};
 use crate::base::id::Id;
 use crate::base::random::Random;
 use crate::base::slots::{Key, Slots};
 
 /// Queues that get their turn when an attempt has ended: more of them have theirs when the next one ends.
 const TURNS_MAX: usize = 16;
-
-/// When and how fast the triggers of a node are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TargetRules {
-    pub max_in_flight: u32,
-    /// Least time between two starts; 0: none.
-    pub interval_nanos: u64,
-    pub retry: RetryRules,
-}
 
 /// How long a trigger is of use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

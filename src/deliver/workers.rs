@@ -28,9 +28,10 @@ mod waiting;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use self::item::{Affinity, Order, RecordedEnd, ReplyUnclear, WorkerTrigger};
 use self::item::{Flight, Item, List, Tie, TieKey, came_back, recorded_end};
+pub use self::item::{Order, RecordedEnd, ReplyUnclear, WorkerTrigger};
 use self::waiting::{Entry, NodeQueue};
+pub use super::affinity::Affinity;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
 

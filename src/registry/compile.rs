@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Registry;
+use super::aside::Aside;
 use super::condition::Condition;
+use super::flow_states::FlowStates;
 use super::forward::{BodySource, ForwardNode};
 use super::hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 use super::nats::NatsNode;
@@ -95,16 +96,26 @@ impl ApplicationPart {
 
 /// The inputs of compilation besides the model.
 pub(super) struct Wiring<'r> {
-    pub(super) defaults: &'r Defaults,
-    /// Knows the flows' backlogs.
-    pub(super) registry: &'r Registry,
+    defaults: &'r Defaults,
+    flows: &'r FlowStates,
+    aside: &'r Aside,
     pub(super) now: Now,
     /// Nodes that were compiled, by flow and id. A template can be a megabyte long, and a thousand webhooks may trigger
     /// its flow: they share it.
-    pub(super) actions: RefCell<HashMap<(Id, String), Action>>,
+    actions: RefCell<HashMap<(Id, String), Action>>,
 }
 
-impl Wiring<'_> {
+impl<'r> Wiring<'r> {
+    /// Of one compilation, in which nodes are compiled once.
+    pub(super) fn new(
+        defaults: &'r Defaults,
+        flows: &'r FlowStates,
+        aside: &'r Aside,
+        now: Now,
+    ) -> Wiring<'r> {
+        Wiring { defaults, flows, aside, now, actions: RefCell::default() }
+    }
+
     /// The action of a node, compiled once. One that no longer compiles (it was checked when the flow was saved) does
     /// nothing.
     fn action(&self, flow: Id, node: &FlowNode, globals: &[u8]) -> Action {
@@ -242,7 +253,7 @@ fn concurrency(defaults: &Defaults) -> Concurrency {
 }
 
 fn rate(wiring: &Wiring<'_>, webhook: &Webhook, before: Option<&Hook>) -> Option<Arc<Rate>> {
-    let (defaults, aside, now) = (wiring.defaults, &wiring.registry.aside, wiring.now);
+    let (defaults, aside, now) = (wiring.defaults, wiring.aside, wiring.now);
     let before = before.and_then(|hook| hook.rate.as_ref());
     let tokens = webhook.limits.requests_per_window.unwrap_or(defaults.requests_per_window);
     let window = webhook.limits.window_seconds.unwrap_or(defaults.window_seconds);
@@ -413,8 +424,8 @@ pub(super) fn plan(
     }
     let tail =
         Tail::new(application.id, &application.name, webhook.id, flow.id, &flow.name, Arc::clone(&globals));
-    let backlog = wiring.registry.backlog(flow.id);
-    let runs = wiring.registry.runs_of(flow.id);
+    let backlog = wiring.flows.backlog(flow.id);
+    let runs = wiring.flows.runs(flow.id);
     Some(FlowPlan {
         flow_id: flow.id,
         webhook_id: webhook.id,
@@ -514,13 +525,5 @@ pub fn check_flow(flow: &Flow) -> Result<(), ModelError> {
         action(&node.kind, None)
             .map_err(|error| ModelError::new(format!("nodes[{index}].{}", error.field()), error.message()))?;
     }
-    Ok(())
-}
-
-/// Whether an application can be compiled: nothing in it can fail beyond what the model checks.
-///
-/// # Errors
-/// None at present.
-pub fn check_application(_application: &Application) -> Result<(), ModelError> {
     Ok(())
 }

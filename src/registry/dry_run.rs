@@ -1,7 +1,9 @@
 //! The plan of a flow that does not serve: for a dry run, over a draft as well as over a flow that is saved.
 
-use super::compile::{self, ApplicationPart};
-use super::{Defaults, FlowPlan, Registry};
+use super::aside::Aside;
+use super::compile::{self, ApplicationPart, Defaults, Wiring};
+use super::flow_states::FlowStates;
+use super::hook::FlowPlan;
 use crate::base::clock::Now;
 use crate::model::{Application, Flow, Webhook};
 
@@ -9,12 +11,13 @@ use crate::model::{Application, Flow, Webhook};
 /// is on the webhook.
 #[must_use]
 pub fn plan_alone(
-    defaults: Defaults,
+    defaults: &Defaults,
     application: &Application,
     webhook: &Webhook,
     flow: &Flow,
     now: Now,
 ) -> Option<FlowPlan> {
-    let registry = Registry::new(defaults);
-    compile::plan(&registry.wiring(now), &ApplicationPart::new(application), webhook, flow)
+    let (flows, aside) = (FlowStates::new(defaults.cores), Aside::default());
+    let wiring = Wiring::new(defaults, &flows, &aside, now);
+    compile::plan(&wiring, &ApplicationPart::new(application), webhook, flow)
 }

@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{Backlog, Condition, Deduplicate, FlowRuns, HookOptions, TargetNode};
+use super::backlog::Backlog;
+use super::condition::Condition;
+use super::options::{Deduplicate, HookOptions};
+use super::runs::FlowRuns;
+use super::target::TargetNode;
 use crate::base::id::{Id, Token};
 use crate::limit::{Concurrency, Rate};
 use crate::model::CastBuffersAs;

@@ -12,6 +12,7 @@ mod behind;
 mod compile;
 mod condition;
 mod dry_run;
+mod flow_states;
 mod forward;
 mod hook;
 mod nats;
@@ -21,7 +22,6 @@ mod sender;
 mod target;
 
 use std::borrow::Borrow;
-use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::panic::AssertUnwindSafe;
@@ -32,6 +32,7 @@ use papaya::{Guard, LocalGuard};
 
 use self::aliases::{Alias, Aliases};
 use self::compile::{ApplicationPart, Wiring};
+use self::flow_states::FlowStates;
 use crate::base::clock::Now;
 use crate::base::id::{Id, Token};
 use crate::model::{Flow, Webhook};
@@ -42,7 +43,7 @@ type HashSet<K> = std::collections::HashSet<K, ahash::RandomState>;
 type SharedMap<K, V> = papaya::HashMap<K, V, ahash::RandomState>;
 
 pub use backlog::{Backlog, FLOW_BYTES_MAX, FLOW_TRIGGERS_MAX, PROCESS_BYTES_MAX};
-pub use compile::{Defaults, check_application, check_flow, check_webhook};
+pub use compile::{Defaults, check_flow, check_webhook};
 pub use condition::Condition;
 pub use dry_run::plan_alone;
 pub use forward::{BodySource, ForwardNode, ForwardRules, Signing};
@@ -60,11 +61,7 @@ pub struct Registry {
     by_token: SharedMap<ByToken, Arc<Hook>>,
     /// The hooks by id, for the control plane; no request uses it.
     by_id: RwLock<HashSet<ById>>,
-    /// Every flow, enabled or not, wired or not: a worker may attach to any.
-    flows: SharedMap<Id, Arc<Backlog>>,
-    process_backlog: Arc<backlog::ProcessBacklog>,
-    /// Counts of the recent runs of every flow.
-    runs: SharedMap<Id, Arc<FlowRuns>>,
+    flows: FlowStates,
     defaults: Defaults,
     aside: aside::Aside,
     aliases: Aliases,
@@ -138,9 +135,7 @@ impl Registry {
         Registry {
             by_token: SharedMap::with_hasher(ahash::RandomState::new()),
             by_id: RwLock::default(),
-            flows: SharedMap::with_hasher(ahash::RandomState::new()),
-            process_backlog: Arc::default(),
-            runs: SharedMap::with_hasher(ahash::RandomState::new()),
+            flows: FlowStates::new(defaults.cores),
             defaults,
             aside: aside::Aside::default(),
             aliases: Aliases::default(),
@@ -170,13 +165,13 @@ impl Registry {
     /// The triggers that wait for a flow's workers. `None`: no such flow exists.
     #[must_use]
     pub fn flow(&self, id: Id) -> Option<Arc<Backlog>> {
-        self.flows.pin().get(&id).cloned()
+        self.flows.known_backlog(id)
     }
 
     /// Counts of a flow's recent runs; `None` if no webhook has triggered it since it was made.
     #[must_use]
     pub fn runs(&self, flow: Id) -> Option<Arc<FlowRuns>> {
-        self.runs.pin().get(&flow).cloned()
+        self.flows.known_runs(flow)
     }
 
     /// How many webhooks there are.
@@ -203,7 +198,7 @@ impl Registry {
         let mut flows: HashMap<Id, Vec<Arc<Flow>>> = HashMap::default();
         source.for_each_flow(&mut |flow| {
             let flow = Arc::new(flow);
-            self.backlog(flow.id);
+            self.flows.backlog(flow.id);
             for key in flow.webhook_ids() {
                 flows.entry(key).or_default().push(Arc::clone(&flow));
             }
@@ -284,12 +279,9 @@ impl Registry {
 
     fn refresh_flow(&self, source: &dyn Source, id: Id) -> Result<(), StoreError> {
         if source.flow(&id)?.is_some() {
-            self.backlog(id);
+            self.flows.backlog(id);
         } else {
-            self.runs.pin().remove(&id);
-            if let Some(backlog) = self.flows.pin().remove(&id) {
-                backlog.delete();
-            }
+            self.flows.delete(id);
         }
         Ok(())
     }
@@ -369,19 +361,7 @@ impl Registry {
     }
 
     fn wiring(&self, now: Now) -> Wiring<'_> {
-        Wiring { defaults: &self.defaults, registry: self, now, actions: RefCell::default() }
-    }
-
-    /// The backlog of a flow, made where there is none yet.
-    fn backlog(&self, flow: Id) -> Arc<Backlog> {
-        let make = || Arc::new(Backlog::new(flow, Arc::clone(&self.process_backlog)));
-        Arc::clone(self.flows.pin().get_or_insert_with(flow, make))
-    }
-
-    /// The runs of a flow, made if there are none yet.
-    fn runs_of(&self, flow: Id) -> Arc<FlowRuns> {
-        let make = || Arc::new(FlowRuns::new(self.defaults.cores));
-        Arc::clone(self.runs.pin().get_or_insert_with(flow, make))
+        Wiring::new(&self.defaults, &self.flows, &self.aside, now)
     }
 
     fn publish(&self, hook: Arc<Hook>) {

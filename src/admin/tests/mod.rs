@@ -60,10 +60,6 @@ impl Engine for Recorder {
         refuse_broken("description", &flow.description)
     }
 
-    fn check_application(&self, application: &Application) -> Result<(), ModelError> {
-        refuse_broken("description", &application.description)
-    }
-
     fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool> {
         let text = String::from_utf8(reply_json).expect("JSON is UTF-8");
         let answer = match reply_id.as_str() {

@@ -8,6 +8,7 @@ use tower::ServiceExt;
 
 use super::super::record_stream::WATCHES_MAX;
 use super::*;
+use crate::model::Application;
 use crate::record::Entry;
 
 #[test]

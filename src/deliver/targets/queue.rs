@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::TargetRules;
+use super::rules::TargetRules;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::base::wheel::TICK_NANOS;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::base::clock::NANOS_PER_SECOND;
+use crate::deliver::schedule::RetryRules;
 
 mod rules;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
 use crate::deliver::Behind;
+use crate::deliver::affinity::Affinity;
 use crate::deliver::entry::Receipt;
 use crate::record::CallRecord;
 use crate::trigger::Payload;
@@ -34,15 +35,6 @@ pub struct WorkerTrigger {
     pub receipt: Option<Receipt>,
     /// The record of the call that it is of.
     pub record: Option<CallRecord>,
-}
-
-/// The connection whose triggers all go to one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Affinity {
-    /// The connection's core and its place there.
-    pub key: (u16, Key),
-    /// Whether this is the connection's last trigger.
-    pub last: bool,
 }
 
 /// Something to be done for the queue.
