@@ -124,6 +124,10 @@ pub trait Engine: Send + Sync {
     /// answers whether it was accepted, or a status and a message.
     fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool>;
 
+    /// Gives a reply to the open WebSocket of a webhook that its records know by this name, whichever core holds it; answers
+    /// whether it was accepted, or a status and a message: 404 where there is none.
+    fn send_to_websocket(&self, webhook: Id, connection: Id, reply_json: Vec<u8>) -> Answer<bool>;
+
     /// Sends a request through the ingress ([REST API](crate::guide::rest_api)); answers what came back, or a status
     /// and a message.
     fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse>;

@@ -128,7 +128,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameter = |name| {
         let schema = match name {
-            "applicationId" | "webhookId" | "flowId" | "tokenId" | "requestId" => {
+            "applicationId" | "webhookId" | "flowId" | "tokenId" | "requestId" | "connectionId" => {
                 json!({"$ref": "#/components/schemas/Id"})
             }
             _ => json!({"type": "string"}),

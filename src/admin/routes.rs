@@ -34,7 +34,7 @@ use super::requests::{requests, show_request};
 use super::resources::{create, delete, list, patch, show};
 use super::schemas::Shape;
 use super::stats::{settings, stats, usage};
-use super::system::{cluster, document, drain_node, healthz, metrics, readyz, reply};
+use super::system::{cluster, document, drain_node, healthz, metrics, readyz, reply, send_to_connection};
 use super::testing::test;
 use super::token::change_token;
 use super::tokens::{create_token, delete_token, list_tokens};
@@ -264,6 +264,8 @@ pub(super) static ROUTES: &[Route] = routes! {
         replay_request, "Sends the request again through the ingress";
     Post "/applications/{applicationId}/webhooks/{webhookId}/requests/replay" Write "replayRequests" RecordFilters Some(Shape::RequestsReplay) => Some((200, Shape::DeadLetterReplay)),
         replay_requests, "Sends those again that the parameters or the body name, a hundred a second. No record has this id: ids are 24 hex digits";
+    Post "/applications/{applicationId}/webhooks/{webhookId}/connections/{connectionId}" Reply "sendToConnection" Nothing Some(Shape::Reply) => Some((200, Shape::Accepted)),
+        send_to_connection, "Sends a message to an open WebSocket, closes it, or both; its connectionId is in its records";
     Get "/applications/{applicationId}/webhooks/usage" Read "listUsage" Ids None => Some((200, Shape::Usages)),
         usage, "What webhooks have used of their limits. No webhook has this id: ids are 24 hex digits";
 

@@ -1,4 +1,4 @@
-//! Routes besides the resources: health, metrics, the document, replies, and the ones that this version does not have.
+//! Routes besides the resources: health, metrics, the document, replies and messages, the node of a cluster.
 
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -7,8 +7,11 @@ use serde_json::json;
 
 use super::error::{ApiError, Kind};
 use super::openapi;
+use super::resources::webhook_of;
 use super::routes::{Call, Outcome};
+use crate::base::id::Id;
 use crate::base::json::{self as strict, Raw};
+use crate::store::Resource;
 
 /// Content type of the exposition format that Prometheus scrapes.
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -49,6 +52,25 @@ pub(super) async fn document(_call: Call) -> Outcome {
 }
 
 pub(super) async fn reply(mut call: Call) -> Outcome {
+    let body = reply_body(&mut call).await?;
+    let reply_id = call.parameter("replyId").to_owned();
+    accepted(call.state.engine.reply(reply_id, body).await)
+}
+
+pub(super) async fn send_to_connection(mut call: Call) -> Outcome {
+    let (application, id) = (call.id(Resource::Application)?, call.id(Resource::Webhook)?);
+    let webhook = webhook_of(&call.state, application, id).await?;
+    if !webhook.is_websocket {
+        return Err(ApiError::new(Kind::Conflict, "the webhook takes no WebSockets"));
+    }
+    let missing = || ApiError::new(Kind::NotFound, "the webhook has no open connection with this id");
+    let connection: Id = call.parameter("connectionId").parse().map_err(|_| missing())?;
+    let body = reply_body(&mut call).await?;
+    accepted(call.state.engine.send_to_websocket(id, connection, body).await)
+}
+
+/// Reads the body of a reply.
+async fn reply_body(call: &mut Call) -> Result<Vec<u8>, ApiError> {
     let body = call.bytes().await?;
     if !strict::validate(&body, REPLY_DEPTH_MAX) {
         let must = format!("the body must be JSON, nested at most {REPLY_DEPTH_MAX} levels deep");
@@ -57,8 +79,12 @@ pub(super) async fn reply(mut call: Call) -> Outcome {
     if Raw::trusted(&body).kind() != strict::Kind::Object {
         return Err(ApiError::validation("the body must be a JSON object"));
     }
-    let reply_id = call.parameter("replyId").to_owned();
-    match call.state.engine.reply(reply_id, body).await {
+    Ok(body)
+}
+
+/// Answers with what became of a reply.
+fn accepted(outcome: Result<bool, (u16, String)>) -> Outcome {
+    match outcome {
         Ok(accepted) => Ok(Json(json!({"success": true, "accepted": accepted})).into_response()),
         Err((status, message)) => Err(ApiError::from_engine(status, message)),
     }

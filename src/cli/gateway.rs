@@ -25,7 +25,7 @@ use crate::cluster::membership::NodeState;
 use crate::control::calls::Calls;
 use crate::control::process;
 use crate::control::records::KeptRecords;
-use crate::engine::{self, CertificateEnd, Engine, Inside, Outcome, ReplayCallback};
+use crate::engine::{self, CertificateEnd, Engine, Inside, Outcome, ReplayCallback, SearchOutcome};
 use crate::ingress::recorded::{self, Viewer};
 use crate::journal::LeftOpen;
 use crate::metrics::{Metrics, Snapshot};
@@ -46,7 +46,7 @@ const TEST_PAYLOADS_MAX: usize = 1000;
 /// The rest of the process, as the admin listener sees it.
 pub(super) struct Gateway {
     pub(super) registry: Arc<Registry>,
-    pub(super) engine: Engine,
+    pub(super) engine: Arc<Engine>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     /// Whether the process is draining: `/readyz` says so, and where a change is not in effect.
@@ -126,23 +126,40 @@ impl admin::Engine for Gateway {
     }
 
     fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool> {
+        match reply::parse_body(&reply_json) {
+            Ok(reply) => Box::pin(passed_on(Arc::clone(&self.engine), reply_id, reply)),
+            Err(error) => Box::pin(std::future::ready(Err((400, error.to_string())))),
+        }
+    }
+
+    fn send_to_websocket(&self, webhook: Id, connection: Id, reply_json: Vec<u8>) -> Answer<bool> {
         let reply = match reply::parse_body(&reply_json) {
             Ok(reply) => reply,
             Err(error) => return Box::pin(std::future::ready(Err((400, error.to_string())))),
         };
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let done = Box::new(move |outcome| {
-            // The client of the API may have gone away meanwhile.
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let done: engine::SearchCallback = Arc::new(move |outcome| {
+            // Another core may have found it, and nobody listens any more.
             let _ = tell.send(outcome);
         });
-        self.engine.reply(&reply_id, Box::new(reply), done);
+        self.engine.find_websocket(webhook, connection, &done);
+        drop(done);
+        let engine = Arc::clone(&self.engine);
         Box::pin(async move {
-            match told.await {
-                Ok(Outcome::Accepted) => Ok(true),
-                Ok(Outcome::NotWaiting | Outcome::WrongCaller(_)) => Ok(false),
-                Ok(Outcome::Refused(reason)) => Err((400, reason)),
-                Err(_) => Err((500, "the engine ended before the reply was passed on".into())),
-            }
+            let search = async {
+                let mut is_busy = false;
+                while let Some(outcome) = told.recv().await {
+                    match outcome {
+                        SearchOutcome::Found(reply_id) => return Ok(reply_id),
+                        SearchOutcome::Missing => {}
+                        SearchOutcome::Busy => is_busy = true,
+                    }
+                }
+                Err(if is_busy { (503, BUSY_CORE.into()) } else { (404, NO_WEBSOCKET.into()) })
+            };
+            let reply_id = tokio::time::timeout(SETTLE_LIMIT, search).await;
+            let reply_id = reply_id.unwrap_or_else(|_| Err((503, BUSY_CORE.into())))?;
+            passed_on(engine, reply_id, reply).await
         })
     }
 
@@ -214,7 +231,7 @@ impl admin::Engine for Gateway {
         Box::pin(async move {
             match tokio::time::timeout(SETTLE_LIMIT, told.recv()).await {
                 Ok(_) => Ok(()),
-                Err(_) => Err((503, "a core is too busy to say what it has seen".into())),
+                Err(_) => Err((503, BUSY_CORE.into())),
             }
         })
     }
@@ -400,6 +417,31 @@ const WITHDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon, and how seldom at the least, what could not be put into effect is tried again.
 const HEAL_PAUSE_MIN: Duration = Duration::from_secs(1);
 const HEAL_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Hands a reply in; answers whether it was accepted.
+async fn passed_on(
+    engine: Arc<Engine>,
+    reply_id: String,
+    reply: reply::Reply,
+) -> Result<bool, (u16, String)> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let done = Box::new(move |outcome| {
+        // The client of the API may have gone away meanwhile.
+        let _ = tell.send(outcome);
+    });
+    engine.reply(&reply_id, Box::new(reply), done);
+    match told.await {
+        Ok(Outcome::Accepted) => Ok(true),
+        Ok(Outcome::NotWaiting | Outcome::WrongCaller(_)) => Ok(false),
+        Ok(Outcome::Refused(reason)) => Err((400, reason)),
+        Err(_) => Err((500, "the engine ended before the reply was passed on".into())),
+    }
+}
+
+/// The message of an answer that a core has not given in time.
+const BUSY_CORE: &str = "a core is too busy to say what it has seen";
+/// The message of a WebSocket that is not there.
+const NO_WEBSOCKET: &str = "the webhook has no open connection with this id";
 
 /// How long the cores may take to hand over what they have recorded.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);

@@ -128,7 +128,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     };
     let services = clustered.iter().fold(services, |services, clustered| clustered.services(services));
     let keeper = journal.as_ref().map(NodeJournal::keeper);
-    let engine = Engine::start(settings, &tokens, &registry, &metrics, &services, keeper.as_ref(), clock)?;
+    let engine =
+        Arc::new(Engine::start(settings, &tokens, &registry, &metrics, &services, keeper.as_ref(), clock)?);
     // The threads end with the cores, which have the rest of them.
     drop(services);
     let (ingress_address, workers_address) = (engine.ingress().clone(), engine.workers().clone());

@@ -15,6 +15,7 @@ use super::tls::{Tls, TlsEnd};
 use super::upgrade::{ListenerKind, Origin};
 use super::websocket::Expired;
 use super::worker::WorkerSession;
+use crate::base::id::Id;
 use crate::base::wheel::TimerId;
 use crate::ingress::respond::Answer;
 use crate::io::{BufferLease, CloseHow, End};
@@ -202,6 +203,14 @@ impl Connection {
     /// Whether it is a worker's.
     pub(crate) fn is_worker(&self) -> bool {
         matches!(self.phase, Phase::Worker(_))
+    }
+
+    /// The webhook of a WebSocket, and the name that its records know it by.
+    pub(crate) fn websocket_name(&self) -> Option<(Id, Id)> {
+        match &self.phase {
+            Phase::WebSocket(session) => Some(session.name()),
+            _ => None,
+        }
     }
 
     /// Whether it is over the limit and being told so.

@@ -113,11 +113,16 @@ impl PendingReplies {
 
     /// The connections of the WebSockets at some of the places.
     pub(crate) fn websockets_within(&self, places: Range<usize>) -> Vec<ConnectionId> {
-        let connections = self.slots.iter_within(places).filter_map(|(_, pending)| match pending {
-            ReplySlotState::WebSocket(connection) => Some(*connection),
+        self.websocket_slots_within(places).into_iter().map(|(_, connection)| connection).collect()
+    }
+
+    /// The same with their slots.
+    pub(crate) fn websocket_slots_within(&self, places: Range<usize>) -> Vec<(Key, ConnectionId)> {
+        let slots = self.slots.iter_within(places).filter_map(|(key, pending)| match pending {
+            ReplySlotState::WebSocket(connection) => Some((key, *connection)),
             ReplySlotState::Request(_) => None,
         });
-        connections.collect()
+        slots.collect()
     }
 
     /// Slots that are taken.

@@ -76,6 +76,11 @@ impl WebSocketSession {
         &mut self.connection
     }
 
+    /// Its webhook, and the name that its records know it by.
+    pub(crate) fn name(&self) -> (Id, Id) {
+        (self.client.session.hook().webhook_id, self.client.id)
+    }
+
     /// Takes received bytes.
     pub(crate) fn on_received(&mut self, core: &mut CoreState, received: &mut Vec<u8>) {
         self.connection.on_received(core, &mut self.client, received);

@@ -12,6 +12,7 @@ use super::keeper::{self, Keeper};
 use super::mailbox::Receiver;
 use super::message::Message;
 use super::parts::JournalParts;
+use super::search::{SearchOutcome, Searches};
 use super::table::Table;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::log::bounded_log;
@@ -71,6 +72,7 @@ pub(super) struct Core<I: Io> {
     changes: Round,
     /// Brings the end of the process to the WebSockets.
     restarts: Round,
+    searches: Searches,
     refused: usize,
     returns_memory: bool,
     pub(super) is_finished: bool,
@@ -111,6 +113,7 @@ impl<I: Io> Core<I> {
             drain: None,
             changes: Round::default(),
             restarts: Round::default(),
+            searches: Searches::default(),
             refused: 0,
             returns_memory: false,
             is_finished: false,
@@ -317,6 +320,7 @@ impl<I: Io> Core<I> {
                 done();
             }
             Message::Tls(tls) => state.tls = tls,
+            Message::Search(search) => self.searches.begin(search, self.state.pending.places()),
             Message::Drain => self.begin_drain(pin),
         }
     }
@@ -341,7 +345,7 @@ impl<I: Io> Core<I> {
 
     /// Whether a round over the WebSockets is not at its end.
     pub(super) fn has_rounds(&self) -> bool {
-        !self.changes.is_over() || !self.restarts.is_over()
+        !self.changes.is_over() || !self.restarts.is_over() || !self.searches.is_over()
     }
 
     /// Brings changes of the model, and the end of the process, to some of the WebSockets.
@@ -356,7 +360,26 @@ impl<I: Io> Core<I> {
                 self.state.post(id, ConnectionMessage::CloseWebSocket(Closing::Restart));
             }
         }
+        self.continue_search();
         self.deliver_posted(pin);
+    }
+
+    /// Visits some of the WebSockets for the one that is searched for.
+    fn continue_search(&mut self) {
+        let Some((search, places)) = self.searches.piece(ROUND_PLACES) else { return };
+        let (webhook, connection) = (search.webhook, search.connection);
+        let outcome = match places {
+            None => SearchOutcome::Missing,
+            Some(places) => {
+                let within = self.state.pending.websocket_slots_within(places);
+                let is_it = |id| self.connections.is_websocket(id, webhook, connection);
+                let Some(key) = within.into_iter().find_map(|(key, id)| is_it(id).then_some(key)) else {
+                    return;
+                };
+                SearchOutcome::Found(self.state.reply_id(key, webhook))
+            }
+        };
+        self.searches.end(outcome, self.state.pending.places());
     }
 
     fn post_to_workers(&mut self, make: impl Fn() -> ConnectionMessage) {

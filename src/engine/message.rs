@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::search::Search;
 use crate::base::id::Id;
 use crate::connection::message::{CoreMessage, Inside};
 use crate::connection::tls::CoreTls;
@@ -21,6 +22,8 @@ pub(super) enum Message<S> {
     Tls(CoreTls),
     /// Hand over what was recorded, and when these webhooks were last called.
     Records { webhooks: Arc<[Id]>, done: Settled },
+    /// Find a WebSocket.
+    Search(Search),
     /// Stop accepting, finish what is in flight.
     Drain,
 }

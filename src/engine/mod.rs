@@ -17,6 +17,7 @@ mod parts;
 mod peers;
 mod recover;
 mod rules;
+mod search;
 mod supervise;
 mod supply;
 mod table;
@@ -36,6 +37,7 @@ use self::mailbox::Full;
 use self::message::Message;
 use self::parts::JournalParts;
 use self::rules::rules;
+use self::search::Search;
 use self::supervise::{CoreConfig, Mailbox};
 use self::supply::Supply;
 use crate::base::clock::Clock;
@@ -57,6 +59,7 @@ pub use self::driven::{DrivenConfig, DrivenCores, DrivenJournal, DrivenKernel};
 pub use self::message::Settled;
 pub use self::parts::{BatchCarrier, RemoteKeeper};
 pub use self::recover::JournalError;
+pub use self::search::{SearchCallback, SearchOutcome};
 pub use self::supply::{SegmentSource, Supplied};
 pub use crate::connection::message::{
     Inside, PayloadObserver as Tap, ReplyCallback as Done, ReplyOutcome as Outcome,
@@ -267,6 +270,12 @@ impl Engine {
     /// each. May wait for a core that is busy.
     pub fn settle_records(&self, webhooks: &Arc<[Id]>, done: &Settled) {
         self.tell_all(|| Message::Records { webhooks: Arc::clone(webhooks), done: Arc::clone(done) });
+    }
+
+    /// Searches for the open WebSocket of a webhook that its records know by this name; `done` is called once by each core. May
+    /// wait for a core that is busy.
+    pub fn find_websocket(&self, webhook: Id, connection: Id, done: &SearchCallback) {
+        self.tell_all(|| Message::Search(Search { webhook, connection, done: Arc::clone(done) }));
     }
 
     /// Number of engine threads.

@@ -1,6 +1,7 @@
 //! The connections of a core, by the name of their socket. Idle ones are kept small, and whole again when they are asked
 //! for.
 
+use crate::base::id::Id;
 use crate::base::wheel::Wheel;
 use crate::connection::context::Timer;
 use crate::connection::message::ConnectionId;
@@ -83,6 +84,14 @@ impl Table {
             State::Open(connection) => Some(connection),
             State::Empty | State::Idle(_) => None,
         }
+    }
+
+    /// Whether a socket's connection is the WebSocket of a webhook that its records know by this name.
+    pub(super) fn is_websocket(&self, id: ConnectionId, webhook: Id, name: Id) -> bool {
+        let place = self.places.get(id.index as usize).filter(|place| place.generation == id.generation);
+        // One that is a WebSocket is never idle.
+        matches!(place, Some(TablePlace { state: State::Open(connection), .. })
+            if connection.websocket_name() == Some((webhook, name)))
     }
 
     /// Number of connections.

@@ -259,3 +259,55 @@ fn records_outlive_a_restart_and_a_crash() {
     let other = server.webhook(json!({}));
     assert!(records(&server, &other, "").is_empty());
 }
+
+#[test]
+fn a_message_is_sent_on_any_connection_and_it_is_closed_whichever_core_holds_it() {
+    for driver in ["io_uring", "epoll"] {
+        let server = Server::start(|settings| {
+            settings.driver(driver).cores(2);
+        });
+        let hook = server.webhook(json!({"isWebsocket": true, "record": {"events": 1000}}));
+        let other = server.webhook(json!({"isWebsocket": true}));
+        // So many that no core has them all.
+        let mut sockets: Vec<(String, Socket)> = Vec::new();
+        for number in 0..24 {
+            let target = hook.target(&format!("/{number}"));
+            sockets.push((format!("/{number}"), Socket::open_with(server.ingress, &target, &[])));
+        }
+        let list = records(&server, &hook, "?kind=connect&perPage=1000");
+        let path = |hook: &Hook, connection: &str| hook.resource(&format!("/connections/{connection}"));
+        let mut ids = Vec::new();
+        for (at, socket) in &mut sockets {
+            let record = list.iter().find(|record| record["path"] == json!(at)).expect("its handshake");
+            let id = record["connectionId"].as_str().expect("an id").to_owned();
+            let answer = server.done("POST", &path(&hook, &id), &json!({"body": format!("for {at}")}));
+            assert_eq!(answer, json!({"success": true, "accepted": true}));
+            assert_eq!(socket.text(), format!("for {at}"));
+            ids.push(id);
+        }
+        // Bytes and a close in one; the record of each is there.
+        let (_, first) = &mut sockets[0];
+        let close =
+            json!({"body": "AQI=", "encoding": "base64", "close": {"code": 4001, "reason": "enough"}});
+        server.done("POST", &path(&hook, &ids[0]), &close);
+        assert_eq!(first.frame().payload, [1, 2]);
+        assert_eq!(first.closed(), (4001, "enough".to_owned()));
+        eventually("its end is recorded", || {
+            let told = records(&server, &hook, &format!("?connection={}", ids[0]));
+            let kinds: Vec<_> =
+                told.iter().map(|record| (record["kind"].clone(), record["direction"].clone())).collect();
+            let expected = [("close", "in"), ("message", "out"), ("message", "out"), ("connect", "in")];
+            (kinds == expected.map(|(kind, way)| (json!(kind), json!(way)))).then_some(())
+        });
+        let message = json!({"body": "x"});
+        for (hook, id, status) in [
+            // One that has ended, one of another webhook, one that never was.
+            (&hook, ids[0].as_str(), 404),
+            (&other, ids[1].as_str(), 404),
+            (&hook, "000000000000000000000001", 404),
+        ] {
+            assert_eq!(server.call("POST", &path(hook, id), &message).0, status, "{id}");
+        }
+        assert_eq!(server.call("POST", &path(&hook, &ids[1]), &json!({"nothing": 1})).0, 400);
+    }
+}

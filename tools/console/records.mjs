@@ -143,8 +143,23 @@ export async function connectionsAreSeen(app, socket, base) {
     await see("got ping 7");
     await see("ping 7");
     await judge("connections");
-    await client.evaluate(() => globalThis.client.close(1000, "bye"));
-    await see(/closed with 1000/);
+    // Sent from the page, with the Enter of a person who writes on.
+    await client.evaluate(() => { globalThis.got = new Promise((resolve) => { globalThis.client.onmessage = ({ data }) => resolve(data); }); });
+    await page.getByLabel("Message", { exact: true }).fill("from the console");
+    await page.keyboard.press("Control+Enter");
+    check((await client.evaluate(() => globalThis.got)) === "from the console", "the client has the message");
+    await see("The message is sent.");
+    await see("from the console", page.locator(".talk"));
+    await until("it is counted in the row", async () => /[34] messages/.test(await callOf("/room").textContent()));
+    await client.evaluate(() => { globalThis.end = new Promise((resolve) => { globalThis.client.onclose = ({ code, reason }) => resolve(`${code} ${reason}`); }); });
+    await page.getByText("Close it…").click();
+    await page.getByLabel("Close code").fill("4000");
+    await page.getByLabel("Reason").fill("enough");
+    await judge("connection-close");
+    await press("Close the connection");
+    check((await client.evaluate(() => globalThis.end)) === "4000 enough", "the client has the close");
+    await see(/closed with 4000: enough/);
+    await until("nothing can be sent any more", async () => (await page.getByLabel("Message", { exact: true }).count()) === 0 || !(await page.getByLabel("Message", { exact: true }).isVisible()));
     await client.close();
   });
 }

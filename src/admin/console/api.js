@@ -110,6 +110,7 @@ export const paths = {
   request: (app, id, request) => `/applications/${part(app)}/webhooks/${part(id)}/requests/${part(request)}`,
   replay: (app, id, request) => `/applications/${part(app)}/webhooks/${part(id)}/requests/${part(request)}/replay`,
   replays: (app, id) => `/applications/${part(app)}/webhooks/${part(id)}/requests/replay`,
+  connection: (app, id, connection) => `/applications/${part(app)}/webhooks/${part(id)}/connections/${part(connection)}`,
   rotate: (app, id) => `/applications/${part(app)}/webhooks/${part(id)}/token`,
   test: (app, id) => `/applications/${part(app)}/webhooks/${part(id)}/test`,
   flows: (app) => `/applications/${part(app)}/flows`,

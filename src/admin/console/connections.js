@@ -1,12 +1,12 @@
 // The connections of a WebSocket webhook: a row for each, and its messages of both directions inside.
 
-import { isAborted } from "./api.js";
+import { ask, isAborted, paths } from "./api.js";
 import { snippets } from "./calls.js";
 import { h, put } from "./dom.js";
 import { followRecords, recordOf } from "./records_state.js";
 import { setQuery } from "./router.js";
 import { agoTime, clock } from "./time.js";
-import { badge, bytes, button, code, empty, failure, number } from "./ui.js";
+import { badge, bytes, button, code, empty, failure, field, notice, number } from "./ui.js";
 
 const DRAW_MS = 200;
 /** Characters of a message that are shown. */
@@ -21,7 +21,7 @@ export async function connectionsPanel({ app, webhook, url, panel, signal, query
   const columns = h("div", { class: "calls-columns" }, around, detail);
   const state = h("span", { class: "badge", role: "status" }, "connecting…");
   const records = followRecords({
-    app, webhook, signal, filters: () => ({ kind: "connect,close" }),
+    app, webhook, signal, filters: () => ({}),
     told: {
       rows: () => later(),
       state: (text, look) => {
@@ -36,12 +36,10 @@ export async function connectionsPanel({ app, webhook, url, panel, signal, query
     isStale = true;
     setTimeout(() => !signal.aborted && draw(), DRAW_MS);
   };
-  const connections = () => records.rows.filter((one) => one.kind === "connect")
-    .map((one) => ({ ...one, end: records.rows.find((other) => other.kind === "close" && other.connectionId !== null && other.connectionId === one.connectionId) ?? null }));
   const draw = () => {
     isStale = false;
     columns.classList.toggle("has-call", chosen !== null);
-    const all = connections();
+    const all = connections(records.rows);
     if (all.length === 0) {
       return put(around, h("section", { class: "card" }, h("h2", {}, "No connections yet"), h("p", { class: "quiet" }, "They appear here as they come. Connect like this, or on the Test tab:"),
         url === null ? null : snippets(webhook, url).slice(0, 1).map(([label, text]) => code(label, text))));
@@ -51,7 +49,8 @@ export async function connectionsPanel({ app, webhook, url, panel, signal, query
   const row = (one) => h("li", { "data-id": one.id, class: one.connectionId === chosen ? "chosen" : null }, h("span", {}),
     h("button", { type: "button", class: "call", "aria-pressed": String(one.connectionId === chosen), onclick: () => choose(one) },
       h("span", { class: "method" }, "connect"), h("span", { class: "path" }, one.path || "/"),
-      h("span", { class: "state" }, stateOf(one)), h("span", { class: "fate quiet" }, one.peer ?? ""), h("span", { class: "size" }),
+      h("span", { class: "state" }, stateOf(one)), h("span", { class: "fate quiet" }, one.peer ?? ""),
+      h("span", { class: "size quiet" }, one.connectionId === null ? "" : one.messages === 1 ? "1 message" : `${number(one.messages)} messages`),
       h("span", { class: "age quiet" }, agoTime(one.time))));
   const choose = (one) => {
     turn.abort();
@@ -71,6 +70,23 @@ export async function connectionsPanel({ app, webhook, url, panel, signal, query
   put(panel, h("div", { class: "toolbar" }, state), columns);
   put(detail, hint());
   records.restart();
+}
+
+/**
+ * The connections that records tell of, the newest first: `end` is the record of a close, `messages` how many are kept. The record
+ * of a handshake may be gone where many messages followed it: the connection is seen by what is left.
+ */
+function connections(rows) {
+  const known = new Map();
+  for (const record of rows) {
+    const name = record.connectionId ?? record.id;
+    const one = known.get(name) ?? { end: null, messages: 0 };
+    if (record.kind === "connect" || one.id === undefined) Object.assign(one, record);
+    if (record.kind === "close") one.end = record;
+    if (record.kind === "message") one.messages += 1;
+    known.set(name, one);
+  }
+  return [...known.values()];
 }
 
 function stateOf(one) {
@@ -96,9 +112,11 @@ function talk({ app, webhook, one, target, signal, close }) {
       error: (error) => put(list, h("li", { class: "error" }, error.message)),
     },
   });
+  const { form, setOpen } = sendForm({ app, webhook, one });
   const draw = () => {
     isStale = false;
     const all = records.rows.toReversed();
+    setOpen(one.refusal === null && one.connectionId !== null && !all.some((record) => record.kind === "close"));
     count.textContent = `${number(all.filter((record) => record.kind === "message").length)} messages`;
     put(list, all.map(line));
   };
@@ -116,8 +134,41 @@ function talk({ app, webhook, one, target, signal, close }) {
     texts.get(record.id).then((value) => put(text, value), (error) => !isAborted(error) && put(text, h("span", { class: "error" }, error.message)));
   };
   put(target, h("p", { class: "back" }, button("← All connections", close, { class: "linkish" })),
-    h("div", { class: "heading" }, h("h2", {}, one.path || "/"), h("div", { class: "actions" }, count)), list);
+    h("div", { class: "heading" }, h("h2", {}, one.path || "/"), h("div", { class: "actions" }, count)), list, form);
   records.restart();
+}
+
+/** Fields that send a message on a connection, or close it. They are there while it is open. */
+function sendForm({ app, webhook, one }) {
+  const give = async (control, body, said) => {
+    control.disabled = true;
+    try {
+      const { accepted } = await ask(paths.connection(app, webhook.id, one.connectionId), { method: "POST", body });
+      notice(accepted ? said : "The connection has ended meanwhile.", accepted ? "ok" : "error");
+      return accepted;
+    } catch (error) {
+      notice(error.message, "error");
+      return false;
+    } finally {
+      control.disabled = false;
+    }
+  };
+  const message = field("Message", h("textarea", { class: "mono", rows: 3, spellcheck: "false" }), "Sent to the client as a text message. Ctrl+Enter sends it.");
+  const send = h("button", { type: "submit", class: "primary" }, "Send");
+  const code = field("Close code", h("input", { type: "number", min: 1000, max: 4999, value: "1000" }), "1000, or 3000 to 4999 for a meaning of your own.");
+  const reason = field("Reason", h("input", { maxlength: 123, autocomplete: "off" }), "At most 123 bytes.");
+  const end = button("Close the connection", () => give(end, { close: { code: Number(code.control.value), reason: reason.control.value } }, "The connection is being closed."), { class: "danger" });
+  const form = h("form", { class: "talk-form", hidden: true, onsubmit: async (event) => {
+    event.preventDefault();
+    if (await give(send, { body: message.control.value }, "The message is sent.")) message.control.value = "";
+  } }, message.element, h("div", { class: "actions end" }, send),
+  h("details", {}, h("summary", {}, "Close it…"), h("div", { class: "fields" }, code.element, reason.element), h("div", { class: "actions end" }, end)));
+  message.control.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  return { form, setOpen: (isOpen) => { form.hidden = !isOpen; } };
 }
 
 function messageText(body, record) {

@@ -74,6 +74,13 @@ impl Engine for Recorder {
         Box::pin(std::future::ready(dead_letters::replayed(&event)))
     }
 
+    fn send_to_websocket(&self, _: Id, connection: Id, reply_json: Vec<u8>) -> Answer<bool> {
+        if connection.raw()[11] == 0 {
+            return Box::pin(std::future::ready(Err((404, "no open connection".to_owned()))));
+        }
+        self.reply(connection.to_string(), reply_json)
+    }
+
     fn test_request(&self, _: &Webhook, request: TestRequest) -> Answer<TestResponse> {
         self.tests.lock().expect("not poisoned").push(request);
         Box::pin(async {

@@ -214,3 +214,22 @@ fn a_selection_or_what_a_filter_finds_is_replayed_with_progress() {
         1
     );
 }
+
+#[test]
+fn a_message_for_a_connection_reaches_the_engine_by_the_connections_id() {
+    let server = Server::new();
+    let app = server.application();
+    let socket = server.webhook(&app, &json!({"name": "s", "isWebsocket": true}));
+    let plain = server.webhook(&app, &json!({"name": "p"}));
+    let path = |hook: &str, connection: &str| format!("{hook}/connections/{connection}");
+    let known = number(1).to_string();
+    let sent = server.ask("POST", &path(&socket, &known), r#"{"body": {"n": 1.00}}"#);
+    assert_eq!((sent.status, &sent.json["success"]), (200, &json!(true)), "{}", sent.text);
+    let replies = server.engine.replies.lock().expect("not poisoned").clone();
+    assert_eq!(replies, [(known.clone(), r#"{"body": {"n": 1.00}}"#.to_owned())]);
+    for unknown in [number(0).to_string(), "x".to_owned()] {
+        check_error(&server.ask("POST", &path(&socket, &unknown), "{}"), 404, "NotFound", "connection");
+    }
+    check_error(&server.ask("POST", &path(&socket, &known), "[]"), 400, "Validation", "object");
+    check_error(&server.ask("POST", &path(&plain, &known), "{}"), 409, "Conflict", "WebSockets");
+}
