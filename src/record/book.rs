@@ -1,6 +1,7 @@
 //! The records of all webhooks, made of the entries of all cores.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::entry::{Answer, Call, Entry, Fate, Kind, read_entries, read_entry};
@@ -366,12 +367,17 @@ impl Book {
         self.drop_ring(webhook);
     }
 
-    /// Drops the records that are too old.
-    pub fn expire(&mut self, now_unix_millis: u64) {
+    /// Places of webhooks, for [`Book::expire`]; some of them may be free.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.rings.places()
+    }
+
+    /// Drops the records of the webhooks at some of the places that are too old.
+    pub fn expire(&mut self, now_unix_millis: u64, places: Range<usize>) {
         let oldest = now_unix_millis.saturating_sub(self.limits.age_millis);
-        let webhooks: Vec<Id> = self.rings.webhooks().collect();
-        for webhook in webhooks {
-            let Some(ring) = self.rings.get_mut(webhook, false) else { continue };
+        for place in places {
+            let Some((webhook, ring)) = self.rings.at_place(place) else { continue };
             while ring.records.front().is_some_and(|record| record.last_millis < oldest) {
                 let Some(gone) = ring.records.pop_front() else { break };
                 self.bytes -= gone.bytes();

@@ -85,6 +85,10 @@ impl RecordQuery {
     }
 }
 
+/// Places that are compared with the text before the bytes are searched in another way: the byte that was taken for a rare
+/// one is not rare in them.
+const CANDIDATES_MAX: usize = 64;
+
 /// Looks for a text, ASCII letters in either case.
 struct Finder<'t> {
     text: &'t [u8],
@@ -108,11 +112,23 @@ impl<'t> Finder<'t> {
     fn is_in(&self, bytes: &[u8]) -> bool {
         let Some(&rare) = self.text.get(self.rare) else { return true };
         let (lower, upper) = (rare.to_ascii_lowercase(), rare.to_ascii_uppercase());
-        memchr::memchr2_iter(lower, upper, bytes).any(|at| {
+        for (number, at) in memchr::memchr2_iter(lower, upper, bytes).enumerate() {
             let start = at.checked_sub(self.rare);
+            if number == CANDIDATES_MAX {
+                return self.is_in_folded(&bytes[start.unwrap_or(0)..]);
+            }
             let found = start.and_then(|start| bytes.get(start..start + self.text.len()));
-            found.is_some_and(|found| found.eq_ignore_ascii_case(self.text))
-        })
+            if found.is_some_and(|found| found.eq_ignore_ascii_case(self.text)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The same in a time that grows with the bytes alone, whatever they and the text are.
+    fn is_in_folded(&self, bytes: &[u8]) -> bool {
+        let (bytes, text) = (bytes.to_ascii_lowercase(), self.text.to_ascii_lowercase());
+        memchr::memmem::find(&bytes, &text).is_some()
     }
 }
 
@@ -132,6 +148,19 @@ mod tests {
             ("zz", "zxzaz", false),
         ] {
             assert_eq!(Finder::new(text.as_bytes()).is_in(bytes.as_bytes()), is_in, "{text} in {bytes}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_found_where_its_rarest_byte_is_everywhere() {
+        for before in [0, 1, CANDIDATES_MAX - 1, CANDIDATES_MAX, CANDIDATES_MAX + 1, 1_000] {
+            for (text, end) in [("zzzA", "zzZa"), ("AzZz", "azzz"), ("zAz", "zaz"), ("z", "")] {
+                let bytes = [&b"Z".repeat(before)[..], end.as_bytes(), b"zzz"].concat();
+                assert!(Finder::new(text.as_bytes()).is_in(&bytes), "{text} behind {before}");
+                let other = b"Z".repeat(before);
+                let is_in = text == "z" && before > 0;
+                assert_eq!(Finder::new(text.as_bytes()).is_in(&other), is_in, "{text} not in {before}");
+            }
         }
     }
 

@@ -95,9 +95,15 @@ impl Rings {
         Some(std::mem::replace(&mut self.rings[place as usize], empty))
     }
 
-    /// The webhooks that have a ring.
-    pub(super) fn webhooks(&self) -> impl Iterator<Item = Id> {
-        self.places.keys().copied()
+    /// Number of places, free ones among them.
+    pub(super) fn places(&self) -> usize {
+        self.rings.len()
+    }
+
+    /// The ring at a place, and its webhook; `None` if the place is free.
+    pub(super) fn at_place(&mut self, place: usize) -> Option<(Id, &mut Ring)> {
+        let ring = self.rings.get_mut(place).filter(|ring| !ring.records.is_empty())?;
+        Some((ring.webhook, ring))
     }
 
     /// Sets what was skipped to zero.

@@ -6,6 +6,9 @@ use super::book::{Book, BookLimits, Page, Record, page};
 use super::query::RecordQuery;
 use crate::base::id::Id;
 
+/// Webhooks whose old records are dropped at a time, while readers wait.
+const EXPIRED_PLACES: usize = 4_096;
+
 /// Takes the batches of cores.
 pub trait RecordSink: Send + Sync {
     /// Takes a batch; never blocks. One for which there is no room is dropped, and that is logged.
@@ -91,6 +94,14 @@ impl Shelf {
         let (records, skipped) = self.book().look(webhook);
         // Searching is done without the lock.
         Page { skipped, ..page(&records, query, skip, take) }
+    }
+
+    /// Drops the records that are too old. Readers of the book wait for some webhooks at a time.
+    pub fn expire(&self, now_unix_millis: u64) {
+        let places = self.book().places();
+        for start in (0..places).step_by(EXPIRED_PLACES) {
+            self.book().expire(now_unix_millis, start..start + EXPIRED_PLACES);
+        }
     }
 
     /// One record.

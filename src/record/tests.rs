@@ -304,13 +304,13 @@ fn records_go_with_their_age_and_with_their_webhook() {
     pair.call(1, "/new", 200, "");
     pair.call(2, "/", 200, "");
     pair.settle(&[]);
-    pair.shelf.book().expire(pair.now.unix_millis + 101);
+    pair.shelf.expire(pair.now.unix_millis + 101);
     assert_eq!(pair.paths(1), ["/new"]);
     let mut gone = Vec::new();
     Entry::Gone { webhook: hook(2) }.write(&mut gone);
     pair.shelf.take(&gone, 1);
     assert!(pair.paths(2).is_empty() && pair.shelf.book().last_call(hook(2)).is_none());
-    pair.shelf.book().expire(u64::MAX);
+    pair.shelf.expire(u64::MAX);
     assert_eq!(pair.shelf.book().size(), (0, 0));
 }
 

@@ -139,7 +139,7 @@ impl Keeper {
             let now = self.clock.now();
             if now.nanos >= expires {
                 expires = now.nanos + interval_nanos;
-                self.shelf.book().expire(now.unix_millis);
+                self.shelf.expire(now.unix_millis);
             }
         }
         if let Some(log) = &mut self.log {
