@@ -4,10 +4,10 @@ use axum::Json;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
+use super::call::{Call, Outcome};
 use super::error::ApiError;
 use super::kinds::flow_of;
 use super::query::{self, Parameters};
-use super::routes::{Call, Outcome};
 use crate::model::time_text;
 
 /// Milliseconds of an hour: runs are counted by it.

@@ -12,7 +12,7 @@ use axum::response::IntoResponse;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 
-use super::routes::{Call, Outcome};
+use super::call::{Call, Outcome};
 use crate::base::log::bounded_log;
 use crate::store::StoreError;
 

@@ -14,9 +14,9 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::Engine;
+use super::call::{BODY_DEPTH_MAX, Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::kinds::{id_in, within};
-use super::routes::{BODY_DEPTH_MAX, Call, Outcome};
 use crate::base::id::{Id, TokenText};
 use crate::base::json as strict;
 use crate::model::{Application, Flow, FlowVersion, GlobalChange, ModelError, Webhook, read_changes};

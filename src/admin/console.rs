@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 
 use super::AdminState;
+use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
-use super::routes::{Call, Outcome};
 use super::stats::ingress_url;
 
 struct File {

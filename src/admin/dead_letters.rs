@@ -9,10 +9,10 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::AdminState;
+use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::kinds::flow_of;
 use super::query::{self, PER_PAGE_DEFAULT, PER_PAGE_MAX, Parameters};
-use super::routes::{Call, Outcome};
 use crate::model::time_text;
 use crate::store::StoreError;
 use crate::store::letters::{Letter, LetterQuery, Letters};

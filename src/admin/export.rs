@@ -11,9 +11,9 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
+use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::query::Parameters;
-use super::routes::{Call, Outcome};
 use crate::base::id::Id;
 use crate::model::yaml;
 use crate::model::{Flow, FlowVersion, MASK, Webhook};

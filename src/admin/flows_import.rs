@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
+use super::call::{Call, Outcome};
 use super::kinds::{id_in, must_be_there, within};
 use super::resources::{Save, with_warnings};
-use super::routes::{Call, Outcome};
 use crate::base::id::Id;
 use crate::model::{Flow, FlowVersion, ModelError};
 use crate::store::{ChangeError, Changes, Resource, Store, StoreError};

@@ -5,9 +5,9 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::AdminState;
+use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::query::Parameters;
-use super::routes::{Call, Outcome};
 use crate::base::id::Id;
 use crate::model::{Application, GLOBALS_MAX, GlobalChange, ModelError, read_change_of, read_changes};
 use crate::store::{Resource, Source};

@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
+use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
-use super::routes::{Call, Outcome};
 use crate::guide::PAGES;
 
 /// The content security policy of a page (CSP level 3): it loads the console's styles and its icon.

@@ -7,7 +7,7 @@
 //! `***` keeps the secret that a resource has, and is refused for one that is new. Tokens of webhooks are not read: a
 //! webhook that is made gets its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,13 +15,13 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-use super::Engine;
+use super::call::{BODY_DEPTH_MAX, Call, Outcome};
 use super::error::ApiError;
 use super::export::{FORMAT, FORMAT_MEMBER, SHOWN_CREDENTIALS};
-use super::import_flows::{FlowPlan, plan_flows};
+use super::import_flows::{ImportedFlows, plan_flows};
+use super::import_plan::{ImportAction, ImportContext, Known, OTHERS_ID, Planned, ReportItem, given_id};
 use super::kinds::within;
 use super::query::Parameters;
-use super::routes::{BODY_DEPTH_MAX, Call, Outcome};
 use crate::base::id::Id;
 use crate::base::json as strict;
 use crate::model::yaml;
@@ -58,7 +58,7 @@ pub(super) async fn import(mut call: Call) -> Outcome {
     let report = call.state.change(move |store| {
         let document = read(&body, is_yaml)?;
         store.change(move |changes| {
-            let context = Context { document: &document, engine: &*engine, now };
+            let context = ImportContext { document: &document, engine: &*engine, now };
             let plan = Plan::new(changes, &context, mode)?;
             let report = plan.report(mode);
             if !mode.is_dry_run {
@@ -92,143 +92,16 @@ fn read(body: &[u8], is_yaml: bool) -> Result<Value, ModelError> {
     Ok(document)
 }
 
-/// A document that is being worked on.
-pub(super) struct Context<'d> {
-    document: &'d Value,
-    pub engine: &'d dyn Engine,
-    /// Milliseconds since 1970.
-    pub now: u64,
-}
-
-impl<'d> Context<'d> {
-    /// The resources of a kind; `None` if the document says nothing of the kind.
-    pub fn list(&self, name: &str) -> Result<Option<&'d [Value]>, ModelError> {
-        match self.document.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Array(list)) => Ok(Some(list)),
-            Some(_) => Err(ModelError::new(name, "must be a list")),
-        }
-    }
-}
-
-/// The change that an import makes to a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Create,
-    Change,
-    Keep,
-    Delete,
-}
-
-/// A resource as it is to be.
-pub(super) struct Planned<R> {
-    pub resource: R,
-    pub action: Action,
-}
-
-/// A line of the report.
-pub(super) struct Item {
-    pub kind: &'static str,
-    pub id: Id,
-    pub name: String,
-    pub action: Action,
-}
-
-/// The id that a document gives a resource, if it gives one.
-pub(super) fn given_id(value: &Value) -> Result<Option<Id>, ModelError> {
-    match value.get("id") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => text.parse().map(Some).map_err(|_| must_be_id()),
-        Some(_) => Err(must_be_id()),
-    }
-}
-
-fn must_be_id() -> ModelError {
-    ModelError::new("id", "must be 24 hex digits; leave it out to find the resource by its name")
-}
-
-/// Resources of an application by id and by name.
-pub(super) struct Known<R> {
-    by_id: HashMap<Id, R>,
-    /// `None` for a name that several have.
-    by_name: HashMap<String, Option<Id>>,
-}
-
-impl<R> Known<R> {
-    pub fn new(resources: Vec<R>, key: impl Fn(&R) -> (Id, String)) -> Known<R> {
-        let mut known = Known { by_id: HashMap::new(), by_name: HashMap::new() };
-        for resource in resources {
-            let (id, name) = key(&resource);
-            known.name(name, id);
-            known.by_id.insert(id, resource);
-        }
-        known
-    }
-
-    /// Notes a name of a resource, whether it is kept already or not.
-    pub fn name(&mut self, name: String, id: Id) {
-        let entry = self.by_name.entry(name).or_insert(Some(id));
-        if *entry != Some(id) {
-            *entry = None;
-        }
-    }
-
-    /// The id behind a word: an id as it stands, or a name.
-    ///
-    /// # Errors
-    /// The reason if several have the name; `Ok(None)` if none has it.
-    pub fn id_of(&self, word: &str) -> Result<Option<Id>, String> {
-        if let Ok(id) = word.parse() {
-            return Ok(Some(id));
-        }
-        match self.by_name.get(word) {
-            None => Ok(None),
-            Some(Some(id)) => Ok(Some(*id)),
-            Some(None) => Err(format!("must be an id: several have the name {word:?}")),
-        }
-    }
-
-    /// The resource that an entry of the document is about; `None` for one that is to be made.
-    pub fn find(&self, value: &Value) -> Result<Option<&R>, ModelError> {
-        let id = match given_id(value)? {
-            Some(id) => Some(id),
-            None => {
-                let name = value.get("name").and_then(Value::as_str).unwrap_or_default();
-                // A name that reads as an id is a name here.
-                match self.by_name.get(name) {
-                    Some(None) => {
-                        return Err(ModelError::new(
-                            "id",
-                            format!("is required: several have the name {name:?}"),
-                        ));
-                    }
-                    Some(id) => *id,
-                    None => None,
-                }
-            }
-        };
-        Ok(id.and_then(|id| self.by_id.get(&id)))
-    }
-
-    pub fn get(&self, id: &Id) -> Option<&R> {
-        self.by_id.get(id)
-    }
-
-    pub fn ids(&self) -> impl Iterator<Item = (&Id, &R)> {
-        self.by_id.iter()
-    }
-}
-
 /// An import, checked: only the database can fail it.
 struct Plan {
     application: Planned<Application>,
     webhooks: Vec<Planned<Webhook>>,
-    flows: FlowPlan,
-    deleted: Vec<Item>,
+    flows: ImportedFlows,
+    deleted: Vec<ReportItem>,
 }
 
 impl Plan {
-    fn new(changes: &Changes<'_>, context: &Context<'_>, mode: Mode) -> Result<Plan, ChangeError> {
+    fn new(changes: &Changes<'_>, context: &ImportContext<'_>, mode: Mode) -> Result<Plan, ChangeError> {
         let application = plan_application(changes, context, mode)?;
         let id = application.resource.id;
         let mut known = Known::new(changes.webhooks(&id)?, |webhook| (webhook.id, webhook.name.clone()));
@@ -245,15 +118,15 @@ impl Plan {
     }
 
     /// Notes what the document does not hold, of the kinds that it lists.
-    fn prune(&mut self, context: &Context<'_>, known: &Known<Webhook>) -> Result<(), ModelError> {
+    fn prune(&mut self, context: &ImportContext<'_>, known: &Known<Webhook>) -> Result<(), ModelError> {
         if context.list("webhooks")?.is_some() {
             let held: HashSet<Id> = self.webhooks.iter().map(|planned| planned.resource.id).collect();
             let gone = known.ids().filter(|(id, _)| !held.contains(id));
-            self.deleted.extend(gone.map(|(id, webhook)| Item {
+            self.deleted.extend(gone.map(|(id, webhook)| ReportItem {
                 kind: "webhook",
                 id: *id,
                 name: webhook.name.clone(),
-                action: Action::Delete,
+                action: ImportAction::Delete,
             }));
         }
         self.deleted.extend(self.flows.unlisted(context)?);
@@ -263,37 +136,38 @@ impl Plan {
     }
 
     fn report(&self, mode: Mode) -> Value {
-        let application = Item {
+        let application = ReportItem {
             kind: "application",
             id: self.application.resource.id,
             name: self.application.resource.name.clone(),
             action: self.application.action,
         };
-        let webhooks = self.webhooks.iter().map(|planned| Item {
+        let webhooks = self.webhooks.iter().map(|planned| ReportItem {
             kind: "webhook",
             id: planned.resource.id,
             name: planned.resource.name.clone(),
             action: planned.action,
         });
-        let all: Vec<Item> = std::iter::once(application).chain(webhooks).chain(self.flows.items()).collect();
+        let all: Vec<ReportItem> =
+            std::iter::once(application).chain(webhooks).chain(self.flows.items()).collect();
         let all = || all.iter().chain(&self.deleted);
         let count = |action| all().filter(|item| item.action == action).count();
         let items = all().filter_map(|item| {
             let action = match item.action {
-                Action::Create => "created",
-                Action::Change => "changed",
-                Action::Delete => "deleted",
-                Action::Keep => return None,
+                ImportAction::Create => "created",
+                ImportAction::Change => "changed",
+                ImportAction::Delete => "deleted",
+                ImportAction::Keep => return None,
             };
             Some(json!({"kind": item.kind, "id": item.id.to_string(), "name": item.name, "action": action}))
         });
         json!({
             "applicationId": self.application.resource.id.to_string(),
             "dryRun": mode.is_dry_run,
-            "created": count(Action::Create),
-            "changed": count(Action::Change),
-            "deleted": count(Action::Delete),
-            "unchanged": count(Action::Keep),
+            "created": count(ImportAction::Create),
+            "changed": count(ImportAction::Change),
+            "deleted": count(ImportAction::Delete),
+            "unchanged": count(ImportAction::Keep),
             "items": items.collect::<Vec<_>>(),
         })
     }
@@ -301,27 +175,27 @@ impl Plan {
     fn write(self, changes: &mut Changes<'_>) -> Result<(), ChangeError> {
         let id = self.application.resource.id;
         match self.application.action {
-            Action::Create => drop(changes.insert_application(self.application.resource)?),
-            Action::Change => {
+            ImportAction::Create => drop(changes.insert_application(self.application.resource)?),
+            ImportAction::Change => {
                 let new = self.application.resource;
                 changes.update_application(&id, |kept| {
                     *kept = new;
                     Ok(())
                 })?;
             }
-            Action::Keep | Action::Delete => {}
+            ImportAction::Keep | ImportAction::Delete => {}
         }
         for Planned { resource, action } in self.webhooks {
             match action {
-                Action::Create => drop(changes.insert_webhook(resource)?),
-                Action::Change => {
+                ImportAction::Create => drop(changes.insert_webhook(resource)?),
+                ImportAction::Change => {
                     let webhook = resource.id;
                     changes.update_webhook(&id, &webhook, |kept| {
                         *kept = resource;
                         Ok(())
                     })?;
                 }
-                Action::Keep | Action::Delete => {}
+                ImportAction::Keep | ImportAction::Delete => {}
             }
         }
         self.flows.write(changes, &id)?;
@@ -343,7 +217,7 @@ impl Plan {
 
 fn plan_application(
     changes: &Changes<'_>,
-    context: &Context<'_>,
+    context: &ImportContext<'_>,
     mode: Mode,
 ) -> Result<Planned<Application>, ChangeError> {
     let nothing = json!({});
@@ -367,14 +241,14 @@ fn plan_application(
                 new = with_globals(new, globals, mode.prunes, context.now).map_err(at_fault)?;
             }
             new.last_updated = old.last_updated;
-            let action = if new == old { Action::Keep } else { Action::Change };
+            let action = if new == old { ImportAction::Keep } else { ImportAction::Change };
             new.last_updated = context.now;
             Planned { resource: new, action }
         }
         None => {
             let mut made = Application::create(value, context.now).map_err(at_fault)?;
             made.id = given_id(value).map_err(at_fault)?.unwrap_or(made.id);
-            Planned { resource: made, action: Action::Create }
+            Planned { resource: made, action: ImportAction::Create }
         }
     })
 }
@@ -397,7 +271,7 @@ fn with_globals(
 
 fn plan_webhooks(
     changes: &Changes<'_>,
-    context: &Context<'_>,
+    context: &ImportContext<'_>,
     application: &Id,
     known: &Known<Webhook>,
 ) -> Result<Vec<Planned<Webhook>>, ChangeError> {
@@ -420,7 +294,7 @@ fn plan_webhooks(
 
 fn plan_webhook(
     changes: &Changes<'_>,
-    context: &Context<'_>,
+    context: &ImportContext<'_>,
     application: &Id,
     known: &Known<Webhook>,
     value: &Value,
@@ -439,10 +313,10 @@ fn plan_webhook(
             new.patch(&value, context.now)?;
             new.last_updated = old.last_updated;
             if new == *old {
-                return Ok(Planned { resource: new, action: Action::Keep });
+                return Ok(Planned { resource: new, action: ImportAction::Keep });
             }
             new.last_updated = context.now;
-            Planned { resource: new, action: Action::Change }
+            Planned { resource: new, action: ImportAction::Change }
         }
         None => {
             let id = given_id(&value)?;
@@ -457,13 +331,9 @@ fn plan_webhook(
             }
             let mut made = Webhook::create(&value, *application, context.now)?;
             made.id = id.unwrap_or(made.id);
-            Planned { resource: made, action: Action::Create }
+            Planned { resource: made, action: ImportAction::Create }
         }
     };
     context.engine.check_webhook(&planned.resource)?;
     Ok(planned)
 }
-
-/// The refusal of an id that is taken.
-pub(super) const OTHERS_ID: &str =
-    "is that of a resource of another application; export with ids=false to copy one";

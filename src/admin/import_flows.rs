@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::import::{Action, Context, Item, Known, OTHERS_ID, Planned, given_id};
+use super::import_plan::{ImportAction, ImportContext, Known, OTHERS_ID, Planned, ReportItem, given_id};
 use super::kinds::within;
 use crate::base::id::Id;
 use crate::model::{Flow, FlowVersion, ModelError, WEBHOOK_TRIGGER, Webhook};
 use crate::store::{ChangeError, Changes};
 
 /// Flows and versions as they are to be.
-pub(super) struct FlowPlan {
+pub(super) struct ImportedFlows {
     flows: Vec<Planned<Flow>>,
     /// Places in `flows`.
     places: HashMap<Id, usize>,
@@ -31,13 +31,13 @@ pub(super) struct FlowPlan {
 /// The first entry that is not valid; a database that failed.
 pub(super) fn plan_flows(
     changes: &Changes<'_>,
-    context: &Context<'_>,
+    context: &ImportContext<'_>,
     application: &Id,
     webhooks: &Known<Webhook>,
-) -> Result<FlowPlan, ChangeError> {
+) -> Result<ImportedFlows, ChangeError> {
     let mut known = Known::new(changes.flows(application)?, |flow| (flow.id, flow.name.clone()));
     let known_flows = known.ids().map(|(id, flow)| (*id, flow.name.clone())).collect();
-    let mut plan = FlowPlan {
+    let mut plan = ImportedFlows {
         flows: Vec::new(),
         places: HashMap::new(),
         versions: Vec::new(),
@@ -76,7 +76,7 @@ fn placed(error: ChangeError, list: &str, index: usize) -> ChangeError {
 
 fn plan_flow(
     changes: &Changes<'_>,
-    context: &Context<'_>,
+    context: &ImportContext<'_>,
     application: &Id,
     known: &Known<Flow>,
     webhooks: &Known<Webhook>,
@@ -89,10 +89,10 @@ fn plan_flow(
             new.patch(&value, context.now)?;
             new.last_updated = old.last_updated;
             if new == *old {
-                return Ok(Planned { resource: new, action: Action::Keep });
+                return Ok(Planned { resource: new, action: ImportAction::Keep });
             }
             new.last_updated = context.now;
-            Planned { resource: new, action: Action::Change }
+            Planned { resource: new, action: ImportAction::Change }
         }
         None => {
             let mut made = Flow::create(&value, *application, context.now)?;
@@ -102,7 +102,7 @@ fn plan_flow(
                 }
                 made.id = id;
             }
-            Planned { resource: made, action: Action::Create }
+            Planned { resource: made, action: ImportAction::Create }
         }
     };
     context.engine.check_flow(&planned.resource)?;
@@ -123,16 +123,16 @@ fn wire(flow: &mut Value, webhooks: &Known<Webhook>) -> Result<(), ModelError> {
     Ok(())
 }
 
-impl FlowPlan {
+impl ImportedFlows {
     fn plan_versions(
         &mut self,
         changes: &Changes<'_>,
-        context: &Context<'_>,
+        context: &ImportContext<'_>,
         known: &Known<Flow>,
         webhooks: &Known<Webhook>,
     ) -> Result<(), ChangeError> {
         let mut kept = HashMap::new();
-        for planned in self.flows.iter().filter(|planned| planned.action != Action::Create) {
+        for planned in self.flows.iter().filter(|planned| planned.action != ImportAction::Create) {
             let versions = changes.flow_versions(&planned.resource.id)?;
             self.known_versions.extend(versions.iter().map(|version| (version.id, version.version.clone())));
             kept.insert(planned.resource.id, versions);
@@ -153,7 +153,7 @@ impl FlowPlan {
     fn plan_version(
         &self,
         changes: &Changes<'_>,
-        context: &Context<'_>,
+        context: &ImportContext<'_>,
         known: &Known<Flow>,
         webhooks: &Known<Webhook>,
         kept: &mut HashMap<Id, Vec<FlowVersion>>,
@@ -181,17 +181,17 @@ impl FlowPlan {
                 made.id = id;
             }
             context.engine.check_flow(&made.flow)?;
-            return Ok(Planned { resource: made, action: Action::Create });
+            return Ok(Planned { resource: made, action: ImportAction::Create });
         };
         // Its nodes' secrets are its own, not those that the flow has now.
         let mut new = FlowVersion::create(&value, &old.flow, context.now)?;
         (new.id, new.creation_date, new.last_updated) = (old.id, old.creation_date, old.last_updated);
         if new == *old {
-            return Ok(Planned { resource: new, action: Action::Keep });
+            return Ok(Planned { resource: new, action: ImportAction::Keep });
         }
         context.engine.check_flow(&new.flow)?;
         new.last_updated = context.now;
-        Ok(Planned { resource: new, action: Action::Change })
+        Ok(Planned { resource: new, action: ImportAction::Change })
     }
 
     /// Finds the version that each flow is to run, by its name or by the id that the document or the application has.
@@ -218,8 +218,8 @@ impl FlowPlan {
             };
             if flow.default_version_id != chosen {
                 self.defaults.insert(flow.id, chosen);
-                if planned.action == Action::Keep {
-                    planned.action = Action::Change;
+                if planned.action == ImportAction::Keep {
+                    planned.action = ImportAction::Change;
                 }
             }
         }
@@ -227,15 +227,15 @@ impl FlowPlan {
     }
 
     /// The resources that the document does not hold, of the kinds that it lists.
-    pub fn unlisted(&self, context: &Context<'_>) -> Result<Vec<Item>, ModelError> {
+    pub fn unlisted(&self, context: &ImportContext<'_>) -> Result<Vec<ReportItem>, ModelError> {
         let mut unlisted = Vec::new();
         let mut note = |kind, known: &[(Id, String)], held: HashSet<Id>| {
             let gone = known.iter().filter(|(id, _)| !held.contains(id));
-            unlisted.extend(gone.map(|(id, name)| Item {
+            unlisted.extend(gone.map(|(id, name)| ReportItem {
                 kind,
                 id: *id,
                 name: name.clone(),
-                action: Action::Delete,
+                action: ImportAction::Delete,
             }));
         };
         if context.list("flows")?.is_some() {
@@ -255,14 +255,14 @@ impl FlowPlan {
     }
 
     /// A line for each.
-    pub fn items(&self) -> impl Iterator<Item = Item> {
-        let flows = self.flows.iter().map(|planned| Item {
+    pub fn items(&self) -> impl Iterator<Item = ReportItem> {
+        let flows = self.flows.iter().map(|planned| ReportItem {
             kind: "flow",
             id: planned.resource.id,
             name: planned.resource.name.clone(),
             action: planned.action,
         });
-        flows.chain(self.versions.iter().map(|planned| Item {
+        flows.chain(self.versions.iter().map(|planned| ReportItem {
             kind: "flowVersion",
             id: planned.resource.id,
             name: planned.resource.version.clone(),
@@ -277,19 +277,19 @@ impl FlowPlan {
     pub fn write(self, changes: &mut Changes<'_>, application: &Id) -> Result<(), ChangeError> {
         for Planned { resource, action } in self.flows {
             match action {
-                Action::Create => drop(changes.insert_flow(resource)?),
-                Action::Change => {
+                ImportAction::Create => drop(changes.insert_flow(resource)?),
+                ImportAction::Change => {
                     let flow = resource.id;
                     changes.update_flow(application, &flow, |kept| {
                         *kept = resource;
                         Ok(())
                     })?;
                 }
-                Action::Keep | Action::Delete => {}
+                ImportAction::Keep | ImportAction::Delete => {}
             }
         }
         for Planned { resource, action } in self.versions {
-            if matches!(action, Action::Create | Action::Change) {
+            if matches!(action, ImportAction::Create | ImportAction::Change) {
                 changes.insert_flow_version(resource, true)?;
             }
         }

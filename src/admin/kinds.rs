@@ -7,10 +7,10 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
+use super::call::{Call, Outcome};
 use super::error::ApiError;
 use super::query::{self, ListKind, Parameters};
 use super::resources::{Options, RestResource, Save, in_application, list_answer};
-use super::routes::{Call, Outcome};
 use super::warnings;
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};

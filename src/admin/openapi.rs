@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::activity::{DURATION_MILLIS_MAX, HOUR_MILLIS};
 use super::query::{ListKind, PER_PAGE_DEFAULT, PER_PAGE_MAX};
-use super::routes::{Access, ROUTES, Reads, Route, Verb};
-use super::schemas::{self, Shape};
+use super::route::{Access, Reads, Route, Verb};
+use super::schemas;
+use super::shape::Shape;
 use crate::metrics::SAMPLES_MAX;
 
 /// Version of OpenAPI that the document is written in.
@@ -14,10 +15,10 @@ const OPENAPI_VERSION: &str = "3.1.0";
 /// The licence, as SPDX writes it.
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
 
-/// The document.
-pub(super) fn document() -> Value {
+/// The document of a table of routes.
+pub(super) fn document(routes: &[Route]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for route in ROUTES {
+    for route in routes {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(methods) = path.as_object_mut() {
             methods.insert(verb(route.method).to_owned(), operation(route));

@@ -10,8 +10,8 @@ use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::routes::{Call, Outcome};
-use super::schemas::object;
+use super::call::{Call, Outcome};
+use super::schema_parts::object;
 
 /// A sender.
 #[derive(Debug, Deserialize, Serialize)]

@@ -7,9 +7,9 @@ use axum::Json;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
+use super::call::{Call, Outcome};
 use super::dry_run::Asked;
 use super::error::ApiError;
-use super::routes::{Call, Outcome};
 use crate::base::json::{Kind, Raw};
 use crate::expression;
 use crate::model::ConditionalConfig;

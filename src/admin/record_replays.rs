@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::query::Parameters;
 use super::record_shown::why_not_replayed;
 use super::replays::Progress;
 use super::requests::{RECORD_FILTERS, filters, find, settle, shown};
 use super::resources::webhook_of;
-use super::routes::{Call, Outcome};
 use super::{AdminState, Replay, Replayed};
 use crate::base::id::Id;
 use crate::model::Webhook;

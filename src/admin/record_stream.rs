@@ -15,9 +15,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Interval;
 
 use super::AdminState;
+use super::call::Outcome;
 use super::error::{ApiError, Kind};
 use super::record_shown::Shower;
-use super::routes::Outcome;
 use crate::record::{Noted, RecordQuery, Watcher};
 
 /// Streams at a time. Each makes the payloads of its webhook.

@@ -10,11 +10,11 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::AdminState;
+use super::call::{Call, Outcome};
 use super::dead_letters::{ALL, LETTER_FILTERS, filters, missing, with_letters};
 use super::error::{ApiError, Kind};
 use super::kinds::flow_of;
 use super::query::Parameters;
-use super::routes::{Call, Outcome};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::store::letters::{LetterQuery, WholeLetter};

@@ -9,13 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::AdminState;
+use super::call::{Call, Outcome};
 use super::dead_letters::time;
 use super::error::{ApiError, Kind};
 use super::query::{self, PER_PAGE_DEFAULT, PER_PAGE_MAX, Parameters};
 use super::record_shown::{Item, Shower};
 use super::record_stream::{stream, wants_stream};
 use super::resources::webhook_of;
-use super::routes::{Call, Outcome};
 use crate::base::id::Id;
 use crate::model::{Webhook, time_text};
 use crate::record::{self, Record, RecordQuery, StatusFilter};

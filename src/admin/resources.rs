@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::call::{Call, MadeId, Outcome};
 use super::error::ApiError;
 use super::query::{self, ListKind, ListParameters, Parameters};
-use super::routes::{Call, MadeId, Outcome};
 use super::{AdminState, Engine};
 use crate::base::id::Id;
 use crate::model::Webhook;

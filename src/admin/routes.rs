@@ -1,24 +1,13 @@
-//! The one table of what the admin listener serves, and the router that is built from it.
+//! The one table of what the admin listener serves. The [`router`](super::router) is built from it.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::Router;
-use axum::body::Body;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter};
-use serde_json::Value;
+use axum::Json;
+use axum::response::IntoResponse;
 
 use super::activity::{flow_errors, flow_stats};
 use super::backup::backup;
 use super::bundle::{download, export_application, import_application};
+use super::call::{Call, Outcome};
 use super::dead_letters::{drop_dead_letter, list_dead_letters, show_dead_letter};
-use super::error::{ApiError, Kind};
 use super::export::export;
 use super::flows_import::import_flows;
 use super::globals::{list_globals, patch_global, patch_globals, show_global};
@@ -27,154 +16,20 @@ use super::import::import;
 use super::kinds::list_flows_by_version;
 use super::presets::presets;
 use super::preview::preview;
-use super::query::{self, ListKind};
+use super::query;
 use super::record_replays::{replay_request, replay_requests};
 use super::replays::replay_dead_letter;
 use super::requests::{requests, show_request};
 use super::resources::{create, delete, list, patch, show};
-use super::schemas::Shape;
+use super::route::{Access, Reads, Route, Verb};
+use super::shape::Shape;
 use super::stats::{settings, stats, usage};
-use super::system::{cluster, document, drain_node, healthz, metrics, readyz, reply, send_to_connection};
+use super::system::{cluster, drain_node, healthz, metrics, readyz, reply, send_to_connection};
 use super::testing::test;
 use super::token::change_token;
 use super::tokens::{create_token, delete_token, list_tokens};
-use super::{AdminState, BODY_BYTES_MAX, console, door};
-use crate::base::id::Id;
-use crate::base::json as strict;
-use crate::base::visible::visible;
-use crate::model::{Application, Flow, FlowVersion, Right, Webhook};
-use crate::store::{ChangeError, Resource, Store, StoreError};
-use crate::verify::access::Granted;
-
-/// Deepest nesting of a body. The parser takes 127 levels, and what is kept of a body is read back from records and
-/// lists, a few levels further in.
-pub(super) const BODY_DEPTH_MAX: usize = 100;
-/// How long a body may take to come.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// One method of one path.
-pub(super) struct Route {
-    pub method: Verb,
-    /// With parameters in braces, as the router and OpenAPI both write them.
-    pub path: &'static str,
-    pub access: Access,
-    /// `operationId` in the document.
-    pub name: &'static str,
-    /// A summary of it, for the document.
-    pub summary: &'static str,
-    /// Which query parameters it reads.
-    pub reads: Reads,
-    /// The body that it takes.
-    pub takes: Option<Shape>,
-    /// The status and the body of its success; no status where this version does not have it.
-    pub gives: Option<(u16, Shape)>,
-    handler: Handler,
-}
-
-/// The callers that a path admits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
-    /// Anybody.
-    Open,
-    /// Anybody where `admin.open_metrics` is set.
-    OpenIfSet,
-    /// A token with the right to read.
-    Read,
-    /// A token with the right to write: what is done is logged.
-    Write,
-    /// A token with the right to reply.
-    Reply,
-    /// A token with every right: it makes others. What is done is logged.
-    All,
-}
-
-impl Access {
-    /// The right that a caller lacks.
-    fn lacks(self, granted: Option<&Granted>) -> Option<Right> {
-        let needed: &[Right] = match (self, granted) {
-            (Access::Open, _) | (Access::OpenIfSet, None) => &[],
-            (Access::OpenIfSet | Access::Read, _) => &[Right::Read],
-            (Access::Write, _) => &[Right::Write],
-            (Access::Reply, _) => &[Right::Reply],
-            (Access::All, _) => &[Right::Read, Right::Write, Right::Worker, Right::Reply],
-        };
-        needed.iter().copied().find(|right| !granted.is_some_and(|granted| granted.may(*right)))
-    }
-}
-
-/// The methods that routes have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    Get,
-    Post,
-    Patch,
-    Delete,
-}
-
-impl Verb {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verb::Get => "GET",
-            Verb::Post => "POST",
-            Verb::Patch => "PATCH",
-            Verb::Delete => "DELETE",
-        }
-    }
-
-    fn filter(self) -> MethodFilter {
-        match self {
-            Verb::Get => MethodFilter::GET,
-            Verb::Post => MethodFilter::POST,
-            Verb::Patch => MethodFilter::PATCH,
-            Verb::Delete => MethodFilter::DELETE,
-        }
-    }
-}
-
-/// The query parameters of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reads {
-    Nothing,
-    /// Page, order and filter, and what else the list knows.
-    List(&'static ListKind),
-    /// `key`, any number of times.
-    Keys,
-    /// `includeWorkflows`.
-    IncludeWorkflows,
-    /// `allowReplacement`.
-    AllowReplacement,
-    /// `duration`, `end`, `resolution`.
-    FlowStats,
-    /// `duration`, `end`, `limit`, `sortDirection`.
-    FlowErrors,
-    /// `page`, `perPage`, and what narrows the list.
-    DeadLetters,
-    /// The filters of a list of dead letters.
-    DeadLetterFilters,
-    /// `seconds`.
-    Seconds,
-    /// `ids`.
-    Ids,
-    /// `applicationId`, `format`, `ids`.
-    Export,
-    /// `applicationId`, `dryRun`, `prune`.
-    Import,
-    /// Page and what narrows a list of records; the answer may be a stream.
-    Stream,
-    /// The filters of a list of records.
-    RecordFilters,
-}
-
-/// A request on its way to its handler.
-pub(super) struct Call {
-    pub state: Arc<AdminState>,
-    pub uri: Uri,
-    parameters: Vec<(String, String)>,
-    pub headers: HeaderMap,
-    body: Body,
-}
-
-pub(super) type Outcome = Result<Response, ApiError>;
-type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+use super::{console, openapi};
+use crate::model::{Application, Flow, FlowVersion, Webhook};
 
 /// Rows of [`ROUTES`]: method, path, access, name, reads, takes, gives, handler, summary.
 macro_rules! routes {
@@ -327,79 +182,6 @@ pub(super) static ROUTES: &[Route] = routes! {
         "Replies to a trigger";
 };
 
-/// The router of the admin listener.
-pub fn router(state: Arc<AdminState>) -> Router {
-    let mut router = Router::new();
-    let mut paths: Vec<&'static str> = Vec::new();
-    for route in ROUTES {
-        if !paths.contains(&route.path) {
-            paths.push(route.path);
-        }
-    }
-    for path in paths {
-        let mut methods = MethodRouter::new();
-        let mut names = vec!["OPTIONS"];
-        for route in ROUTES.iter().filter(|route| route.path == path) {
-            let handler = Guarded { route };
-            names.push(route.method.as_str());
-            if route.method == Verb::Get {
-                names.push("HEAD");
-            }
-            methods = methods.on(
-                route.method.filter(),
-                move |State(state): State<Arc<AdminState>>,
-                      parameters: Result<RawPathParams, RawPathParamsRejection>,
-                      request: Request| async move {
-                    // What is no UTF-8 names nothing.
-                    let Ok(parameters) = parameters else { return no_such_path().await.into_response() };
-                    handler.answer(state, &parameters, request).await
-                },
-            );
-        }
-        let allow = names.join(", ");
-        router = router.route(path, methods.fallback(move |request: Request| no_such_method(request, allow)));
-    }
-    let entered = axum::middleware::from_fn_with_state(Arc::clone(&state), door::enter);
-    router.fallback(no_such_path).layer(entered).with_state(state)
-}
-
-/// A route whose callers need a right.
-#[derive(Clone, Copy)]
-struct Guarded {
-    route: &'static Route,
-}
-
-impl Guarded {
-    async fn answer(self, state: Arc<AdminState>, parameters: &RawPathParams, request: Request) -> Response {
-        let route = self.route;
-        let granted: Option<Granted> = request.extensions().get().cloned();
-        if let Some(right) = route.access.lacks(granted.as_ref()) {
-            let message = format!("the access token has no right to {}", right.as_str());
-            return ApiError::new(Kind::Forbidden, message).into_response();
-        }
-        let path = request.uri().path().to_owned();
-        let answer = (route.handler)(Call::new(state, parameters, request)).await;
-        let response = answer.unwrap_or_else(IntoResponse::into_response);
-        if let Some(granted) = granted.filter(|_| route.is_change() && response.status().is_success()) {
-            let made = response.extensions().get().map(|MadeId(id)| tracing::field::display(id));
-            tracing::info!(token = %visible(&granted.name), change = route.name, path, made, "changed over the API");
-        }
-        response
-    }
-}
-
-/// The id of what a request made, among the extensions of its answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MadeId(pub Id);
-
-impl Route {
-    /// Whether the model is another one after it.
-    fn is_change(&self) -> bool {
-        matches!(self.access, Access::Write | Access::All)
-            && !["testWebhook", "backup", "replayRequest", "replayRequests"].contains(&self.name)
-    }
-}
-
 /// The callers that a path admits, by its text.
 pub(super) fn access_of(path: &str) -> Access {
     // Of the paths with parameters only the console's files, the guide's pages and exports, which nobody can guess, are open.
@@ -409,114 +191,7 @@ pub(super) fn access_of(path: &str) -> Access {
     ROUTES.iter().find(|route| route.path == path).map_or(Access::Read, |route| route.access)
 }
 
-async fn no_such_path() -> ApiError {
-    ApiError::new(Kind::NotFound, "there is nothing at this path; /openapi.json lists what there is")
-}
-
-async fn no_such_method(request: Request, allow: String) -> Response {
-    if request.method() == Method::OPTIONS {
-        let mut response = StatusCode::NO_CONTENT.into_response();
-        if let Ok(allow) = HeaderValue::try_from(allow) {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
-        return response;
-    }
-    let mut error = ApiError::validation(format!("the method must be one of {allow}"))
-        .with_status(StatusCode::METHOD_NOT_ALLOWED);
-    error.allow = Some(allow);
-    error.into_response()
-}
-
-impl Call {
-    fn new(state: Arc<AdminState>, parameters: &RawPathParams, request: Request) -> Call {
-        let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let (parts, body) = request.into_parts();
-        Call { state, uri: parts.uri, parameters, headers: parts.headers, body }
-    }
-
-    /// A parameter of the path, decoded.
-    pub fn parameter(&self, name: &str) -> &str {
-        self.parameters.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
-    }
-
-    /// A parameter that names a resource. What is no id names none.
-    pub fn id(&self, resource: Resource) -> Result<Id, ApiError> {
-        let name = match resource {
-            Resource::Application => "applicationId",
-            Resource::Webhook => "webhookId",
-            Resource::Flow => "flowId",
-            Resource::FlowVersion => "flowVersionId",
-        };
-        self.parameter(name).parse().map_err(|_| ApiError::missing(resource))
-    }
-
-    /// The body's bytes, up to [`BODY_BYTES_MAX`].
-    pub async fn bytes(&mut self) -> Result<Vec<u8>, ApiError> {
-        self.bytes_up_to(BODY_BYTES_MAX).await
-    }
-
-    /// The body's bytes, up to so many.
-    pub async fn bytes_up_to(&mut self, most: usize) -> Result<Vec<u8>, ApiError> {
-        let too_large =
-            || ApiError::new(Kind::PayloadTooLarge, format!("the body must be at most {most} bytes"));
-        let declared = self.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        if declared.and_then(|value| value.parse().ok()).is_some_and(|length: u64| length > most as u64) {
-            return Err(too_large());
-        }
-        let body = http_body_util::Limited::new(&mut self.body, most);
-        let collected = tokio::time::timeout(BODY_TIMEOUT, http_body_util::BodyExt::collect(body)).await;
-        let late = || ApiError::validation("the body took too long").with_status(StatusCode::REQUEST_TIMEOUT);
-        match collected.map_err(|_| late())? {
-            Ok(collected) => Ok(collected.to_bytes().into()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-            Err(error) => Err(ApiError::validation(format!("the body could not be read: {error}"))),
-        }
-    }
-
-    /// As [`Call::json`]; no body at all is an empty object.
-    pub async fn json_or_nothing(&mut self) -> Result<Value, ApiError> {
-        let bytes = self.bytes().await?;
-        if bytes.is_empty() { Ok(Value::Object(serde_json::Map::new())) } else { json_of(&bytes) }
-    }
-
-    /// The body as JSON, whatever its `Content-Type` says.
-    pub async fn json(&mut self) -> Result<Value, ApiError> {
-        json_of(&self.bytes().await?)
-    }
-}
-
-fn json_of(bytes: &[u8]) -> Result<Value, ApiError> {
-    let value = serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::validation(format!("the body must be JSON: {error}")))?;
-    if strict::validate(bytes, BODY_DEPTH_MAX) {
-        Ok(value)
-    } else {
-        Err(ApiError::validation(format!("the body must be nested at most {BODY_DEPTH_MAX} levels deep")))
-    }
-}
-
-impl AdminState {
-    /// Looks into the store on a thread that may wait for the disk.
-    pub(super) async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let store = Arc::clone(&self.store);
-        let looked = tokio::task::spawn_blocking(move || look(&store)).await;
-        looked
-            .map_err(|_| ApiError::new(Kind::Internal, "the request could not be worked on"))?
-            .map_err(Into::into)
-    }
-
-    /// Changes the store on a thread that may wait for the disk; returns when the change is kept and served.
-    pub(super) async fn change<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&Store) -> Result<T, ChangeError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let store = Arc::clone(&self.store);
-        let changed = tokio::task::spawn_blocking(move || change(&store)).await;
-        changed
-            .map_err(|_| ApiError::new(Kind::Internal, "the request could not be worked on"))?
-            .map_err(Into::into)
-    }
+/// The document of this table.
+async fn document(_call: Call) -> Outcome {
+    Ok(Json(openapi::document(ROUTES)).into_response())
 }

@@ -2,140 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::schema_parts::{id, name, object, secret, text, token};
+use super::{presets, schemas_documents, schemas_options, schemas_watch, tokens};
 use crate::model::{
     FLOW_CLASSES, FORWARD_METHODS, Flow, GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, HookLimits, HttpForwardConfig,
     NAME_CHARS_MAX, NODE_TYPES, Retry, SignatureScheme, TEXT_CHARS_MAX, Webhook, WorkerConfig, known,
 };
-
-/// The schema of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// Plain text.
-    Text,
-    /// A page of HTML.
-    Page,
-    /// Bytes to be kept in a file.
-    File,
-    /// JSON of any shape.
-    Any,
-    Error,
-    Success,
-    Accepted,
-    Application,
-    ApplicationPost,
-    ApplicationPatch,
-    Applications,
-    Webhook,
-    WebhookPost,
-    WebhookPatch,
-    Webhooks,
-    TokenPost,
-    Flow,
-    FlowPost,
-    FlowPatch,
-    Flows,
-    FlowVersion,
-    FlowVersionPost,
-    FlowVersionPatch,
-    FlowVersions,
-    FlowsImport,
-    FlowsImported,
-    FlowStats,
-    FlowErrors,
-    DeadLetter,
-    DeadLetters,
-    DeadLettersDropped,
-    DeadLetterReplay,
-    ExportPost,
-    Exported,
-    /// A form with an export.
-    Form,
-    /// An export, in JSON or YAML.
-    Document,
-    ImportReport,
-    Global,
-    GlobalPatch,
-    Globals,
-    GlobalsPatch,
-    Reply,
-    TestRequest,
-    TestResponse,
-    Requests,
-    Request,
-    RequestReplayed,
-    RequestsReplay,
-    Stats,
-    Settings,
-    Usages,
-    Presets,
-    AccessTokens,
-    AccessTokenPost,
-    AccessTokenMade,
-    PreviewRequest,
-    Preview,
-}
-
-impl Shape {
-    /// Its name among the schemas, where it has one.
-    pub fn name(self) -> Option<&'static str> {
-        Some(match self {
-            Shape::Text | Shape::Page | Shape::File | Shape::Any => return None,
-            Shape::Error => "Error",
-            Shape::Success => "Success",
-            Shape::Accepted => "Accepted",
-            Shape::Application => "Application",
-            Shape::ApplicationPost => "ApplicationPost",
-            Shape::ApplicationPatch => "ApplicationPatch",
-            Shape::Applications => "Applications",
-            Shape::Webhook => "Webhook",
-            Shape::WebhookPost => "WebhookPost",
-            Shape::WebhookPatch => "WebhookPatch",
-            Shape::Webhooks => "Webhooks",
-            Shape::TokenPost => "TokenPost",
-            Shape::Flow => "Flow",
-            Shape::FlowPost => "FlowPost",
-            Shape::FlowPatch => "FlowPatch",
-            Shape::Flows => "Flows",
-            Shape::FlowVersion => "FlowVersion",
-            Shape::FlowVersionPost => "FlowVersionPost",
-            Shape::FlowVersionPatch => "FlowVersionPatch",
-            Shape::FlowVersions => "FlowVersions",
-            Shape::FlowsImport => "FlowsImport",
-            Shape::FlowsImported => "FlowsImported",
-            Shape::FlowStats => "FlowStats",
-            Shape::FlowErrors => "FlowErrors",
-            Shape::DeadLetter => "DeadLetter",
-            Shape::DeadLetters => "DeadLetters",
-            Shape::DeadLettersDropped => "DeadLettersDropped",
-            Shape::DeadLetterReplay => "DeadLetterReplay",
-            Shape::ExportPost => "ExportPost",
-            Shape::Exported => "Exported",
-            Shape::Form => "ImportForm",
-            Shape::Document => "Document",
-            Shape::ImportReport => "ImportReport",
-            Shape::Global => "Global",
-            Shape::GlobalPatch => "GlobalPatch",
-            Shape::Globals => "Globals",
-            Shape::GlobalsPatch => "GlobalsPatch",
-            Shape::Reply => "Reply",
-            Shape::TestRequest => "TestRequest",
-            Shape::TestResponse => "TestResponse",
-            Shape::Requests => "Requests",
-            Shape::Request => "RecordedRequest",
-            Shape::RequestReplayed => "RequestReplayed",
-            Shape::RequestsReplay => "RequestsReplay",
-            Shape::Stats => "Stats",
-            Shape::Settings => "Settings",
-            Shape::Usages => "Usages",
-            Shape::Presets => "Presets",
-            Shape::AccessTokens => "AccessTokens",
-            Shape::AccessTokenPost => "AccessTokenPost",
-            Shape::AccessTokenMade => "AccessTokenMade",
-            Shape::PreviewRequest => "PreviewRequest",
-            Shape::Preview => "Preview",
-        })
-    }
-}
 
 /// Every schema, by name.
 pub(super) fn all() -> Value {
@@ -150,8 +22,8 @@ pub(super) fn all() -> Value {
         "Success": object(json!({"success": {"const": true}}), &["success"]),
         "Accepted": object(json!({"success": {"const": true}, "accepted": {"type": "boolean"}}), &["success", "accepted"]),
         "Signature": signature(),
-        "Auth": super::schemas_options::auth(),
-        "TokenPost": super::schemas_options::token_post(),
+        "Auth": schemas_options::auth(),
+        "TokenPost": schemas_options::token_post(),
         "Global": global(global_json(), &["key", "json"]),
         "Trigger": object(json!({
             "type": {"type": "string", "description": "`webhook` starts the flow; any other type is kept and inert"},
@@ -184,12 +56,12 @@ pub(super) fn all() -> Value {
         ("FlowVersion", "flowVersionId", flow_version(), known::FLOW_VERSION_KEPT),
     ];
     let Some(named) = schemas.as_object_mut() else { return schemas };
-    named.extend(super::schemas_watch::all());
-    named.extend(super::schemas_documents::all());
+    named.extend(schemas_watch::all());
+    named.extend(schemas_documents::all());
     named.extend(parts_of_flows());
     named.extend(nodes());
-    named.extend(super::presets::schemas());
-    named.extend(super::tokens::schemas());
+    named.extend(presets::schemas());
+    named.extend(tokens::schemas());
     for (name, own_id, fields, kept) in resources {
         let mut writable = fields.as_object().cloned().unwrap_or_default();
         for kept in kept {
@@ -218,7 +90,7 @@ pub(super) fn all() -> Value {
         }
         if name == "Webhook" {
             shown.insert("token".to_owned(), token());
-            shown.insert("previousTokens".to_owned(), super::schemas_options::previous_tokens());
+            shown.insert("previousTokens".to_owned(), schemas_options::previous_tokens());
         }
         if name == "FlowVersion" {
             shown.insert("flowId".to_owned(), id());
@@ -239,27 +111,6 @@ pub(super) fn all() -> Value {
         named.insert(format!("{name}s"), list(name));
     }
     schemas
-}
-
-pub(super) fn object(properties: Value, required: &[&str]) -> Value {
-    json!({"type": "object", "properties": properties, "required": required})
-}
-
-pub(super) fn id() -> Value {
-    json!({"$ref": "#/components/schemas/Id"})
-}
-
-/// The token of a webhook.
-pub(super) fn token() -> Value {
-    json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{8,128}$"})
-}
-
-fn name() -> Value {
-    json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX})
-}
-
-fn text() -> Value {
-    json!({"type": "string", "maxLength": TEXT_CHARS_MAX})
 }
 
 fn application() -> Value {
@@ -325,7 +176,7 @@ fn webhook() -> Value {
         "signature": {"oneOf": [{"$ref": "#/components/schemas/Signature"}, {"type": "null"}]},
     });
     if let Some(fields) = fields.as_object_mut() {
-        fields.extend(super::schemas_options::fields());
+        fields.extend(schemas_options::fields());
     }
     fields
 }
@@ -490,11 +341,6 @@ fn output_ids() -> Value {
         {"type": "array", "items": {"type": "string"}},
         {"type": "string"},
     ]}, "description": "A list of node ids for each output; a flat list is that of one output"})
-}
-
-pub(super) fn secret() -> Value {
-    json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-        "description": "Shown as ***; a PATCH with *** keeps it"})
 }
 
 fn signature() -> Value {

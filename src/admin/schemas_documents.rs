@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::export::{FORMAT, FORMAT_MEMBER};
-use super::schemas::{id, object};
+use super::schema_parts::{id, object};
 
 /// These schemas, by name.
 pub(super) fn all() -> Map<String, Value> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{object, secret, token};
+use super::schema_parts::{object, secret, token};
 use crate::model::{DeduplicateConfig, NAME_CHARS_MAX, RecordConfig, TEXT_CHARS_MAX, TokenChange};
 
 /// The fields, by name.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{id, object};
+use super::schema_parts::{id, object};
 
 /// These schemas, by name.
 pub(super) fn all() -> Map<String, Value> {

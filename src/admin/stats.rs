@@ -11,10 +11,10 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
+use super::call::{Call, Outcome};
 use super::error::ApiError;
 use super::query::{self, Parameters};
 use super::recent::recent;
-use super::routes::{Call, Outcome};
 use super::{AdminState, Usage};
 use crate::base::id::Id;
 use crate::metrics::SAMPLES_MAX;

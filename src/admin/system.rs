@@ -1,14 +1,13 @@
-//! Routes besides the resources: health, metrics, the document, replies and messages, the node of a cluster.
+//! Routes besides the resources: health, metrics, replies and messages, the node of a cluster.
 
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::json;
 
+use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
-use super::openapi;
 use super::resources::webhook_of;
-use super::routes::{Call, Outcome};
 use crate::base::id::Id;
 use crate::base::json::{self as strict, Raw};
 use crate::store::Resource;
@@ -45,10 +44,6 @@ pub(super) async fn drain_node(call: Call) -> Outcome {
         return Err(ApiError::new(Kind::NotFound, NOT_A_NODE));
     }
     Ok(Json(json!({"success": true})).into_response())
-}
-
-pub(super) async fn document(_call: Call) -> Outcome {
-    Ok(Json(openapi::document()).into_response())
 }
 
 pub(super) async fn reply(mut call: Call) -> Outcome {

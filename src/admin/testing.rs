@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::call::{Call, Outcome};
 use super::error::ApiError;
 use super::resources::webhook_of;
-use super::routes::{Call, Outcome};
 use super::{AdminState, TestRequest};
 use crate::base::id::Id;
 use crate::base::json;

@@ -4,8 +4,8 @@
 use axum::Json;
 use axum::response::IntoResponse;
 
+use super::call::{Call, Outcome};
 use super::resources::with_warnings;
-use super::routes::{Call, Outcome};
 use crate::model::TokenChange;
 use crate::store::Resource;
 

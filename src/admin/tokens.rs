@@ -11,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
+use super::call::{Call, MadeId, Outcome};
 use super::error::{ApiError, Kind};
-use super::routes::{Call, MadeId, Outcome};
-use super::schemas::{id, object};
+use super::schema_parts::{id, object};
 use crate::base::id::Id;
 use crate::model::{AccessToken, NAME_CHARS_MAX, Rights};
 use crate::store::ACCESS_TOKENS_MAX;

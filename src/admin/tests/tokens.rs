@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 
-use super::super::routes::{Access, ROUTES, Verb};
+use super::super::route::{Access, Verb};
+use super::super::routes::ROUTES;
 use super::{Answered, NOBODY, Server, check_error, text_of};
 
 impl Server {

@@ -1,0 +1,140 @@
+//! Parts of a plan that an import of a document makes: what it knows of the application, and each resource as it is to be.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::Engine;
+use crate::base::id::Id;
+use crate::model::ModelError;
+
+/// The refusal of an id that is taken.
+pub(super) const OTHERS_ID: &str =
+    "is that of a resource of another application; export with ids=false to copy one";
+
+/// A document that is being worked on.
+pub(super) struct ImportContext<'d> {
+    pub document: &'d Value,
+    pub engine: &'d dyn Engine,
+    /// Milliseconds since 1970.
+    pub now: u64,
+}
+
+impl<'d> ImportContext<'d> {
+    /// The resources of a kind; `None` if the document says nothing of the kind.
+    pub fn list(&self, name: &str) -> Result<Option<&'d [Value]>, ModelError> {
+        match self.document.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Array(list)) => Ok(Some(list)),
+            Some(_) => Err(ModelError::new(name, "must be a list")),
+        }
+    }
+}
+
+/// The change that an import makes to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ImportAction {
+    Create,
+    Change,
+    Keep,
+    Delete,
+}
+
+/// A resource as it is to be.
+pub(super) struct Planned<R> {
+    pub resource: R,
+    pub action: ImportAction,
+}
+
+/// A line of the report.
+pub(super) struct ReportItem {
+    pub kind: &'static str,
+    pub id: Id,
+    pub name: String,
+    pub action: ImportAction,
+}
+
+/// The id that a document gives a resource, if it gives one.
+pub(super) fn given_id(value: &Value) -> Result<Option<Id>, ModelError> {
+    match value.get("id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => text.parse().map(Some).map_err(|_| must_be_id()),
+        Some(_) => Err(must_be_id()),
+    }
+}
+
+fn must_be_id() -> ModelError {
+    ModelError::new("id", "must be 24 hex digits; leave it out to find the resource by its name")
+}
+
+/// Resources of an application by id and by name.
+pub(super) struct Known<R> {
+    by_id: HashMap<Id, R>,
+    /// `None` for a name that several have.
+    by_name: HashMap<String, Option<Id>>,
+}
+
+impl<R> Known<R> {
+    pub fn new(resources: Vec<R>, key: impl Fn(&R) -> (Id, String)) -> Known<R> {
+        let mut known = Known { by_id: HashMap::new(), by_name: HashMap::new() };
+        for resource in resources {
+            let (id, name) = key(&resource);
+            known.name(name, id);
+            known.by_id.insert(id, resource);
+        }
+        known
+    }
+
+    /// Notes a name of a resource, whether it is kept already or not.
+    pub fn name(&mut self, name: String, id: Id) {
+        let entry = self.by_name.entry(name).or_insert(Some(id));
+        if *entry != Some(id) {
+            *entry = None;
+        }
+    }
+
+    /// The id behind a word: an id as it stands, or a name.
+    ///
+    /// # Errors
+    /// The reason if several have the name; `Ok(None)` if none has it.
+    pub fn id_of(&self, word: &str) -> Result<Option<Id>, String> {
+        if let Ok(id) = word.parse() {
+            return Ok(Some(id));
+        }
+        match self.by_name.get(word) {
+            None => Ok(None),
+            Some(Some(id)) => Ok(Some(*id)),
+            Some(None) => Err(format!("must be an id: several have the name {word:?}")),
+        }
+    }
+
+    /// The resource that an entry of the document is about; `None` for one that is to be made.
+    pub fn find(&self, value: &Value) -> Result<Option<&R>, ModelError> {
+        let id = match given_id(value)? {
+            Some(id) => Some(id),
+            None => {
+                let name = value.get("name").and_then(Value::as_str).unwrap_or_default();
+                // A name that reads as an id is a name here.
+                match self.by_name.get(name) {
+                    Some(None) => {
+                        return Err(ModelError::new(
+                            "id",
+                            format!("is required: several have the name {name:?}"),
+                        ));
+                    }
+                    Some(id) => *id,
+                    None => None,
+                }
+            }
+        };
+        Ok(id.and_then(|id| self.by_id.get(&id)))
+    }
+
+    pub fn get(&self, id: &Id) -> Option<&R> {
+        self.by_id.get(id)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = (&Id, &R)> {
+        self.by_id.iter()
+    }
+}
