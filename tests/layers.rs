@@ -34,6 +34,7 @@ const RING_CRATES: &[(&str, &str)] = &[("io_uring", "io")];
 const WITHOUT_CIRCLES: &[&str] = &[
     "admin",
     "base",
+    "cli",
     "connection",
     "control",
     "deliver",

@@ -3,7 +3,7 @@
 
 use clap::ArgMatches;
 
-use super::{Failure, arguments, output};
+use super::{Failure, given, output};
 use crate::cluster;
 use crate::control::chains::check_alexa;
 use crate::control::forward::check_roots;
@@ -18,7 +18,7 @@ const DEFAULT: &str = "default";
 /// # Errors
 /// The first setting that is unknown or not valid, or the first file of certificates that cannot be used.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, given) = arguments::settings(matches)?;
+    let (settings, given) = given::settings(matches)?;
     for (_, files) in settings.tls_files().filter(|(_, files)| files.is_set()) {
         check_tls(files).map_err(|error| Failure::Failed(error.into()))?;
     }

@@ -18,7 +18,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use super::options::{CA_VARIABLE, SERVER_VARIABLE};
 use super::stream::{StreamConnector, Tls};
 use super::trust::Trust;
-use super::{Failure, addresses, arguments};
+use super::{Failure, addresses, given};
 use crate::base::visible::visible;
 use crate::settings::{Address, Settings, check_access_token};
 use crate::store::ACCESS_TOKEN_FILE;
@@ -80,7 +80,7 @@ impl Door {
     /// # Errors
     /// A setting that is not valid, a listener that cannot be meant, a token that cannot be read.
     pub(super) fn new(matches: &ArgMatches) -> Result<Door, Failure> {
-        let (settings, _) = arguments::settings(matches)?;
+        let (settings, _) = given::settings(matches)?;
         let named = matches.get_one::<String>("door").cloned();
         let addresses = if named.is_some() { None } else { addresses::read(&settings.data)? };
         let shown = match (&named, &addresses) {
@@ -115,9 +115,8 @@ impl Client {
     /// # Errors
     /// A setting that is not valid, a server that cannot be meant, a token that cannot be read.
     pub(super) fn new(matches: &ArgMatches) -> Result<Client, Failure> {
-        let (settings, _) = arguments::settings(matches)?;
-        let named =
-            matches.get_one::<String>("server").cloned().or_else(|| arguments::variable(SERVER_VARIABLE));
+        let (settings, _) = given::settings(matches)?;
+        let named = matches.get_one::<String>("server").cloned().or_else(|| given::variable(SERVER_VARIABLE));
         let addresses = if named.is_some() { None } else { addresses::read(&settings.data)? };
         let server = match (&named, &addresses) {
             (Some(server), _) => server.clone(),
@@ -268,7 +267,7 @@ impl Located {
             return Ok(None);
         }
         let named = matches.try_get_one::<PathBuf>("ca").ok().flatten().cloned();
-        let named = named.or_else(|| arguments::variable(CA_VARIABLE).map(PathBuf::from));
+        let named = named.or_else(|| given::variable(CA_VARIABLE).map(PathBuf::from));
         let trust = match &named {
             Some(file) => Trust::File(file),
             None if certificates.is_empty() => Trust::System,

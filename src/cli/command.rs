@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
+use super::handler::{ALIVE_EVERY, Handled, Handler, Trigger, printed_reply};
 use super::output;
-use super::worker::{ALIVE_EVERY, Handled, Handler, Trigger, printed_reply};
 use crate::settings::secret_variables;
 
 /// Runs a command for each trigger.

@@ -10,7 +10,7 @@ use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
 
 use super::options::{self, Format};
-use super::{Failure, arguments, output};
+use super::{Failure, given, output};
 use crate::deliver::entry::{StoredDelivery, StoredEntry};
 use crate::journal::segment::{HeaderState, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::journal::{
@@ -47,7 +47,7 @@ pub(super) fn command() -> Command {
 /// # Errors
 /// A server that runs on the folder; a journal that cannot be read, or is damaged where it is verified.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, _) = arguments::settings(matches)?;
+    let (settings, _) = given::settings(matches)?;
     let _lock = lock(&settings.data)?;
     let folder = Folder::open(settings.data.join(JOURNAL_FOLDER))?;
     match matches.subcommand() {

@@ -16,9 +16,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, Door};
+use super::handler::{Handled, Handler, Trigger};
 use super::lookup::{self, Kind, encoded, failed, ingress_url, last_part, member, webhook_url};
 use super::program::{ANSWER_LIMIT, Answered, Program, ProgramCall};
-use super::worker::{Attachment, Handled, Handler, Trigger, work};
+use super::worker::{Attachment, work};
 use super::worker_socket::Stop;
 use super::{Failure, options, output};
 use crate::base::clock::Clock;

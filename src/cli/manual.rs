@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
-use super::{Failure, arguments, output};
+use super::{Failure, output};
 
 /// Name of the program.
 const PROGRAM: &str = "tidegate";
@@ -32,25 +32,24 @@ pub(super) fn commands() -> [Command; 2] {
     [completions, man]
 }
 
-/// `tidegate completions`.
+/// `tidegate completions` of the whole command line.
 ///
 /// # Errors
 /// Output that cannot be written.
-pub(super) fn completions(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn completions(mut command: Command, matches: &ArgMatches) -> Result<(), Failure> {
     let Some(shell) = matches.get_one::<Shell>("shell") else {
         return Err(Failure::Usage("name a shell".to_owned()));
     };
     let mut script = Vec::new();
-    clap_complete::generate(*shell, &mut arguments::command(), PROGRAM, &mut script);
+    clap_complete::generate(*shell, &mut command, PROGRAM, &mut script);
     Ok(output::print_raw(&script)?)
 }
 
-/// `tidegate man`.
+/// `tidegate man` of the whole command line.
 ///
 /// # Errors
 /// A command that there is not; output that cannot be written.
-pub(super) fn man(matches: &ArgMatches) -> Result<(), Failure> {
-    let mut command = arguments::command();
+pub(super) fn man(mut command: Command, matches: &ArgMatches) -> Result<(), Failure> {
     command.build();
     if let Some(folder) = matches.get_one::<PathBuf>("folder") {
         let written =

@@ -19,7 +19,9 @@ mod documents;
 mod events;
 mod flow_fields;
 mod gateway;
+mod given;
 mod globals;
+mod handler;
 mod input;
 mod journal;
 mod listen;
@@ -136,8 +138,8 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         "export" => documents::export(matches),
         "import" => documents::import(matches),
         "backup" => documents::backup(matches),
-        "completions" => manual::completions(matches),
-        "man" => manual::man(matches),
+        "completions" => manual::completions(arguments::command(), matches),
+        "man" => manual::man(arguments::command(), matches),
         name => match lookup::Kind::named(name) {
             Some(kind) => resources::run(kind, matches),
             None => Err(Failure::Usage(format!("there is no command {name}"))),

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
 
-use super::worker::{ALIVE_EVERY, Handled, Handler, Trigger, bytes_reply, printed_reply};
+use super::handler::{ALIVE_EVERY, Handled, Handler, Trigger, bytes_reply, printed_reply};
 use super::{Failure, output};
 use crate::ingress::worker::FRAME_BYTES_MAX;
 

@@ -6,14 +6,14 @@ use clap::ArgMatches;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Failure, arguments, logs, serve};
+use super::{Failure, given, logs, serve};
 use crate::engine::StartError;
 use crate::settings::ENTRIES;
 use crate::store::StoreError;
 
 /// `tidegate serve`.
 pub(super) fn serve(matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, _) = arguments::settings(matches)?;
+    let (settings, _) = given::settings(matches)?;
     logs::start(&settings)?;
     raise_open_files();
     serve::run(&settings).map_err(|error| Failure::Failed(explained(error)))

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::ArgMatches;
 use serde::Deserialize;
 use serde_json::json;
@@ -17,6 +15,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::client::{Client, Door};
 use super::command::ShellCommand;
+use super::handler::{Handled, Handler, Trigger};
 use super::lookup::{self, Kind, last_part};
 use super::program::Poster;
 use super::stream::Stream;
@@ -32,8 +31,6 @@ const CREDIT: u32 = 100;
 /// trigger; twice as long after each further failure.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
-/// How often a worker whose handler is busy tells the server that it lives: the server waits 30 s for something to come.
-pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// The close code for a peer that broke a rule (RFC 6455, 7.4.1): the engine's for a flow that is gone.
 const POLICY_VIOLATION: u16 = 1008;
 
@@ -63,34 +60,6 @@ struct Data<'f> {
     /// Only a WebSocket's triggers have one.
     #[serde(borrow, rename = "type")]
     kind: Option<Cow<'f, str>>,
-}
-
-/// A trigger, as a handler gets it.
-pub(super) struct Trigger<'t> {
-    pub(super) payload: &'t RawValue,
-    /// It came over a WebSocket.
-    pub(super) is_websocket: bool,
-    /// A caller waits for a reply, or a WebSocket can be sent one.
-    pub(super) has_reply: bool,
-}
-
-/// The outcome of a trigger.
-pub(super) enum Handled {
-    /// It is done.
-    Ack,
-    /// It is done; the members of a reply's frame besides `type`, `seq` and `replyId`, as JSON with commas between.
-    Reply(String),
-    /// It is given back.
-    Failed,
-}
-
-/// Something that does what is to be done with a trigger. Meanwhile it calls `alive` every [`ALIVE_EVERY`].
-pub(super) trait Handler: Send {
-    /// Handles one trigger.
-    ///
-    /// # Errors
-    /// If the worker has to end: its output is gone, for example.
-    fn handle(&mut self, trigger: &Trigger<'_>, alive: &mut dyn FnMut()) -> anyhow::Result<Handled>;
 }
 
 /// Prints each trigger.
@@ -335,27 +304,9 @@ fn reply(seq: u64, reply_id: &str, fields: &str) -> String {
     format!("{{\"type\":\"reply\",\"seq\":{seq},\"replyId\":{id},{fields}}}")
 }
 
-/// The body of a reply: JSON as JSON with all its digits, other text as text, bytes as bytes.
-pub(super) fn printed_reply(printed: &[u8]) -> String {
-    match std::str::from_utf8(printed) {
-        Ok(text) => match serde_json::from_str::<&RawValue>(text) {
-            Ok(body) => format!("\"body\":{}", body.get()),
-            Err(_) => format!("\"body\":{}", serde_json::Value::from(text)),
-        },
-        Err(_) => bytes_reply(printed),
-    }
-}
-
-/// The body of a reply whose bytes go out as they are.
-pub(super) fn bytes_reply(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => format!("\"body\":{}", serde_json::Value::from(text)),
-        Err(_) => format!("\"body\":\"{}\",\"encoding\":\"base64\"", STANDARD.encode(bytes)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::handler::printed_reply;
     use super::*;
 
     #[test]
