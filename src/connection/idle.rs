@@ -1,9 +1,11 @@
-//! A connection on which nothing has happened for a moment, made small: its peer, its listener and its timer.
+//! A connection on which nothing has happened for a moment, made small: its peer, its listener and its timer, and of a
+//! WebSocket what its next message needs.
 
 use std::net::IpAddr;
 
 use super::machine::{Alarm, Connection, Kind, Phase, Reception};
 use super::message::ConnectionId;
+use super::session::QuietSession;
 use super::timeouts::NEVER;
 use super::upgrade::ListenerKind;
 use crate::base::wheel::TimerId;
@@ -19,12 +21,16 @@ pub(crate) struct IdleConnection {
 const _: () = assert!(size_of::<IdleConnection>() <= 28);
 
 impl IdleConnection {
-    /// Returns the small form of a connection that has nothing else to keep.
+    /// Returns the small form of an HTTP connection that has nothing else to keep.
     pub(crate) fn of(connection: &Connection) -> Option<IdleConnection> {
+        let is_idle = matches!(connection.phase, Phase::Idle) && connection.kind == Kind::Http;
+        if is_idle { IdleConnection::beside_phase(connection) } else { None }
+    }
+
+    /// State kept beside the phase, if all else is as it is after a quiet moment.
+    fn beside_phase(connection: &Connection) -> Option<IdleConnection> {
         let alarm = connection.alarm;
-        let is_idle = matches!(connection.phase, Phase::Idle)
-            && connection.is_quiet
-            && connection.kind == Kind::Http
+        let is_idle = connection.is_quiet
             && connection.reception == Reception::Resting
             && connection.out.capacity() == 0
             && connection.tls.is_none()
@@ -42,8 +48,12 @@ impl IdleConnection {
 
     /// Returns the whole connection. `deadline` is that of its timer; `None` if it has fired.
     pub(crate) fn wake(&self, id: ConnectionId, deadline: Option<u64>) -> Connection {
+        self.wake_as(Phase::Idle, Kind::Http, id, deadline)
+    }
+
+    fn wake_as(&self, phase: Phase, kind: Kind, id: ConnectionId, deadline: Option<u64>) -> Connection {
         Connection {
-            phase: Phase::Idle,
+            phase,
             out: Vec::new(),
             tls: None,
             aside: None,
@@ -53,7 +63,7 @@ impl IdleConnection {
             sending_bytes: 0,
             peer: self.peer,
             listener: self.listener,
-            kind: Kind::Http,
+            kind,
             reception: Reception::Resting,
             is_sending: false,
             is_send_deferred: false,
@@ -63,5 +73,44 @@ impl IdleConnection {
             is_close_started: false,
             is_listed: false,
         }
+    }
+}
+
+/// State kept of a quiet WebSocket without TLS.
+pub(crate) struct QuietWebSocket {
+    connection: IdleConnection,
+    session: QuietSession,
+}
+
+// A place of the allocator's that is as large.
+const _: () = assert!(size_of::<QuietWebSocket>() <= 128);
+
+impl QuietWebSocket {
+    /// Makes a WebSocket small if it has nothing else to keep; else the connection is as it was. Returns the small form.
+    pub(crate) fn of(connection: &mut Connection) -> Option<QuietWebSocket> {
+        if connection.kind != Kind::WebSocket || connection.is_paused {
+            return None;
+        }
+        let kept = IdleConnection::beside_phase(connection)?;
+        match std::mem::replace(&mut connection.phase, Phase::Ending) {
+            Phase::WebSocket(session) => match session.into_quiet() {
+                Ok(session) => return Some(QuietWebSocket { connection: kept, session }),
+                Err(session) => connection.phase = Phase::WebSocket(session),
+            },
+            other => connection.phase = other,
+        }
+        None
+    }
+
+    /// The timer of its deadline.
+    pub(crate) fn timer(&self) -> TimerId {
+        self.connection.timer
+    }
+
+    /// Returns the whole connection. `deadline` is that of its timer; `None` if it has fired.
+    pub(crate) fn wake(self, id: ConnectionId, deadline: Option<u64>) -> Connection {
+        let QuietWebSocket { connection, session } = self;
+        let session = Box::new(session.wake(deadline.unwrap_or(0)));
+        connection.wake_as(Phase::WebSocket(session), Kind::WebSocket, id, deadline)
     }
 }

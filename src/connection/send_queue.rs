@@ -38,6 +38,11 @@ impl SendQueue {
         self.out.is_empty() && self.in_flight.is_none()
     }
 
+    /// Whether it keeps nothing, not even room.
+    pub(crate) fn is_released(&self) -> bool {
+        self.out.capacity() == 0 && self.ends.is_none() && self.in_flight.is_none()
+    }
+
     /// Drops what can be taken back, besides the message that is to be sent next where none is in flight.
     pub(crate) fn drop_backlog(&mut self) {
         let kept = if self.in_flight.is_some() { 0 } else { self.first_end() };

@@ -12,7 +12,7 @@ use super::message::{ConnectionId, ConnectionMessage, ReplyOutcome};
 use super::present::Present;
 use super::socket_records::{SocketRecords, end_close, end_message};
 use super::upgrade::AcceptedWebSocket;
-use super::websocket::{Expired, Handler, SendError, WebSocketConnection};
+use super::websocket::{Expired, Handler, QuietConnection, SendError, WebSocketConnection};
 use crate::base::buffer::ReceiveBuffer;
 use crate::base::id::Id;
 use crate::base::slots::Key;
@@ -41,7 +41,39 @@ struct Client {
     id: Id,
 }
 
+/// State kept of a session on whose connection nothing has happened for a moment.
+pub(crate) struct QuietSession {
+    connection: QuietConnection,
+    session: Session,
+    data: UpgradeData,
+    slot: Key,
+    id: Id,
+}
+
+impl QuietSession {
+    /// The whole session.
+    pub(crate) fn wake(self, deadline: u64) -> WebSocketSession {
+        let QuietSession { connection, session, data, slot, id } = self;
+        let payload_limit = session.hook().payload_bytes as usize;
+        WebSocketSession {
+            connection: WebSocketConnection::from_quiet(&connection, payload_limit, deadline),
+            client: Client { session, data, reply_id: None, slot, id },
+        }
+    }
+}
+
 impl WebSocketSession {
+    /// Makes it small if there is nothing else to keep; else it is given back.
+    pub(crate) fn into_quiet(self: Box<WebSocketSession>) -> Result<QuietSession, Box<WebSocketSession>> {
+        match self.connection.to_quiet() {
+            Some(connection) if self.client.reply_id.is_none() => {
+                let Client { session, data, slot, id, .. } = self.client;
+                Ok(QuietSession { connection, session, data, slot, id })
+            }
+            _ => Err(self),
+        }
+    }
+
     /// Begins a session whose handshake was accepted. `carry` is what was received behind it.
     pub(crate) fn begin(
         core: &mut CoreState,

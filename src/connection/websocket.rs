@@ -87,7 +87,52 @@ pub(crate) struct WebSocketConnection {
     deadline: u64,
 }
 
+/// State kept of a WebSocket that is open and quiet, with nothing under way.
+pub(crate) struct QuietConnection {
+    heard: u64,
+    pinged: u64,
+    deflate: Option<DeflateParameters>,
+}
+
 impl WebSocketConnection {
+    /// The small form of a connection that has nothing else to keep.
+    pub(crate) fn to_quiet(&self) -> Option<QuietConnection> {
+        let is_quiet = self.is_quiet
+            && self.machine.is_at_rest()
+            && self.queue.is_released()
+            && self.carry.capacity() == 0
+            && self.ended.is_none()
+            && !self.is_paused;
+        is_quiet.then(|| QuietConnection {
+            heard: self.heard,
+            pinged: self.pinged,
+            deflate: self.machine.deflate(),
+        })
+    }
+
+    /// The whole connection of a quiet one, with the payload limit of its webhook.
+    pub(crate) fn from_quiet(
+        quiet: &QuietConnection,
+        payload_limit: usize,
+        deadline: u64,
+    ) -> WebSocketConnection {
+        WebSocketConnection {
+            machine: websocket::Connection::new(Role::Server, quiet.deflate, payload_limit),
+            queue: SendQueue::default(),
+            carry: ReceiveBuffer::default(),
+            ended: None,
+            payload_limit: u32::try_from(payload_limit).unwrap_or(u32::MAX),
+            has_progressed: false,
+            is_quiet: true,
+            is_paused: false,
+            heard: quiet.heard,
+            pinged: quiet.pinged,
+            // Asked for only beside what was heard: whether it may be quiet again.
+            spoken: quiet.heard,
+            deadline,
+        }
+    }
+
     /// A WebSocket whose handshake is done. `carry` is what was received behind it.
     pub(crate) fn new(
         deflate: Option<DeflateParameters>,

@@ -5,7 +5,7 @@ use crate::base::id::Id;
 use crate::base::wheel::Wheel;
 use crate::connection::context::Timer;
 use crate::connection::message::ConnectionId;
-use crate::connection::{Connection, IdleConnection};
+use crate::connection::{Connection, IdleConnection, QuietWebSocket};
 
 /// Connections in the places of their sockets: no second numbering.
 #[derive(Default)]
@@ -25,7 +25,23 @@ enum State {
     #[default]
     Empty,
     Idle(IdleConnection),
+    Quiet(Box<QuietWebSocket>),
     Open(Box<Connection>),
+}
+
+impl TablePlace {
+    /// Makes a small connection whole again.
+    #[cold]
+    fn wake(&mut self, id: ConnectionId, wheel: &Wheel<Timer>) {
+        self.state = match std::mem::take(&mut self.state) {
+            State::Idle(idle) => State::Open(Box::new(idle.wake(id, wheel.deadline(idle.timer())))),
+            State::Quiet(quiet) => {
+                let deadline = wheel.deadline(quiet.timer());
+                State::Open(Box::new(quiet.wake(id, deadline)))
+            }
+            other => other,
+        };
+    }
 }
 
 // Beside it an idle connection has an entry of the wheel and one of its kernel.
@@ -55,25 +71,27 @@ impl Table {
         if place.generation != id.generation {
             return None;
         }
-        if let State::Idle(idle) = &place.state {
-            place.state = State::Open(Box::new(idle.wake(id, wheel.deadline(idle.timer()))));
+        if !matches!(place.state, State::Open(_)) {
+            place.wake(id, wheel);
         }
         match &mut place.state {
             State::Open(connection) => Some(connection),
-            State::Empty | State::Idle(_) => None,
+            State::Empty | State::Idle(_) | State::Quiet(_) => None,
         }
     }
 
     /// Makes a connection small, if it is idle. Returns whether it was made so.
     pub(super) fn shrink(&mut self, id: ConnectionId) -> bool {
-        if let Some(place) = self.places.get_mut(id.index as usize)
-            && let State::Open(connection) = &place.state
-            && let Some(idle) = IdleConnection::of(connection)
-        {
-            place.state = State::Idle(idle);
-            return true;
-        }
-        false
+        let Some(place) = self.places.get_mut(id.index as usize) else { return false };
+        let State::Open(connection) = &mut place.state else { return false };
+        place.state = if let Some(idle) = IdleConnection::of(connection) {
+            State::Idle(idle)
+        } else if let Some(quiet) = QuietWebSocket::of(connection) {
+            State::Quiet(Box::new(quiet))
+        } else {
+            return false;
+        };
+        true
     }
 
     /// Takes the connection of a socket out.
@@ -82,7 +100,7 @@ impl Table {
         self.len -= 1;
         match std::mem::take(&mut self.places[id.index as usize].state) {
             State::Open(connection) => Some(connection),
-            State::Empty | State::Idle(_) => None,
+            State::Empty | State::Idle(_) | State::Quiet(_) => None,
         }
     }
 

@@ -238,6 +238,24 @@ impl Connection {
         }
     }
 
+    /// Whether [`Self::new`] with what was agreed on and the largest message would make the same connection: it is open,
+    /// and nothing of a message, a frame or a window is kept.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.state == State::Open
+            && self.incoming.is_none()
+            && !(self.in_frame || self.lent)
+            && (self.length, self.gap, self.checked) == (0, 0, 0)
+            && self.owed_pong.is_none()
+            && self.takeover.is_none()
+    }
+
+    /// The extension's parameters that the handshake agreed on.
+    #[must_use]
+    pub fn deflate(&self) -> Option<DeflateParameters> {
+        self.deflate
+    }
+
     /// Whether messages can be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {

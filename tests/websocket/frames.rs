@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common::{Hook, Server, echo_fields, eventually, reply_node};
+use crate::lifecycle::QUIET;
 use crate::payload::staffed;
 use crate::sockets::{BINARY, CLOSE, CONTINUATION, FIN, PING, Socket, TEXT, frame, header};
 
@@ -13,6 +14,7 @@ on_each_driver! {
     broken_frames_are_closed_with_their_code,
     a_message_too_large_is_refused_as_soon_as_that_is_known,
     a_limit_that_changes_holds_for_connections_that_are_open,
+    a_quiet_connection_keeps_what_was_agreed_on,
     a_message_over_the_rate_closes,
     a_reader_too_slow_is_closed,
 }
@@ -109,17 +111,37 @@ fn a_limit_that_changes_holds_for_connections_that_are_open(driver: &str) {
     assert_eq!(client.closed(), (1008, "Message too large".to_owned()));
 }
 
+/// The extension and the limit are kept of a connection that is quiet, as it was agreed on and as it has become.
+fn a_quiet_connection_keeps_what_was_agreed_on(driver: &str) {
+    let (server, hook, _, mut worker) = staffed(driver, json!({}));
+    let offer = [("Sec-WebSocket-Extensions", "permessage-deflate")];
+    let mut client = Socket::open_with(server.ingress, &hook.target(""), &offer);
+    worker.take_event("connect");
+    for limit in [20, 30] {
+        std::thread::sleep(QUIET);
+        server.patch(&hook, &json!({"limits": {"payloadBytes": limit}}));
+        client.send(FIN | 0x40 | TEXT, &deflated(limit));
+        assert_eq!(worker.take_event("message")["length"], json!(limit));
+    }
+    std::thread::sleep(QUIET);
+    client.send(FIN | 0x40 | TEXT, &deflated(31));
+    assert_eq!(client.closed(), (1008, "Message too large".to_owned()));
+    worker.take_event("disconnect");
+}
+
+/// A message of so many bytes, as permessage-deflate sends it.
+fn deflated(size: usize) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&vec![b'x'; size]).expect("memory");
+    encoder.flush().expect("memory");
+    let mut bytes = encoder.get_ref().clone();
+    assert_eq!(bytes.split_off(bytes.len() - 4), b"\x00\x00\xff\xff", "RFC 7692, 7.2.1");
+    bytes
+}
+
 #[test]
 fn the_limit_is_on_what_is_inflated() {
     let (server, hook, _, mut worker) = staffed("auto", json!({}));
-    let deflated = |size: usize| {
-        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(&vec![b'x'; size]).expect("memory");
-        encoder.flush().expect("memory");
-        let mut bytes = encoder.get_ref().clone();
-        assert_eq!(bytes.split_off(bytes.len() - 4), b"\x00\x00\xff\xff", "RFC 7692, 7.2.1");
-        bytes
-    };
     let offer = [("Sec-WebSocket-Extensions", "permessage-deflate")];
     let mut client = Socket::open_with(server.ingress, &hook.target(""), &offer);
     worker.take_event("connect");

@@ -18,8 +18,8 @@ on_each_driver! {
     replies_reach_a_connection_that_is_busy,
 }
 
-/// Longer than a connection is quiet before it gives up its task and its buffers.
-const QUIET: Duration = Duration::from_millis(2500);
+/// Longer than a connection is quiet before it is made small.
+pub const QUIET: Duration = Duration::from_millis(2500);
 
 fn connections_that_were_quiet_go_on_where_they_were(driver: &str) {
     let (server, hook, _, mut worker) = staffed(driver, json!({}));
