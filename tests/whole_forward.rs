@@ -3,7 +3,8 @@
 //!
 //! What holds after each run: every trigger that was answered 2xx is delivered or in the dead letters; triggers with one key
 //! are delivered in order; a node behind a delivery runs for those that are done alone; a caller that waits gets its own
-//! target's answer, or why there is none; nothing is kept.
+//! target's answer, or why there is none, whole or while it is received, and can tell one that broke off from a whole one;
+//! nothing is kept.
 //!
 //! `TIDEGATE_SIM_SEEDS` says how many seeds are run, `TIDEGATE_SIM_SEED` which one alone.
 
@@ -15,22 +16,26 @@ mod kernel;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use driver::{Core, Driver};
-use kernel::{Config, Random, SimClient, SimKernel, World};
+use kernel::{Config, Heard, Random, SimClient, SimKernel, World};
 use serde_json::{Value, json};
 use tidegate::base::clock::Now;
 use tidegate::deliver::publication::publication;
 use tidegate::deliver::request::request;
 use tidegate::engine::{
-    Attempt, AttemptError, AttemptReport, AttemptResult, ChainSource, DeadLetter, DeadLetters, DrivenConfig,
-    DrivenCores, DrivenKernel, Fetched, Forwarder, Holdings, LetterReport, NoCluster, Services, TargetAnswer,
+    Attempt, AttemptError, AttemptReport, AttemptResult, BegunAnswer, ChainSource, DeadLetter, DeadLetters,
+    DrivenConfig, DrivenCores, DrivenKernel, Fetched, Forwarder, Holdings, LetterReport, NoCluster, Services,
+    TargetAnswer,
 };
 use tidegate::metrics::Metrics;
 use tidegate::model::{Application, Flow, Webhook};
 use tidegate::registry::{Defaults, Registry, TargetNode};
+use tidegate::reply::{STREAM_BYTES_MAX, StreamRefused, StreamWriter, stream};
 use tidegate::settings::Settings;
 use tidegate::store::Store;
 use tidegate::verify::alexa::ChainUrl;
@@ -45,6 +50,8 @@ const STEPS_MAX: usize = 2_000_000;
 const STEP_NANOS: u64 = 50_000_000;
 const UNIX_MILLIS: u64 = 1_771_521_960_000;
 const SECOND: u64 = 1_000_000_000;
+/// Bytes that a reply may have: less than some targets have.
+const REPLY_BYTES_MAX: usize = 200_000;
 
 struct NoChains;
 
@@ -93,7 +100,9 @@ impl Model {
         let owner = application.id;
         store.insert_application(application).expect("a new application");
         let webhook = |waits: bool| {
-            let limits = json!({"requestsPerWindow": 0, "concurrency": 0, "replyTimeoutSeconds": 20});
+            let limits = json!({
+                "requestsPerWindow": 0, "concurrency": 0, "replyTimeoutSeconds": 20, "payloadBytes": REPLY_BYTES_MAX,
+            });
             let body = json!({"name": "w", "limits": limits, "waitForReply": waits});
             let webhook = Webhook::create(&body, owner, UNIX_MILLIS).expect("a good webhook");
             store.insert_webhook(webhook.clone()).expect("a new webhook");
@@ -155,6 +164,8 @@ struct Caller {
     pending: Option<(usize, bool)>,
     unsent: Vec<u8>,
     heard: Vec<u8>,
+    /// It leaves within an answer.
+    has_gone: bool,
 }
 
 /// What is known of all calls.
@@ -169,13 +180,26 @@ struct Known {
     dead: BTreeMap<String, BTreeSet<usize>>,
     /// Of each waiting call the answer that its target gave.
     answers: BTreeMap<usize, u16>,
+    /// Of each waiting call whose answer was passed on while it was received: its body, and whether it was whole.
+    streams: BTreeMap<usize, Streamed>,
+    /// Answers that broke off, as callers saw them, and callers that left within an answer.
+    cuts: usize,
+    left: usize,
+    whole: usize,
+}
+
+/// An answer that is passed on while it is received.
+#[derive(Clone)]
+struct Streamed {
+    body: Vec<u8>,
+    is_whole: bool,
 }
 
 impl Caller {
     fn go_on(&mut self, model: &Model, known: &mut Known, random: &mut Random) {
         if self.pending.is_none() && self.left > 0 {
             self.left -= 1;
-            let waits = random.one_in(4);
+            let waits = random.one_in(3);
             let target = if waits { &model.waits } else { &model.plain };
             let (number, key) = (known.calls, self.key);
             known.calls += 1;
@@ -183,17 +207,53 @@ impl Caller {
             self.unsent = text.into_bytes();
             self.pending = Some((number, waits));
         }
-        let sent = self.client.send(&self.unsent).expect("nobody resets it");
-        self.unsent.drain(..sent);
-        self.client.receive(&mut self.heard);
-        let Some((status, length)) = response(&self.heard) else { return };
-        self.heard.drain(..length);
+        if let Some(sent) = self.client.send(&self.unsent) {
+            self.unsent.drain(..sent);
+        }
+        if self.pending.is_none() {
+            return;
+        }
+        let has_ended = matches!(self.client.receive(&mut self.heard), Heard::End | Heard::Reset);
+        let (end, received) = match response(&self.heard) {
+            Received::Nothing if has_ended => panic!("closed without an answer"),
+            Received::Nothing => return,
+            Received::Part(head) if has_ended => {
+                // It broke off: what arrived is the beginning of what the target said.
+                let (number, waits) = self.pending.take().expect("an answer to no request");
+                let streamed = known.streams.get(&number).expect("an answer that was passed on");
+                assert!(waits && streamed.body.starts_with(&head.body), "other bytes than the target's");
+                assert!(!streamed.is_whole, "a whole answer was cut");
+                known.cuts += 1;
+                self.left = 0;
+                return;
+            }
+            Received::Part(_) => {
+                if matches!(self.pending, Some((_, true))) && random.one_in(500) {
+                    known.left += 1;
+                    self.pending = None;
+                    self.left = 0;
+                    self.has_gone = true;
+                }
+                return;
+            }
+            Received::Whole(head, end) => (end, head),
+        };
+        self.heard.drain(..end);
+        let status = received.status;
         let (number, waits) = self.pending.take().expect("an answer to no request");
         if waits {
-            match known.answers.get(&number) {
-                Some(answer) => assert_eq!(status, *answer, "another answer than the target's"),
+            match (known.answers.get(&number), known.streams.get(&number)) {
+                (Some(answer), Some(streamed)) if status == *answer && !received.body.is_empty() => {
+                    assert!(streamed.is_whole, "an answer that broke off passed for a whole one");
+                    assert_eq!(received.body, streamed.body, "other bytes than the target's");
+                    known.whole += 1;
+                }
+                (Some(_), Some(_)) => {
+                    assert!(status == 504 || status == 502, "{status} for a streamed answer")
+                }
+                (Some(answer), None) => assert_eq!(status, *answer, "another answer than the target's"),
                 // Its result came too late, or never.
-                None => assert!(status == 504 || status == 502, "{status} without an answer"),
+                (None, _) => assert!(status == 504 || status == 502, "{status} without an answer"),
             }
         } else {
             assert_eq!(status, 200);
@@ -206,14 +266,117 @@ impl Caller {
     }
 }
 
-/// Status and length of the first response, if it is complete.
-fn response(bytes: &[u8]) -> Option<(u16, usize)> {
-    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+/// A response, or what there is of it.
+struct Response {
+    status: u16,
+    body: Vec<u8>,
+}
+
+enum Received {
+    Nothing,
+    Part(Response),
+    /// With the bytes that it has.
+    Whole(Response, usize),
+}
+
+/// The first response.
+fn response(bytes: &[u8]) -> Received {
+    let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
+        return Received::Nothing;
+    };
     let text = std::str::from_utf8(&bytes[..head]).expect("a head is ASCII").to_ascii_lowercase();
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length = head + length.map_or(0, |length| length.parse::<usize>().expect("a length"));
-    (bytes.len() >= length).then_some((status, length))
+    let mut response = Response { status, body: Vec::new() };
+    if !text.contains("\r\ntransfer-encoding: chunked\r\n") {
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.map_or(0, |length| length.parse::<usize>().expect("a length"));
+        response.body = bytes[head..].iter().copied().take(length).collect();
+        return if response.body.len() == length {
+            Received::Whole(response, head + length)
+        } else {
+            Received::Part(response)
+        };
+    }
+    let mut at = head;
+    loop {
+        let Some(line) = bytes[at..].windows(2).position(|window| window == b"\r\n") else {
+            return Received::Part(response);
+        };
+        let size = std::str::from_utf8(&bytes[at..at + line]).expect("a size is ASCII");
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        at += line + 2;
+        let there = (bytes.len() - at).min(size);
+        response.body.extend_from_slice(&bytes[at..at + there]);
+        if bytes.len() - at < size + 2 {
+            return Received::Part(response);
+        }
+        assert_eq!(&bytes[at + size..at + size + 2], b"\r\n", "a chunk ends with its line");
+        at += size + 2;
+        if size == 0 {
+            return Received::Whole(response, at);
+        }
+    }
+}
+
+/// An answer that is passed on to its caller piece by piece.
+struct Streaming {
+    at: u64,
+    report: AttemptReport,
+    begun: Option<Box<BegunAnswer>>,
+    /// None once its body has ended.
+    writer: Option<StreamWriter>,
+    pieces: VecDeque<Vec<u8>>,
+    /// Its target breaks off behind the pieces.
+    breaks_off: bool,
+    result: Option<AttemptResult>,
+}
+
+impl Streaming {
+    /// Takes a step; false: it is over.
+    fn go_on(&mut self, now: u64, random: &mut Random) -> bool {
+        if self.at > now {
+            return true;
+        }
+        self.at = now + random.below(200) as u64 * 1_000_000;
+        if let Some(begun) = self.begun.take() {
+            self.begun = self.report.begin(begun).err();
+            return true;
+        }
+        if let Some(writer) = self.writer.take() {
+            let ok = AttemptResult::Answered(TargetAnswer { status: 200, ..TargetAnswer::default() });
+            let room = pin!(writer.room()).poll(&mut Context::from_waker(Waker::noop()));
+            match room {
+                Poll::Pending => {}
+                Poll::Ready(false) => {
+                    self.result = Some(ok);
+                    return true;
+                }
+                Poll::Ready(true) => match self.pieces.pop_front() {
+                    Some(piece) => {
+                        if writer.push(piece.into()) == Err(StreamRefused::TooLarge) {
+                            self.result = Some(AttemptResult::Failed(AttemptError::TooLarge));
+                            return true;
+                        }
+                    }
+                    None if self.breaks_off => {
+                        let broken = AttemptError::Broken("it broke off".to_owned());
+                        self.result = Some(AttemptResult::Failed(broken));
+                        return true;
+                    }
+                    None => {
+                        writer.finish();
+                        self.result = Some(ok);
+                        return true;
+                    }
+                },
+            }
+            self.writer = Some(writer);
+            return true;
+        }
+        let Some(result) = self.result.take() else { return false };
+        self.result = self.report.report(result).err();
+        self.result.is_some()
+    }
 }
 
 /// A result on its way to a core.
@@ -227,6 +390,7 @@ struct Answered {
 struct Targets {
     outside: Arc<Outside>,
     answers: VecDeque<Answered>,
+    streams: Vec<Streaming>,
     /// Targets do well from now on.
     is_healed: bool,
 }
@@ -246,6 +410,7 @@ impl Targets {
             }
         }
         self.answers = left;
+        self.streams.retain_mut(|streaming| streaming.go_on(now, random));
         let letters = std::mem::take(&mut *self.outside.letters.lock().unwrap());
         for (letter, report) in letters {
             let is_kept = self.is_healed || random.one_in(2);
@@ -304,11 +469,52 @@ impl Targets {
             return self.answers.push_back(Answered { at, report: attempt.report, result });
         }
         let answer = TargetAnswer { status, retry_after_nanos, ..TargetAnswer::default() };
+        if waits && random.one_in(2) {
+            return self.pass_on(attempt, number, answer, at, known, random);
+        }
         self.answers.push_back(Answered {
             at,
             report: attempt.report,
             result: AttemptResult::Answered(answer),
         });
+    }
+}
+
+impl Targets {
+    /// Has an answer passed on while it is received.
+    fn pass_on(
+        &mut self,
+        attempt: Attempt,
+        number: usize,
+        answer: TargetAnswer,
+        at: u64,
+        known: &mut Known,
+        random: &mut Random,
+    ) {
+        let length = match random.below(4) {
+            0 | 1 => 1 + random.below(100),
+            2 => 1 + random.below(REPLY_BYTES_MAX),
+            _ => REPLY_BYTES_MAX - 5_000 + random.below(10_000),
+        };
+        let body: Vec<u8> = (0..length).map(|at| (at * 31 + number) as u8).collect();
+        let bytes_max = attempt.reply_bytes_max.expect("a caller waits");
+        // One whose length is known and over the limit is refused as a whole.
+        let declared = (length <= bytes_max && random.one_in(2)).then_some(length as u64);
+        let breaks_off = random.one_in(4);
+        let first = random.below(length.min(100));
+        let mut rest = &body[first..if breaks_off { first + random.below(length - first) } else { length }];
+        let mut pieces = VecDeque::new();
+        while !rest.is_empty() {
+            let (piece, left) = rest.split_at(1 + random.below(rest.len().min(STREAM_BYTES_MAX)));
+            pieces.push_back(piece.to_vec());
+            rest = left;
+        }
+        let (writer, stream) = stream(first, declared, bytes_max);
+        let answer = TargetAnswer { body: body[..first].to_vec().into(), ..answer };
+        let begun = Some(Box::new(BegunAnswer { answer, stream, watch: writer.watch() }));
+        known.streams.insert(number, Streamed { is_whole: !breaks_off && length <= bytes_max, body });
+        let (report, writer) = (attempt.report, Some(writer));
+        self.streams.push(Streaming { at, report, begun, writer, pieces, breaks_off, result: None });
     }
 }
 
@@ -327,15 +533,31 @@ fn every_trigger_that_was_accepted_is_delivered_or_a_dead_letter() {
         None => 0..number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS),
     };
     let model = Model::new();
+    let mut totals = Totals::default();
+    let count = seeds.end - seeds.start;
     for seed in seeds {
-        if let Err(failure) = catch_unwind(AssertUnwindSafe(|| simulate(&model, seed))) {
+        if let Err(failure) = catch_unwind(AssertUnwindSafe(|| simulate(&model, seed, &mut totals))) {
             eprintln!("seed {seed} failed: TIDEGATE_SIM_SEED={seed} runs it alone");
             resume_unwind(failure);
         }
     }
+    if count >= SEEDS {
+        assert!(
+            totals.whole > 20 && totals.cuts > 5 && totals.left > 5,
+            "some things are never tried: {totals:?}"
+        );
+    }
 }
 
-fn simulate(model: &Model, seed: u64) {
+/// How often callers saw what, over all seeds.
+#[derive(Debug, Default)]
+struct Totals {
+    whole: usize,
+    cuts: usize,
+    left: usize,
+}
+
+fn simulate(model: &Model, seed: u64, totals: &mut Totals) {
     let mut random = Random(seed ^ 0xF0_4A_2D);
     let world = World::new(seed, Config { capacity_max: 1 << 16, ..Config::default() });
     let kernels = (0..1 + random.below(3)).map(|_| DrivenKernel {
@@ -378,20 +600,24 @@ fn simulate(model: &Model, seed: u64) {
         |index: usize| OneCore { cores: Rc::clone(&cores), index, is_running: Rc::clone(&running[index]) };
     let mut driver = Driver::new(world.clone(), (0..count).map(one).collect());
     (0..count).for_each(|index| driver.cores[index].turn(0));
-    let mut targets = Targets { outside, answers: VecDeque::new(), is_healed: false };
+    let mut targets = Targets { outside, answers: VecDeque::new(), streams: Vec::new(), is_healed: false };
     let mut known = Known::default();
     let mut callers: Vec<Caller> = Vec::new();
-    let wanted = 1 + random.below(6);
+    let mut wanted = 1 + random.below(6);
     for _ in 0..STEPS_MAX {
         if callers.len() < wanted
             && random.one_in(10)
             && let Some(client) = world.connect(INGRESS, None)
         {
             let (key, left) = (callers.len(), 1 + random.below(10));
-            callers.push(Caller { client, key, left, pending: None, unsent: Vec::new(), heard: Vec::new() });
+            let (unsent, heard) = (Vec::new(), Vec::new());
+            callers.push(Caller { client, key, left, pending: None, unsent, heard, has_gone: false });
         }
         driver.step(world.now() + STEP_NANOS);
         callers.iter_mut().for_each(|caller| caller.go_on(model, &mut known, &mut random));
+        let before = callers.len();
+        callers.retain(|caller| !caller.has_gone);
+        wanted -= before - callers.len();
         targets.go_on(world.now(), &mut known, &mut random);
         if callers.len() == wanted && callers.iter().all(Caller::is_done) {
             break;
@@ -410,6 +636,9 @@ fn simulate(model: &Model, seed: u64) {
     }
     assert_eq!(open(), 0, "a trigger is never done");
     check(&known);
+    totals.cuts += known.cuts;
+    totals.left += known.left;
+    totals.whole += known.whole;
     for core in 0..count {
         let holdings = cores.borrow().holdings(core);
         assert_eq!(Holdings { timers: 0, ..holdings }, Holdings::default(), "core {core} keeps something");

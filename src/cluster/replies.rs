@@ -80,6 +80,7 @@ impl Head {
             headers: self.headers,
             body: self.has_body.then_some(body),
             is_binary: self.is_binary,
+            stream: None,
             close: self.close.map(|(code, reason)| Close { code, reason }),
         })
     }

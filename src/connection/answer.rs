@@ -8,6 +8,7 @@ use crate::base::clock::Now;
 use crate::base::id::Id;
 use crate::base::request_id::RequestId;
 use crate::http::{self, Framing};
+use crate::ingress::framing::BodyFraming;
 use crate::ingress::request;
 use crate::ingress::respond::{self, Answer, Cors, Frame};
 use crate::metrics::Outcome;
@@ -95,6 +96,38 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Writes the head of a flow's reply whose body follows. Returns `false` if the response has no such body, and writes
+    /// nothing.
+    pub(crate) fn reply_head(
+        &self,
+        core: &mut CoreState,
+        out: &mut Vec<u8>,
+        hook: &Hook,
+        reply: &HttpReply<'_>,
+        framing: BodyFraming,
+    ) -> bool {
+        if request::instead_of_reply(hook).is_some() || !respond::can_stream(reply.status) {
+            return false;
+        }
+        let cors = request::cors(core.rules.cors, self.hook, self.request);
+        let frame = self.frame(cors, core.date.line(self.now.unix_millis));
+        respond::reply_head(out, reply, &frame, framing);
+        true
+    }
+
+    /// Notes the end of a reply that was sent while it was received: a part of the response, and how long it was.
+    pub(crate) fn replied(
+        &self,
+        core: &mut CoreState,
+        status: u16,
+        refusal: Option<&str>,
+        response: &[u8],
+        response_bytes: u64,
+    ) {
+        core.metrics.count(if refusal.is_none() { Outcome::Ok } else { Outcome::BadReply });
+        self.note_part(core, status, refusal, response, response_bytes);
+    }
+
     /// Notes that the connection becomes a WebSocket, by this response. Returns its record.
     pub(crate) fn upgraded(&self, core: &mut CoreState, response: &[u8]) -> Present {
         core.metrics.count(Outcome::Ok);
@@ -119,6 +152,18 @@ impl<'a> Exchange<'a> {
 
     #[inline]
     fn note(&self, core: &mut CoreState, status: u16, refusal: Option<&str>, response: &[u8]) -> Present {
+        self.note_part(core, status, refusal, response, response.len() as u64)
+    }
+
+    #[inline]
+    fn note_part(
+        &self,
+        core: &mut CoreState,
+        status: u16,
+        refusal: Option<&str>,
+        response: &[u8],
+        response_bytes: u64,
+    ) -> Present {
         core.metrics.status(status);
         let duration_nanos = self.waited_since.map(|since| self.now.nanos.saturating_sub(since));
         match duration_nanos {
@@ -152,7 +197,7 @@ impl<'a> Exchange<'a> {
             }
         };
         let nanos = core.exact_nanos();
-        core.records.answer(&open, &NewAnswer { status, refusal, response, nanos });
+        core.records.answer_in_part(&open, &NewAnswer { status, refusal, response, nanos }, response_bytes);
         Present::Open(open)
     }
 

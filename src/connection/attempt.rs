@@ -15,7 +15,7 @@ use crate::deliver::request::RequestError;
 use crate::deliver::schedule::DeadReason;
 use crate::metrics::Event;
 use crate::registry::{Action, FlowPlan, TargetNode};
-use crate::reply::Reply;
+use crate::reply::{CallerKind, Reply, ReplyStream, StreamWatch};
 use crate::trigger::Payload;
 
 /// Bytes of an answer that a dead letter keeps ([deliveries](crate::guide::deliveries#dead-letters)).
@@ -91,6 +91,33 @@ impl TargetAnswer {
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
+
+    /// The reply for a caller that waits.
+    fn into_reply(self) -> Reply {
+        let TargetAnswer { status, headers, body, .. } = self;
+        let (response_code, body) = (Some(i64::from(status)), Some(body));
+        Reply { response_code, headers, body, is_binary: true, ..Reply::default() }
+    }
+}
+
+/// Answer of a target whose body is still being received, for a caller that waits.
+#[derive(Debug)]
+pub struct BegunAnswer {
+    /// With the beginning of the body.
+    pub answer: TargetAnswer,
+    /// The rest of the body.
+    pub stream: ReplyStream,
+    /// Whether it is still being received.
+    pub watch: StreamWatch,
+}
+
+impl BegunAnswer {
+    /// The reply for the caller, and whether the rest of it is still being received.
+    pub(crate) fn into_reply(self) -> (Reply, StreamWatch) {
+        let BegunAnswer { answer, stream, watch } = self;
+        let only_for = Some(CallerKind::Http);
+        (Reply { only_for, stream: Some(stream), ..answer.into_reply() }, watch)
+    }
 }
 
 /// Why an attempt got no answer.
@@ -112,6 +139,8 @@ pub enum AttemptError {
     Broken(String),
     /// The body is larger than a reply may be.
     TooLarge,
+    /// The caller that the answer was passed on to did not take it in time.
+    NotTaken,
     /// NATS did not take the message: why.
     Refused(String),
     /// The threads that make attempts take no more, or have ended.
@@ -129,6 +158,7 @@ impl fmt::Display for AttemptError {
             AttemptError::TimedOut => f.write_str("the target did not answer in time"),
             AttemptError::Broken(why) => write!(f, "the target's answer is broken: {why}"),
             AttemptError::TooLarge => f.write_str("the target's answer is larger than a reply may be"),
+            AttemptError::NotTaken => f.write_str("the caller did not take the target's answer in time"),
             AttemptError::Refused(why) => write!(f, "NATS did not take the message: {why}"),
             AttemptError::Busy => f.write_str("too many requests to targets are under way"),
         }
@@ -161,6 +191,7 @@ impl AttemptError {
             AttemptError::TimedOut => (504, "The target did not answer in time"),
             AttemptError::Broken(_) => (502, "The target's answer is broken"),
             AttemptError::TooLarge => (502, "The target's answer is too large"),
+            AttemptError::NotTaken => (504, "The target's answer was not taken in time"),
             AttemptError::Refused(_) => (502, "The target did not take the message"),
             AttemptError::Busy => (502, "Too many requests to targets are under way"),
         }
@@ -176,7 +207,10 @@ impl AttemptError {
             AttemptError::Denied(_) => Event::AttemptDenied,
             AttemptError::TimedOut => Event::AttemptTimeout,
             AttemptError::Refused(_) => Event::AttemptStatus,
-            AttemptError::Broken(_) | AttemptError::TooLarge | AttemptError::Busy => Event::AttemptBroken,
+            AttemptError::Broken(_)
+            | AttemptError::TooLarge
+            | AttemptError::NotTaken
+            | AttemptError::Busy => Event::AttemptBroken,
         }
     }
 }
@@ -206,13 +240,7 @@ impl AttemptResult {
     pub(crate) fn into_reply(self) -> Option<Reply> {
         let reply = match self {
             AttemptResult::Published => return None,
-            AttemptResult::Answered(TargetAnswer { status, headers, body, .. }) => Reply {
-                response_code: Some(i64::from(status)),
-                headers,
-                body: Some(body),
-                is_binary: true,
-                ..Reply::default()
-            },
+            AttemptResult::Answered(answer) => answer.into_reply(),
             AttemptResult::Failed(error) => {
                 let (status, message) = error.shown();
                 let body = format!("{{\"error\":\"{message}\"}}");

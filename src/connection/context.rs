@@ -256,6 +256,7 @@ impl DerefMut for CoreContext<'_> {
 }
 
 /// Reasons why a reply is not passed on.
+const STREAMED: &str = "a reply that is still being received is for the callers of this node";
 const TOO_BUSY: &str = "the engine is too busy to pass the reply on: send it again";
 
 impl CoreState {
@@ -488,6 +489,10 @@ impl CoreState {
         let Some(node) = self.seal.other_node(reply_id) else {
             return self.tell_sender(sender, ReplyOutcome::NotWaiting);
         };
+        if reply.stream.is_some() {
+            // A caller of another node has its own node's targets.
+            return self.tell_sender(sender, ReplyOutcome::Refused(STREAMED.into()));
+        }
         let own = self.peers.own_sender();
         let done = move |outcome| {
             if !own(CoreMessage::ReplyPassed { sender, outcome }) {

@@ -4,7 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::attempt::{AttemptError, AttemptId, AttemptResult, DeadLetter, ForwardTrigger, LastAttempt};
+use super::attempt::{
+    AttemptError, AttemptId, AttemptResult, BegunAnswer, DeadLetter, ForwardTrigger, LastAttempt,
+};
 use super::message::{CoreMessage, OwnMailbox};
 use crate::base::random::Random;
 use crate::base::slots::{Key, Slots};
@@ -12,6 +14,7 @@ use crate::base::wheel::TimerId;
 use crate::deliver::entry::Receipt;
 use crate::deliver::targets::Targets;
 use crate::registry::{Backlog, TargetNode};
+use crate::reply::StreamWatch;
 use crate::trigger::Payload;
 
 /// Attempts that one core may have under way: each is a task and its request in memory, and at most a connection.
@@ -31,7 +34,8 @@ pub struct Attempt {
     pub id: Arc<str>,
     /// How long it may take.
     pub timeout_nanos: u64,
-    /// Bytes of the body of a reply, where a caller waits for the answer.
+    /// Bytes of the body of a reply, where a caller waits for the answer: it gets what is received while the rest is still
+    /// under way ([`AttemptReport::begin`]).
     pub reply_bytes_max: Option<usize>,
     pub report: AttemptReport,
 }
@@ -52,6 +56,17 @@ pub struct AttemptReport {
 }
 
 impl AttemptReport {
+    /// Reports an answer whose body is still being received, before its result.
+    ///
+    /// # Errors
+    /// As [`AttemptReport::report`].
+    pub fn begin(&self, begun: Box<BegunAnswer>) -> Result<(), Box<BegunAnswer>> {
+        match (self.mailbox)(CoreMessage::AnswerBegun { id: self.id, begun }) {
+            Err(CoreMessage::AnswerBegun { begun, .. }) => Err(begun),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Reports the result.
     ///
     /// # Errors
@@ -115,6 +130,8 @@ pub(crate) struct ForwardItem {
     /// Fires if the result of the attempt was lost.
     pub(crate) watchdog: Option<TimerId>,
     pub(crate) last: Option<LastAttempt>,
+    /// The answer that is being passed on to the caller.
+    pub(crate) begun: Option<StreamWatch>,
 }
 
 /// A dead letter that is not kept yet.

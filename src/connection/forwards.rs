@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::attempt::{AttemptError, AttemptId, AttemptResult, DeadLetter, ForwardTrigger};
+use super::attempt::{AttemptError, AttemptId, AttemptResult, BegunAnswer, DeadLetter, ForwardTrigger};
 use super::context::{CoreState, Timer};
 use super::flow_queues::FinishedDelivery;
 use super::forward_queues::{Attempt, AttemptReport, ForwardItem, LetterReport, UnkeptLetter};
@@ -22,6 +22,7 @@ use crate::deliver::targets::{AttemptEnd, Expiry, NewDelivery, TargetOrder, Targ
 use crate::metrics::Event;
 use crate::record::{CallRecord, FateKind, NewFate, record_of};
 use crate::registry::{Backlog, ForwardRules};
+use crate::reply::StreamWatch;
 
 /// Time beyond that of an attempt after which its result counts as lost.
 const WATCHDOG_NANOS: u64 = 10 * NANOS_PER_SECOND;
@@ -48,7 +49,7 @@ pub(super) fn take(core: &mut CoreState, backlog: Arc<Backlog>, trigger: Forward
     let expiry = trigger
         .expires_nanos
         .map_or_else(|| Expiry::Retention(retention_end(core, trigger.accepted_unix_millis)), Expiry::Caller);
-    let mut item = ForwardItem { trigger, id, backlog, attempt: 0, watchdog: None, last: None };
+    let mut item = ForwardItem { trigger, id, backlog, attempt: 0, watchdog: None, last: None, begun: None };
     let order_key = match order_key {
         Ok(order_key) => order_key,
         Err(error) => {
@@ -86,21 +87,34 @@ fn rules_of(rules: ForwardRules) -> TargetRules {
     }
 }
 
-/// At the owner: an attempt has ended.
-pub(crate) fn on_attempted(core: &mut CoreState, id: AttemptId, result: AttemptResult) {
-    let (unix_millis, start) = (core.now().unix_millis, core.forwards.start);
-    let Some(item) = core
-        .forwards
-        .targets
-        .get_mut(id.delivery)
-        .filter(|item| item.attempt == id.attempt && id.start == start)
+/// At the owner: the answer to an attempt has begun, and is passed on to the caller that waits for it.
+pub(crate) fn on_answer_begun(core: &mut CoreState, id: AttemptId, begun: BegunAnswer) {
+    let Some(item) = current(core, id) else { return };
+    let Some(reply_id) = item.trigger.reply_id.clone().filter(|_| item.trigger.expires_nanos.is_some())
     else {
-        // The flow is gone; or it is the result of an earlier attempt, which counted as lost, or of an earlier core.
         return;
     };
-    if let Some(watchdog) = item.watchdog.take() {
+    let (reply, watch) = begun.into_reply();
+    item.begun = Some(watch);
+    core.reply(&reply_id, Box::new(reply), ReplySender::Node);
+}
+
+/// The delivery whose attempt this is. `None`: the flow is gone; or it is an earlier attempt, which counted as lost, or one
+/// of an earlier core.
+fn current(core: &mut CoreState, id: AttemptId) -> Option<&mut ForwardItem> {
+    let start = core.forwards.start;
+    let item = core.forwards.targets.get_mut(id.delivery)?;
+    (item.attempt == id.attempt && id.start == start).then_some(item)
+}
+
+/// At the owner: an attempt has ended.
+pub(crate) fn on_attempted(core: &mut CoreState, id: AttemptId, result: AttemptResult) {
+    let unix_millis = core.now().unix_millis;
+    let Some(watchdog) = current(core, id).map(|item| item.watchdog.take()) else { return };
+    if let Some(watchdog) = watchdog {
         core.wheel.cancel(watchdog);
     }
+    let Some(item) = core.forwards.targets.get_mut(id.delivery) else { return };
     core.metrics.event(result.event());
     let waits = item.trigger.expires_nanos.is_some();
     let end = match &result {
@@ -128,7 +142,9 @@ pub(crate) fn on_attempted(core: &mut CoreState, id: AttemptId, result: AttemptR
         let last = result.summary();
         fate = Some((of, flow, node, kind, item.attempt, last));
     }
-    let reply_id = item.trigger.reply_id.clone().filter(|_| waits);
+    // A caller that has the beginning of the answer sees the end of its stream.
+    let is_begun = item.begun.take().is_some();
+    let reply_id = item.trigger.reply_id.clone().filter(|_| waits && !is_begun);
     if let Some((of, flow, node, kind, attempts, last)) = fate {
         let error = if kind == FateKind::Delivered { "" } else { &last.error };
         let status = last.status.unwrap_or(0);
@@ -172,6 +188,15 @@ pub(crate) fn on_attempt_lost(core: &mut CoreState, delivery: Key) {
     let start = core.forwards.start;
     let Some(item) = core.forwards.targets.get_mut(delivery) else { return };
     item.watchdog = None;
+    if item.begun.as_ref().is_some_and(StreamWatch::is_open) {
+        // The caller takes its time.
+        let fires = core.now().nanos.saturating_add(WATCHDOG_NANOS);
+        let watchdog = core.wheel.insert(fires, Timer::Attempt(delivery));
+        if let Some(item) = core.forwards.targets.get_mut(delivery) {
+            item.watchdog = Some(watchdog);
+        }
+        return;
+    }
     let id = AttemptId { start, delivery, attempt: item.attempt };
     bounded_log!(
         error,

@@ -316,6 +316,8 @@ impl Connection {
             return self.end_machine(context.core, Phase::Closed(CloseHow::Reset));
         }
         match &self.phase {
+            // A caller whose reply is under way is gone, as one that waits.
+            Phase::Http(machine) if machine.is_relaying() => self.end_machine(context.core, Phase::Ending),
             // Requests that have been received still get their answers.
             Phase::Http(machine) if self.is_paused && machine.has_unread() => {}
             Phase::WebSocket(_) | Phase::Worker(_) if self.is_paused => {}
@@ -410,6 +412,9 @@ impl Connection {
                 self.on_reply(context, false);
             }
             (Phase::Http(_), ConnectionMessage::ReplyReady) => self.on_reply(context, false),
+            (Phase::Http(machine), ConnectionMessage::StreamReady) if machine.is_relaying() => {
+                self.relay(context);
+            }
             (Phase::Http(_), ConnectionMessage::Chain { ticket, outcome }) => {
                 self.with_machine(context, |machine, context, origin, out| {
                     machine.on_chain(context, origin, out, Some(ticket), outcome)
@@ -458,6 +463,8 @@ impl Connection {
             Phase::Http(machine) => {
                 if machine.waits_for_reply() {
                     self.wait_on(context);
+                } else if machine.is_relaying() {
+                    self.relay(context);
                 } else if machine.waits_for_chain() {
                     self.with_machine(context, |machine, context, origin, out| {
                         machine.on_chain(context, origin, out, None, Err(FetchError::TimedOut))
@@ -523,6 +530,11 @@ impl Connection {
         });
     }
 
+    /// Sends more of a reply that is being received.
+    fn relay(&mut self, context: &mut CoreContext<'_>) {
+        self.with_machine(context, |machine, context, origin, out| machine.resume(context, origin, out));
+    }
+
     fn with_machine(
         &mut self,
         context: &mut CoreContext<'_>,
@@ -555,6 +567,10 @@ impl Connection {
                 }
             }
             Next::Close { linger } => self.close_after(context.core, linger),
+            Next::Reset => {
+                self.out.clear();
+                self.end_machine(context.core, Phase::Closed(CloseHow::Reset));
+            }
             Next::CloseDelayed => {
                 self.end_machine(context.core, Phase::Delayed);
                 self.deadline = Timeout::Guess.after(context.now().nanos);

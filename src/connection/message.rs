@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::attempt::{AttemptId, AttemptResult, ForwardTrigger, ReplayCallback};
+use super::attempt::{AttemptId, AttemptResult, BegunAnswer, ForwardTrigger, ReplayCallback};
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::entry::Receipt;
@@ -152,6 +152,8 @@ pub(crate) enum CoreMessage {
     ReplyPassed { sender: ReplySender, outcome: ReplyOutcome },
     /// A rate that several nodes share has a token, or has none for sure.
     Permit { webhook: Id, kind: PermitKind },
+    /// The answer of a target whose body is still being received, before the result of its attempt.
+    AnswerBegun { id: AttemptId, begun: Box<BegunAnswer> },
     /// The result of an attempt to deliver to a target.
     Attempted { id: AttemptId, result: AttemptResult },
     /// Whether a dead letter is kept.
@@ -176,6 +178,8 @@ pub(crate) enum CoreMessage {
 pub(crate) enum ConnectionMessage {
     /// The suspended request has an outcome in its reply slot.
     ReplyReady,
+    /// There is more of the reply that is passed on while it is received.
+    StreamReady,
     /// The chain that a suspended request waits for, by the ticket of its wait.
     Chain { ticket: u64, outcome: ChainOutcome },
     /// The key set that a suspended request waits for is there, or cannot be had; by the ticket of its wait.

@@ -66,8 +66,8 @@ mod websocket;
 mod worker;
 
 pub use self::attempt::{
-    ANSWER_KEPT_BYTES_MAX, AttemptError, AttemptResult, DeadLetter, LastAttempt, NotReplayed, ReplayCallback,
-    TargetAnswer,
+    ANSWER_KEPT_BYTES_MAX, AttemptError, AttemptResult, BegunAnswer, DeadLetter, LastAttempt, NotReplayed,
+    ReplayCallback, TargetAnswer,
 };
 pub use self::calls::{Call, CallSink, CallSpan};
 pub use self::chains::{ChainSource, Fetched};

@@ -278,6 +278,9 @@ impl<I: Io> Core<I> {
                     state.post(waiter.connection, message);
                 }
             }
+            Message::Core(CoreMessage::AnswerBegun { id, begun }) => {
+                forwards::on_answer_begun(state, id, *begun);
+            }
             Message::Core(CoreMessage::Attempted { id, result }) => forwards::on_attempted(state, id, result),
             Message::Core(CoreMessage::LetterKept { start, key, is_kept }) => {
                 forwards::on_letter(state, start, key, is_kept)

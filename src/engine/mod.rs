@@ -68,10 +68,10 @@ pub use crate::connection::tls::{
     CertificateEnd, ListenerTlsError, ListenersTls, TlsError, check as check_tls,
 };
 pub use crate::connection::{
-    ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, CORE_ATTEMPTS_MAX, Call,
-    CallSink, CallSpan, ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder, KeysFetched, LastAttempt,
-    LetterReport, NoCluster, NotReplayed, PermitTold, Permits, RemoteReplies, ReplayCallback, Services,
-    TargetAnswer,
+    ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, BegunAnswer,
+    CORE_ATTEMPTS_MAX, Call, CallSink, CallSpan, ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder,
+    KeysFetched, LastAttempt, LetterReport, NoCluster, NotReplayed, PermitTold, Permits, RemoteReplies,
+    ReplayCallback, Services, TargetAnswer,
 };
 
 /// Messages that wait for a core before its senders are told that it is busy.

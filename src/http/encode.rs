@@ -32,6 +32,29 @@ pub fn content_length(out: &mut Vec<u8>, length: usize) {
     field(out, b"content-length", digits.format(length).as_bytes());
 }
 
+/// Writes a chunk of a body in the chunked coding (RFC 9112, 7.1). One without bytes would end the body: nothing is
+/// written for it.
+pub fn chunk(out: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    let mut digits = [0; usize::BITS as usize / 4];
+    let mut first = digits.len();
+    let mut left = bytes.len();
+    while left > 0 {
+        first -= 1;
+        digits[first] = b"0123456789abcdef"[left % 16];
+        left /= 16;
+    }
+    out.extend_from_slice(&digits[first..]);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The end of a body in the chunked coding, without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// Writes the empty line.
 pub fn end_of_head(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");

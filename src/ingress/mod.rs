@@ -3,6 +3,7 @@
 //! requests (except a WebSocket's [`session`]) and waits for nothing.
 
 mod caller;
+pub mod framing;
 pub mod recorded;
 pub mod request;
 pub mod respond;

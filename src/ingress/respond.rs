@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::framing::BodyFraming;
 use crate::base::json::escape_into;
 use crate::base::request_id::{REQUEST_ID_FIELD, RequestId};
 use crate::http::encode::{self, content_length, end_of_head, field, has_body, status_line};
@@ -385,6 +386,11 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, frame: &Frame<'_>) {
 
 /// Writes the response that a flow's reply makes ([replies and templates](crate::guide::replies_and_templates)).
 pub fn reply(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
+    reply_fields(out, reply, frame);
+    body_with_type(out, reply.status, reply.content_type.as_bytes(), &[reply.body], frame);
+}
+
+fn reply_fields(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
     let has = |wanted: &str| reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
     let cors = if has("access-control-allow-origin") { Cors::Off } else { frame.cors };
     let id = frame.id.filter(|_| !has(REQUEST_ID_FIELD));
@@ -393,7 +399,26 @@ pub fn reply(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>) {
         field(out, name.as_bytes(), value.as_bytes());
     }
     reply_guards(out);
-    body_with_type(out, reply.status, reply.content_type.as_bytes(), &[reply.body], frame);
+}
+
+/// Whether a response with this status can be sent before its body is known.
+#[must_use]
+pub fn can_stream(status: u16) -> bool {
+    has_body(status) && status != RESET_CONTENT
+}
+
+/// Writes the head of the response that a flow's reply makes whose body follows.
+pub fn reply_head(out: &mut Vec<u8>, reply: &HttpReply<'_>, frame: &Frame<'_>, framing: BodyFraming) {
+    reply_fields(out, reply, frame);
+    field(out, b"content-type", reply.content_type.as_bytes());
+    match framing {
+        BodyFraming::Length(length) => {
+            field(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
+        }
+        BodyFraming::Chunked => field(out, b"transfer-encoding", b"chunked"),
+        BodyFraming::UntilClose => {}
+    }
+    end_of_head(out);
 }
 
 /// The fields that keep a browser from taking a reply for something else; a reply cannot override them.

@@ -344,6 +344,11 @@ impl CoreRecords {
 
     /// Ends a record, or ends it otherwise than it was said before.
     pub fn answer(&mut self, open: &OpenRecord, new: &NewAnswer<'_>) {
+        self.answer_in_part(open, new, new.response.len() as u64);
+    }
+
+    /// As [`CoreRecords::answer`], for a response of `response_bytes` bytes of which the beginning was kept.
+    pub fn answer_in_part(&mut self, open: &OpenRecord, new: &NewAnswer<'_>, response_bytes: u64) {
         let start = self.begin_entry();
         let began = open.began_nanos;
         let verified = open.verified_nanos.max(began);
@@ -360,7 +365,7 @@ impl CoreRecords {
             verify_nanos: verified - began,
             flows_nanos: ran - verified,
             wait_nanos: if has_run { new.nanos.saturating_sub(ran) } else { 0 },
-            response_bytes: new.response.len() as u64,
+            response_bytes,
             refusal: new.refusal.unwrap_or_default().as_bytes(),
             response: &new.response[..new.response.len().min(BODY_KEPT_BYTES_MAX)],
         };

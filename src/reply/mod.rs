@@ -2,7 +2,7 @@
 //! answers, and what of it goes out.
 //!
 //! [`ReplyNode`] makes a reply of a payload, [`parse_body`] and [`parse_frame`] read one from outside, [`to_http`] makes
-//! of it what a caller gets. Who waits for it, and that the first one wins, is the engine's.
+//! of it what a caller gets, [`stream`] passes a body on while it is received. Who waits for it, and that the first one wins, is the engine's.
 
 mod caller;
 mod encoding;
@@ -12,6 +12,7 @@ mod node;
 mod outside;
 mod rendered;
 mod response;
+mod stream;
 
 pub use caller::CallerKind;
 pub use encoding::Encoding;
@@ -21,3 +22,7 @@ pub use node::{ReplyNode, Unsent};
 pub use outside::{parse_body, parse_frame};
 pub use rendered::{Rendered, ReplyTo, Sheet};
 pub use response::{Close, HttpReply, Reply, check_size, to_http};
+pub use stream::{
+    ReplyStream, STREAM_BYTES_MAX, StreamNotify, StreamProgress, StreamRefused, StreamWatch, StreamWriter,
+    stream,
+};

@@ -184,6 +184,7 @@ mod tests {
                 headers: vec![header("X-A", "b"), header("n", "1.50"), header("t", "true")],
                 body: Some(Bytes::from_static("hé".as_bytes())),
                 is_binary: false,
+                stream: None,
                 close: Some(Close { code: 4000, reason: "done".to_owned() }),
             }
         );

@@ -150,6 +150,7 @@ impl Rendered<'_> {
             headers: headers.collect(),
             body,
             is_binary: self.is_binary,
+            stream: None,
             close: None,
         }
     }

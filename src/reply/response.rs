@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::caller::CallerKind;
 use super::error::ReplyError;
 use super::headers::{self, HeaderList};
+use super::stream::ReplyStream;
 
 /// Statuses that a reply may choose.
 const STATUSES: std::ops::RangeInclusive<i64> = 200..=599;
@@ -24,6 +25,8 @@ pub struct Reply {
     /// The body or message. `None` where there is none, as in a reply from outside that closes a WebSocket and sends no
     /// message; an empty one is sent.
     pub body: Option<Bytes>,
+    /// The rest of the body, where it is still being received. Only a request that waits can get it.
+    pub stream: Option<ReplyStream>,
     /// Whether the body is bytes rather than text, and a WebSocket's message binary. Text is valid UTF-8.
     pub is_binary: bool,
     /// Ends the WebSocket behind the message.

@@ -12,6 +12,7 @@ mod signature;
 #[allow(dead_code, reason = "shared with the tests of WebSocket webhooks, which use all of it")]
 #[path = "../sockets/mod.rs"]
 mod sockets;
+mod streaming;
 mod target;
 mod traces;
 mod waiting;

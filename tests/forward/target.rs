@@ -38,6 +38,8 @@ pub enum Answer {
     Hang,
     /// The connection is closed.
     Close,
+    /// Whatever this writes; then the connection is closed.
+    Write(Box<dyn FnOnce(&mut TcpStream) + Send>),
 }
 
 impl Answer {
@@ -160,7 +162,11 @@ impl State {
                 let _ = reader.read(&mut [0]);
             }
             self.counts.lock().unwrap().now -= 1;
-            let Answer::Respond(status, fields, body) = answer else { return };
+            let (status, fields, body) = match answer {
+                Answer::Respond(status, fields, body) => (status, fields, body),
+                Answer::Write(write) => return write(&mut writer),
+                Answer::Hang | Answer::Close => return,
+            };
             let length = body.len();
             let head = format!("HTTP/1.1 {status} Said\r\n{fields}content-length: {length}\r\n\r\n");
             if writer.write_all(&[head.as_bytes(), &body].concat()).is_err() {

@@ -6,17 +6,20 @@
 //! follows it: no body, no fields.
 
 mod next;
+mod relay;
+mod state;
 mod steps;
 
 use std::sync::Arc;
 
-pub(crate) use self::next::Next;
+pub(crate) use self::next::{GATHER_BYTES, Next};
+use self::relay::{RELAY_CHECK_NANOS, Relay, Relayed};
 use self::steps::{
     Ongoing, Wait, attach, keep, refresh_keys, refuse, refused_as, reply_with, settle, skip_head, stays,
     wait_for_keys, wait_for_permit,
 };
 use super::answer::{Exchange, refuse_into};
-use super::buffers::{OutOfMemory, RECEIVE_BYTES_LARGE};
+use super::buffers::OutOfMemory;
 use super::context::{CoreContext, CoreState};
 use super::decide::{ChainWait, CompleteRequest, ReplyWait, reply_status};
 use super::key_sets::KeysWait;
@@ -36,15 +39,14 @@ use crate::registry::Hook;
 /// The answer to `/readyz` where new requests are better sent elsewhere.
 const NOT_READY: Answer<'static> = Answer::Refused(Outcome::Health, 503, "Not ready");
 
-/// Bytes of answers that are gathered before they are sent although more requests have been received.
-pub(crate) const GATHER_BYTES: usize = 64 * 1024;
-
 /// Answer to a body for which there is no memory.
 const NO_MEMORY: Answer<'static> = Answer::Busy("Too many large bodies at once, try again");
 
 /// A request that waits.
 enum Waiting {
     Reply(Box<WaitingRequest>),
+    /// Its reply is being sent while it is received.
+    Relay(Box<Relay>),
     Chain(Box<ChainWait>),
     Keys(KeysWait),
     Permit(PermitWait),
@@ -134,8 +136,10 @@ impl HttpMachine {
         origin: Origin<'_>,
         out: &mut Vec<u8>,
     ) -> Next {
-        if self.waiting.is_some() {
-            return Next::Wait;
+        match self.waiting {
+            None => {}
+            Some(Waiting::Relay(_)) => return self.relay(context, origin, out),
+            Some(_) => return Next::Wait,
         }
         let mut carry = std::mem::take(&mut self.carry);
         let next = self.process(context, origin, &mut carry, out);
@@ -348,9 +352,8 @@ impl HttpMachine {
         let core = &mut *context.core;
         let stays = stays(&self.http, &self.carry, core);
         let request = self.http.request(&self.carry);
-        core.present = std::mem::take(&mut wait.record);
         let hook = Arc::clone(wait.admission.hook());
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             bytes: wait.bytes,
             keep_alive: stays,
             waited_since: Some(wait.since),
@@ -358,6 +361,17 @@ impl HttpMachine {
             span: wait.span.take(),
             ..Exchange::new(&request, Some(&hook), origin, core.now())
         };
+        if let Some(reply) = reply.as_deref().filter(|reply| reply.stream.is_some()) {
+            match Relay::begin(core, out, &mut exchange, &hook, reply, wait, origin.id) {
+                Ok(mut relay) => {
+                    relay.wait.span = exchange.span.take();
+                    self.waiting = Some(Waiting::Relay(Box::new(relay)));
+                    return self.relay(context, origin, out);
+                }
+                Err(back) => wait = back,
+            }
+        }
+        core.present = std::mem::take(&mut wait.record);
         match reply {
             Some(reply) => {
                 if wait.has_key() {
@@ -370,6 +384,35 @@ impl HttpMachine {
                 exchange.answer(core, out, &Answer::ReplyTimeout);
             }
         }
+        self.answered(context, origin, out, stays)
+    }
+
+    /// Continues with the request whose reply is sent while it is received.
+    fn relay(&mut self, context: &mut CoreContext<'_>, origin: Origin<'_>, out: &mut Vec<u8>) -> Next {
+        let Some(Waiting::Relay(relay)) = &mut self.waiting else { return Next::Wait };
+        let relayed = relay.pump(out);
+        match relayed {
+            Relayed::Full => return Next::Pause,
+            Relayed::Waits => return Next::Wait,
+            Relayed::Complete | Relayed::Cut => {}
+        }
+        let Some(Waiting::Relay(mut relay)) = self.waiting.take() else { return Next::Wait };
+        let core = &mut *context.core;
+        let request = self.http.request(&self.carry);
+        let hook = Arc::clone(relay.wait.admission.hook());
+        let exchange = Exchange {
+            bytes: relay.wait.bytes,
+            keep_alive: relay.stays,
+            waited_since: Some(relay.wait.since),
+            id: core.request_id(&request, relay.wait.number),
+            span: relay.wait.span.take(),
+            ..Exchange::new(&request, Some(&hook), origin, core.now())
+        };
+        relay.end(core, &exchange, relayed);
+        if relayed == Relayed::Cut && relay.ends_by_reset() {
+            return Next::Reset;
+        }
+        let stays = relay.stays && relayed == Relayed::Complete;
         self.answered(context, origin, out, stays)
     }
 
@@ -488,6 +531,7 @@ impl HttpMachine {
                 return Timeout::Quiet.after(now).min(waiting.deadline());
             }
             Some(Waiting::Reply(waiting)) => return waiting.deadline(),
+            Some(Waiting::Relay(_)) => return now + RELAY_CHECK_NANOS,
             Some(Waiting::Chain(wait)) => return wait.deadline,
             Some(Waiting::Keys(wait)) => return wait.deadline,
             Some(Waiting::Permit(wait)) => return wait.deadline,
@@ -504,74 +548,12 @@ impl HttpMachine {
         }
     }
 
-    /// Whether the reply of the request that waits is overdue.
-    pub(crate) fn is_overdue(&self, now: u64) -> bool {
-        matches!(&self.waiting, Some(Waiting::Reply(waiting)) if waiting.deadline() <= now)
-    }
-
-    /// Whether a body is being received.
-    pub(crate) fn wants_body(&self) -> bool {
-        self.waiting.is_none() && self.http.awaiting() == Awaiting::Body
-    }
-
-    /// A step of the present body's time is over; returns `false` if it is too slow, or no body is being received.
-    pub(crate) fn step_pace(&mut self) -> bool {
-        self.request.pace.as_mut().is_some_and(Pace::step)
-    }
-
-    /// Whether a request waits for its reply.
-    pub(crate) fn waits_for_reply(&self) -> bool {
-        matches!(self.waiting, Some(Waiting::Reply(_)))
-    }
-
-    /// Whether a request waits for a chain.
-    pub(crate) fn waits_for_chain(&self) -> bool {
-        matches!(self.waiting, Some(Waiting::Chain(_)))
-    }
-
-    /// Whether a request waits for keys.
-    pub(crate) fn waits_for_keys(&self) -> bool {
-        matches!(self.waiting, Some(Waiting::Keys(_)))
-    }
-
-    /// Whether a request waits for a token.
-    pub(crate) fn waits_for_permit(&self) -> bool {
-        matches!(self.waiting, Some(Waiting::Permit(_)))
-    }
-
-    /// Whether nothing of a request has been received.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_none() && self.http.awaiting() == Awaiting::Idle
-    }
-
-    /// Whether bytes have been received that were not consumed.
-    pub(crate) fn has_unread(&self) -> bool {
-        !self.carry.is_empty()
-    }
-
-    /// Whether no more bytes should be received before some are consumed.
-    pub(crate) fn is_full(&self) -> bool {
-        self.carry.len() >= RECEIVE_BYTES_LARGE
-    }
-
-    /// Makes a waiting request small: it gives back what it does not need, where little has been received behind it.
-    pub(crate) fn take_waiting(&mut self) -> Option<Box<WaitingRequest>> {
-        if !self.carry.is_empty() {
-            return None;
-        }
-        match self.waiting.take() {
-            Some(Waiting::Reply(waiting)) => Some(waiting),
-            other => {
-                self.waiting = other;
-                None
-            }
-        }
-    }
-
     /// Gives up what it holds of its core: the connection ends, or becomes a WebSocket. Returns the unread bytes.
     pub(crate) fn end(&mut self, core: &mut CoreState) -> ReceiveBuffer {
-        if let Some(Waiting::Reply(waiting)) = self.waiting.take() {
-            waiting.abandon(core);
+        match self.waiting.take() {
+            Some(Waiting::Reply(waiting)) => waiting.abandon(core),
+            Some(Waiting::Relay(relay)) => relay.abandon(core),
+            _ => {}
         }
         std::mem::take(&mut self.carry)
     }

@@ -2,6 +2,9 @@
 
 use super::super::upgrade::Upgrade;
 
+/// Bytes of answers that are gathered before they are sent although more requests have been received.
+pub(crate) const GATHER_BYTES: usize = 64 * 1024;
+
 /// The next step of the connection.
 #[must_use]
 pub(crate) enum Next {
@@ -13,7 +16,9 @@ pub(crate) enum Next {
     Wait,
     /// The connection ends after its output has been sent. Lingering, so that the peer sees a refusal.
     Close { linger: bool },
-    /// The same, after a pause: a wrong access token may be one of many that are tried.
+    /// The connection ends at once, by a reset: the caller must not take what it was sent for a complete response.
+    Reset,
+    /// It ends after its output, after a pause: a wrong access token may be one of many that are tried.
     CloseDelayed,
     /// It becomes a WebSocket.
     Upgrade(Box<Upgrade>),

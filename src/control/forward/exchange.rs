@@ -5,27 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, RETRY_AFTER};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::timeout;
 
 use super::connect::{ConnectError, Connector};
+use super::passing::Passing;
+use super::reporting::report;
 use crate::base::clock::{Clock, Now};
 use crate::base::random::Random;
 use crate::deliver::request::{ForwardRequest, request};
 use crate::deliver::schedule::retry_after;
-use crate::engine::{
-    ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, TargetAnswer,
-};
+use crate::engine::{ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptResult, TargetAnswer};
 use crate::metrics::TargetsInFlight;
 use crate::registry::{ForwardNode, TargetNode};
-
-/// Pause before a result is reported again to a core that had no room for it.
-const REPORT_PAUSE: Duration = Duration::from_millis(1);
-/// How often that is tried: for as long as the core waits for a result that may be lost.
-const REPORTS_MAX: usize = 10_000;
 
 /// How long a connection is kept that nothing is sent on: shorter than most servers keep one.
 const IDLE_TIME: Duration = Duration::from_secs(55);
@@ -80,56 +76,69 @@ impl Exchanger {
     pub(super) async fn attempt(&self, attempt: Attempt) {
         let TargetNode::Http(node) = &attempt.node else {
             let elsewhere = AttemptError::Connect("this is no HTTP target".to_owned());
-            return report(&attempt.report, AttemptResult::Failed(elsewhere)).await;
+            report(AttemptResult::Failed(elsewhere), |result| attempt.report.report(result)).await;
+            return;
         };
         let _in_flight = self.counts.begin(&node.target);
-        let time = Duration::from_nanos(attempt.timeout_nanos);
         let span = self.span_ids.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
         let began = self.clock.now();
-        let answered = tokio::time::timeout(time, self.exchange(node, &attempt, span)).await;
-        let (result, rest) = match answered {
-            Err(_) => (AttemptResult::Failed(AttemptError::TimedOut), None),
-            Ok(Err(error)) => (AttemptResult::Failed(error), None),
-            Ok(Ok((answer, rest))) => (AttemptResult::Answered(answer), rest),
-        };
+        let (result, rest) = self.exchange(node, &attempt, span).await;
         if let Some(sink) = &self.sink {
             sink.attempted(&attempt, span, began, self.clock.now(), &result);
         }
-        report(&attempt.report, result).await;
+        report(result, |result| attempt.report.report(result)).await;
         if let Some(rest) = rest {
             // Too much, too slow or broken: the connection is closed.
             let _ = tokio::time::timeout(DROP_TIME, drop_rest(rest)).await;
         }
     }
 
-    /// The answer, and what of its body was not received.
+    /// The result, and what of the answer's body was not received.
     async fn exchange(
         &self,
         node: &ForwardNode,
         attempt: &Attempt,
         span: u64,
-    ) -> Result<(TargetAnswer, Option<Incoming>), AttemptError> {
+    ) -> (AttemptResult, Option<Incoming>) {
+        let ends = self.clock.now().nanos.saturating_add(attempt.timeout_nanos);
+        let time = Duration::from_nanos(attempt.timeout_nanos);
+        let (answer, mut body) = match timeout(time, self.head(node, attempt, span)).await {
+            Err(_) => return (AttemptResult::Failed(AttemptError::TimedOut), None),
+            Ok(Err(error)) => return (AttemptResult::Failed(error), None),
+            Ok(Ok(answered)) => answered,
+        };
+        if let Some(bytes_max) = attempt.reply_bytes_max {
+            let passing = Passing { answer, bytes_max, ends, caller_time: time, clock: self.clock };
+            let result = passing.pass_on(body, &attempt.report).await;
+            return (result.map_or_else(AttemptResult::Failed, AttemptResult::Answered), None);
+        }
+        let mut answer = answer;
+        if !answer.is_success() {
+            // What arrives of it is kept; that it ends well matters to nobody.
+            answer.body = beginning(&mut body).await;
+        }
+        (AttemptResult::Answered(answer), Some(body))
+    }
+
+    /// The head of the answer, and its body.
+    async fn head(
+        &self,
+        node: &ForwardNode,
+        attempt: &Attempt,
+        span: u64,
+    ) -> Result<(TargetAnswer, Incoming), AttemptError> {
         let unix_seconds = self.clock.now().unix_seconds();
         let made = request(node, &attempt.payload, &attempt.id, unix_seconds, span)
             .map_err(AttemptError::Request)?;
         let response = self.client.request(hyper_request(made)?).await.map_err(|error| failure(&error))?;
         let (status, headers) = (response.status(), response.headers());
-        let mut answer = TargetAnswer {
+        let answer = TargetAnswer {
             status: status.as_u16(),
             retry_after_nanos: self.retry_after(status, headers),
+            headers: if attempt.reply_bytes_max.is_some() { fields(headers) } else { Vec::new() },
             ..TargetAnswer::default()
         };
-        if let Some(bytes_max) = attempt.reply_bytes_max {
-            answer.headers = fields(headers);
-            answer.body = whole_body(response, bytes_max).await?;
-            return Ok((answer, None));
-        }
-        let mut body = response.into_body();
-        if !status.is_success() {
-            // What arrives of it is kept; that it ends well matters to nobody.
-            answer.body = beginning(&mut body).await;
-        }
-        Ok((answer, Some(body)))
+        Ok((answer, response.into_body()))
     }
 
     /// The pause that a target asks for, where the status is one that asks.
@@ -168,34 +177,6 @@ fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
     text.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// The body, if it is no larger than a reply may be.
-async fn whole_body(response: Response<Incoming>, bytes_max: usize) -> Result<Bytes, AttemptError> {
-    let mut body = response.into_body();
-    if body.size_hint().lower() > bytes_max as u64 {
-        return Err(AttemptError::TooLarge);
-    }
-    let mut first: Option<Bytes> = None;
-    let mut whole: Vec<u8> = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| AttemptError::Broken(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let received = first.as_ref().map_or(whole.len(), Bytes::len);
-        if received + data.len() > bytes_max {
-            return Err(AttemptError::TooLarge);
-        }
-        // Most bodies arrive in one piece, which need not be copied.
-        match first.take() {
-            None if whole.is_empty() => first = Some(data),
-            None => whole.extend_from_slice(&data),
-            Some(before) => {
-                whole.extend_from_slice(&before);
-                whole.extend_from_slice(&data);
-            }
-        }
-    }
-    Ok(first.unwrap_or_else(|| whole.into()))
-}
-
 /// The first bytes of a body, as far as they arrive in time.
 async fn beginning(body: &mut Incoming) -> Bytes {
     let mut kept = Vec::new();
@@ -219,17 +200,5 @@ async fn drop_rest(mut body: Incoming) {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         let Some(less) = left.checked_sub(bytes) else { return };
         left = less;
-    }
-}
-
-/// Reports a result, again while the core is too busy to take it.
-async fn report(report: &AttemptReport, result: AttemptResult) {
-    let mut unreported = result;
-    for _ in 0..REPORTS_MAX {
-        match report.report(unreported) {
-            Ok(()) => return,
-            Err(back) => unreported = back,
-        }
-        tokio::time::sleep(REPORT_PAUSE).await;
     }
 }

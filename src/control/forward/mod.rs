@@ -7,6 +7,8 @@
 mod address;
 mod connect;
 mod exchange;
+mod passing;
+mod reporting;
 mod resolve;
 mod roots;
 
