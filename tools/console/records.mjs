@@ -143,6 +143,9 @@ export async function connectionsAreSeen(app, socket, base) {
     await see("got ping 7");
     await see("ping 7");
     await judge("connections");
+    // The address holds what is chosen.
+    await page.reload();
+    await see("got ping 7", page.locator(".talk"));
     // Sent from the page, with the Enter of a person who writes on.
     await client.evaluate(() => { globalThis.got = new Promise((resolve) => { globalThis.client.onmessage = ({ data }) => resolve(data); }); });
     await page.getByLabel("Message", { exact: true }).fill("from the console");

@@ -18,9 +18,9 @@ export async function applicationsPage(view) {
   const row = (one) => h("tr", {},
     h("th", { scope: "row" }, h("a", { href: link(one.id, "webhooks") }, one.name),
       one.description ? h("div", { class: "quiet clip" }, one.description) : null),
-    h("td", {}, h("code", {}, one.id)),
-    h("td", {}, one.globals.length),
-    h("td", { class: "nowrap" }, moment(one.creationDate)),
+    h("td", { "data-label": "Id" }, h("code", {}, one.id)),
+    h("td", { "data-label": "Globals" }, one.globals.length),
+    h("td", { class: "nowrap", "data-label": "Made" }, moment(one.creationDate)),
     h("td", { class: "right nowrap" },
       button("Edit", () => edit(one), { class: "small", "aria-label": `Edit ${one.name}` }), " ",
       button("Delete", () => remove(one), { class: "small danger", "aria-label": `Delete ${one.name}` })));
@@ -28,7 +28,7 @@ export async function applicationsPage(view) {
     heading("Applications", button("Add Application", () => edit(null), { class: "primary" })),
     applications.length === 0
       ? empty("No applications yet. One holds webhooks, the flows that they trigger, and globals for templates.")
-      : table("Applications", head, h("tbody", {}, applications.map(row))));
+      : table("Applications", head, h("tbody", {}, applications.map(row)), "cards"));
 }
 
 function editDialog(one) {

@@ -9,6 +9,8 @@ import { agoTime, clock } from "./time.js";
 import { badge, bytes, button, code, empty, failure, field, notice, number } from "./ui.js";
 
 const DRAW_MS = 200;
+/** A list whose end is so near is kept at its end. */
+const NEAR_END_PX = 40;
 /** Characters of a message that are shown. */
 const SHOWN_CHARACTERS_MAX = 10_000;
 
@@ -44,10 +46,10 @@ export async function connectionsPanel({ app, webhook, url, panel, signal, query
       return put(around, h("section", { class: "card" }, h("h2", {}, "No connections yet"), h("p", { class: "quiet" }, "They appear here as they come. Connect like this, or on the Test tab:"),
         url === null ? null : snippets(webhook, url).slice(0, 1).map(([label, text]) => code(label, text))));
     }
-    return put(around, h("ul", { class: "calls", "aria-label": "Connections" }, all.map(row)));
+    return put(around, h("ul", { class: "calls connections", "aria-label": "Connections" }, all.map(row)));
   };
-  const row = (one) => h("li", { "data-id": one.id, class: one.connectionId === chosen ? "chosen" : null }, h("span", {}),
-    h("button", { type: "button", class: "call", "aria-pressed": String(one.connectionId === chosen), onclick: () => choose(one) },
+  const row = (one) => h("li", { "data-id": one.id, class: nameOf(one) === chosen ? "chosen" : null }, h("span", {}),
+    h("button", { type: "button", class: "call", "aria-pressed": String(nameOf(one) === chosen), onclick: () => choose(one) },
       h("span", { class: "method" }, "connect"), h("span", { class: "path" }, one.path || "/"),
       h("span", { class: "state" }, stateOf(one)), h("span", { class: "fate quiet" }, one.peer ?? ""),
       h("span", { class: "size quiet" }, one.connectionId === null ? "" : one.messages === 1 ? "1 message" : `${number(one.messages)} messages`),
@@ -55,21 +57,33 @@ export async function connectionsPanel({ app, webhook, url, panel, signal, query
   const choose = (one) => {
     turn.abort();
     turn = new AbortController();
-    chosen = one.connectionId;
-    setQuery({ connection: chosen ?? "" });
+    chosen = nameOf(one);
+    setQuery({ connection: one.connectionId ?? "" });
     draw();
-    talk({ app, webhook, one, target: detail, signal: AbortSignal.any([signal, turn.signal]), close: () => {
+    const close = () => {
       turn.abort();
       chosen = null;
       setQuery({});
       draw();
       put(detail, hint());
-    } });
+    };
+    if (one.connectionId === null) put(detail, head(close, h("h2", {}, one.path || "/"), stateOf(one)), h("p", {}, one.refusal ?? ""));
+    else talk({ app, webhook, one, target: detail, signal: AbortSignal.any([signal, turn.signal]), close });
   };
   const hint = () => empty("Choose a connection to see its messages.");
   put(panel, h("div", { class: "toolbar" }, state), columns);
   put(detail, hint());
   records.restart();
+  // What the address names may be none of the first that are listed.
+  if (chosen !== null) choose({ connectionId: chosen, path: null, refusal: null });
+}
+
+/** The name by which a row is known: a handshake that was refused is of no connection. */
+const nameOf = (one) => one.connectionId ?? one.id;
+
+function head(close, title, ...more) {
+  return [h("p", { class: "back" }, button("← All connections", close, { class: "linkish" })),
+    h("div", { class: "heading" }, title, h("div", { class: "actions" }, more))];
 }
 
 /**
@@ -79,7 +93,7 @@ export async function connectionsPanel({ app, webhook, url, panel, signal, query
 function connections(rows) {
   const known = new Map();
   for (const record of rows) {
-    const name = record.connectionId ?? record.id;
+    const name = nameOf(record);
     const one = known.get(name) ?? { end: null, messages: 0 };
     if (record.kind === "connect" || one.id === undefined) Object.assign(one, record);
     if (record.kind === "close") one.end = record;
@@ -112,13 +126,17 @@ function talk({ app, webhook, one, target, signal, close }) {
       error: (error) => put(list, h("li", { class: "error" }, error.message)),
     },
   });
+  const title = h("h2", {}, one.path ?? "Connection");
   const { form, setOpen } = sendForm({ app, webhook, one });
   const draw = () => {
     isStale = false;
     const all = records.rows.toReversed();
-    setOpen(one.refusal === null && one.connectionId !== null && !all.some((record) => record.kind === "close"));
+    if (all.length > 0) title.textContent = all[0].path || "/";
+    setOpen(all.length > 0 && !all.some((record) => record.kind === "close"));
     count.textContent = `${number(all.filter((record) => record.kind === "message").length)} messages`;
+    const isAtEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - NEAR_END_PX;
     put(list, all.map(line));
+    if (isAtEnd) list.scrollTop = list.scrollHeight;
   };
   const line = (record) => {
     const isOut = record.direction === "out";
@@ -133,8 +151,7 @@ function talk({ app, webhook, one, target, signal, close }) {
     if (!texts.has(record.id)) texts.set(record.id, recordOf(app, webhook.id, record.id, signal).then(({ request }) => messageText(request?.body, record)));
     texts.get(record.id).then((value) => put(text, value), (error) => !isAborted(error) && put(text, h("span", { class: "error" }, error.message)));
   };
-  put(target, h("p", { class: "back" }, button("← All connections", close, { class: "linkish" })),
-    h("div", { class: "heading" }, h("h2", {}, one.path || "/"), h("div", { class: "actions" }, count)), list, form);
+  put(target, head(close, title, count), list, form);
   records.restart();
 }
 

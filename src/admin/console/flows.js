@@ -13,6 +13,11 @@ import { offerToWait, waitButtons, warningList } from "./warnings.js";
 const PER_PAGE = 50;
 const LETTERS_PER_PAGE = 20;
 const SEARCH_MS = 250;
+/** Why a delivery was given up. */
+const REASONS = {
+  attempts: "every attempt failed", retention: "it failed until its retention ended", gone: "the target answered 410",
+  loop: "its requests go in a circle", request: "its request cannot be made",
+};
 
 export async function flowsPage(view) {
   const { app, main, signal } = view;
@@ -53,7 +58,7 @@ export async function flowsPage(view) {
       return;
     }
     const head = ["Name", "State", "Triggers", "Nodes", "Changed", ""].map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "Actions")));
-    put(body, table("Flows", head, h("tbody", {}, list.items.toSorted((one, other) => NAMES.compare(one.name, other.name)).map(row))),
+    put(body, table("Flows", head, h("tbody", {}, list.items.toSorted((one, other) => NAMES.compare(one.name, other.name)).map(row)), "cards"),
       pager(list, (page) => {
         state.page = page;
         load().catch(report);
@@ -62,10 +67,10 @@ export async function flowsPage(view) {
   const row = (flow) => h("tr", {},
     h("th", { scope: "row" }, h("a", { href: link(app, "flows", flow.id) }, flow.name),
       flow.description ? h("div", { class: "quiet clip" }, flow.description) : null),
-    h("td", {}, flow.enabled ? badge("enabled", "good") : badge("disabled", "off")),
-    h("td", {}, flow.triggers.length === 0 ? h("span", { class: "quiet" }, "none") : flow.triggers.length === 1 ? "1 trigger" : `${flow.triggers.length} triggers`),
-    h("td", {}, kinds(flow)),
-    h("td", { class: "nowrap" }, moment(flow.lastUpdated)),
+    h("td", { "data-label": "State" }, flow.enabled ? badge("enabled", "good") : badge("disabled", "off")),
+    h("td", { class: "nowrap", "data-label": "Triggers" }, flow.triggers.length === 0 ? h("span", { class: "quiet" }, "none") : flow.triggers.length === 1 ? "1 trigger" : `${flow.triggers.length} triggers`),
+    h("td", { "data-label": "Nodes" }, kinds(flow)),
+    h("td", { class: "nowrap", "data-label": "Changed" }, moment(flow.lastUpdated)),
     h("td", { class: "right nowrap" }, button("Delete", async () => {
       if (await confirmDelete(app, flow)) load().catch(report);
     }, { class: "small danger", "aria-label": `Delete ${flow.name}` })));
@@ -211,12 +216,12 @@ function deadLetter(path, letter, act) {
   };
   const status = letter.lastStatus === null ? "" : `, last status ${letter.lastStatus}`;
   return h("section", { class: "card" },
-    h("div", { class: "heading" }, h("h2", {}, `${moment(letter.time)} – ${letter.reason}`),
+    h("div", { class: "heading" }, h("h2", {}, `${moment(letter.time)}: ${REASONS[letter.reason] ?? letter.reason}`),
       h("div", { class: "actions" },
         button("Payload", payload, { class: "small" }),
         button("Deliver again", act(letter.id, "It is being delivered again.", "POST", "/replay"), { class: "small" }),
         button("Drop", act(letter.id, "Dropped."), { class: "small danger" }))),
-    h("p", { class: "help" }, `Node ${letter.nodeId}, ${letter.attempts} attempts${status}. ${letter.lastError ?? ""}`),
+    h("p", { class: "help" }, `Node ${letter.nodeId}, ${letter.attempts === 1 ? "1 attempt" : `${number(letter.attempts)} attempts`}${status}. ${letter.lastError ?? ""}`),
     letter.lastAnswer ? code("Last answer", letter.lastAnswer) : null,
     whole);
 }

@@ -89,7 +89,7 @@ export async function overviewPage(view) {
 function coresTable(stats, rates) {
   const head = ["Core", "Requests/s", "2xx/s", "4xx/s", "5xx/s", "p50", "p99", "p99.9", "Connections", "Throttled/s"].map((text, index) =>
     h("th", { scope: "col", class: index > 0 ? "right" : null }, text));
-  const cell = (text) => h("td", { class: "right" }, text);
+  const cell = (text) => h("td", { class: "right nowrap" }, text);
   const now = (counts) => perSecond(last(rates(counts)));
   const rows = stats.cores.map((core, index) => h("tr", {},
     h("th", { scope: "row" }, String(index)),
@@ -97,7 +97,7 @@ function coresTable(stats, rates) {
     cell(duration(latest(core.latencyMs.p50))), cell(duration(latest(core.latencyMs.p99))), cell(duration(latest(core.latencyMs.p999))),
     cell(number(last(core.connections.http) + last(core.connections.websocket) + last(core.connections.worker))),
     cell(perSecond(last(rates(core.throttled.rate)) + last(rates(core.throttled.concurrency))))));
-  return table("Cores", head, h("tbody", {}, rows));
+  return table("Cores", head, h("tbody", {}, rows), "cores");
 }
 
 function last(column) {

@@ -11,14 +11,14 @@ export function presetChoice(presets, chosen) {
   const options = [["", "Any sender"], ...presets.map((preset) => [preset.id, preset.name])];
   const input = select(options, "");
   input.addEventListener("change", () => chosen(presets.find((preset) => preset.id === input.value) ?? null));
-  return h("div", { class: "card" },
+  return h("div", { class: "card preset" },
     field("Who calls it", input, "A known sender fills in how its calls are verified, and says what to paste where.").element);
 }
 
 /** What a preset checks, and what is to be had before the webhook can be made. */
 export function presetCard(preset) {
   const needed = preset.secrets.filter((secret) => secret.from === "sender");
-  return h("section", { class: "card" },
+  return h("section", { class: "card preset" },
     h("h2", {}, preset.name),
     h("p", {}, preset.checks, " ", h("a", { href: preset.documentation, rel: "noreferrer", target: "_blank" }, "The sender's documentation")),
     preset.limits ? h("p", { class: "help" }, preset.limits) : null,

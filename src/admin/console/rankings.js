@@ -30,5 +30,5 @@ export async function rankingsOf({ app, application, signal }) {
 function card(app, title, rows, otherwise, columns, cells) {
   const head = ["Webhook", ...columns].map((text, index) => h("th", { scope: "col", class: index > 0 ? "right" : null }, text));
   return h("section", { class: "card" }, h("h2", {}, title), rows.length === 0 ? h("p", { class: "quiet" }, otherwise)
-    : table(title, head, h("tbody", {}, rows.map((one) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: link(app, "webhooks", one.id) }, one.name)), cells(one).map((cell) => h("td", { class: "right nowrap rate" }, cell)))))));
+    : table(title, head, h("tbody", {}, rows.map((one) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: link(app, "webhooks", one.id) }, one.name)), cells(one).map((cell) => h("td", { class: "right nowrap rate" }, cell))))), "ranking"));
 }

@@ -27,9 +27,9 @@ export async function tokensPage(view) {
     h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "Actions")));
   const row = (one) => h("tr", {},
     h("th", { scope: "row" }, one.name),
-    h("td", {}, one.rights.join(", ")),
-    h("td", { class: "nowrap" }, momentTime(one.creationDate)),
-    h("td", { class: "nowrap" }, one.expires === null ? "never" : momentTime(one.expires)),
+    h("td", { "data-label": "Rights" }, one.rights.join(", ")),
+    h("td", { class: "nowrap", "data-label": "Made" }, momentTime(one.creationDate)),
+    h("td", { class: "nowrap", "data-label": "Ends" }, one.expires === null ? "never" : momentTime(one.expires)),
     h("td", { class: "right" }, button("Revoke", async () => {
       if (await revokeDialog(one)) await again();
     }, { class: "small danger", "aria-label": `Revoke ${one.name}` })));
@@ -38,7 +38,7 @@ export async function tokensPage(view) {
     h("p", { class: "help spaced" }, "The first token, in the server's data folder or its settings, may do everything and is not listed here. The log names the token behind every change."),
     list.items.length === 0
       ? empty("No further tokens. Each program that drives this server can have one of its own, with the rights that it needs.")
-      : table("Access tokens", head, h("tbody", {}, list.items.map(row))));
+      : table("Access tokens", head, h("tbody", {}, list.items.map(row)), "cards"));
 }
 
 function addDialog() {

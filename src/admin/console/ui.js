@@ -164,8 +164,8 @@ export function pager({ page, perPage, totalCount }, go) {
 }
 
 /** A table in a box that scrolls by itself on narrow screens, and can be scrolled by keyboard. */
-export function table(label, head, rows) {
-  return h("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" },
+export function table(label, head, rows, look = "") {
+  return h("div", { class: `scroll ${look}`.trim(), role: "region", "aria-label": label, tabindex: "0" },
     h("table", {}, h("thead", {}, h("tr", {}, head)), rows));
 }
 
