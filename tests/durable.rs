@@ -361,3 +361,81 @@ fn a_forward_is_tried_again_after_a_crash_under_the_same_id() {
     assert_eq!(number(&payload), 8);
     assert_ne!(other, id);
 }
+
+/// Whether an answer says that the call is a repeat.
+fn is_repeat(answer: &common::Response) -> bool {
+    answer.header("tidegate-duplicate") == Some("true")
+}
+
+#[test]
+fn keys_of_calls_outlive_a_crash_whatever_listens_and_whatever_number_of_cores() {
+    const WINDOW: Duration = Duration::from_secs(6);
+    let (mut server, ..) = served("auto", 2);
+    let keyed = |options: Value| {
+        let mut body = json!({"deduplicate": {"key": "{{data.body.number}}"}});
+        body.as_object_mut().expect("an object").extend(options.as_object().expect("an object").clone());
+        server.webhook(body)
+    };
+    // Its triggers are written; no flow listens; a template replies; a worker replies.
+    let (written, quiet) = (keyed(json!({})), keyed(json!({})));
+    let flow = server.flow(&written, json!([{"type": "WorkerNode", "config": {}}]));
+    let templated = keyed(json!({"waitForReply": true}));
+    server.flow(&templated, json!([common::reply_node("seen")]));
+    let replied = keyed(json!({"waitForReply": true}));
+    let replier = server.flow(&replied, json!([{"type": "WorkerNode", "config": {}}]));
+    let short = keyed(json!({"deduplicate":
+        {"key": "{{data.body.number}}", "windowSeconds": WINDOW.as_secs()}}));
+    let hooks = [&written, &quiet, &templated, &replied];
+    let call = |server: &Server, hook: &Hook, number: u64| {
+        let answer = server.wire().ask(post(hook, number, 10));
+        assert_eq!(answer.status, 200);
+        answer
+    };
+    let replying = |server: &Server, number: u64| {
+        let mut worker = Worker::attach(server, &replier, 10);
+        let mut wire = server.wire();
+        wire.send(post(&replied, number, 10));
+        let (_, _, payload) = worker.trigger();
+        let reply_id = payload["data"]["replyId"].clone();
+        worker.say(&json!({"type": "reply", "replyId": reply_id, "body": "done"}));
+        wire.response()
+    };
+    let begun = Instant::now();
+    for hook in [&written, &quiet, &templated, &short] {
+        assert!(!is_repeat(&call(&server, hook, 1)));
+    }
+    assert!(!is_repeat(&replying(&server, 1)));
+    let ended = begun.elapsed();
+    for cores in ["1", "3"] {
+        server.crash();
+        server.restart_with("TIDEGATE_CORES", cores);
+        for hook in hooks {
+            assert!(is_repeat(&call(&server, hook, 1)), "{cores} cores");
+            assert!(!is_repeat(&if std::ptr::eq(hook, &replied) {
+                replying(&server, cores.parse::<u64>().expect("a number") + 1)
+            } else {
+                call(&server, hook, cores.parse::<u64>().expect("a number") + 1)
+            }));
+        }
+        if begun.elapsed() < WINDOW {
+            let is_repeat = is_repeat(&call(&server, &short, 1));
+            assert!(is_repeat || begun.elapsed() >= WINDOW, "the window is too short");
+        }
+    }
+    // A window goes on where it was, and ends when it would have.
+    eventually("the window is over", || (!is_repeat(&call(&server, &short, 1))).then_some(()));
+    assert!(begun.elapsed() >= WINDOW, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < WINDOW + ended + Duration::from_secs(4), "{:?}", begun.elapsed());
+    // Each key has triggered once.
+    let mut worker = Worker::attach(&server, &flow, 10);
+    let mut numbers: Vec<u64> = (0..3).map(|_| number(&worker.trigger().2)).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 4]);
+    // Another template's keys are others, also after a restart.
+    let template = json!({"deduplicate": {"key": "{{data.body.number}}{{data.body.more}}"}});
+    server.patch(&quiet, &template);
+    server.crash();
+    server.restart();
+    assert!(!is_repeat(&call(&server, &quiet, 1)));
+    assert!(is_repeat(&call(&server, &quiet, 1)));
+}

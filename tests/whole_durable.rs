@@ -5,7 +5,8 @@
 //! What holds over all lives: every trigger that was answered with 2xx is delivered; what was refused is not, unless its
 //! write had begun and the process ended before its journal was up again to take it back (a stream may have it all the same,
 //! and then it is delivered); the messages of a WebSocket are
-//! delivered in order.
+//! delivered in order; of the calls with one key one is answered as the first, over all lives, and a repeat of a call that
+//! is not delivered in the end is refused.
 //!
 //! `TIDEGATE_SIM_SEEDS` says how many seeds are run, `TIDEGATE_SIM_SEED` which one alone.
 
@@ -74,6 +75,8 @@ struct Model {
     settings: Settings,
     store: Store,
     hook: String,
+    /// No flow listens to it: only the keys of its calls are written.
+    quiet: String,
     flow: String,
     socket: String,
     socket_flow: String,
@@ -87,8 +90,11 @@ impl Model {
         let owner = application.id;
         store.insert_application(application).expect("a new application");
         let webhook = |is_websocket: bool| {
-            let body = json!({"name": "w", "isWebsocket": is_websocket,
+            let mut body = json!({"name": "w", "isWebsocket": is_websocket,
                 "limits": {"requestsPerWindow": 0, "concurrency": 0}});
+            if !is_websocket {
+                body["deduplicate"] = json!({"key": "{{data.body.number}}"});
+            }
             let mut webhook = Webhook::create(&body, owner, UNIX_MILLIS).expect("a good webhook");
             // The same in each run, so that a seed replays: they say which core owns a flow.
             webhook.id = Id::from_raw([1 + u8::from(is_websocket); 12]);
@@ -102,9 +108,16 @@ impl Model {
             store.insert_flow(flow).expect("a new flow");
             (format!("/webhooks/{}", webhook.to_api()["token"].as_str().expect("a token")), id)
         };
+        let quiet = json!({"name": "q", "deduplicate": {"key": "{{data.body.number}}"},
+            "limits": {"requestsPerWindow": 0, "concurrency": 0}});
+        let mut quiet = Webhook::create(&quiet, owner, UNIX_MILLIS).expect("a good webhook");
+        quiet.id = Id::from_raw([5; 12]);
+        let token = quiet.to_api()["token"].as_str().expect("a token").to_owned();
+        store.insert_webhook(quiet).expect("a new webhook");
+        let quiet = format!("/webhooks/{token}");
         let (hook, flow) = webhook(false);
         let (socket, socket_flow) = webhook(true);
-        Model { settings: Settings::defaults(4), store, hook, flow, socket, socket_flow }
+        Model { settings: Settings::defaults(4), store, hook, quiet, flow, socket, socket_flow }
     }
 
     /// A registry as a start makes it.
@@ -136,6 +149,12 @@ impl Core for OneCore {
 struct Story {
     next: u64,
     accepted: BTreeSet<u64>,
+    /// Answered as calls whose keys were not taken.
+    first: BTreeSet<u64>,
+    /// Numbers that were sent again, which is their key.
+    sent_again: BTreeSet<u64>,
+    /// Answers to repeats.
+    duplicates: usize,
     /// Refused in a life that went on for long enough to take back what had been written of it.
     refused: BTreeSet<u64>,
     delivered: BTreeMap<u64, u32>,
@@ -163,6 +182,11 @@ impl Story {
     }
 }
 
+/// Whether a number is sent to the webhook without a flow.
+fn is_quiet(number: u64) -> bool {
+    number.is_multiple_of(6)
+}
+
 /// A caller that posts numbers, several at a time.
 struct Caller {
     client: SimClient,
@@ -170,6 +194,8 @@ struct Caller {
     heard: Vec<u8>,
     waiting: VecDeque<u64>,
     left: usize,
+    /// Keys outlive the process.
+    keys_last: bool,
     /// It says that it sends nothing more, once it has sent all.
     half_closes: bool,
     /// Its last request asks for the end of the connection.
@@ -180,7 +206,7 @@ struct Caller {
 }
 
 impl Caller {
-    fn new(client: SimClient, random: &mut Random) -> Caller {
+    fn new(client: SimClient, keys_last: bool, random: &mut Random) -> Caller {
         let left = 1 + random.below(30);
         Caller {
             client,
@@ -188,6 +214,7 @@ impl Caller {
             heard: Vec::new(),
             waiting: VecDeque::new(),
             left,
+            keys_last,
             half_closes: random.one_in(4),
             closes: random.one_in(4),
             is_refused: false,
@@ -208,15 +235,21 @@ impl Caller {
         }
         if self.left > 0 && self.waiting.len() < 8 && random.one_in(3) {
             self.left -= 1;
-            story.next += 1;
-            self.waiting.push_back(story.next);
+            // A sender that has no answer, or lost it, sends again.
+            let again = 1 + random.below(story.next as usize + 1) as u64;
+            let number = if random.one_in(4) { again } else { story.next + 1 };
+            if number <= story.next {
+                story.sent_again.insert(number);
+            }
+            story.next = story.next.max(number);
+            self.waiting.push_back(number);
             let magnitude = random.below(14);
             let padding = "x".repeat(random.below(1 << magnitude));
-            let body = json!({"number": story.next, "padding": padding}).to_string();
+            let body = json!({"number": number, "padding": padding}).to_string();
             let connection = if self.closes && self.left == 0 { "Connection: close\r\n" } else { "" };
             let head = format!(
                 "POST {} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{connection}",
-                model.hook
+                if is_quiet(number) { &model.quiet } else { &model.hook }
             );
             self.bytes.extend(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes());
         }
@@ -231,13 +264,25 @@ impl Caller {
             Heard::End | Heard::Reset => self.is_over = true,
         }
         while let Some((status, length)) = response(&self.heard) {
+            let head = String::from_utf8_lossy(&self.heard[..length]).to_ascii_lowercase();
+            let is_duplicate = head.contains("tidegate-duplicate: true");
             self.heard.drain(..length);
             let number = self.waiting.pop_front().expect("an answer to no request");
             match status {
-                200 => assert!(story.accepted.insert(number)),
+                200 => {
+                    if is_duplicate {
+                        story.duplicates += 1;
+                    } else {
+                        let is_first = story.first.insert(number);
+                        assert!(is_first || !self.keys_last, "{number} triggers again");
+                    }
+                    if !is_quiet(number) {
+                        story.accepted.insert(number);
+                    }
+                }
                 503 => {
                     self.is_refused = true;
-                    assert!(refused.insert(number));
+                    refused.insert(number);
                 }
                 other => panic!("{other}"),
             }
@@ -284,12 +329,13 @@ fn what_a_stream_has_accepted_is_delivered_over_any_number_of_lives() {
 
 fn run(seeds: std::ops::Range<u64>, keeping: impl Fn(u64) -> Keeping) {
     let model = Model::new();
-    let (mut accepted, mut refused, mut repeated) = (0, 0, 0);
+    let (mut accepted, mut refused, mut repeated, mut duplicates) = (0, 0, 0, 0);
     for seed in seeds {
         match catch_unwind(AssertUnwindSafe(|| simulate(&model, seed, &keeping(seed)))) {
             Ok(story) => {
                 accepted += story.accepted.len();
                 refused += story.refused.len();
+                duplicates += story.duplicates;
                 repeated += story.delivered.values().filter(|count| **count > 1).count();
             }
             Err(failure) => {
@@ -298,7 +344,10 @@ fn run(seeds: std::ops::Range<u64>, keeping: impl Fn(u64) -> Keeping) {
             }
         }
     }
-    println!("accepted {accepted}, lost 0, refused {refused}, delivered more than once {repeated}");
+    println!(
+        "accepted {accepted}, lost 0, refused {refused}, delivered more than once {repeated}, answered as repeats \
+         {duplicates}"
+    );
 }
 
 /// How a seed's lives are.
@@ -344,8 +393,11 @@ fn simulate(model: &Model, seed: u64, keeping: &Keeping) -> Story {
     let lost: Vec<&u64> =
         story.accepted.iter().filter(|number| !story.delivered.contains_key(number)).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), story.accepted.len());
-    let refused: Vec<&u64> =
-        story.refused.iter().filter(|number| story.delivered.contains_key(number)).collect();
+    let refused: Vec<&u64> = story
+        .refused
+        .difference(&story.sent_again)
+        .filter(|number| story.delivered.contains_key(number))
+        .collect();
     assert!(
         refused.is_empty() || matches!(keeping, Keeping::Stream(_)),
         "refused and delivered: {refused:?}"
@@ -439,7 +491,7 @@ fn live(
             && random.one_in(20)
             && let Some(client) = world.connect(INGRESS, None)
         {
-            callers.push(Caller::new(client, random));
+            callers.push(Caller::new(client, matches!(keeping, Keeping::Disk(_)), random));
         }
         if talkers.len() < wanted / 3
             && random.one_in(40)

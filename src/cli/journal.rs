@@ -14,8 +14,8 @@ use super::{Failure, given, output};
 use crate::deliver::entry::{StoredDelivery, StoredEntry};
 use crate::journal::segment::{HeaderState, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::journal::{
-    Found, JOURNAL_FOLDER, MANIFEST_FILE, Manifest, RecordType, Recovered, RecoveredEntry, Recovery,
-    SegmentFile, SegmentName, Sequence, records,
+    Found, JOURNAL_FOLDER, MANIFEST_FILE, Manifest, Recovered, RecoveredEntry, Recovery, SegmentFile,
+    SegmentName, Sequence, records,
 };
 use crate::model::time_text;
 use crate::store::LOCK_FILE;
@@ -227,9 +227,9 @@ fn show(folder: &Folder, sequence: Sequence, format: Format) -> Result<(), Failu
         let bytes = folder.segment(file.name)?;
         let found = records(&bytes).find_map(|(offset, found)| match found {
             Found::Record(header, payload)
-                if header.sequence == sequence && header.record_type != RecordType::Completion =>
+                if header.sequence == sequence && header.record_type.is_entry() =>
             {
-                Some((offset, header, payload))
+                Some((offset, header, header.entry_payload(payload)))
             }
             _ => None,
         });

@@ -9,7 +9,8 @@ use super::answer::Exchange;
 use super::calls::OpenSpan;
 use super::context::CoreState;
 use super::durable;
-use super::fanout::{Demand, TriggerContext, demand, reply_at_once, run_flows};
+use super::fanout::{Demand, NotTaken, TriggerContext, demand, reply_at_once, run_flows};
+use super::key_notes;
 use super::message::ReplyOutcome;
 use super::present::Present;
 use super::upgrade::Origin;
@@ -18,7 +19,9 @@ use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::slots::Key;
 use crate::ingress::request::{self, AtBody};
 use crate::ingress::respond::Answer;
-use crate::limit::{CallKey, Claim};
+use crate::journal::Note;
+use crate::limit::{CallKey, Claim, Taken};
+use crate::metrics::Event;
 use crate::record::NewAnswer;
 use crate::registry::{Deduplicate, Hook};
 use crate::reply::{self, Rendered, Reply};
@@ -48,6 +51,8 @@ pub(crate) enum Decision {
     WaitForChain(Box<ChainWait>),
 }
 
+/// Reason for refusing a call whose key another one has that may be refused still.
+const KEY_CLAIMED: &str = "A call with the same key is being accepted, try again later";
 /// A limit of the concurrency that is none.
 const UNLIMITED: u32 = 0;
 
@@ -94,10 +99,11 @@ pub(crate) struct ReplyWait {
 }
 
 impl ReplyWait {
-    /// Keeps the key of the call, if the status of its answer says that it was taken.
-    pub(crate) fn settle_key(&mut self, status: u16, now: Now) {
-        if let Some(claim) = self.claim.take() {
-            settle_key(*claim, status, now);
+    /// Keeps the key of the call, if the status of its answer says that it was taken: its answer waits for that.
+    pub(crate) fn settle_key(&mut self, core: &mut CoreState, status: u16) {
+        if let (Some(claim), Some(deduplicate)) = (self.claim.take(), self.admission.hook.deduplicate()) {
+            let note = key_notes::note(&self.admission.hook, deduplicate, &claim);
+            settle_key(core, &note, *claim, status);
         }
     }
 
@@ -152,7 +158,7 @@ impl CompleteRequest<'_> {
         let CompleteRequest { origin, hook, exchange, body, .. } = *self;
         if origin.replay_of.is_some() {
             // It was genuine, and it is to trigger again.
-            return self.trigger(core, out);
+            return self.trigger(core, out, None);
         }
         if hook.signature.is_some() || !matches!(hook.provider, Provider::None) {
             core.worked();
@@ -209,31 +215,47 @@ impl CompleteRequest<'_> {
 
     /// The end of step 8: a call whose key was taken triggers nothing.
     fn deduplicate(&self, core: &mut CoreState, out: &mut Vec<u8>) -> Decision {
-        let Some(deduplicate) = self.hook.deduplicate() else { return self.trigger(core, out) };
+        let Some(deduplicate) = self.hook.deduplicate() else { return self.trigger(core, out, None) };
         let key = match self.key(core, deduplicate) {
             Ok(Some(key)) => key,
-            Ok(None) => return self.trigger(core, out),
+            Ok(None) => return self.trigger(core, out, None),
             Err(answer) => return Decision::Answer(answer),
         };
         let now = self.exchange.now;
-        let Some(claim) = deduplicate.keys.claim(key, now.unix_millis, deduplicate.window_millis) else {
-            return Decision::Answer(Answer::Duplicate(Box::new(request::default_answer(self.hook))));
+        let claim = match deduplicate.keys.claim(key, now.unix_millis, deduplicate.window_millis) {
+            Ok(claim) => claim,
+            // What is answered now would be lost with the other call.
+            Err(Taken::Claimed) if !self.hook.wait_for_reply => {
+                return Decision::Answer(Answer::Busy(KEY_CLAIMED));
+            }
+            Err(Taken::Kept | Taken::Claimed) => {
+                return Decision::Answer(Answer::Duplicate(Box::new(request::default_answer(self.hook))));
+            }
         };
-        let decision = match self.trigger(core, out) {
+        let note = key_notes::note(self.hook, deduplicate, &claim);
+        let decision = match self.trigger(core, out, Some(&note)) {
             Decision::WaitForReply(mut wait) => {
                 wait.claim = Some(Box::new(claim));
                 return Decision::WaitForReply(wait);
             }
             decision @ Decision::Answer(_) if !self.hook.wait_for_reply => {
                 // Whatever status the webhook has for a call that was taken.
-                if matches!(&decision, Decision::Answer(answer) if answer.refusal().is_none()) {
-                    durable::keep_key(core, claim);
-                }
-                return decision;
+                let is_taken = matches!(&decision, Decision::Answer(answer) if answer.refusal().is_none());
+                return match is_taken.then(|| durable::keep_key(core, &note, claim)) {
+                    None | Some(Ok(())) => decision,
+                    Some(Err((refused, _))) => {
+                        core.metrics.event(Event::JournalRefused);
+                        Decision::Answer(Answer::Busy(NotTaken::Journal(refused).reason()))
+                    }
+                };
             }
             decision => decision,
         };
-        settle_key(claim, decision.status(self.hook), now);
+        settle_key(core, &note, claim, decision.status(self.hook));
+        if matches!(decision, Decision::Replied(_)) && core.awaited.is_some() {
+            // It is counted when it leaves.
+            core.answered = core.answered.saturating_sub(1);
+        }
         decision
     }
 
@@ -264,8 +286,9 @@ impl CompleteRequest<'_> {
         key
     }
 
-    /// Steps 9 and 10: concurrency, triggers. A template's reply is written to `out` at once.
-    fn trigger(&self, core: &mut CoreState, out: &mut Vec<u8>) -> Decision {
+    /// Steps 9 and 10: concurrency, triggers. A template's reply is written to `out` at once. `note`: of the call's key, for
+    /// the entry of its event.
+    fn trigger(&self, core: &mut CoreState, out: &mut Vec<u8>, note: Option<&Note>) -> Decision {
         let CompleteRequest { origin, hook, exchange, .. } = *self;
         if !hook.wait_for_reply {
             let is_read = !hook.flows.is_empty() || origin.observer.is_some();
@@ -274,7 +297,7 @@ impl CompleteRequest<'_> {
                 exchange.begin_record(core, hook);
                 let demand = demand(hook, origin.observer);
                 let mut caller = Caller { exchange, hook, out, reply: None, has_replied: true, status: 0 };
-                if let Err(answer) = self.run(core, demand, None, &mut caller) {
+                if let Err(answer) = self.run(core, demand, None, &mut caller, note) {
                     return Decision::Answer(answer);
                 }
             }
@@ -293,7 +316,7 @@ impl CompleteRequest<'_> {
         let target =
             slot.zip(reply_id.as_deref()).map(|(slot, reply_id)| ReplyTarget { reply_id, slot, deadline });
         let mut caller = Caller { exchange, hook, out, reply: None, has_replied: false, status: 0 };
-        let run = self.run(core, demand, target.as_ref(), &mut caller);
+        let run = self.run(core, demand, target.as_ref(), &mut caller, None);
         let decision = match run {
             Err(answer) => Decision::Answer(answer),
             Ok(()) => match caller.reply {
@@ -342,6 +365,7 @@ impl CompleteRequest<'_> {
         demand: Demand,
         target: Option<&ReplyTarget<'_>>,
         caller: &mut Caller<'_>,
+        note: Option<&Note>,
     ) -> Result<(), Answer<'static>> {
         let CompleteRequest { origin, hook, exchange: Exchange { request, now, .. }, body, .. } = *self;
         core.worked();
@@ -381,6 +405,7 @@ impl CompleteRequest<'_> {
             slot,
             expires_nanos: target.map(|target| target.deadline),
             must: false,
+            note,
             websocket: None,
             receipt: None,
             record: core.present.open().map(|open| open.name()),
@@ -444,9 +469,12 @@ fn final_status(hook: &Hook, status: Option<u16>) -> u16 {
 }
 
 /// Keeps a key, or gives it back: the sender of a call that got an error sends it again.
-fn settle_key(claim: Claim, status: u16, now: Now) {
-    if status < FIRST_ERROR_STATUS {
-        claim.keep(now.unix_millis);
+fn settle_key(core: &mut CoreState, note: &Note, claim: Claim, status: u16) {
+    if status < FIRST_ERROR_STATUS
+        && let Err((_, claim)) = durable::keep_key(core, note, claim)
+    {
+        // Its flow has replied, so that it is not refused: the key is kept as long as the process lasts.
+        claim.keep(core.now().unix_millis);
     }
 }
 

@@ -14,7 +14,7 @@ use super::message::{ConnectionId, ConnectionMessage};
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::deliver::entry::{Receipt, StoredEntry};
 use crate::ingress::socket::Closing;
-use crate::journal::{EntryId, EntryKind, Refused, Sequence};
+use crate::journal::{EntryId, EntryKind, Note, Refused, Sequence};
 use crate::limit::Claim;
 use crate::metrics::Event;
 use crate::record::{NewAnswer, OpenRecord};
@@ -42,26 +42,44 @@ pub(crate) fn accept(
     deliveries: Vec<PendingDelivery>,
     websocket: Option<ConnectionId>,
     must: bool,
+    note: Option<&Note>,
 ) -> Result<Sequence, Refused> {
-    let now = core.now();
-    accept_as_of(core, entry, deliveries, websocket, must, now)
+    append(core, entry, deliveries, Manner { websocket, must, note, accepted: core.now() })
 }
 
 /// As [`accept`], of an event that was accepted at another time.
+///
+/// # Errors
+/// As [`accept`].
 pub(crate) fn accept_as_of(
     core: &mut CoreState,
     entry: StoredEntry,
     deliveries: Vec<PendingDelivery>,
+    accepted: Now,
+) -> Result<Sequence, Refused> {
+    append(core, entry, deliveries, Manner { websocket: None, must: false, note: None, accepted })
+}
+
+/// How an event is accepted.
+struct Manner<'a> {
     websocket: Option<ConnectionId>,
     must: bool,
+    note: Option<&'a Note>,
     accepted: Now,
+}
+
+fn append(
+    core: &mut CoreState,
+    entry: StoredEntry,
+    deliveries: Vec<PendingDelivery>,
+    Manner { websocket, must, note, accepted }: Manner<'_>,
 ) -> Result<Sequence, Refused> {
     let Some(journal) = &mut core.journal else { return Err(Refused::Down) };
     let mut front = std::mem::take(&mut journal.draft);
     front.clear();
     entry.write_front(&mut front);
     let count = u16::try_from(deliveries.len()).unwrap_or(u16::MAX);
-    let appended = journal.journal.append(EVENT, count, &[&front, entry.event.bytes()], accepted);
+    let appended = journal.journal.append(EVENT, count, note, &[&front, entry.event.bytes()], accepted);
     if front.capacity() <= DRAFT_KEEP_BYTES {
         journal.draft = front;
     }
@@ -124,20 +142,44 @@ pub(crate) fn offer_durable(core: &mut CoreState) {
     }
 }
 
-/// Keeps the key of the call that was accepted: once its entry is durable, if it has one.
-pub(crate) fn keep_key(core: &mut CoreState, claim: Claim) {
-    let (awaited, now) = (core.awaited, core.now());
-    let last = core.journal.as_mut().and_then(|journal| journal.pending.back_mut());
-    match last.filter(|pending| awaited == Some(pending.sequence)) {
-        Some(pending) => pending.claim = Some(Box::new(claim)),
-        None => claim.keep(now.unix_millis),
+/// Keeps the key of the call that was accepted, once it is durable: with the entry of the call, which has its note, or else
+/// alone.
+///
+/// # Errors
+/// If the journal does not take it, with the claim.
+pub(crate) fn keep_key(core: &mut CoreState, note: &Note, claim: Claim) -> Result<(), (Refused, Claim)> {
+    let (awaited, unix_millis) = (core.awaited, core.now().unix_millis);
+    let Some(journal) = &mut core.journal else {
+        claim.keep(unix_millis);
+        return Ok(());
+    };
+    if let Some(pending) = journal.pending.back_mut().filter(|last| awaited == Some(last.sequence)) {
+        pending.claim = Some(Box::new(claim));
+        return Ok(());
     }
+    match journal.journal.append_note(note) {
+        Ok(Some(sequence)) => {
+            core.awaited = Some(sequence);
+            let claim = Some(Box::new(claim));
+            let (websocket, entry, deliveries) = (None, None, Vec::new());
+            journal.pending.push_back(PendingEntry { sequence, websocket, entry, deliveries, claim });
+        }
+        Ok(None) => claim.keep(unix_millis),
+        Err(refused) => {
+            journal.is_refusing |= matches!(refused, Refused::Full | Refused::Down);
+            return Err((refused, claim));
+        }
+    }
+    Ok(())
 }
 
 /// Offers the deliveries of an entry.
 fn offer(core: &mut CoreState, mut pending: PendingEntry) {
     if let Some(claim) = pending.claim.take() {
         claim.keep(core.now().unix_millis);
+    }
+    if pending.deliveries.is_empty() {
+        return;
     }
     if let Some(journal) = &mut core.journal
         && !journal.restored.is_empty()
@@ -241,7 +283,7 @@ pub(crate) fn retry(core: &mut CoreState) {
         });
         if !deliveries.is_empty() {
             // What is refused again is kept again.
-            let _ = accept(core, *entry, deliveries, None, true);
+            let _ = accept(core, *entry, deliveries, None, true, None);
         }
     }
 }

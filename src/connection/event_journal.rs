@@ -2,7 +2,7 @@
 
 use crate::base::clock::Now;
 use crate::journal::{
-    Entry, EntryKind, Fault, Journal, NotRead, Read, Refused, RemoteJournal, Sequence, Stats,
+    Entry, EntryKind, Fault, Journal, NotRead, Note, Read, Refused, RemoteJournal, Sequence, Stats,
 };
 
 /// The journal of a core.
@@ -60,10 +60,20 @@ impl EventJournal {
         &mut self,
         kind: EntryKind,
         deliveries: u16,
+        note: Option<&Note>,
         parts: &[&[u8]],
         now: Now,
     ) -> Result<Sequence, Refused> {
-        either!(self, journal => journal.append(kind, deliveries, parts, now))
+        match self {
+            EventJournal::Files(journal) => journal.append_noted(kind, deliveries, note, parts, now),
+            // It keeps no notes.
+            EventJournal::Remote(journal) => journal.append(kind, deliveries, parts, now),
+        }
+    }
+
+    /// Appends a note alone; `None` if it keeps no notes.
+    pub(crate) fn append_note(&mut self, note: &Note) -> Result<Option<Sequence>, Refused> {
+        self.files().map(|journal| journal.append_note(note)).transpose()
     }
 
     pub(crate) fn complete(&mut self, sequence: Sequence, delivery: u16, now: u64) -> bool {

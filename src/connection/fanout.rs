@@ -16,7 +16,7 @@ use crate::base::slots::Key;
 use crate::deliver::entry::{DeliveryKind, Receipt, StoredDelivery, StoredEntry};
 use crate::deliver::workers::{Affinity, WorkerTrigger};
 use crate::deliver::{self, Delivery, Effect, Origin};
-use crate::journal::Refused;
+use crate::journal::{Note, Refused};
 use crate::metrics::Event;
 use crate::model::WorkerConfig;
 use crate::record::{CallRecord, FateKind, NewFate, event_id_of, record_of};
@@ -37,6 +37,8 @@ pub(crate) struct TriggerContext<'a> {
     pub(crate) expires_nanos: Option<u64>,
     /// It cannot be refused any more: the end of a WebSocket, or what follows from a trigger that was accepted.
     pub(crate) must: bool,
+    /// The note of the call's key, which is to be durable with its event.
+    pub(crate) note: Option<&'a Note>,
     /// The connection of the event's WebSocket, which is closed if the journal cannot be written.
     pub(crate) websocket: Option<ConnectionId>,
     /// The share of each delivery in the entry of the trigger that these follow from.
@@ -209,6 +211,7 @@ pub(crate) fn run_finished(core: &mut CoreState) {
             slot: None,
             expires_nanos,
             must: true,
+            note: None,
             websocket: None,
             receipt: receipt.as_mut().map(|receipt| receipt.split(deliveries(&effects).count())),
             record,
@@ -323,7 +326,7 @@ fn accept(core: &mut CoreState, effects: &[Effect], context: &TriggerContext<'_>
         affinity: context.affinity,
         deliveries: stored,
     };
-    match durable::accept(core, entry, pending, context.websocket, context.must) {
+    match durable::accept(core, entry, pending, context.websocket, context.must, context.note) {
         Ok(sequence) => {
             if context.affinity.is_none() {
                 core.awaited = Some(sequence);
@@ -351,6 +354,7 @@ pub(crate) fn restore(
         slot: None,
         expires_nanos: None,
         must: true,
+        note: None,
         websocket: None,
         receipt: None,
         record: stored

@@ -29,8 +29,8 @@ pub(crate) struct Gate {
     pub(crate) sequence: Sequence,
     /// Place of its first byte in the output.
     pub(crate) start: usize,
-    /// When its wait began.
-    pub(crate) since: u64,
+    /// When its wait began; `None`: its duration is counted.
+    pub(crate) since: Option<u64>,
 }
 
 impl Gates {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     fn gates(places: &[(u64, usize)]) -> Gates {
-        let gate = |&(sequence, start)| Gate { sequence: Sequence::new(0, sequence), start, since: 0 };
+        let gate = |&(sequence, start)| Gate { sequence: Sequence::new(0, sequence), start, since: None };
         Gates { queue: places.iter().map(gate).collect() }
     }
 

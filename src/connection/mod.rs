@@ -37,6 +37,7 @@ mod gate;
 mod http;
 mod idle;
 pub(crate) mod journal_state;
+pub(crate) mod key_notes;
 mod key_sets;
 pub(crate) mod listener;
 mod machine;

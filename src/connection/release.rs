@@ -46,8 +46,11 @@ impl Connection {
         let Some(aside) = &mut self.aside else { return std::mem::take(&mut self.out) };
         let (now, durable) = (core.now().nanos, core.durable());
         let metrics = &core.metrics;
-        let released =
-            aside.gates.open(durable, self.out.len(), |gate| metrics.latency(now.saturating_sub(gate.since)));
+        let released = aside.gates.open(durable, self.out.len(), |gate| {
+            if let Some(since) = gate.since {
+                metrics.latency(now.saturating_sub(since));
+            }
+        });
         if released == self.out.len() {
             return std::mem::take(&mut self.out);
         }
@@ -81,7 +84,15 @@ impl CoreState {
     /// Has the answer that was just written from `start` on wait for the entry of its event, if there is one.
     pub(crate) fn gate_answer(&mut self, start: usize) {
         if let Some(sequence) = self.awaited.take() {
-            self.gates.push(Gate { sequence, start, since: self.now().nanos });
+            self.gates.push(Gate { sequence, start, since: Some(self.now().nanos) });
+        }
+    }
+
+    /// Has the reply that was just written from `start` on, after a wait that is counted, wait for its call's key, if it has
+    /// one.
+    pub(crate) fn gate_reply(&mut self, start: usize) {
+        if let Some(sequence) = self.awaited.take() {
+            self.gates.push(Gate { sequence, start, since: None });
         }
     }
 }

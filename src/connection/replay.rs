@@ -65,7 +65,7 @@ fn accept(
     accepted: Now,
     done: ReplayCallback,
 ) {
-    match durable::accept_as_of(core, entry, deliveries, None, false, accepted) {
+    match durable::accept_as_of(core, entry, deliveries, accepted) {
         Ok(sequence) => {
             if let Some(journal) = &mut core.journal {
                 journal.replays.push_back((sequence, done));

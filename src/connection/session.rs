@@ -346,6 +346,7 @@ impl Client {
             slot: Some(self.slot),
             expires_nanos: None,
             must: last,
+            note: None,
             websocket: core.pending.websocket(self.slot),
             receipt: None,
             record: core.present.open().map(|open| open.name()),

@@ -23,6 +23,7 @@ use crate::connection::context::{CoreParts, CoreState, SharedCounts};
 use crate::connection::event_journal::EventJournal;
 use crate::connection::flows;
 use crate::connection::journal_state::CoreJournal;
+use crate::connection::key_notes;
 use crate::connection::message::{CoreMessage, ReplyCallback, ReplyOutcome, ReplySender};
 use crate::connection::seal::Seal;
 use crate::connection::tls::CoreTls;
@@ -104,6 +105,9 @@ where
         let mut remote =
             config.keeper.as_ref().map_or_else(Vec::new, |keeper| JournalParts::remote(keeper, count));
         remote.reverse();
+        let journals = kernels.iter().filter_map(|kernel| kernel.journal.as_ref());
+        let notes = journals.flat_map(|of| of.journal.notes());
+        key_notes::restore(config.registry, notes, (config.clock)().unix_millis);
         for (index, (kernel, receiver)) in kernels.into_iter().zip(receivers).enumerate() {
             let clock = Rc::clone(&config.clock);
             let metrics = config.metrics.core(index).ok_or(io::ErrorKind::InvalidInput)?;

@@ -13,7 +13,7 @@ use crate::connection::context::{CoreState, Timer};
 use crate::connection::event_journal::ReadFrom;
 use crate::connection::message::ConnectionId;
 use crate::connection::spill::{self, Wanted};
-use crate::connection::{durable, receipts};
+use crate::connection::{durable, key_notes, receipts};
 use crate::io::{FileId, Io, Operation, Transfer, Waker};
 use crate::journal::{Journal, Read, ReadError, ReleasedSegment, SegmentName, Write, WriteError};
 
@@ -96,6 +96,7 @@ impl<F> JournalFiles<F> {
     /// Ends a turn: starts what the journal wants done.
     pub(super) fn advance<I: Io<File = F>>(&mut self, io: &mut I, core: &mut CoreState) {
         receipts::send(core);
+        key_notes::review(core);
         self.supply(io, core);
         self.write(io, core);
         self.read(io, core);

@@ -149,7 +149,7 @@ impl Engine {
         // Before anybody can connect: what is accepted from now on is behind what is open.
         let (supply, mut journals) = match keeper {
             Some(keeper) => (None, JournalParts::remote(keeper, cores)),
-            None => recover::start(settings, clock)
+            None => recover::start(settings, registry, clock)
                 .map_err(StartError::Journal)?
                 .map_or((None, Vec::new()), |(supply, parts)| (Some(supply), parts)),
         };

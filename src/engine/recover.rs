@@ -14,12 +14,14 @@ use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
 use crate::connection::event_journal::EventJournal;
 use crate::connection::journal_state::CoreJournal;
+use crate::connection::key_notes;
 use crate::io::{DiskFile, Safety};
 use crate::journal::segment::{SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
 use crate::journal::{
     Config, JOURNAL_FOLDER, Journal, MANIFEST_FILE, Manifest, ManifestError, NoSegment, Recovered, Recovery,
     RecoveryError, SegmentFile, SegmentName, Sequence, Share, SpareSegment,
 };
+use crate::registry::Registry;
 use crate::settings::{Durability, Settings};
 
 /// Its rights: its owner's alone.
@@ -72,11 +74,15 @@ pub(super) struct Shape {
 }
 
 /// Opens the journal of the settings, and starts the thread that makes its segments. Each core gets its part, with segments
-/// to begin with. `None`: triggers are kept in memory only.
+/// to begin with, and the keys of calls that it holds are taken over. `None`: triggers are kept in memory only.
 ///
 /// # Errors
 /// If it cannot be opened.
-pub(super) fn start(settings: &Settings, clock: Clock) -> Result<Option<Started>, JournalError> {
+pub(super) fn start(
+    settings: &Settings,
+    registry: &Registry,
+    clock: Clock,
+) -> Result<Option<Started>, JournalError> {
     let safety = match settings.journal.durability {
         Durability::Memory => return Ok(None),
         Durability::Os => Safety::Kernel,
@@ -87,7 +93,7 @@ pub(super) fn start(settings: &Settings, clock: Clock) -> Result<Option<Started>
     let path = settings.data.join(JOURNAL_FOLDER);
     let Opened { mut folder, shares, mut spare } =
         open(&path, Shape { cores, bytes_max, segment_bytes, safety })?;
-    let mut begun = Vec::new();
+    let mut begun: Vec<(Box<Journal>, _, _)> = Vec::new();
     for (core, (share, mut files)) in (0..).zip(shares) {
         let open: Vec<Sequence> = share.open.iter().map(|entry| entry.sequence).collect();
         let mut journal = Journal::new(Config { core, folder: folder.manifest.folder, segment_bytes }, share);
@@ -115,13 +121,15 @@ pub(super) fn start(settings: &Settings, clock: Clock) -> Result<Option<Started>
                 }
             }
         }
-        let journal = EventJournal::Files(Box::new(journal));
-        begun.push((Box::new(CoreJournal::new(journal, open, cores)), files));
+        begun.push((Box::new(journal), open, files));
     }
+    let notes = begun.iter().flat_map(|(journal, ..)| journal.notes());
+    key_notes::restore(registry, notes, clock.now().unix_millis);
     let failed = |error| JournalError::Io { path: path.clone(), error };
     let supply = Arc::new(Supply::start(folder, spare, cores).map_err(failed)?);
-    let part = |(journal, files)| {
+    let part = |(journal, open, files)| {
         let source: Segments<DiskFile> = Arc::<Supply>::clone(&supply);
+        let journal = Box::new(CoreJournal::new(EventJournal::Files(journal), open, cores));
         JournalParts { journal, keeper: KeeperParts::Files { source, files } }
     };
     let parts = begun.into_iter().map(part).collect();
@@ -155,7 +163,7 @@ pub(super) fn open(path: &Path, shape: Shape) -> Result<Opened, JournalError> {
     let mut recovery = Recovery::new(manifest.as_ref(), &files, shape.segment_bytes, salt).map_err(failed)?;
     while let Some(name) = recovery.next() {
         let file = path.join(name.file_name());
-        recovery.scan(&fs::read(&file).map_err(at(&file))?);
+        recovery.scan(&read_safe(&file, shape.safety).map_err(at(&file))?);
     }
     let recovered = recovery.finish(shape.cores);
     let mut manifest = match manifest {
@@ -175,6 +183,18 @@ pub(super) fn open(path: &Path, shape: Shape) -> Result<Opened, JournalError> {
         shares.push((share, files));
     }
     Ok(Opened { folder, shares, spare: recovered.spare })
+}
+
+/// Reads a segment. What a process that was killed had begun to write may be in it and in no safe place, and from now on
+/// calls are answered for it: a repeat of its call, say.
+fn read_safe(path: &Path, safety: Safety) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    if safety == Safety::Disk {
+        file.sync_data()?;
+    }
+    Ok(bytes)
 }
 
 fn read_manifest(folder: &Path) -> Result<Option<Manifest>, JournalError> {

@@ -95,7 +95,10 @@ impl BundleReplay {
             let payload = check_payload(record, &header, BUNDLE_SEED).ok_or(BundleError::Damaged(at))?;
             if header.record_type == RecordType::Completion {
                 completions(payload).for_each(|(sequence, delivery)| self.complete(sequence, delivery));
-            } else if !self.done.contains(&header.sequence) && !self.entries.contains_key(&header.sequence) {
+            } else if header.record_type.is_entry()
+                && !self.done.contains(&header.sequence)
+                && !self.entries.contains_key(&header.sequence)
+            {
                 let start = at + HEADER_BYTES;
                 let payload = message.slice(start..start + header.payload_bytes as usize);
                 self.bytes += payload.len();

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::RESERVED_SEGMENTS;
+use super::carrying::Review;
 use super::completions::Completions;
 use super::index::{Completed, OpenIndex, SegmentIndex};
 use super::moving::Moving;
+use super::note::{NOTE_BYTES, Note, notes_bytes};
 use super::record::{
     ALL_DELIVERIES, DELIVERIES_MAX, EntryKind, RecordHeader, RecordType, frame, framed_header, record_bytes,
 };
@@ -106,9 +108,31 @@ pub(super) struct Segment {
     pub(super) end: u32,
     /// A write to it failed.
     pub(super) is_abandoned: bool,
+    /// Notes that it holds: of those that have no copy elsewhere.
+    pub(super) notes: Vec<Note>,
+    /// Copies of its notes are on their way forward.
+    pub(super) is_carried: bool,
 }
 
 impl Segment {
+    /// A segment that has just been opened.
+    pub(super) fn new(header: SegmentHeader) -> Segment {
+        Segment {
+            header,
+            open_bytes: 0,
+            durable_bytes: 0,
+            end: 0,
+            is_abandoned: false,
+            notes: Vec::new(),
+            is_carried: false,
+        }
+    }
+
+    /// Bytes that must not be lost: those of open entries, and of notes.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.open_bytes + (self.notes.len() * NOTE_BYTES) as u64
+    }
+
     /// End of its records, or of its header.
     pub(super) fn records_end(&self) -> usize {
         self.end.max(SEGMENT_HEADER_BYTES as u32) as usize
@@ -151,6 +175,10 @@ pub struct Journal {
     pub(super) open: OpenIndex,
     /// Repeats in `pending` and in flight.
     pub(super) repeats: usize,
+    /// Records of carried notes in `pending` and in flight.
+    pub(super) carried: usize,
+    /// The pass over the notes that is under way.
+    pub(super) review: Option<Review>,
     /// Entries in `pending` and in flight that are not in `open`.
     pub(super) unwritten: usize,
     pub(super) next: Sequence,
@@ -188,6 +216,8 @@ impl Journal {
             early: Vec::new(),
             open: OpenIndex::default(),
             repeats: 0,
+            carried: 0,
+            review: None,
             unwritten: 0,
             next: Sequence::new(config.core, first),
             durable: Sequence::new(config.core, first.saturating_sub(1)),
@@ -199,9 +229,8 @@ impl Journal {
             memory: None,
             stats: Stats::default(),
         };
-        for RecoveredSegment { header, durable_bytes, end } in share.segments {
-            let segment = Segment { header, open_bytes: 0, durable_bytes, end, is_abandoned: false };
-            journal.segments.push_back(segment);
+        for RecoveredSegment { header, durable_bytes, end, notes } in share.segments {
+            journal.segments.push_back(Segment { durable_bytes, end, notes, ..Segment::new(header) });
         }
         for entry in share.open {
             if let Some(segment) = journal.segments.get_mut(entry.place.segment.0 as usize) {
@@ -230,17 +259,52 @@ impl Journal {
         parts: &[&[u8]],
         now: Now,
     ) -> Result<Sequence, Refused> {
+        self.append_noted(kind, deliveries, None, parts, now)
+    }
+
+    /// As [`append`](Self::append), with a note that is there if and only if the entry is, and outlives it.
+    ///
+    /// # Errors
+    /// If it is not taken: nothing of it is kept.
+    pub fn append_noted(
+        &mut self,
+        kind: EntryKind,
+        deliveries: u16,
+        note: Option<&Note>,
+        parts: &[&[u8]],
+        now: Now,
+    ) -> Result<Sequence, Refused> {
+        if self.open.len() + self.unwritten >= OPEN_ENTRIES_MAX {
+            return Err(if self.is_down { Refused::Down } else { Refused::Full });
+        }
+        let header = RecordHeader {
+            record_type: RecordType::Entry,
+            kind,
+            deliveries: deliveries.max(1),
+            unix_millis: now.unix_millis,
+            ..RecordHeader::empty()
+        };
+        let sequence = self.append_record(header, note, parts)?;
+        self.unwritten += 1;
+        Ok(sequence)
+    }
+
+    /// Appends a record to what is pending, with the next sequence.
+    pub(super) fn append_record(
+        &mut self,
+        header: RecordHeader,
+        note: Option<&Note>,
+        parts: &[&[u8]],
+    ) -> Result<Sequence, Refused> {
         if self.is_down {
             return Err(Refused::Down);
         }
-        let payload_bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if payload_bytes > self.config.entry_bytes_max() || deliveries > DELIVERIES_MAX {
+        let notes = u32::from(note.is_some());
+        let payload_bytes = notes_bytes(notes) + parts.iter().map(|part| part.len()).sum::<usize>();
+        if payload_bytes > self.config.entry_bytes_max() || header.deliveries > DELIVERIES_MAX {
             return Err(Refused::TooLarge);
         }
         let bytes = record_bytes(payload_bytes);
-        if self.open.len() + self.unwritten >= OPEN_ENTRIES_MAX {
-            return Err(Refused::Full);
-        }
         if !self.pending.is_empty() && self.pending.len() + bytes > PENDING_BYTES_MAX {
             return Err(Refused::Busy);
         }
@@ -253,17 +317,8 @@ impl Journal {
         }
         let sequence = self.next;
         self.next = sequence.next();
-        let header = RecordHeader {
-            payload_bytes: payload_bytes as u32,
-            sequence,
-            unix_millis: now.unix_millis,
-            record_type: RecordType::Entry,
-            kind,
-            deliveries: deliveries.max(1),
-            write_start: 0,
-        };
-        frame(&mut self.pending, &header, parts);
-        self.unwritten += 1;
+        let header = RecordHeader { payload_bytes: payload_bytes as u32, sequence, notes, ..header };
+        frame(&mut self.pending, &header, note, parts);
         Ok(sequence)
     }
 
@@ -369,7 +424,7 @@ impl Journal {
         let place = index.0.checked_sub(self.first_index.0);
         if let Some(segment) = place.and_then(|place| self.segments.get_mut(place as usize)) {
             segment.open_bytes -= u64::from(record_bytes);
-            if segment.open_bytes == 0 && index == self.first_index {
+            if segment.held_bytes() == 0 && index == self.first_index {
                 self.release_oldest();
             }
         }

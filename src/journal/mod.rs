@@ -37,14 +37,22 @@
 //! [`Refused::Full`] keeps [`RESERVED_SEGMENTS`] segments for completions and for moving forward, which make room. Where all
 //! else is used and an eighth of it is done, open entries are moved forward until a segment is free.
 //!
+//! # Notes
+//!
+//! An entry can have a [`Note`], which outlives it; a note can also be appended alone ([`Journal::append_note`]). Notes hold
+//! their segments as open entries do, and are moved forward with them, until their time is over or their owner says that it
+//! does not need them any more ([`Journal::review_notes`]). The note of an entry that failed is revoked with it.
+//!
 //! Not here: files and threads (`engine`), the contents of an entry, what `journal.durability` means for a write.
 
 mod bundle;
+mod carrying;
 mod completions;
 mod index;
 mod machine;
 mod manifest;
 mod moving;
+mod note;
 mod reading;
 mod record;
 pub mod recovery;
@@ -63,6 +71,7 @@ pub use bundle::{BUNDLE_START, BundleError, BundleReplay, LeftOpen};
 pub use completions::COMPLETION_DELAY_NANOS;
 pub use machine::{Config, Journal, Refused, Stats, Write, WriteError};
 pub use manifest::{MANIFEST_FILE, Manifest, ManifestError};
+pub use note::{Note, SUBJECT_BYTES};
 pub use reading::{Entry, NotRead, Read, ReadError};
 pub use record::{DELIVERIES_MAX, EntryKind, RecordHeader, RecordType};
 pub use recovery::{

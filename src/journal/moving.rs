@@ -2,9 +2,9 @@
 //! again although an entry in it stays open for hours.
 
 use super::index::SegmentIndex;
-use super::machine::Journal;
+use super::machine::{Journal, Segment};
 use super::reading::{Read, ReadError};
-use super::record::{HEADER_BYTES, RecordType, frame};
+use super::record::HEADER_BYTES;
 use super::recovery::{Fault, FaultKind};
 use super::scan::{Found, Scan};
 use super::segment::SEGMENT_HEADER_BYTES;
@@ -16,7 +16,7 @@ const MOVE_READ_BYTES: usize = 256 * 1024;
 /// Bytes that are pending while another read is begun: new entries wait for the writes of no more than this.
 const MOVE_PENDING_BYTES_MAX: usize = 256 * 1024;
 /// Segments, beside the one that is appended to, that a core may have before it moves anything while there is space.
-const UNMOVED_SEGMENTS: usize = 4;
+pub(super) const UNMOVED_SEGMENTS: usize = 4;
 /// While there is space, entries are moved once no more than one part in so many of all records is open: what is moved is
 /// less than what was appended.
 const SPARE_TIME_SHARE: u64 = 2;
@@ -103,18 +103,14 @@ impl Journal {
                 let mut scan = Scan::part(&read.block.bytes()[start..], progress.at, read.seed());
                 for (offset, found) in &mut scan {
                     let Found::Record(header, payload) = found else { continue };
-                    let is_here = header.record_type != RecordType::Completion
+                    let is_here = header.record_type.is_entry()
                         && self
                             .open
                             .get(header.sequence)
                             .is_some_and(|open| open.segment == read.index && open.offset as usize == offset);
                     if is_here {
-                        frame(
-                            &mut self.pending,
-                            &super::record::RecordHeader { record_type: RecordType::Repeat, ..header },
-                            &[payload],
-                        );
-                        self.repeats += 1;
+                        // Its notes are carried on their own.
+                        self.push_repeat(&header, header.entry_payload(payload));
                     }
                 }
                 (progress.at, progress.needs) = scan.resume();
@@ -149,7 +145,7 @@ impl Journal {
         let closed = self.segments.len().checked_sub(usize::from(self.tail.is_some()))?;
         let oldest = self.segments.front().filter(|_| closed > 0)?;
         let used: u64 = self.segments.iter().map(|segment| segment.records_end() as u64).sum();
-        let open: u64 = self.segments.iter().map(|segment| segment.open_bytes).sum();
+        let open: u64 = self.segments.iter().map(Segment::held_bytes).sum();
         let done = used.saturating_sub(open);
         let has_time = closed > UNMOVED_SEGMENTS && open * SPARE_TIME_SHARE <= used;
         let is_pressed = self.supply.refusal() == Some(NoSegment::Full)
@@ -157,11 +153,17 @@ impl Journal {
             && done * PRESSED_SHARE >= used;
         let has_room = self.spare.len() > 1
             || self.tail.as_ref().is_some_and(|tail| {
-                self.config.segment_bytes as usize - tail.end() > oldest.open_bytes as usize
+                self.config.segment_bytes as usize - tail.end() > oldest.held_bytes() as usize * 2
             });
-        (has_room && (has_time || is_pressed)).then_some(Progress {
+        if !has_room || !(has_time || is_pressed) {
+            return None;
+        }
+        // Notes are in memory: what holds nothing else is not read.
+        let at = if oldest.open_bytes > 0 { SEGMENT_HEADER_BYTES } else { oldest.records_end() };
+        self.carry_notes();
+        Some(Progress {
             index: self.first_index,
-            at: SEGMENT_HEADER_BYTES,
+            at,
             needs: HEADER_BYTES,
             is_reading: false,
             attempts: 0,
@@ -171,7 +173,7 @@ impl Journal {
 
     /// Ends with a segment that was read whole, once what was moved is durable. What is open in it even then was not found.
     fn end_moving(&mut self, index: SegmentIndex) {
-        if self.repeats > 0 {
+        if self.repeats + self.carried > 0 {
             return;
         }
         self.moving.segment = None;

@@ -2,7 +2,7 @@
 
 use super::index::SegmentIndex;
 use super::machine::{Journal, Segment};
-use super::record::{EntryKind, RecordType, Seed, check_header, check_payload};
+use super::record::{EntryKind, Seed, check_header, check_payload};
 use super::recovery::{Fault, FaultKind};
 use super::segment::SegmentName;
 use super::sequence::Sequence;
@@ -96,7 +96,7 @@ impl Journal {
         let record = read.block.bytes().get(start..start + open.record_bytes as usize);
         let record = record.filter(|_| open.segment == read.index).ok_or(NotRead::Elsewhere)?;
         let header = check_header(record, read.seed)
-            .filter(|header| header.sequence == sequence && header.record_type != RecordType::Completion);
+            .filter(|header| header.sequence == sequence && header.record_type.is_entry());
         let payload = header.and_then(|header| check_payload(record, &header, read.seed));
         match (header, payload) {
             (Some(header), Some(payload)) => Ok(Entry {
@@ -104,7 +104,7 @@ impl Journal {
                 kind: header.kind,
                 deliveries: header.deliveries,
                 unix_millis: header.unix_millis,
-                payload,
+                payload: header.entry_payload(payload),
             }),
             _ => Err(NotRead::Damaged(Fault {
                 segment: read.segment,

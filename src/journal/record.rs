@@ -11,7 +11,7 @@
 //! | 29 | 1 | [`EntryKind`] |
 //! | 30 | 2 | number of deliveries |
 //! | 32 | 4 | offset in the segment of the first new record of its write |
-//! | 36 | 4 | 0 |
+//! | 36 | 4 | number of notes at the start of the payload |
 //!
 //! The header has a checksum of its own, so that a damaged payload costs one record, and so that the next record behind
 //! damage is found by looking at 40 bytes of each multiple of 8. All that stands before the first new record of a write was
@@ -20,6 +20,7 @@
 
 use crc_fast::CrcAlgorithm;
 
+use super::note::{Note, notes, notes_bytes};
 use super::sequence::Sequence;
 
 /// Bytes of a record before its payload.
@@ -30,6 +31,8 @@ pub(super) const RECORD_ALIGN: usize = 8;
 pub(super) const COMPLETION_BYTES: usize = 10;
 /// The delivery of a completion that means all of them.
 pub(super) const ALL_DELIVERIES: u16 = u16::MAX;
+/// The delivery of a completion that revokes its record: all deliveries are done, and its notes were never made.
+pub(super) const REVOKED: u16 = u16::MAX - 1;
 
 /// Deliveries of one entry: what is kept of those that are done has a bit for each.
 pub const DELIVERIES_MAX: u16 = 1024;
@@ -47,6 +50,10 @@ pub enum RecordType {
     Repeat,
     /// Deliveries that are done.
     Completion,
+    /// Notes without an entry, written for the first time.
+    Note,
+    /// Notes that another record may hold too: carried forward, or written again after a failed write.
+    CarriedNotes,
 }
 
 impl RecordType {
@@ -55,6 +62,8 @@ impl RecordType {
             1 => RecordType::Entry,
             2 => RecordType::Repeat,
             3 => RecordType::Completion,
+            4 => RecordType::Note,
+            5 => RecordType::CarriedNotes,
             _ => return None,
         })
     }
@@ -64,7 +73,15 @@ impl RecordType {
             RecordType::Entry => 1,
             RecordType::Repeat => 2,
             RecordType::Completion => 3,
+            RecordType::Note => 4,
+            RecordType::CarriedNotes => 5,
         }
+    }
+
+    /// Whether it is a copy of an entry.
+    #[must_use]
+    pub fn is_entry(self) -> bool {
+        matches!(self, RecordType::Entry | RecordType::Repeat)
     }
 }
 
@@ -81,9 +98,36 @@ pub struct RecordHeader {
     pub deliveries: u16,
     /// Offset in the segment of the first new record of the write that wrote it: set when it is sealed.
     pub write_start: u32,
+    /// Number of notes at the start of the payload.
+    pub notes: u32,
 }
 
 impl RecordHeader {
+    /// A header without a payload.
+    pub(super) fn empty() -> RecordHeader {
+        RecordHeader {
+            payload_bytes: 0,
+            sequence: Sequence::from_raw(0),
+            unix_millis: 0,
+            record_type: RecordType::Completion,
+            kind: EntryKind::default(),
+            deliveries: 0,
+            write_start: 0,
+            notes: 0,
+        }
+    }
+
+    /// The part of a record's payload that is its entry's.
+    #[must_use]
+    pub fn entry_payload<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
+        payload.get(notes_bytes(self.notes)..).unwrap_or_default()
+    }
+
+    /// The notes in a record's payload.
+    pub(super) fn notes<'a>(&self, payload: &'a [u8]) -> impl Iterator<Item = Note> + use<'a> {
+        notes(payload.get(..notes_bytes(self.notes)).unwrap_or_default())
+    }
+
     /// Bytes of the whole record.
     #[must_use]
     pub fn record_bytes(&self) -> usize {
@@ -111,8 +155,13 @@ pub(super) fn checksum(bytes: &[u8]) -> u32 {
     crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
-/// Appends a record without its checksums, which [`seal`] adds once its segment is known.
-pub(super) fn frame(out: &mut Vec<u8>, header: &RecordHeader, parts: &[&[u8]]) {
+/// Appends a record of notes and other parts without its checksums, which [`seal`] adds once its segment is known.
+pub(super) fn frame<'n>(
+    out: &mut Vec<u8>,
+    header: &RecordHeader,
+    notes: impl IntoIterator<Item = &'n Note>,
+    parts: &[&[u8]],
+) {
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&header.payload_bytes.to_le_bytes());
     out.extend_from_slice(&header.sequence.raw().to_le_bytes());
@@ -120,7 +169,9 @@ pub(super) fn frame(out: &mut Vec<u8>, header: &RecordHeader, parts: &[&[u8]]) {
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&[header.record_type.code(), header.kind.0]);
     out.extend_from_slice(&header.deliveries.to_le_bytes());
-    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&header.notes.to_le_bytes());
+    notes.into_iter().for_each(|note| note.write(out));
     parts.iter().for_each(|part| out.extend_from_slice(part));
     out.resize(out.len().next_multiple_of(RECORD_ALIGN), 0);
 }
@@ -194,6 +245,7 @@ fn fields(bytes: &[u8]) -> Option<RecordHeader> {
         kind: EntryKind(bytes[29]),
         deliveries: u16::from_le_bytes([bytes[30], bytes[31]]),
         write_start: u32_at(bytes, 32),
+        notes: u32_at(bytes, 36),
     })
 }
 
@@ -222,9 +274,10 @@ mod tests {
             kind: EntryKind(3),
             deliveries: 2,
             write_start: 4096,
+            notes: 0,
         };
         let mut bytes = Vec::new();
-        frame(&mut bytes, &header, &[payload]);
+        frame(&mut bytes, &header, None, &[payload]);
         seal(&mut bytes, 4096, Seed(5));
         (header, bytes)
     }

@@ -8,7 +8,10 @@ use std::fmt;
 
 use super::index::{DeliverySet, Open, SegmentIndex};
 use super::manifest::Manifest;
-use super::record::{ALL_DELIVERIES, DELIVERIES_MAX, EntryKind, RecordHeader, RecordType, Seed, completions};
+use super::note::Note;
+use super::record::{
+    ALL_DELIVERIES, DELIVERIES_MAX, EntryKind, REVOKED, RecordHeader, RecordType, Seed, completions,
+};
 use super::scan::{Found, Scan};
 use super::segment::{HeaderState, SegmentHeader, SegmentName, SpareSegment};
 use super::sequence::Sequence;
@@ -162,13 +165,15 @@ impl Share {
 }
 
 /// A segment that holds records.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RecoveredSegment {
     pub(super) header: SegmentHeader,
     /// Its records up to here were durable.
     pub(super) durable_bytes: u32,
     /// End of its records.
     pub(super) end: u32,
+    /// Notes in it.
+    pub(super) notes: Vec<Note>,
 }
 
 /// The result of reading the segments.
@@ -225,6 +230,8 @@ pub struct Recovery {
 #[derive(Clone, Debug)]
 enum Done {
     All,
+    /// All, and the notes of its record count for nothing.
+    Revoked,
     Some(DeliverySet),
 }
 
@@ -302,7 +309,7 @@ impl Recovery {
         let Some(header) = self.order.pop() else { return };
         let bytes = &bytes[..bytes.len().min(header.bytes as usize)];
         let mut scan = Scan::segment(bytes, header.seed());
-        let mut entries = Vec::new();
+        let (mut entries, mut noted) = (Vec::new(), Vec::new());
         // The segment that was opened next tells it, where there is one; else each record tells of those before it.
         let expected_end = self.expected_ends.get(&(header.name, header.seed())).copied();
         let mut durable_end = expected_end.unwrap_or(0) as usize;
@@ -316,9 +323,13 @@ impl Recovery {
                     if expected_end.is_none() {
                         durable_end = durable_end.max(record.write_start as usize);
                     }
+                    // Carried notes have no sequence of their own: nothing revokes them.
+                    let own = (record.record_type != RecordType::CarriedNotes).then_some(record.sequence);
+                    noted.extend(record.notes(payload).map(|note| (own, note)));
                     match record.record_type {
                         RecordType::Completion => self.take_completions(&header, payload),
                         RecordType::Entry | RecordType::Repeat => entries.push((offset as u32, record)),
+                        RecordType::Note | RecordType::CarriedNotes => {}
                     }
                 }
             }
@@ -339,6 +350,11 @@ impl Recovery {
                 kind: FaultKind::Records { end: end as u64 },
             });
         }
+        // Before what is done is forgotten with the first copy.
+        noted.retain(|(own, _)| {
+            !matches!(own.and_then(|sequence| self.done.get(&sequence)), Some(Done::Revoked))
+        });
+        let notes = noted.into_iter().map(|(_, note)| note).collect();
         let mut open = Vec::new();
         for (offset, record) in entries {
             self.is_mixed |=
@@ -347,7 +363,7 @@ impl Recovery {
                 open.push((offset, record, done));
             }
         }
-        let segment = RecoveredSegment { header, durable_bytes: durable_end as u32, end: end as u32 };
+        let segment = RecoveredSegment { header, durable_bytes: durable_end as u32, end: end as u32, notes };
         self.read.push(ReadSegment { segment, open });
     }
 
@@ -394,8 +410,13 @@ impl Recovery {
     fn take_completions(&mut self, header: &SegmentHeader, payload: &[u8]) {
         for (sequence, delivery) in completions(payload) {
             self.is_mixed |= sequence.core() != header.core;
-            if delivery == ALL_DELIVERIES {
-                self.done.insert(sequence, Done::All);
+            if delivery == REVOKED {
+                self.done.insert(sequence, Done::Revoked);
+            } else if delivery == ALL_DELIVERIES {
+                let done = self.done.entry(sequence).or_insert(Done::All);
+                if matches!(done, Done::Some(_)) {
+                    *done = Done::All;
+                }
             } else if delivery < DELIVERIES_MAX
                 && let Done::Some(done) = self.done.entry(sequence).or_insert_with(Done::none)
             {
@@ -408,7 +429,7 @@ impl Recovery {
     fn take_entry(&mut self, record: &RecordHeader) -> Option<Option<DeliverySet>> {
         let deliveries = record.deliveries.max(1);
         let done = match self.done.get(&record.sequence) {
-            Some(Done::All) => None,
+            Some(Done::All | Done::Revoked) => None,
             Some(Done::Some(done)) if done.count(deliveries) == deliveries => None,
             Some(Done::Some(done)) => Some(Some(done.clone())),
             None => Some(None),

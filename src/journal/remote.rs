@@ -187,7 +187,7 @@ impl RemoteJournal {
             record_type: RecordType::Entry,
             kind,
             deliveries: deliveries.max(1),
-            write_start: 0,
+            ..RecordHeader::empty()
         };
         self.push_record(&header, parts);
         self.unstored += 1;
@@ -378,7 +378,7 @@ impl RemoteJournal {
 
     fn push_record(&mut self, header: &RecordHeader, parts: &[&[u8]]) {
         let start = self.pending.len();
-        frame(&mut self.pending, header, parts);
+        frame(&mut self.pending, header, None, parts);
         seal(&mut self.pending[start..], 0, BUNDLE_SEED);
     }
 
@@ -397,7 +397,8 @@ impl RemoteJournal {
             at += bytes;
             self.stats.written_records += 1;
             match header.record_type {
-                RecordType::Completion => continue,
+                // No notes are given to it.
+                RecordType::Completion | RecordType::Note | RecordType::CarriedNotes => continue,
                 RecordType::Entry => {
                     self.open.insert(header.sequence, place, header.unix_millis);
                     self.unstored -= 1;
@@ -535,16 +536,8 @@ fn new_entries(records: &[u8]) -> impl Iterator<Item = Sequence> + '_ {
 
 fn push_completions(records: &mut Vec<u8>, taken: &[(Sequence, u16)]) {
     let payload = completion_payload(taken);
-    let header = RecordHeader {
-        payload_bytes: payload.len() as u32,
-        sequence: Sequence::from_raw(0),
-        unix_millis: 0,
-        record_type: RecordType::Completion,
-        kind: EntryKind::default(),
-        deliveries: 0,
-        write_start: 0,
-    };
+    let header = RecordHeader { payload_bytes: payload.len() as u32, ..RecordHeader::empty() };
     let start = records.len();
-    frame(records, &header, &[&payload]);
+    frame(records, &header, None, &[&payload]);
     seal(&mut records[start..], 0, BUNDLE_SEED);
 }

@@ -2,7 +2,8 @@
 
 use super::index::Open;
 use super::machine::{Journal, Write, WriteError};
-use super::record::{ALL_DELIVERIES, HEADER_BYTES, RecordType, completions, framed_header, mark_repeat};
+use super::note::Note;
+use super::record::{HEADER_BYTES, REVOKED, RecordType, completions, framed_header, mark_repeat};
 use super::sequence::Sequence;
 use super::tail::Flight;
 
@@ -42,9 +43,24 @@ impl Journal {
             let header = framed_header(&records[at..]);
             let bytes = header.record_bytes();
             let place = Open::new(index, (start + at) as u32, bytes as u32, header.deliveries, header.kind);
+            if header.notes > 0
+                && let Some(segment) = self.segments.back_mut()
+            {
+                let payload = &records[at + HEADER_BYTES..][..header.payload_bytes as usize];
+                segment.notes.extend(header.notes(payload));
+            }
             at += bytes;
-            if header.record_type == RecordType::Completion {
-                continue;
+            match header.record_type {
+                RecordType::Entry | RecordType::Repeat => {}
+                RecordType::Completion => continue,
+                RecordType::Note => {
+                    self.durable = self.durable.max(header.sequence);
+                    continue;
+                }
+                RecordType::CarriedNotes => {
+                    self.carried -= 1;
+                    continue;
+                }
             }
             if header.record_type == RecordType::Repeat {
                 self.repeats -= 1;
@@ -68,6 +84,7 @@ impl Journal {
         if let Some(tail) = &mut self.tail {
             tail.records = records;
         }
+        self.end_carrying();
         for (sequence, delivery) in std::mem::take(&mut self.early) {
             self.complete(sequence, delivery, now);
         }
@@ -89,23 +106,40 @@ impl Journal {
             let record = &mut records[at..at + header.record_bytes()];
             let is_new = at >= from;
             at += record.len();
-            if header.record_type == RecordType::Completion {
-                if is_new {
-                    let payload = &record[HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize];
-                    self.completions.put_back(completions(payload));
+            let payload = &record[HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize];
+            match header.record_type {
+                RecordType::Completion => {
+                    if is_new {
+                        self.completions.put_back(completions(payload));
+                    }
+                    continue;
                 }
-                continue;
+                RecordType::CarriedNotes if is_new => {
+                    self.pending.extend_from_slice(record);
+                    continue;
+                }
+                // They outlive the entry, and are durable without it.
+                _ if !is_new && header.notes > 0 => {
+                    let notes: Vec<Note> = header.notes(payload).collect();
+                    self.push_carried(&notes);
+                    if header.record_type.is_entry() {
+                        let payload = header.entry_payload(payload);
+                        self.push_repeat(&header, payload);
+                    }
+                    continue;
+                }
+                _ => {}
             }
             // What failed is done: it may be on the disk.
             if fails && is_new && self.is_unwritten(header.sequence) {
-                self.completions.put_back([(header.sequence, ALL_DELIVERIES)].into_iter());
-                self.unwritten -= 1;
+                self.completions.put_back([(header.sequence, REVOKED)].into_iter());
+                self.unwritten -= usize::from(header.record_type.is_entry());
                 if header.record_type == RecordType::Repeat {
                     self.repeats -= 1;
                 }
                 continue;
             }
-            if !is_new || header.record_type == RecordType::Entry {
+            if !is_new && header.record_type.is_entry() || header.record_type == RecordType::Entry {
                 self.repeats += 1;
             }
             mark_repeat(record);
@@ -116,12 +150,13 @@ impl Journal {
             let header = framed_header(&later[at..]);
             let record = &later[at..at + header.record_bytes()];
             at += record.len();
-            if fails && self.is_unwritten(header.sequence) {
-                self.unwritten -= 1;
+            let is_carried = header.record_type == RecordType::CarriedNotes;
+            if fails && !is_carried && self.is_unwritten(header.sequence) {
+                self.unwritten -= usize::from(header.record_type.is_entry());
                 if header.record_type == RecordType::Repeat {
                     // Its first copy may be on the disk.
                     self.repeats -= 1;
-                    self.completions.put_back([(header.sequence, ALL_DELIVERIES)].into_iter());
+                    self.completions.put_back([(header.sequence, REVOKED)].into_iter());
                 }
                 continue;
             }

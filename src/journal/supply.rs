@@ -74,6 +74,7 @@ impl Journal {
     pub fn segment_refused(&mut self, why: NoSegment, now: u64) {
         self.supply.requested = 0;
         self.supply.refusal = Some((why, now.saturating_add(RETRY_NANOS)));
+        self.begin_review();
     }
 
     /// A segment that the journal does not use any more.
@@ -86,7 +87,7 @@ impl Journal {
     /// that was opened later may hold completions of those in an older one.
     pub(super) fn release_oldest(&mut self) {
         while self.segments.len() > 1 || self.tail.is_none() {
-            let Some(oldest) = self.segments.front().filter(|oldest| oldest.open_bytes == 0) else { break };
+            let Some(oldest) = self.segments.front().filter(|oldest| oldest.held_bytes() == 0) else { break };
             let spare = oldest.spare();
             let is_usable = !oldest.is_abandoned && spare.bytes == self.config.segment_bytes;
             self.segments.pop_front();

@@ -5,8 +5,8 @@
 
 use super::machine::{Journal, Segment, Write};
 use super::record::{
-    COMPLETION_BYTES, EntryKind, HEADER_BYTES, RecordHeader, RecordType, Seed, completion_payload, frame,
-    framed_header, record_bytes, seal,
+    COMPLETION_BYTES, HEADER_BYTES, RecordHeader, RecordType, Seed, completion_payload, frame, framed_header,
+    record_bytes, seal,
 };
 use super::segment::{Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::supply::ReleasedSegment;
@@ -176,13 +176,8 @@ impl Journal {
             opened: self.next,
         };
         self.next = self.next.next();
-        self.segments.push_back(Segment {
-            header,
-            open_bytes: 0,
-            durable_bytes: 0,
-            end: 0,
-            is_abandoned: false,
-        });
+        self.segments.push_back(Segment::new(header));
+        self.begin_review();
         self.tail = Some(Tail::new(&header));
         self.release_oldest();
         Some(0)
@@ -255,13 +250,9 @@ impl Journal {
         let header = RecordHeader {
             payload_bytes: payload.len() as u32,
             sequence: self.next,
-            unix_millis: 0,
-            record_type: RecordType::Completion,
-            kind: EntryKind::default(),
-            deliveries: 0,
-            write_start: 0,
+            ..RecordHeader::empty()
         };
-        frame(&mut tail.records, &header, &[&payload]);
+        frame(&mut tail.records, &header, None, &[&payload]);
         tail.end += header.record_bytes();
         self.stats.written_records += 1;
     }

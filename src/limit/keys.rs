@@ -40,6 +40,18 @@ impl CallKey {
         key.copy_from_slice(&digest(&SHA256, text).as_ref()[..KEY_BYTES]);
         CallKey(key)
     }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn raw(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
+    /// The key of these bytes.
+    #[must_use]
+    pub fn from_raw(raw: [u8; KEY_BYTES]) -> CallKey {
+        CallKey(raw)
+    }
 }
 
 impl Hash for CallKey {
@@ -58,10 +70,22 @@ pub struct TakenKey {
     pub unix_millis: u64,
 }
 
+/// Set in the time of a key whose call is not settled.
+const CLAIMED: u64 = 1 << 63;
+
+/// Why a key cannot be claimed: it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// By a call that was accepted.
+    Kept,
+    /// By a call of which it is not known yet whether it will be.
+    Claimed,
+}
+
 /// The keys of one webhook.
 #[derive(Debug)]
 pub struct KeyStore {
-    /// When each key was taken, claimed ones among them.
+    /// When each key was taken, with [`CLAIMED`] for those whose calls are not settled.
     taken: DashMap<CallKey, u64, ahash::RandomState>,
     /// Kept keys behind the front, oldest first.
     kept: SegQueue<TakenKey>,
@@ -80,24 +104,38 @@ impl Default for KeyStore {
 }
 
 impl KeyStore {
-    /// Claims a key; `None` if it was taken within the window.
-    #[must_use]
-    pub fn claim(self: &Arc<KeyStore>, key: CallKey, unix_millis: u64, window_millis: u64) -> Option<Claim> {
+    /// Claims a key.
+    ///
+    /// # Errors
+    /// If it was taken within the window.
+    pub fn claim(
+        self: &Arc<KeyStore>,
+        key: CallKey,
+        unix_millis: u64,
+        window_millis: u64,
+    ) -> Result<Claim, Taken> {
         let taken = TakenKey { key, unix_millis };
+        let claimed = unix_millis | CLAIMED;
         match self.taken.entry(key) {
-            Entry::Occupied(entry) if unix_millis.saturating_sub(*entry.get()) < window_millis => {
-                return None;
+            Entry::Occupied(entry) if unix_millis.saturating_sub(*entry.get() & !CLAIMED) < window_millis => {
+                return Err(if *entry.get() & CLAIMED == 0 { Taken::Kept } else { Taken::Claimed });
             }
-            Entry::Occupied(mut entry) => drop(entry.insert(unix_millis)),
-            Entry::Vacant(entry) => drop(entry.insert(unix_millis)),
+            Entry::Occupied(mut entry) => drop(entry.insert(claimed)),
+            Entry::Vacant(entry) => drop(entry.insert(claimed)),
         }
-        Some(Claim { store: Arc::clone(self), taken, is_kept: false, window_millis })
+        Ok(Claim { store: Arc::clone(self), taken, is_kept: false, window_millis })
     }
 
     /// Takes a key over from an earlier process; the oldest first.
     pub fn restore(&self, taken: TakenKey) {
         self.taken.insert(taken.key, taken.unix_millis);
         self.keep(taken, taken.unix_millis, u64::MAX);
+    }
+
+    /// Whether a key is remembered as taken at this time.
+    #[must_use]
+    pub fn holds(&self, taken: TakenKey) -> bool {
+        self.taken.get(&taken.key).is_some_and(|unix_millis| *unix_millis & !CLAIMED == taken.unix_millis)
     }
 
     /// Number of keys that are remembered or claimed.
@@ -133,7 +171,7 @@ impl KeyStore {
 
     /// Forgets a key, unless it was taken again since.
     fn forget(&self, taken: TakenKey) {
-        self.taken.remove_if(&taken.key, |_, unix_millis| *unix_millis == taken.unix_millis);
+        self.taken.remove_if(&taken.key, |_, unix_millis| *unix_millis & !CLAIMED == taken.unix_millis);
     }
 }
 
@@ -157,6 +195,11 @@ impl Claim {
     /// Keeps the key: the call has its answer, at this time.
     pub fn keep(mut self, unix_millis: u64) {
         self.is_kept = true;
+        if let Some(mut unix_millis) = self.store.taken.get_mut(&self.taken.key)
+            && *unix_millis & !CLAIMED == self.taken.unix_millis
+        {
+            *unix_millis = self.taken.unix_millis;
+        }
         self.store.keep(self.taken, unix_millis, self.window_millis);
     }
 }
@@ -180,7 +223,7 @@ mod tests {
     }
 
     fn take(store: &Arc<KeyStore>, number: usize, now: u64) -> bool {
-        store.claim(key(number), now, WINDOW).map(|claim| claim.keep(now)).is_some()
+        store.claim(key(number), now, WINDOW).map(|claim| claim.keep(now)).is_ok()
     }
 
     #[test]
@@ -200,11 +243,11 @@ mod tests {
     fn a_claim_that_is_not_kept_gives_its_key_back() {
         let store = Arc::new(KeyStore::default());
         let claim = store.claim(key(1), 1_000, WINDOW).unwrap();
-        assert!(store.claim(key(1), 1_001, WINDOW).is_none(), "it is taken while the call waits");
+        assert_eq!(store.claim(key(1), 1_001, WINDOW).err(), Some(Taken::Claimed), "while the call waits");
         drop(claim);
         assert!(store.is_empty());
         assert!(take(&store, 1, 1_002));
-        assert!(!take(&store, 1, 1_003));
+        assert_eq!(store.claim(key(1), 1_003, WINDOW).err(), Some(Taken::Kept));
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod rate;
 mod spent;
 
 pub use concurrency::Concurrency;
-pub use keys::{CallKey, Claim, KEYS_MAX, KeyStore, TakenKey};
+pub use keys::{CallKey, Claim, KEY_BYTES, KEYS_MAX, KeyStore, Taken, TakenKey};
 pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, Shortage, TICK_NANOS, Throttled, WINDOW_SECONDS_MAX};
 
 /// Something of a limit that several processes share.

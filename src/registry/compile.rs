@@ -12,7 +12,7 @@ use super::flow_states::FlowStates;
 use super::forward::{BodySource, ForwardNode};
 use super::hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 use super::nats::NatsNode;
-use super::options::{Deduplicate, HookOptions};
+use super::options::{Deduplicate, HookOptions, TemplateMark};
 use super::target::TargetNode;
 use crate::base::clock::Now;
 use crate::base::id::Id;
@@ -312,6 +312,7 @@ fn deduplicate(
     let kept = before.filter(|before| *before.source == *config.key);
     Some(Deduplicate {
         source: config.key.as_str().into(),
+        mark: TemplateMark::of(&config.key),
         reads,
         key,
         tail: Tail::of_webhook(

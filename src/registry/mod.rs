@@ -49,7 +49,7 @@ pub use dry_run::plan_alone;
 pub use forward::{BodySource, ForwardNode, ForwardRules, Signing};
 pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
 pub use nats::NatsNode;
-pub use options::{Deduplicate, HookOptions};
+pub use options::{Deduplicate, HookOptions, TemplateMark};
 pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
 pub use sender::{AuthPlace, Sender, tail_of};
 pub use target::TargetNode;

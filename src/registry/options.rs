@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::ip_net::IpNet;
-use crate::limit::KeyStore;
+use crate::limit::{CallKey, KeyStore};
 use crate::model::{CorsConfig, MethodSet, ResponseBodyConfig};
 use crate::template::Template;
 use crate::trigger::{Hidden, Parts, Tail};
@@ -35,11 +35,24 @@ pub struct HookOptions {
     pub ends_millis: Option<u64>,
 }
 
+/// Tells the keys of one template of `deduplicate` from those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TemplateMark(pub [u8; 4]);
+
+impl TemplateMark {
+    /// The mark of a template's text.
+    pub(super) fn of(source: &str) -> TemplateMark {
+        let [a, b, c, d, ..] = *CallKey::of(source.as_bytes()).raw();
+        TemplateMark([a, b, c, d])
+    }
+}
+
 /// A compiled `deduplicate`.
 #[derive(Debug)]
 pub struct Deduplicate {
     /// The template's text.
     pub(super) source: Box<str>,
+    pub mark: TemplateMark,
     /// The template of a call's key.
     pub key: Template,
     /// The parts of an event that the template looks at.

@@ -311,3 +311,25 @@ fn a_message_is_sent_on_any_connection_and_it_is_closed_whichever_core_holds_it(
         assert_eq!(server.call("POST", &path(&hook, &ids[1]), &json!({"nothing": 1})).0, 400);
     }
 }
+
+#[test]
+fn a_replay_triggers_although_its_key_was_taken_and_takes_none() {
+    let server = Server::start(|settings| {
+        settings.cores(2);
+    });
+    let hook = server.webhook(json!({"deduplicate": {"key": "{{data.query.id}}", "windowSeconds": 60}}));
+    server.flow(&hook, json!([crate::common::reply_node("seen")]));
+    let triggers = || server.metric("tidegate_triggers_total", "");
+    let call = |id: &str| server.wire().ask(request("GET", &hook.target(&format!("?id={id}")), &[], b""));
+    assert_eq!(call("1").header("tidegate-duplicate"), None);
+    assert_eq!(call("1").header("tidegate-duplicate"), Some("true"));
+    let list = records(&server, &hook, "");
+    let (first, repeat) = (&list[1], &list[0]);
+    let before = triggers();
+    for (record, times) in [(first, 1), (first, 2), (repeat, 3)] {
+        let (status, answer) = replay(&server, &hook, record);
+        assert_eq!((status, &answer["statusCode"]), (200, &json!(200)), "{answer}");
+        assert_eq!(triggers() - before, times, "{answer}");
+    }
+    assert_eq!(call("1").header("tidegate-duplicate"), Some("true"), "the key is still that of the call");
+}

@@ -58,6 +58,8 @@ pub fn recover(disk: &Disk, shape: Shape) -> (Vec<DrivenJournal<SimFile>>, usize
         .expect("nothing is missing");
     while let Some(name) = recovery.next() {
         recovery.scan(&disk.contents(&name.file_name()).expect("it is listed"));
+        // As the engine: what is read may be answered for.
+        disk.sync(&name.file_name());
     }
     let Recovered { shares, spare, leftover, damaged, fault_count, .. } = recovery.finish(shape.cores);
     assert!(damaged.is_empty(), "a header is written in copies: {damaged:?}");

@@ -375,9 +375,11 @@ impl HttpMachine {
         match reply {
             Some(reply) => {
                 if wait.has_key() {
-                    wait.settle_key(reply_status(&hook, &reply), core.now());
+                    wait.settle_key(core, reply_status(&hook, &reply));
                 }
+                let start = out.len();
                 reply_with(core, &exchange, out, &hook, &reply);
+                core.gate_reply(start);
             }
             None => {
                 core.metrics.event(Event::ReplyTimeout);

@@ -124,7 +124,9 @@ impl Relay {
     pub(super) fn end(&mut self, core: &mut CoreState, exchange: &Exchange<'_>, relayed: Relayed) {
         let refusal = (relayed == Relayed::Cut).then_some(CUT);
         if refusal.is_none() {
-            self.wait.settle_key(self.status, core.now());
+            self.wait.settle_key(core, self.status);
+            // Most of the response has left, and what follows it could not say that the key is not written.
+            core.awaited = None;
         }
         core.present = std::mem::take(&mut self.wait.record);
         exchange.replied(core, self.status, refusal, self.kept.as_deref().unwrap_or_default(), self.bytes);

@@ -1,6 +1,8 @@
 //! The journal's rules one by one, and a simulation of all of them on a disk that fails.
 
 mod disk;
+mod noted;
+mod noting;
 mod recovering;
 mod simulation;
 

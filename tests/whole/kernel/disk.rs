@@ -98,6 +98,13 @@ impl Disk {
         self.state().files.get(name).map(|file| file.bytes.clone())
     }
 
+    /// Makes what a process sees of a file safe.
+    pub fn sync(&self, name: &str) {
+        if let Some(file) = self.state().files.get_mut(name) {
+            file.safe.clone_from(&file.bytes);
+        }
+    }
+
     /// Damages one bit of a file.
     pub fn flip(&self, name: &str, byte: usize, bit: u8) {
         let state = &mut *self.state();
