@@ -464,6 +464,23 @@ fn a_flow_of_one_step_needs_no_json() {
         assert_eq!(run(&[&["flow", "create", "f"], flags].concat()).status.code(), Some(2), "{flags:?}");
     }
     assert_eq!(run(&["flow", "create", "f", "--webhook", "absent"]).status.code(), Some(1));
+
+    // A reply is of the kind that the webhooks' callers take.
+    json_of(&run(&["webhook", "create", "chat", "--set", "isWebsocket=true"]));
+    let both =
+        ["flow", "create", "f", "--webhook", "in", "--webhook", "chat", "--reply", "hi", "--code", "201"];
+    assert_eq!(
+        json_of(&run(&both))["nodes"],
+        json!([
+            {"id": "reply", "type": "WebhookReplyNode",
+                "config": {"bodyTemplate": "hi", "responseCodeTemplate": "201"}},
+            {"id": "message", "type": "WebhookReplyNode",
+                "config": {"bodyTemplate": "hi", "isWebsocketMessage": true}},
+        ])
+    );
+    let socket = ["flow", "create", "f", "--webhook", "chat", "--reply", "hi"];
+    assert_eq!(json_of(&run(&socket))["nodes"][0]["config"]["isWebsocketMessage"], json!(true));
+    assert_eq!(run(&[&socket[..], &["--code", "201"]].concat()).status.code(), Some(2));
     drop(server);
 }
 

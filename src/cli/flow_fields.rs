@@ -1,5 +1,6 @@
 //! `tidegate flow create`: triggers and nodes from flags, so that a flow of one step needs no JSON.
 
+use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 
@@ -23,7 +24,7 @@ pub(super) fn with_flags(command: Command) -> Command {
         flag("reply")
             .value_name("TEMPLATE")
             .conflicts_with_all(others("reply"))
-            .help("Replies with what the template renders"),
+            .help("Replies with what the template renders: a response, to a WebSocket a message"),
         flag("code").value_name("N").requires("reply").help("Status of that reply, or a template of it"),
         flag("forward")
             .value_name("URL")
@@ -47,15 +48,20 @@ pub(super) fn add(
     fields: &mut Map<String, Value>,
 ) -> Result<(), Failure> {
     let mut triggers = Vec::new();
+    let mut callers = Callers::default();
     for word in matches.get_many::<String>("webhook").unwrap_or_default() {
         let path = resource(client, Kind::Webhook, webhooks, word)?;
+        if matches.contains_id("reply") {
+            callers.note(&client.get(&path)?)?;
+        }
         triggers.push(json!({"type": WEBHOOK_TRIGGER, "key": last_part(&path)}));
     }
     if !triggers.is_empty() {
         fields.insert("triggers".to_owned(), Value::Array(triggers));
     }
-    if let Some(node) = node(matches) {
-        fields.insert("nodes".to_owned(), json!([node]));
+    let nodes = nodes(matches, callers)?;
+    if !nodes.is_empty() {
+        fields.insert("nodes".to_owned(), Value::Array(nodes));
     }
     Ok(())
 }
@@ -79,17 +85,53 @@ pub(super) fn resolve_keys(
     Ok(())
 }
 
-fn node(matches: &ArgMatches) -> Option<Value> {
+/// Kinds of the callers that a reply is for.
+#[derive(Clone, Copy, Default)]
+struct Callers {
+    http: bool,
+    websocket: bool,
+}
+
+impl Callers {
+    /// Adds those of a webhook, as the server shows it.
+    fn note(&mut self, shown: &str) -> Result<(), Failure> {
+        let webhook: Value = serde_json::from_str(shown).context("the server's answer is not JSON")?;
+        let is_websocket = webhook.get("isWebsocket").and_then(Value::as_bool) == Some(true);
+        self.websocket |= is_websocket;
+        self.http |= !is_websocket;
+        Ok(())
+    }
+}
+
+/// The nodes that the flags ask for: one, or a reply for each kind of caller.
+fn nodes(matches: &ArgMatches, callers: Callers) -> Result<Vec<Value>, Failure> {
     let text = |name: &str| matches.get_one::<String>(name);
     if let Some(template) = text("reply") {
-        let mut config = json!({"bodyTemplate": template});
-        if let Some(code) = text("code") {
-            config["responseCodeTemplate"] = json!(code);
-        }
-        return Some(json!({"id": "reply", "type": "WebhookReplyNode", "config": config}));
+        return replies(template, text("code"), callers);
     }
     if let Some(url) = text("forward") {
-        return Some(json!({"id": "forward", "type": "HttpForwardNode", "config": {"url": url}}));
+        return Ok(vec![json!({"id": "forward", "type": "HttpForwardNode", "config": {"url": url}})]);
     }
-    matches.get_flag("worker").then(|| json!({"id": "worker", "type": "WorkerNode"}))
+    let is_worker = matches.get_flag("worker");
+    Ok(is_worker.then(|| json!({"id": "worker", "type": "WorkerNode"})).into_iter().collect())
+}
+
+fn replies(template: &str, code: Option<&String>, callers: Callers) -> Result<Vec<Value>, Failure> {
+    let mut nodes = Vec::new();
+    if callers.http || !callers.websocket {
+        let mut config = json!({"bodyTemplate": template});
+        if let Some(code) = code {
+            config["responseCodeTemplate"] = json!(code);
+        }
+        nodes.push(json!({"id": "reply", "type": "WebhookReplyNode", "config": config}));
+    } else if code.is_some() {
+        return Err(Failure::Usage(
+            "--code is for callers over HTTP; a WebSocket's message has none".to_owned(),
+        ));
+    }
+    if callers.websocket {
+        let config = json!({"bodyTemplate": template, "isWebsocketMessage": true});
+        nodes.push(json!({"id": "message", "type": "WebhookReplyNode", "config": config}));
+    }
+    Ok(nodes)
 }
