@@ -1,8 +1,9 @@
-//! A connection on which nothing has happened for a moment, made small: its peer, its listener and its timer, and of a
-//! WebSocket what its next message needs.
+//! A connection on which nothing has happened for a moment, made small: its peer, its listener and its timer, and what the
+//! next message of a WebSocket or the reply to a request needs.
 
 use std::net::IpAddr;
 
+use super::http::WaitingRequest;
 use super::machine::{Alarm, Connection, Kind, Phase, Reception};
 use super::message::ConnectionId;
 use super::session::QuietSession;
@@ -76,27 +77,46 @@ impl IdleConnection {
     }
 }
 
-/// State kept of a quiet WebSocket without TLS.
+/// A connection that is quiet and keeps more than its peer: a WebSocket, or a request that waits for its reply. Without TLS.
+pub(crate) enum QuietConnection {
+    WebSocket(Box<QuietWebSocket>),
+    Waiting(Box<QuietWait>),
+}
+
+/// State kept of a quiet WebSocket.
 pub(crate) struct QuietWebSocket {
     connection: IdleConnection,
     session: QuietSession,
 }
 
-// A place of the allocator's that is as large.
-const _: () = assert!(size_of::<QuietWebSocket>() <= 128);
+/// State kept of a connection whose request waits.
+pub(crate) struct QuietWait {
+    connection: IdleConnection,
+    request: Box<WaitingRequest>,
+}
 
-impl QuietWebSocket {
-    /// Makes a WebSocket small if it has nothing else to keep; else the connection is as it was. Returns the small form.
-    pub(crate) fn of(connection: &mut Connection) -> Option<QuietWebSocket> {
-        if connection.kind != Kind::WebSocket || connection.is_paused {
+// Places of the allocator's that are as large.
+const _: () = assert!(size_of::<QuietWebSocket>() <= 128 && size_of::<QuietWait>() <= 40);
+
+impl QuietConnection {
+    /// Makes a connection small if it has nothing else to keep; else it is as it was. Returns the small form.
+    pub(crate) fn of(connection: &mut Connection) -> Option<QuietConnection> {
+        if connection.is_paused {
             return None;
         }
         let kept = IdleConnection::beside_phase(connection)?;
         match std::mem::replace(&mut connection.phase, Phase::Ending) {
             Phase::WebSocket(session) => match session.into_quiet() {
-                Ok(session) => return Some(QuietWebSocket { connection: kept, session }),
+                Ok(session) => {
+                    let quiet = QuietWebSocket { connection: kept, session };
+                    return Some(QuietConnection::WebSocket(Box::new(quiet)));
+                }
                 Err(session) => connection.phase = Phase::WebSocket(session),
             },
+            Phase::Waiting(request) if connection.kind == Kind::Http => {
+                let quiet = QuietWait { connection: kept, request };
+                return Some(QuietConnection::Waiting(Box::new(quiet)));
+            }
             other => connection.phase = other,
         }
         None
@@ -104,13 +124,22 @@ impl QuietWebSocket {
 
     /// The timer of its deadline.
     pub(crate) fn timer(&self) -> TimerId {
-        self.connection.timer
+        match self {
+            QuietConnection::WebSocket(quiet) => quiet.connection.timer,
+            QuietConnection::Waiting(quiet) => quiet.connection.timer,
+        }
     }
 
     /// Returns the whole connection. `deadline` is that of its timer; `None` if it has fired.
     pub(crate) fn wake(self, id: ConnectionId, deadline: Option<u64>) -> Connection {
-        let QuietWebSocket { connection, session } = self;
-        let session = Box::new(session.wake(deadline.unwrap_or(0)));
-        connection.wake_as(Phase::WebSocket(session), Kind::WebSocket, id, deadline)
+        match self {
+            QuietConnection::WebSocket(quiet) => {
+                let session = Box::new(quiet.session.wake(deadline.unwrap_or(0)));
+                quiet.connection.wake_as(Phase::WebSocket(session), Kind::WebSocket, id, deadline)
+            }
+            QuietConnection::Waiting(quiet) => {
+                quiet.connection.wake_as(Phase::Waiting(quiet.request), Kind::Http, id, deadline)
+            }
+        }
     }
 }

@@ -76,7 +76,7 @@ pub use self::context::Services;
 pub use self::forward_queues::{
     Attempt, AttemptReport, CORE_ATTEMPTS_MAX, DeadLetters, Forwarder, LetterReport,
 };
-pub(crate) use self::idle::{IdleConnection, QuietWebSocket};
+pub(crate) use self::idle::{IdleConnection, QuietConnection};
 pub(crate) use self::machine::Connection;
 pub use self::permits::{NoCluster, PermitTold, Permits, RemoteReplies};
 pub use self::waiters::KeysFetched;

@@ -12,7 +12,7 @@ use super::message::{ConnectionId, ConnectionMessage, ReplyOutcome};
 use super::present::Present;
 use super::socket_records::{SocketRecords, end_close, end_message};
 use super::upgrade::AcceptedWebSocket;
-use super::websocket::{Expired, Handler, QuietConnection, SendError, WebSocketConnection};
+use super::websocket::{Expired, Handler, QuietMachine, SendError, WebSocketConnection};
 use crate::base::buffer::ReceiveBuffer;
 use crate::base::id::Id;
 use crate::base::slots::Key;
@@ -43,7 +43,7 @@ struct Client {
 
 /// State kept of a session on whose connection nothing has happened for a moment.
 pub(crate) struct QuietSession {
-    connection: QuietConnection,
+    connection: QuietMachine,
     session: Session,
     data: UpgradeData,
     slot: Key,

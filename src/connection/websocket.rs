@@ -88,7 +88,7 @@ pub(crate) struct WebSocketConnection {
 }
 
 /// State kept of a WebSocket that is open and quiet, with nothing under way.
-pub(crate) struct QuietConnection {
+pub(crate) struct QuietMachine {
     heard: u64,
     pinged: u64,
     deflate: Option<DeflateParameters>,
@@ -96,14 +96,14 @@ pub(crate) struct QuietConnection {
 
 impl WebSocketConnection {
     /// The small form of a connection that has nothing else to keep.
-    pub(crate) fn to_quiet(&self) -> Option<QuietConnection> {
+    pub(crate) fn to_quiet(&self) -> Option<QuietMachine> {
         let is_quiet = self.is_quiet
             && self.machine.is_at_rest()
             && self.queue.is_released()
             && self.carry.capacity() == 0
             && self.ended.is_none()
             && !self.is_paused;
-        is_quiet.then(|| QuietConnection {
+        is_quiet.then(|| QuietMachine {
             heard: self.heard,
             pinged: self.pinged,
             deflate: self.machine.deflate(),
@@ -112,7 +112,7 @@ impl WebSocketConnection {
 
     /// The whole connection of a quiet one, with the payload limit of its webhook.
     pub(crate) fn from_quiet(
-        quiet: &QuietConnection,
+        quiet: &QuietMachine,
         payload_limit: usize,
         deadline: u64,
     ) -> WebSocketConnection {

@@ -5,7 +5,7 @@ use crate::base::id::Id;
 use crate::base::wheel::Wheel;
 use crate::connection::context::Timer;
 use crate::connection::message::ConnectionId;
-use crate::connection::{Connection, IdleConnection, QuietWebSocket};
+use crate::connection::{Connection, IdleConnection, QuietConnection};
 
 /// Connections in the places of their sockets: no second numbering.
 #[derive(Default)]
@@ -25,7 +25,7 @@ enum State {
     #[default]
     Empty,
     Idle(IdleConnection),
-    Quiet(Box<QuietWebSocket>),
+    Quiet(QuietConnection),
     Open(Box<Connection>),
 }
 
@@ -86,8 +86,8 @@ impl Table {
         let State::Open(connection) = &mut place.state else { return false };
         place.state = if let Some(idle) = IdleConnection::of(connection) {
             State::Idle(idle)
-        } else if let Some(quiet) = QuietWebSocket::of(connection) {
-            State::Quiet(Box::new(quiet))
+        } else if let Some(quiet) = QuietConnection::of(connection) {
+            State::Quiet(quiet)
         } else {
             return false;
         };
