@@ -583,6 +583,7 @@ fn simulate(model: &Model, seed: u64, totals: &mut Totals) {
             permits: Arc::new(NoCluster),
             remote: Arc::new(NoCluster),
             node: None,
+            links: None,
             calls: None,
             records: Arc::new(tidegate::record::NoRecords),
         },

@@ -1,6 +1,6 @@
 //! The node of a cluster that a process is, where its settings name one.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use super::gateway::Gateway;
@@ -8,11 +8,12 @@ use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::cluster::journal::{Heir, NodeJournal, Replay};
+use crate::cluster::links::{self, Links, LocalEvents, Outgoing};
 use crate::cluster::membership::Adopter;
 use crate::cluster::names::Names;
 use crate::cluster::replies::{self, LocalReplies, Replies};
 use crate::cluster::{Connection, Node, Replicas, Setup};
-use crate::engine::Services;
+use crate::engine::{NodeLinks, Services};
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -24,6 +25,9 @@ pub(super) struct Clustered {
     names: Names,
     inc: Id,
     replay: Arc<OnceLock<Replay>>,
+    links: Arc<Links>,
+    /// Until they are served.
+    outgoing: Mutex<Option<Outgoing>>,
 }
 
 /// Whether the settings name a cluster.
@@ -55,7 +59,9 @@ pub(super) fn start(
         clock,
     });
     let connection = Arc::clone(connection);
-    Clustered { node: Arc::new(node), connection, names: Names::new(cluster), inc, replay }
+    let (links, outgoing) = Links::new();
+    let (links, outgoing) = (Arc::new(links), Mutex::new(Some(outgoing)));
+    Clustered { node: Arc::new(node), connection, names: Names::new(cluster), inc, replay, links, outgoing }
 }
 
 /// Adopts journals of nodes that have ended, once the cores of this one are there to deliver.
@@ -84,7 +90,8 @@ impl Clustered {
     /// Gives the cores what a cluster has for them.
     pub(super) fn services(&self, services: Services) -> Services {
         let remote = Arc::new(Replies::new(&self.connection, &self.names));
-        Services { permits: self.node.rates(), remote, node: Some(self.inc), ..services }
+        let links = Some(Arc::clone(&self.links) as Arc<dyn NodeLinks>);
+        Services { permits: self.node.rates(), remote, node: Some(self.inc), links, ..services }
     }
 
     /// Takes what other nodes send and leave, from here on.
@@ -92,6 +99,15 @@ impl Clustered {
         // The second call would be of a second engine.
         let _ = self.replay.set(journal.replay(Arc::clone(gateway) as Arc<dyn Heir>));
         let gateway = Arc::downgrade(gateway);
+        if let Some(outgoing) = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let gateway = Weak::clone(&gateway);
+            let events: LocalEvents = Arc::new(move |node, event| {
+                if let Some(gateway) = gateway.upgrade() {
+                    gateway.engine.on_node_event(node, event);
+                }
+            });
+            links::serve(&self.connection, &self.names, self.inc, self.node.membership(), outgoing, events);
+        }
         let local: LocalReplies = Arc::new(move |reply_id, reply, done| {
             if let Some(gateway) = gateway.upgrade() {
                 gateway.engine.reply(reply_id, reply, done);

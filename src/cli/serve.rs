@@ -123,6 +123,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         permits: Arc::new(NoCluster),
         remote: Arc::new(NoCluster),
         node: None,
+        links: None,
         records: sink,
         calls: calls.clone().map(|calls| calls as Arc<dyn CallSink>),
     };

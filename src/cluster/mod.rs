@@ -13,7 +13,8 @@
 //! | `membership/` | the bucket `KV_P_nodes`: heartbeats, leases, tombstones, and who adopts the open triggers of a dead node |
 //! | `rate/` | tokens of a webhook's rate, leased in blocks from the stream `P_limit` |
 //! | `slots/` | places of a webhook's concurrency, taken in blocks by compare and set |
-//! | `replies`, `work` | replies and workers of other nodes, by subject |
+//! | `replies` | replies to callers of other nodes, by subject |
+//! | `links/` | messages of the cores to those of other nodes: the workers that nodes lend each other |
 //! | `node` | one node of a cluster: starts all of this, stops it in order, and tells its state |
 //! | `tests/` | a simulated JetStream, driven from a seed, and the machines above on it |
 //!
@@ -22,6 +23,7 @@
 
 pub mod connection;
 pub mod journal;
+pub mod links;
 pub mod membership;
 pub mod model;
 pub mod names;

@@ -62,6 +62,18 @@ impl Names {
     pub fn reply(&self, inc: Incarnation) -> String {
         format!("{}.n.{inc}.reply", self.prefix)
     }
+
+    /// Messages to an incarnation about workers.
+    #[must_use]
+    pub fn work(&self, inc: Incarnation) -> String {
+        format!("{}.n.{inc}.work", self.prefix)
+    }
+
+    /// Messages to all nodes about workers.
+    #[must_use]
+    pub fn work_of_all(&self) -> String {
+        format!("{}.work", self.prefix)
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::message::{
     ConnectionId, ConnectionMessage, CoreMessage, Peers, ReplyOutcome, ReplySender, WorkerAddress,
 };
 use super::pending::{Delivered, PendingReplies};
-use super::permits::{NoCluster, PermitQueue, Permits, RemoteReplies};
+use super::permits::{Links, NoCluster, PermitQueue, Permits, RemoteReplies};
 use super::present::Present;
 use super::refusals::Refusals;
 use super::seal::{Place, Seal};
@@ -60,6 +60,8 @@ pub(crate) enum Timer {
     Attempt(Key),
     /// A dead letter is offered again.
     Letter(Key),
+    /// Workers of other nodes, lent to a flow, are looked after.
+    Lending(Id),
     /// Messages that their receivers had no room for are sent again.
     Redeliver,
     /// Accepting is tried again after it failed.
@@ -131,6 +133,8 @@ pub struct Services {
     pub remote: Arc<dyn RemoteReplies>,
     /// The name of this node of a cluster, which its `replyId`s have.
     pub node: Option<Id>,
+    /// Reaches the other nodes; `None` if there is no cluster.
+    pub links: Links,
     pub records: Arc<dyn RecordSink>,
 }
 
@@ -147,6 +151,7 @@ impl Services {
             permits,
             remote,
             node: None,
+            links: None,
             calls: None,
             records: Arc::new(NoRecords),
         }
@@ -190,6 +195,8 @@ pub(crate) struct CoreState {
     pub(crate) key_sets: KeySets,
     pub(crate) permits: PermitQueue,
     remote: Arc<dyn RemoteReplies>,
+    pub(crate) links: Links,
+    pub(crate) link_ids: Random,
     pub(crate) flows: FlowQueues,
     pub(crate) forwards: ForwardQueues,
     pub(crate) undelivered: Vec<Undelivered>,
@@ -263,11 +270,12 @@ impl CoreState {
     /// A core without connections.
     pub(crate) fn new(parts: CoreParts) -> CoreState {
         let now = (parts.clock)();
-        let Services { chains, forwarder, dead_letters, permits, remote, node: _, calls, records } =
+        let Services { chains, forwarder, dead_letters, permits, remote, node: _, links, calls, records } =
             parts.services;
         let mailbox = parts.peers.own_mailbox();
         let mut random = parts.random;
         let records = CoreRecords::new(parts.rules.record_events, records, Random::new(random.next_u64()));
+        let link_ids = Random::new(random.next_u64());
         let (request_numbers, span_seed) =
             (RequestNumbers::starting_at(random.next_u64()), random.next_u64());
         let forwards = ForwardQueues::new(forwarder, dead_letters, mailbox, random);
@@ -287,6 +295,8 @@ impl CoreState {
             key_sets: KeySets::new(Arc::clone(&chains)),
             permits: PermitQueue::new(permits),
             remote,
+            links,
+            link_ids,
             chains: Chains::new(chains),
             flows: FlowQueues::default(),
             forwards,

@@ -389,6 +389,7 @@ pub(crate) fn restore(
             behind: None,
             receipt: None,
             record: context.record,
+            guest: None,
         }))
     })
 }
@@ -414,6 +415,7 @@ fn delivery_trigger(
             behind: delivery.behind.clone(),
             receipt: context.receipt,
             record: context.record,
+            guest: None,
         }))),
         Action::Forward(_) => Some(DeliveryTrigger::Forward(Box::new(ForwardTrigger {
             plan: Arc::clone(&delivery.plan),

@@ -1,15 +1,16 @@
 //! The queues of the flows that a core owns: state only; [`flows`](super::flows) carries out what they ask for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::message::{DeliveryTrigger, WorkerAddress};
+use super::message::{DeliveryTrigger, WorkerAddress, WorkerPlace};
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
 use crate::deliver::Behind;
 use crate::deliver::entry::Receipt;
+use crate::deliver::lending::Lending;
 use crate::deliver::workers::{FlowQueue, Order};
 use crate::record::CallRecord;
 use crate::registry::Backlog;
@@ -22,21 +23,40 @@ pub(crate) const REDELIVER_NANOS: u64 = NANOS_PER_SECOND / 100;
 pub(crate) type FlowQueues = HashMap<Id, OwnedFlow, ahash::RandomState>;
 
 /// The actions that a queue requests.
-pub(crate) type QueueActions = Vec<Order<WorkerAddress>>;
+pub(crate) type QueueActions = Vec<Order<WorkerPlace>>;
 
 /// One flow at its owner.
 pub(crate) struct OwnedFlow {
-    pub(crate) queue: FlowQueue<WorkerAddress>,
+    pub(crate) queue: FlowQueue<WorkerPlace>,
     pub(crate) workers: HashMap<WorkerAddress, Key, ahash::RandomState>,
     pub(crate) backlog: Arc<Backlog>,
     /// The timer that looks for triggers that nobody waits for any more.
     pub(crate) sweep: Option<TimerId>,
+    /// Workers of other nodes of the cluster.
+    pub(crate) lending: Lending,
+    /// The timer that looks after them, and when it fires.
+    pub(crate) lending_timer: Option<(u64, TimerId)>,
+    /// Workers that the other nodes have been told of.
+    pub(crate) announced: HashSet<Key, ahash::RandomState>,
 }
 
 impl OwnedFlow {
     /// A flow without workers and triggers.
     pub(crate) fn new(backlog: Arc<Backlog>) -> OwnedFlow {
-        OwnedFlow { queue: FlowQueue::default(), workers: HashMap::default(), backlog, sweep: None }
+        OwnedFlow {
+            queue: FlowQueue::default(),
+            workers: HashMap::default(),
+            backlog,
+            sweep: None,
+            lending: Lending::default(),
+            lending_timer: None,
+            announced: HashSet::default(),
+        }
+    }
+
+    /// The timers that are set.
+    pub(crate) fn into_timers(self) -> impl Iterator<Item = TimerId> {
+        self.sweep.into_iter().chain(self.lending_timer.map(|(_, timer)| timer))
     }
 }
 

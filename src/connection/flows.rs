@@ -13,12 +13,14 @@ use super::flow_queues::{
     FinishedDelivery, OwnedFlow, QueueActions, REDELIVER_NANOS, Undelivered, owner_core,
 };
 use super::forwards;
+use super::lending;
 use super::message::{
-    ConnectionMessage, CoreMessage, DeliveryTrigger, WorkerAction, WorkerAddress, WorkerEvent,
+    ConnectionMessage, CoreMessage, DeliveryTrigger, WorkerAction, WorkerAddress, WorkerEvent, WorkerPlace,
 };
 use super::receipts;
 use crate::base::id::Id;
 use crate::base::slots::Key;
+use crate::deliver::lending::GuestAnswer;
 use crate::deliver::workers::{Order, ReplyUnclear, WorkerTrigger};
 use crate::metrics::Event;
 use crate::record::{FateKind, NewFate};
@@ -160,7 +162,7 @@ pub(crate) fn on_worker(core: &mut CoreState, flow: Id, from: WorkerAddress, eve
     match event {
         WorkerEvent::Attached(backlog) => {
             let owned = core.flows.entry(flow).or_insert_with(|| OwnedFlow::new(backlog));
-            let key = owned.queue.attach(from);
+            let key = owned.queue.attach(WorkerPlace::Here(from));
             owned.workers.insert(from, key);
         }
         WorkerEvent::Gone => {
@@ -169,6 +171,8 @@ pub(crate) fn on_worker(core: &mut CoreState, flow: Id, from: WorkerAddress, eve
             let Some(owned) = core.flows.get_mut(&flow) else { return };
             let Some(worker) = owned.workers.remove(&from) else { return };
             owned.queue.detach(worker, now, &mut actions);
+            owned.announced.remove(&worker);
+            lending::tell_gone(core, flow, worker);
             carry_out(core, flow, actions);
         }
         WorkerEvent::Acted(actions) => on_actions(core, flow, from, actions.into_iter()),
@@ -184,10 +188,12 @@ fn on_actions(core: &mut CoreState, flow: Id, from: WorkerAddress, all: impl Ite
     let mut unclear: Option<ReplyUnclear> = None;
     let Some(owned) = core.flows.get_mut(&flow) else { return };
     let Some(&worker) = owned.workers.get(&from) else { return };
+    let mut is_new = false;
     for action in all {
         let (is_known, seq) = match action {
             WorkerAction::Ready(credit) => {
                 owned.queue.ready(worker, credit, now, &mut actions);
+                is_new |= core.links.is_some() && owned.announced.insert(worker);
                 continue;
             }
             WorkerAction::Ack(seq) => (owned.queue.ack(worker, seq, now, &mut actions), seq),
@@ -203,6 +209,10 @@ fn on_actions(core: &mut CoreState, flow: Id, from: WorkerAddress, all: impl Ite
         }
     }
     carry_out(core, flow, actions);
+    if is_new {
+        lending::announce(core, flow);
+    }
+    lending::offer_spare(core, flow, worker);
     if let Some((seq, more)) = wrong {
         let others = if more > 0 { format!(", nor are {more} others") } else { String::new() };
         complain(core, from, format!("seq {seq} is not an unacked trigger of this connection{others}"));
@@ -242,8 +252,10 @@ pub(crate) fn clear(core: &mut CoreState, flow: Id) {
     }
     carry_out(core, flow, actions);
     // With its workers: one of a flow that is created again under this id has another backlog.
-    if let Some(sweep) = core.flows.remove(&flow).and_then(|owned| owned.sweep) {
-        core.wheel.cancel(sweep);
+    if let Some(owned) = core.flows.remove(&flow) {
+        for timer in owned.into_timers() {
+            core.wheel.cancel(timer);
+        }
     }
 }
 
@@ -265,7 +277,7 @@ pub(crate) fn open(core: &CoreState) -> (usize, bool) {
 }
 
 /// Does what the queue asks for.
-fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
+pub(crate) fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
     for action in actions {
         match action {
             Order::Send { worker, seq, trigger, flight, deadline_nanos } => {
@@ -273,16 +285,33 @@ fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
                 if let Some(owned) = core.flows.get_mut(&flow) {
                     owned.queue.timed(flight, timer);
                 }
-                if trigger.attempt > 1 {
+                if trigger.attempt > 1 && trigger.guest.is_none() {
                     core.metrics.event(Event::DeliveryRetried);
                     let failed = trigger.attempt - 1;
                     let fate = NewFate::new(FateKind::Retried, flow, &trigger.node_id);
                     core.note_fate(trigger.record, &NewFate { attempts: failed, error: NOT_ACKED, ..fate });
                 }
-                let trigger = ConnectionMessage::Trigger { seq, trigger: Box::new(trigger) };
-                core.post_to_worker(worker, trigger, "a trigger for a worker");
+                match worker {
+                    WorkerPlace::Here(worker) => {
+                        let trigger = ConnectionMessage::Trigger { seq, trigger: Box::new(trigger) };
+                        core.post_to_worker(worker, trigger, "a trigger for a worker");
+                    }
+                    WorkerPlace::Lent(worker) => lending::send(core, flow, worker, seq, &trigger),
+                }
             }
-            Order::Done { bytes, acked, receipt, recorded } => {
+            Order::Returned { bytes, guest } => {
+                lending::answer(core, flow, guest, GuestAnswer::Returned);
+                if let Some(owned) = core.flows.get(&flow) {
+                    owned.backlog.release(bytes);
+                }
+            }
+            Order::Done { bytes, guest: Some(guest), .. } => {
+                lending::answer(core, flow, guest, GuestAnswer::Acked);
+                if let Some(owned) = core.flows.get(&flow) {
+                    owned.backlog.release(bytes);
+                }
+            }
+            Order::Done { bytes, acked, receipt, recorded, guest: None } => {
                 core.metrics.event(Event::DeliveryDone);
                 if let Some(end) = recorded {
                     let kind = if end.is_acked { FateKind::Delivered } else { FateKind::Expired };
@@ -312,10 +341,12 @@ fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
     }
     if let Entry::Occupied(owned) = core.flows.entry(flow)
         && owned.get().queue.is_empty()
-        && let Some(sweep) = owned.remove().sweep
     {
-        core.wheel.cancel(sweep);
+        for timer in owned.remove().into_timers() {
+            core.wheel.cancel(timer);
+        }
     }
+    lending::look(core, flow);
 }
 
 /// The delivery of an acked trigger, for the nodes behind it.

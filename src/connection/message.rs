@@ -9,6 +9,7 @@ use super::attempt::{AttemptId, AttemptResult, BegunAnswer, ForwardTrigger, Repl
 use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::deliver::entry::Receipt;
+use crate::deliver::lending::{LentWorker, NodeEvent};
 use crate::deliver::workers::WorkerTrigger;
 use crate::ingress::socket::Closing;
 use crate::io::SocketId;
@@ -59,6 +60,14 @@ pub enum Inside {
 pub(crate) struct WorkerAddress {
     pub(crate) core: u16,
     pub(crate) connection: ConnectionId,
+}
+
+/// A worker as the queue of its flow reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkerPlace {
+    Here(WorkerAddress),
+    /// On another node of the cluster.
+    Lent(LentWorker),
 }
 
 /// Something that a worker did, for the owner of its flow's queue.
@@ -170,6 +179,8 @@ pub(crate) enum CoreMessage {
     OwnerRestarted { owner: u16 },
     /// A change of a worker of a flow whose queue this core owns.
     Worker { flow: Id, from: WorkerAddress, event: WorkerEvent },
+    /// A message of another node of the cluster about a flow that this core owns, or about that node.
+    Node { node: Id, event: NodeEvent },
     /// A message for a connection of this core.
     Connection { connection: ConnectionId, message: ConnectionMessage },
 }

@@ -34,11 +34,13 @@ mod flush;
 mod forward_queues;
 pub(crate) mod forwards;
 mod gate;
+pub(crate) mod guests;
 mod http;
 mod idle;
 pub(crate) mod journal_state;
 pub(crate) mod key_notes;
 mod key_sets;
+mod lending;
 pub(crate) mod listener;
 mod machine;
 pub(crate) mod message;
@@ -73,10 +75,11 @@ pub use self::attempt::{
 pub use self::calls::{Call, CallSink, CallSpan};
 pub use self::chains::{ChainSource, Fetched};
 pub use self::context::Services;
+pub(crate) use self::flow_queues::owner_core;
 pub use self::forward_queues::{
     Attempt, AttemptReport, CORE_ATTEMPTS_MAX, DeadLetters, Forwarder, LetterReport,
 };
 pub(crate) use self::idle::{IdleConnection, QuietConnection};
 pub(crate) use self::machine::Connection;
-pub use self::permits::{NoCluster, PermitTold, Permits, RemoteReplies};
+pub use self::permits::{NoCluster, NodeLinks, PermitTold, Permits, RemoteReplies};
 pub use self::waiters::KeysFetched;

@@ -11,6 +11,7 @@ use super::waiters::{Full, Waiter, Waiters};
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
+use crate::deliver::lending::NodeEvent;
 use crate::limit::PermitKind;
 use crate::reply::Reply;
 
@@ -34,6 +35,18 @@ pub trait RemoteReplies: Send + Sync {
     /// Passes a reply to the node that its `replyId` names, and calls `done` with the outcome; on any thread. Never blocks.
     fn send(&self, node: Id, reply_id: &str, reply: Box<Reply>, done: ReplyCallback);
 }
+
+/// Sends messages to the other nodes of a cluster. Nothing here blocks.
+pub trait NodeLinks: Send + Sync {
+    /// Sends a message to one node: in order, or [`NodeEvent::Gone`] is received from it.
+    fn send(&self, node: Id, event: NodeEvent);
+
+    /// Sends a message to all other nodes that are there.
+    fn broadcast(&self, event: NodeEvent);
+}
+
+/// The links of a core, where there is a cluster.
+pub(crate) type Links = Option<Arc<dyn NodeLinks>>;
 
 /// Of a process that is alone: nobody asks.
 pub struct NoCluster;

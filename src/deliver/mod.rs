@@ -4,6 +4,7 @@
 //! - [`run_behind`]: the same for the nodes behind a delivering one, once its delivery is done;
 //! - [`reply_at_once`]: the same for a flow of templates only, whose replies need not be kept;
 //! - [`workers`]: which attached worker gets which trigger;
+//! - [`lending`]: which worker of another node of a cluster does;
 //! - [`targets`]: which trigger is sent to which target, and when; [`schedule`]: when a failed one is tried again;
 //! - [`request`]: the request that is sent;
 //! - [`dry_run`]: what a trigger would do, without doing it;
@@ -15,6 +16,7 @@
 mod affinity;
 pub mod dry_run;
 pub mod entry;
+pub mod lending;
 pub mod protocol;
 pub mod publication;
 pub mod request;

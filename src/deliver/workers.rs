@@ -22,6 +22,7 @@
 //! departures cost in proportion to the triggers that they are about.
 
 mod item;
+mod lending;
 mod sending;
 mod waiting;
 
@@ -29,7 +30,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use self::item::{Flight, Item, List, Tie, TieKey, came_back, recorded_end};
-pub use self::item::{Order, RecordedEnd, ReplyUnclear, WorkerTrigger};
+pub use self::item::{Guest, Order, RecordedEnd, ReplyUnclear, WorkerTrigger};
 use self::waiting::{Entry, NodeQueue};
 pub use super::affinity::Affinity;
 use crate::base::slots::{Key, Slots};
@@ -45,6 +46,8 @@ struct Worker<W> {
     next_seq: u64,
     /// It did not ack its last trigger in time: others come first until it acks one.
     is_late: bool,
+    /// It is another node's.
+    is_lent: bool,
     /// It was told that a reply has to name its `seq`.
     is_told_of_seq: bool,
     /// seq to flight.
@@ -98,6 +101,7 @@ impl<W: Clone> FlowQueue<W> {
             in_flight: 0,
             next_seq: 1,
             is_late: false,
+            is_lent: false,
             is_told_of_seq: false,
             flights: HashMap::default(),
             replies: HashMap::default(),
@@ -197,8 +201,9 @@ impl<W: Clone> FlowQueue<W> {
     pub fn nack(&mut self, worker: Key, seq: u64, now: u64, orders: &mut Vec<Order<W>>) -> bool {
         let Some(flight) = self.land(worker, seq, orders) else { return false };
         let node = Arc::clone(&flight.item.trigger.node_id);
-        let item = came_back(flight, orders);
-        self.place(item, now, orders);
+        if let Some(item) = came_back(flight, orders) {
+            self.place(item, now, orders);
+        }
         self.fill(worker, Some(&node), now, orders);
         true
     }
@@ -213,7 +218,9 @@ impl<W: Clone> FlowQueue<W> {
             worker.is_late = true;
         }
         let (affinity, node) = (flight.item.trigger.affinity, Arc::clone(&flight.item.trigger.node_id));
-        let item = came_back(flight, orders);
+        let Some(item) = came_back(flight, orders) else {
+            return self.fill(worker, Some(&node), now, orders);
+        };
         // What else its connection has waiting does not wait for a worker that may hang.
         if let Some(affinity) = affinity
             && self.workers.len() > 1
@@ -290,8 +297,9 @@ impl<W: Clone> FlowQueue<W> {
         for (_, flight) in seqs {
             if let Some(flight) = self.flights.remove(flight) {
                 orders.extend(flight.timer.map(Order::Cancel));
-                let item = came_back(flight, orders);
-                self.enqueue(item);
+                if let Some(item) = came_back(flight, orders) {
+                    self.enqueue(item);
+                }
             }
         }
         // A connection that has nothing here makes itself known again with its next trigger.
@@ -327,8 +335,8 @@ impl<W: Clone> FlowQueue<W> {
     fn done(&mut self, trigger: &WorkerTrigger, is_acked: bool, orders: &mut Vec<Order<W>>) {
         let acked = (is_acked && trigger.behind.is_some()).then(|| Box::new(trigger.clone()));
         let recorded = recorded_end(trigger, is_acked);
-        let (bytes, receipt) = (trigger.payload.kept_len(), trigger.receipt);
-        orders.push(Order::Done { bytes, acked, receipt, recorded });
+        let (bytes, receipt, guest) = (trigger.payload.kept_len(), trigger.receipt, trigger.guest);
+        orders.push(Order::Done { bytes, acked, receipt, recorded, guest });
         let Some(affinity) = trigger.affinity else { return };
         if let Some(tie) = self.ties.get_mut(&affinity.key) {
             tie.open = tie.open.saturating_sub(1);
@@ -418,7 +426,8 @@ impl<W: Clone> FlowQueue<W> {
 /// A trigger is dropped, as done with.
 fn dropped<W>(trigger: &WorkerTrigger) -> Order<W> {
     let recorded = recorded_end(trigger, false);
-    Order::Done { bytes: trigger.payload.kept_len(), acked: None, receipt: trigger.receipt, recorded }
+    let WorkerTrigger { receipt, guest, .. } = *trigger;
+    Order::Done { bytes: trigger.payload.kept_len(), acked: None, receipt, recorded, guest }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::connection::forwards;
 use crate::connection::message::{ConnectionId, ConnectionMessage, CoreMessage, Inside};
 use crate::connection::timeouts::NEVER;
 use crate::connection::upgrade::ListenerKind;
-use crate::connection::{durable, receipts, replay, spill};
+use crate::connection::{durable, guests, receipts, replay, spill};
 use crate::ingress::socket::Closing;
 use crate::io::{Completion, Io, ListenerId, Operation};
 use crate::metrics::Event;
@@ -307,6 +307,7 @@ impl<I: Io> Core<I> {
             Message::Core(CoreMessage::Worker { flow, from, event }) => {
                 flows::on_worker(state, flow, from, event);
             }
+            Message::Core(CoreMessage::Node { node, event }) => guests::on_event(state, node, event),
             Message::Core(CoreMessage::Connection { connection, message }) => state.post(connection, message),
             Message::Adopt { stream, inside } => self.adopt(stream, inside),
             Message::ModelChanged { deleted_flows } => {
@@ -439,6 +440,7 @@ impl<I: Io> Core<I> {
             Timer::Connection(id) => self.on_alarm(pin, id),
             Timer::Ack(flow, flight) => flows::on_ack_overdue(&mut self.state, flow, flight),
             Timer::Sweep(flow) => flows::sweep(&mut self.state, flow),
+            Timer::Lending(flow) => guests::on_time(&mut self.state, flow),
             Timer::Targets => forwards::on_time(&mut self.state),
             Timer::Attempt(delivery) => forwards::on_attempt_lost(&mut self.state, delivery),
             Timer::Letter(key) => forwards::offer_letter(&mut self.state, key),

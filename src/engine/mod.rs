@@ -42,8 +42,10 @@ use self::supervise::{CoreConfig, Mailbox};
 use self::supply::Supply;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
+use crate::base::log::bounded_log;
 use crate::connection::context::SharedCounts;
 use crate::connection::message::{CoreMessage, ReplyCallback, ReplySender};
+use crate::connection::owner_core;
 use crate::connection::seal::Seal;
 use crate::io::{Backend, Preference};
 use crate::journal::LeftOpen;
@@ -53,6 +55,8 @@ use crate::reply::Reply;
 use crate::settings::{Address, Driver, Settings};
 use crate::store::Affected;
 use crate::verify::access::AccessTokens;
+
+pub use crate::deliver::lending::{GuestAnswer, GuestTrigger, NodeEvent, WorkerOffer};
 
 pub use self::core::Holdings;
 pub use self::driven::{DrivenConfig, DrivenCores, DrivenJournal, DrivenKernel};
@@ -70,8 +74,8 @@ pub use crate::connection::tls::{
 pub use crate::connection::{
     ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, BegunAnswer,
     CORE_ATTEMPTS_MAX, Call, CallSink, CallSpan, ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder,
-    KeysFetched, LastAttempt, LetterReport, NoCluster, NotReplayed, PermitTold, Permits, RemoteReplies,
-    ReplayCallback, Services, TargetAnswer,
+    KeysFetched, LastAttempt, LetterReport, NoCluster, NodeLinks, NotReplayed, PermitTold, Permits,
+    RemoteReplies, ReplayCallback, Services, TargetAnswer,
 };
 
 /// Messages that wait for a core before its senders are told that it is busy.
@@ -352,6 +356,22 @@ impl Engine {
             self.mailboxes[core].send(message)
         {
             done(Err(NotReplayed::Busy));
+        }
+    }
+
+    /// Takes a message of another node of the cluster about its workers or those of this one. One that a core has no room
+    /// for is dropped: a trigger's ack times out then.
+    pub fn on_node_event(&self, node: Id, event: NodeEvent) {
+        let Some(flow) = event.flow() else {
+            return self.tell_all(|| Message::Core(CoreMessage::Node { node, event: event.clone() }));
+        };
+        let owner = owner_core(flow, self.mailboxes.len());
+        if self.mailboxes[owner].send(Message::Core(CoreMessage::Node { node, event })).is_err() {
+            bounded_log!(
+                warn,
+                core = owner,
+                "a message of another node is dropped: the core's mailbox is full"
+            );
         }
     }
 

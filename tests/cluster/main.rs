@@ -12,6 +12,7 @@ mod members;
 mod model;
 mod permissions;
 mod replies;
+mod workers;
 
 use common::nats::Nats;
 use common::{Server, eventually};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::id::Id;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerId;
 use crate::deliver::Behind;
@@ -35,6 +36,19 @@ pub struct WorkerTrigger {
     pub receipt: Option<Receipt>,
     /// The record of the call that it is of.
     pub record: Option<CallRecord>,
+    /// Set if it is a trigger of another node of a cluster.
+    pub guest: Option<Guest>,
+}
+
+/// The name of a trigger of another node, as that node gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Guest {
+    pub node: Id,
+    /// The worker that it was sent to.
+    pub worker: u64,
+    /// The other node's attachment of this worker.
+    pub link: u64,
+    pub seq: u64,
 }
 
 /// Something to be done for the queue.
@@ -52,7 +66,10 @@ pub enum Order<W> {
         acked: Option<Box<WorkerTrigger>>,
         receipt: Option<Receipt>,
         recorded: Option<Box<RecordedEnd>>,
+        guest: Option<Guest>,
     },
+    /// A trigger of another node failed with its worker: what it took is free, and its node gives it to another one.
+    Returned { bytes: usize, guest: Guest },
     /// A timer is not needed any more.
     Cancel(TimerId),
     /// Something that came back waits and is of no use after this moment: call [`FlowQueue::expire`](super::FlowQueue::expire)
@@ -153,13 +170,18 @@ impl Tie {
     }
 }
 
-/// A trigger that failed with a worker, for another; and an order to watch its end, where it has one.
-pub(super) fn came_back<W>(flight: Flight, orders: &mut Vec<Order<W>>) -> Item {
+/// A trigger that failed with a worker, for another; and an order to watch its end, where it has one. That of another node
+/// goes back there.
+pub(super) fn came_back<W>(flight: Flight, orders: &mut Vec<Order<W>>) -> Option<Item> {
     let mut item = flight.item;
+    if let Some(guest) = item.trigger.guest {
+        orders.push(Order::Returned { bytes: item.trigger.payload.kept_len(), guest });
+        return None;
+    }
     item.trigger.attempt += 1;
     item.not = Some(flight.worker);
     orders.extend(item.trigger.expires_nanos.map(|expires_nanos| Order::Watch { expires_nanos }));
-    item
+    Some(item)
 }
 
 /// The end of a trigger, if its call has a record.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::FlowQueue;
-use super::item::{Flight, Item, List, Order, TieKey};
+use super::item::{Flight, Item, List, Order, TieKey, WorkerTrigger};
 use super::waiting::{Entry, NodeQueue};
 use crate::base::slots::Key;
 
@@ -30,19 +30,19 @@ impl<W: Clone> FlowQueue<W> {
     }
 
     /// Whether a trigger of the node may be sent to the worker now.
-    fn takes(&self, worker: Key, node: &str) -> bool {
+    pub(super) fn takes(&self, worker: Key, node: &str) -> bool {
         self.workers.get(worker).is_some_and(|worker| worker.credit > 0)
             && self.nodes.get(node).is_none_or(|queue| queue.has_room(worker))
     }
 
-    /// The least loaded worker that may take a trigger of the node; not the one that it came back from, unless there is
-    /// no other.
+    /// The least loaded worker that may take a trigger of the node, this node's own first; not the one that it came back
+    /// from, unless there is no other.
     fn choose(&self, node: &str, not: Option<Key>) -> Option<Key> {
         let not = not.filter(|_| self.workers.len() > 1);
         self.workers
             .iter()
             .filter(|(key, _)| Some(*key) != not && self.takes(*key, node))
-            .min_by_key(|(_, worker)| (worker.is_late, worker.in_flight, worker.next_seq))
+            .min_by_key(|(_, worker)| (worker.is_late, worker.is_lent, worker.in_flight, worker.next_seq))
             .map(|(key, _)| key)
     }
 
@@ -180,6 +180,18 @@ impl<W: Clone> FlowQueue<W> {
         }
         self.send(home, item, now, orders);
         Taken::Trigger
+    }
+
+    /// Sends a trigger of another node to a worker that takes it.
+    pub(super) fn send_guest(
+        &mut self,
+        worker: Key,
+        trigger: WorkerTrigger,
+        now: u64,
+        orders: &mut Vec<Order<W>>,
+    ) {
+        let item = Item { trigger, arrival: self.arrivals, not: None };
+        self.send(worker, item, now, orders);
     }
 
     /// Sends to a worker that takes it.

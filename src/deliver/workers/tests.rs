@@ -37,6 +37,7 @@ fn trigger(name: &str) -> WorkerTrigger {
         behind: None,
         receipt: None,
         record: None,
+        guest: None,
     }
 }
 
@@ -134,6 +135,7 @@ impl Story {
                     sent
                 }
                 Order::Done { .. } => "done".to_owned(),
+                Order::Returned { .. } => "returned".to_owned(),
                 Order::Cancel(_) => "cancel".to_owned(),
                 Order::Watch { .. } => "watch".to_owned(),
             })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Event, Kind, PARTS, Places, Span, Tail};
+use super::{Event, Kind, PARTS, Payload, Places, Span, Tail};
 
 const HTTP: u8 = 0;
 const WEB_SOCKET: u8 = 1;
@@ -49,6 +49,17 @@ impl Event {
             }
         }
         Some(Event { bytes, places: Places { kind, parts }, raw: None })
+    }
+}
+
+impl Payload {
+    /// A payload that was written elsewhere, as [`Payload::write`] does: it is passed on as it is, and nothing of it is found.
+    #[must_use]
+    pub fn of_text(text: Bytes) -> Payload {
+        let (mut event, end) = (text, b"}");
+        let places = Places { kind: Kind::Http, parts: [Span::default(); PARTS] };
+        event.truncate(event.len().saturating_sub(end.len()));
+        Payload { event: Event { bytes: event, places, raw: None }, tail: Arc::new(Tail::restore(b"{", b"")) }
     }
 }
 

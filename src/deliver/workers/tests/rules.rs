@@ -202,7 +202,7 @@ impl Model {
                     assert_eq!(deadline_nanos, self.now + ACK_TIMEOUT);
                     self.sent(worker, seq, &trigger, flight);
                 }
-                Order::Done { .. } => done += 1,
+                Order::Done { .. } | Order::Returned { .. } => done += 1,
                 Order::Cancel(_) => panic!("no timer was set"),
                 Order::Watch { expires_nanos } => {
                     assert!(self.open.values().any(|known| known.expires == Some(expires_nanos)));
