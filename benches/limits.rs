@@ -1,4 +1,4 @@
-//! The rate limiter, on one thread and on two; the timer wheel; and a reply that is awaited: its place and its timer.
+//! The rate limiter, on one thread and on two; the timer wheel; and a reply that is awaited.
 
 mod common;
 
@@ -6,16 +6,18 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tidegate::base::clock::{NANOS_PER_SECOND, Now};
-use tidegate::base::slots::{Key, Slots};
-use tidegate::base::wheel::{TimerId, Wheel};
+use tidegate::base::wheel::Wheel;
+use tidegate::engine::Waits;
 use tidegate::limit::{Rate, TICK_NANOS};
+use tidegate::reply::Reply;
 
 const WINDOW_SECONDS: u32 = 10;
 /// Replies that are awaited while one more is.
 const WAITING: u64 = 100_000;
 const REPLY_NANOS: u64 = 60 * NANOS_PER_SECOND;
+const REPLY_BYTES: u32 = 262_144;
 
 fn rates(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rate");
@@ -65,62 +67,46 @@ fn on_two_threads(rate: &Rate, begun: Now, rounds: u64) -> Duration {
     })
 }
 
-/// One thing for each that waits: what a pending reply is to the core that keeps it.
-struct Waiter {
-    timer: Option<TimerId>,
-    _waker: Option<std::task::Waker>,
-}
-
-/// A place with its timer, taken and given back by the reply; or taken, and ended by the wheel.
+/// A wait of the engine's, ended by its reply or by the time that it has.
 fn replies(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("awaited reply");
-    group.bench_function(format!("set and replied beside {WAITING}"), |bencher| {
-        let (mut slots, mut wheel) = (Slots::new(), Wheel::new(0));
-        let mut now = 0;
-        for _ in 0..WAITING {
-            now += 10_000;
-            wait(&mut slots, &mut wheel, now);
+    // So that as many wait at any time: one begins as one ends.
+    let step = REPLY_NANOS / WAITING;
+    let begun = || {
+        let mut waits = Waits::new(0);
+        for at in 1..=WAITING {
+            waits.begin(at * step + REPLY_NANOS, REPLY_BYTES);
         }
-        bencher.iter(|| {
-            let key = wait(&mut slots, &mut wheel, black_box(now));
-            let waiter = slots.remove(key).expect("just inserted");
-            wheel.cancel(waiter.timer.expect("just set"))
-        });
+        waits
+    };
+    group.bench_function(format!("set and replied beside {WAITING}"), |bencher| {
+        let mut waits = begun();
+        let reply = || Box::new(Reply { body: Some("{}".into()), ..Reply::default() });
+        bencher.iter_batched(
+            reply,
+            |reply| {
+                let wait = waits.begin(black_box(WAITING * step + REPLY_NANOS), REPLY_BYTES);
+                assert!(waits.reply(wait, reply), "it waits");
+            },
+            BatchSize::SmallInput,
+        );
     });
     group.bench_function(format!("set and expired beside {WAITING}"), |bencher| {
         bencher.iter_custom(|rounds| {
-            let (mut slots, mut wheel) = (Slots::new(), Wheel::new(0));
-            let (mut now, mut fired, mut ended) = (0, Vec::new(), 0);
-            // So that as many wait at any time: one begins as one ends.
-            let step = REPLY_NANOS / WAITING;
-            for _ in 0..WAITING {
-                now += step;
-                wait(&mut slots, &mut wheel, now);
-            }
+            let mut waits = begun();
+            let (mut now, mut ended) = (WAITING * step, 0);
             let began = Instant::now();
             for _ in 0..rounds {
                 now += step;
-                wait(&mut slots, &mut wheel, now);
-                wheel.advance(now, &mut fired);
-                for key in fired.drain(..) {
-                    ended += u64::from(slots.remove(key).is_some());
-                }
+                waits.begin(now + REPLY_NANOS, REPLY_BYTES);
+                ended += waits.advance(now) as u64;
             }
             let took = began.elapsed();
-            assert!(ended + 1 >= rounds.saturating_sub(WAITING / 10), "{ended} of {rounds} have ended");
+            assert!(ended + WAITING / 10 >= rounds, "{ended} of {rounds} have ended");
             took
         });
     });
     group.finish();
-}
-
-fn wait(slots: &mut Slots<Waiter>, wheel: &mut Wheel<Key>, now: u64) -> Key {
-    let key = slots.insert(Waiter { timer: None, _waker: None });
-    let timer = wheel.insert(now + REPLY_NANOS, key);
-    if let Some(waiter) = slots.get_mut(key) {
-        waiter.timer = Some(timer);
-    }
-    key
 }
 
 fn wheels(criterion: &mut Criterion) {

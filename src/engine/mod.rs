@@ -24,6 +24,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod waits;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -65,6 +66,7 @@ pub use self::parts::{BatchCarrier, RemoteKeeper};
 pub use self::recover::JournalError;
 pub use self::search::{SearchCallback, SearchOutcome};
 pub use self::supply::{SegmentSource, Supplied};
+pub use self::waits::{Wait, Waits};
 pub use crate::connection::message::{
     Inside, PayloadObserver as Tap, ReplyCallback as Done, ReplyOutcome as Outcome,
 };
