@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+/// Bits in front of an IPv4 address in IPv6 (RFC 4291, 2.5.5.2).
+const MAPPED_BITS: u8 = 96;
+
 /// An address or a network in CIDR notation (RFC 4632): `10.0.0.0/8`, `::1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpNet {
@@ -41,11 +44,16 @@ impl FromStr for IpNet {
         };
         let address: IpAddr = address.parse().map_err(|_| must())?;
         let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
+        let bits: u8 = match bits {
             None => width,
             Some(bits) => bits.parse().ok().filter(|bits| *bits <= width).ok_or_else(must)?,
         };
-        Ok(IpNet { address, bits })
+        // Addresses are compared as IPv4 where they are, so that a network has to be one of IPv4, too.
+        let mapped = bits.checked_sub(MAPPED_BITS).filter(|_| address.to_canonical() != address);
+        Ok(match mapped {
+            Some(bits) => IpNet { address: address.to_canonical(), bits },
+            None => IpNet { address, bits },
+        })
     }
 }
 
@@ -69,6 +77,11 @@ mod tests {
             ("10.0.0.0/8", "10.255.1.2", true),
             ("10.0.0.0/8", "11.0.0.1", false),
             ("10.0.0.0/8", "::ffff:10.1.1.1", true),
+            ("::ffff:10.0.0.0/104", "10.255.1.2", true),
+            ("::ffff:10.0.0.0/104", "::ffff:11.0.0.1", false),
+            ("::ffff:192.0.2.7", "192.0.2.7", true),
+            ("::ffff:0:0/96", "203.0.113.9", true),
+            ("::ffff:0:0/95", "203.0.113.9", false),
             ("0.0.0.0/0", "203.0.113.9", true),
             ("0.0.0.0/0", "::1", false),
             ("::1", "::1", true),
