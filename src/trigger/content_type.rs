@@ -67,6 +67,9 @@ impl<'a> ContentType<'a> {
 /// The first member of a list of media types. A comma within quotes, or one that no other media type follows, belongs to
 /// the member.
 fn first_member(field: &[u8]) -> &[u8] {
+    // Empty members do not count (RFC 9110, section 5.6.1).
+    let empty = field.iter().take_while(|byte| matches!(byte, b',' | b' ' | b'\t')).count();
+    let field = &field[empty..];
     let mut quoted = false;
     let mut at = 0;
     while let Some(found) = memchr::memchr3(b'"', b',', b'\\', &field[at..]) {
@@ -127,6 +130,17 @@ mod tests {
         check("multipart/form-data; boundary=\"a,b/c\"", "multipart/form-data", None, Some("a,b/c"));
         check("multipart/form-data; boundary=a,b", "multipart/form-data", None, Some("a,b"));
         check("text/plain; x=\"\\\",a/b\"; charset=utf-8", "text/plain", Some("UTF-8"), None);
+    }
+
+    #[test]
+    fn empty_members_of_a_list_do_not_count() {
+        for field in
+            [", application/json", ",,application/json", " , ,application/json,", "application/json,,"]
+        {
+            assert!(ContentType::parse(field.as_bytes()).is_json(), "{field}");
+        }
+        check(",", "", None, None);
+        check(", multipart/form-data; boundary=x, text/plain", "multipart/form-data", None, Some("x"));
     }
 
     #[test]
