@@ -49,6 +49,15 @@ pub(super) fn write_masked(out: &mut Vec<u8>, query: &[u8], hidden: &str) {
 /// Writes a form as an object. `declared` is the charset of its content type, which goes before one that a field names.
 pub(super) fn write_form(out: &mut Vec<u8>, body: &[u8], declared: Option<&'static Encoding>) {
     let charset = declared.or_else(|| charset_field(body)).unwrap_or(encoding_rs::UTF_8);
+    if !charset.is_ascii_compatible() && body.contains(&0) {
+        // The form itself is in UTF-16, its escapes and all: some programs encode every text that they send.
+        return write_pairs(out, charset.decode(body).0.as_bytes(), encoding_rs::UTF_8);
+    }
+    // A form of a page in UTF-16 is sent in UTF-8 (Encoding Standard, "get an output encoding").
+    write_pairs(out, body, charset.output_encoding());
+}
+
+fn write_pairs(out: &mut Vec<u8>, body: &[u8], charset: &'static Encoding) {
     let mut members = Members::new();
     for (key, value) in pairs(body) {
         members.push(decode(key, charset), decode(value, charset));

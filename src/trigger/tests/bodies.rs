@@ -156,6 +156,16 @@ fn a_declared_charset_is_obeyed() {
         ("text/plain;charset=windows-1252".into(), b"\x80 5", "\"€ 5\""),
         ("text/plain;charset=Shift_JIS".into(), b"\x83\x65\x83\x58\x83\x67", "\"テスト\""),
         ("application/xml;charset=koi8-r".into(), b"\xd4", "\"т\""),
+        // No form is sent in UTF-16, but some programs encode every text that they send.
+        ("application/x-www-form-urlencoded;charset=utf-16".into(), b"a=%C3%A9", r#"{"a":"é"}"#),
+        ("application/x-www-form-urlencoded;charset=utf-16".into(), b"a\0=\0\xe9\0", r#"{"a":"é"}"#),
+        ("application/x-www-form-urlencoded;charset=utf-16be".into(), b"\0a\0=\0%\x004\x001", r#"{"a":"A"}"#),
+        (
+            "application/x-www-form-urlencoded".into(),
+            b"_charset_=utf-16&a=b",
+            r#"{"_charset_":"utf-16","a":"b"}"#,
+        ),
+        (", application/json".into(), b"[1]", "[1]"),
         // Bytes that are not text in the charset are cast.
         ("text/plain;charset=shift_jis".into(), b"\xff\x01", "[255,1]"),
         ("text/plain;charset=utf-8".into(), b"\xe9", "[233]"),
