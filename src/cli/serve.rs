@@ -84,8 +84,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         })?;
     let admin_address = admin_listener.address().map_or_else(|| settings.admin.listen.clone(), Address::Tcp);
 
-    let fetchers =
-        Fetchers { chains: Chains::start(&settings.alexa, clock)?, key_sets: KeySets::start(clock)? };
+    let key_sets = KeySets::start(settings.forward.roots.as_deref(), clock)
+        .context("the thread that fetches key sets cannot be started")?;
+    let fetchers = Fetchers { chains: Chains::start(&settings.alexa, clock)?, key_sets };
     let chains: Arc<dyn ChainSource> = Arc::new(fetchers);
     let call_threads = CallThreads::start(settings)?;
     let calls = call_threads.as_ref().map(|threads| Arc::clone(threads.calls()));

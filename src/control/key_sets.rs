@@ -2,11 +2,13 @@
 //!
 //! A URL that many ask for is fetched once, whatever cores they are on, and at most once a minute (sooner after a
 //! failure). What was fetched is kept when a later fetch fails. Redirects are not followed. Everything has a bound:
-//! fetches at a time, URLs that wait for their turn, bytes, time.
+//! fetches at a time, URLs that wait for their turn, bytes, time. Certificates are checked against the roots of
+//! `forward.roots`, as those of targets are.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::Empty;
@@ -19,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use super::download::{DownloadError, download};
+use super::forward::{ForwardError, outgoing_tls};
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
 use crate::engine::KeysFetched;
@@ -43,6 +46,7 @@ const HTTPS_PORT: u16 = 443;
 enum FetchError {
     Url,
     Connect,
+    Tls,
     Broken,
     Status(u16),
     TooLarge,
@@ -55,6 +59,7 @@ impl fmt::Display for FetchError {
         match self {
             FetchError::Url => f.write_str("its URL cannot be read"),
             FetchError::Connect => f.write_str("its server cannot be reached"),
+            FetchError::Tls => f.write_str("TLS with its server failed"),
             FetchError::Broken => f.write_str("the connection broke"),
             FetchError::Status(status) => write!(f, "its server answered {status}"),
             FetchError::TooLarge => write!(f, "it has more than {SET_BYTES_MAX} bytes"),
@@ -63,26 +68,6 @@ impl fmt::Display for FetchError {
         }
     }
 }
-
-/// Why the thread cannot be started.
-#[derive(Debug)]
-pub enum KeySetsError {
-    Tls(rustls::Error),
-    Thread(std::io::Error),
-}
-
-impl fmt::Display for KeySetsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeySetsError::Tls(error) => write!(f, "TLS cannot be set up: {error}"),
-            KeySetsError::Thread(error) => {
-                write!(f, "the thread that fetches key sets cannot be started: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for KeySetsError {}
 
 struct Asked {
     url: Arc<str>,
@@ -99,25 +84,24 @@ pub struct KeySets {
 }
 
 impl KeySets {
-    /// Starts the thread.
+    /// Starts the thread. `roots` is the file of the roots, if there is one; it is read when it is needed.
     ///
     /// # Errors
-    /// [`KeySetsError`].
-    pub fn start(clock: Clock) -> Result<KeySets, KeySetsError> {
+    /// If it cannot be started.
+    pub fn start(roots: Option<&Path>, clock: Clock) -> std::io::Result<KeySets> {
         let fetcher = Arc::new(Fetcher {
-            tls: TlsConnector::from(Arc::new(tls()?)),
+            roots: roots.map(Path::to_owned),
+            tls: OnceLock::new(),
             turns: Semaphore::new(FETCHES_MAX),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(FETCHES_MAX)
-            .build()
-            .map_err(KeySetsError::Thread)?;
+            .build()?;
         let (asked, asks) = mpsc::channel(ASKED_MAX);
         std::thread::Builder::new()
             .name("keys".to_owned())
-            .spawn(move || runtime.block_on(serve(fetcher, asks, clock)))
-            .map_err(KeySetsError::Thread)?;
+            .spawn(move || runtime.block_on(serve(fetcher, asks, clock)))?;
         Ok(KeySets { asked, clock })
     }
 
@@ -134,17 +118,6 @@ impl KeySets {
 /// Nothing is known, and could not be fetched now.
 fn failed(clock: &Clock) -> FetchedKeys {
     FetchedKeys { set: None, fetched_nanos: 0, attempted_nanos: clock.now().nanos, is_failed: true }
-}
-
-fn tls() -> Result<rustls::ClientConfig, KeySetsError> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(KeySetsError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
 }
 
 /// Answers all who ask until nobody can ask any more.
@@ -197,7 +170,9 @@ async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<Asked>, clock: Cl
 
 /// The resources that a fetch uses.
 struct Fetcher {
-    tls: TlsConnector,
+    roots: Option<PathBuf>,
+    /// Set up by the first fetch that needs it.
+    tls: OnceLock<TlsConnector>,
     turns: Semaphore,
 }
 
@@ -211,6 +186,14 @@ impl Fetcher {
         KeySet::parse(&document).map_err(FetchError::Set)
     }
 
+    fn tls(&self) -> Result<&TlsConnector, ForwardError> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls);
+        }
+        let tls = outgoing_tls(self.roots.as_deref())?;
+        Ok(self.tls.get_or_init(|| tls))
+    }
+
     /// One GET over a connection of its own.
     async fn download(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         let uri: Uri = url.parse().map_err(|_| FetchError::Url)?;
@@ -222,7 +205,11 @@ impl Fetcher {
             return get(stream, &uri).await;
         }
         let name = ServerName::try_from(host).map_err(|_| FetchError::Url)?;
-        get(self.tls.connect(name, stream).await.map_err(|_| FetchError::Connect)?, &uri).await
+        let tls = self.tls().map_err(|error| {
+            bounded_log!(error, %error, "key sets cannot be fetched over TLS");
+            FetchError::Tls
+        })?;
+        get(tls.connect(name, stream).await.map_err(|_| FetchError::Tls)?, &uri).await
     }
 }
 

@@ -381,7 +381,7 @@ const MAIN: &[Entry] = &[
         "TIDEGATE_FORWARD_ROOTS",
         None,
         "the system's roots",
-        "PEM file of the roots that targets' certificates chain to",
+        "PEM file of the roots that the certificates of targets and of key servers chain to",
         |s, v| {
             s.forward.roots = Some(v.into());
             Ok(())

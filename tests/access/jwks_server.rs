@@ -1,10 +1,13 @@
 //! A server of JSON Web Key Sets that can hang, rotate and lie.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rcgen::{CertifiedKey, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 /// How it answers.
@@ -25,12 +28,30 @@ pub struct KeyServer {
     address: SocketAddr,
     behaviour: Arc<Mutex<Behaviour>>,
     asked: Arc<AtomicUsize>,
+    has_tls: bool,
 }
 
 impl KeyServer {
     pub fn start() -> KeyServer {
+        KeyServer::start_with(None)
+    }
+
+    /// With TLS, by this certificate.
+    pub fn with_tls(key: &CertifiedKey<KeyPair>) -> KeyServer {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).expect("a key");
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| {
+                builder.with_no_client_auth().with_single_cert(vec![key.cert.der().clone()], private)
+            });
+        KeyServer::start_with(Some(Arc::new(config.expect("a certificate"))))
+    }
+
+    fn start_with(tls: Option<Arc<ServerConfig>>) -> KeyServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
+        let has_tls = tls.is_some();
         let behaviour = Arc::new(Mutex::new(Behaviour::Hang));
         let asked = Arc::new(AtomicUsize::new(0));
         let (told, counted) = (Arc::clone(&behaviour), Arc::clone(&asked));
@@ -38,13 +59,21 @@ impl KeyServer {
             for stream in listener.incoming() {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let behaviour = told.lock().expect("nobody panicked").clone();
-                std::thread::spawn(move || answer(stream.expect("a connection"), &behaviour));
+                let stream = stream.expect("a connection");
+                let tls = tls.clone().map(|tls| ServerConnection::new(tls).expect("a connection"));
+                std::thread::spawn(move || match tls {
+                    None => answer(stream, &behaviour),
+                    Some(tls) => answer(StreamOwned::new(tls, stream), &behaviour),
+                });
             }
         });
-        KeyServer { address, behaviour, asked }
+        KeyServer { address, behaviour, asked, has_tls }
     }
 
     pub fn url(&self) -> String {
+        if self.has_tls {
+            return format!("https://localhost:{}/keys?v=1", self.address.port());
+        }
         format!("http://{}/keys?v=1", self.address)
     }
 
@@ -58,7 +87,7 @@ impl KeyServer {
     }
 }
 
-fn answer(mut stream: TcpStream, behaviour: &Behaviour) {
+fn answer(mut stream: impl Read + Write, behaviour: &Behaviour) {
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") {

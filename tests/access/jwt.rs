@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::common::{Hook, Response, Server, request};
+use crate::common::{Hook, Response, Server, Wire, request};
 use crate::jwks_server::{Behaviour, KeyServer};
 use crate::sockets::{Socket, upgrade};
 use crate::{echo, refused, server};
@@ -351,6 +351,57 @@ fn a_server_of_keys_that_lies_lets_nobody_in() {
     keys.set(Behaviour::Keys(vec![json!({"kty": "XX", "kid": "k"}), signer.jwk()]));
     let hook = server.webhook(json!({"auth": {"type": "jwt", "jwksUrl": keys.url()}}));
     assert_eq!(status(&server, &hook, &signer.sign(&json!({}))), 200);
+}
+
+#[test]
+fn keys_over_tls_are_taken_where_the_server_has_a_root_that_is_known() {
+    let signer = Signer::new("k");
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let elsewhere = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, own.cert.pem() + &elsewhere.cert.pem()).expect("a file");
+    let server = Server::start(|settings| {
+        settings.set("TIDEGATE_FORWARD_ROOTS", roots.display());
+    });
+    for (key, wanted) in [(&own, 200), (&other, 503), (&elsewhere, 503)] {
+        let keys = KeyServer::with_tls(key);
+        keys.set(Behaviour::Keys(vec![signer.jwk()]));
+        let hook = server.webhook(json!({"auth": {"type": "jwt", "jwksUrl": keys.url()}}));
+        assert_eq!(status(&server, &hook, &signer.sign(&json!({}))), wanted);
+        assert_eq!(keys.asked(), 1);
+    }
+    assert!(server.log().contains("TLS with its server failed"), "{}", server.log());
+}
+
+#[test]
+fn a_changed_source_of_keys_counts_for_connections_that_are_open() {
+    for cores in [1, 2] {
+        let server = server(cores);
+        let (first, second) = (Signer::new("k"), Signer::new("k"));
+        let sources = [&first, &second].map(|signer| {
+            let keys = KeyServer::start();
+            keys.set(Behaviour::Keys(vec![signer.jwk()]));
+            keys
+        });
+        let auth = |keys: &KeyServer| json!({"auth": {"type": "jwt", "jwksUrl": keys.url()}});
+        let hook = server.webhook(auth(&sources[0]));
+        let mut open: Vec<Wire> = (0..2 * cores).map(|_| server.wire()).collect();
+        let post = |signer: &Signer| {
+            let bearer = format!("Bearer {}", signer.sign(&json!({})));
+            request("POST", &hook.target(""), &[("Authorization", bearer.as_str())], b"{}")
+        };
+        for (source, right, wrong) in [(0, &first, &second), (1, &second, &first), (0, &first, &second)] {
+            server.patch(&hook, &auth(&sources[source]));
+            for wire in &mut open {
+                assert_eq!(wire.ask(post(right)).status, 200, "{source}");
+                assert_eq!(wire.ask(post(wrong)).status, 401, "{source}");
+            }
+        }
+        server.patch(&hook, &json!({"auth": null}));
+        open.iter_mut().for_each(|wire| assert_eq!(wire.ask(hook.get()).status, 200));
+    }
 }
 
 #[test]

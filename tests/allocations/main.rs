@@ -102,7 +102,7 @@ impl Served {
         registry.load(&store, now).expect("the model can be read");
         let metrics = Metrics::new(settings.cores);
         let chains = Chains::start(&settings.alexa, clock).expect("nothing is fetched");
-        let key_sets = KeySets::start(clock).expect("nothing is fetched");
+        let key_sets = KeySets::start(None, clock).expect("nothing is fetched");
         let chains = Arc::new(Fetchers { chains, key_sets });
         let engine = Engine::start(
             &settings,

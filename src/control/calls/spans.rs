@@ -25,7 +25,7 @@ use super::queue::Queue;
 use crate::base::log::bounded_log;
 use crate::base::trace::TraceContext;
 use crate::control::download::{DownloadError, download};
-use crate::control::forward::system_tls;
+use crate::control::forward::outgoing_tls;
 use crate::engine::Call;
 
 /// How often the thread looks for spans: a collector gets them in batches.
@@ -72,7 +72,7 @@ pub(super) fn exporter(endpoint: &str) -> io::Result<impl FnOnce(&Queue<Spanned>
     let url = if url.ends_with(TRACES_PATH) { url.to_owned() } else { format!("{url}{TRACES_PATH}") };
     let mut exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Collector { tls: system_tls().map_err(io::Error::other)? })
+        .with_http_client(Collector { tls: outgoing_tls(None).map_err(io::Error::other)? })
         .with_endpoint(url)
         .with_timeout(EXPORT_TIME)
         .build()

@@ -13,6 +13,7 @@ mod resolve;
 mod roots;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -120,12 +121,12 @@ impl Forwarder for ForwardThreads {
     }
 }
 
-/// TLS with the system's roots, for HTTP/1.1.
+/// TLS with the roots of a file or the system's, for HTTP/1.1.
 ///
 /// # Errors
-/// If TLS cannot be set up.
-pub(super) fn system_tls() -> Result<tokio_rustls::TlsConnector, ForwardError> {
-    let roots = roots::load(None).map_err(ForwardError::Roots)?;
+/// If the roots cannot be read, or TLS cannot be set up.
+pub(super) fn outgoing_tls(roots: Option<&Path>) -> Result<tokio_rustls::TlsConnector, ForwardError> {
+    let roots = roots::load(roots).map_err(ForwardError::Roots)?;
     connect::tls_for(roots, &[connect::HTTP1]).map_err(ForwardError::Tls)
 }
 
