@@ -1,5 +1,6 @@
 //! The journal's folder at the start: what is open in it is found again before anything is accepted.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
@@ -91,15 +92,24 @@ pub(super) fn start(
     let (cores, bytes_max) = (settings.cores, settings.journal.max_bytes);
     let segment_bytes = segment_bytes(bytes_max, cores);
     let path = settings.data.join(JOURNAL_FOLDER);
-    let Opened { mut folder, shares, mut spare } =
+    let Opened { mut folder, shares, spare } =
         open(&path, Shape { cores, bytes_max, segment_bytes, safety })?;
-    let mut begun: Vec<(Box<Journal>, _, _)> = Vec::new();
-    for (core, (share, mut files)) in (0..).zip(shares) {
+    let mut journals = Vec::new();
+    for (core, (share, files)) in (0..).zip(shares) {
         let open: Vec<Sequence> = share.open.iter().map(|entry| entry.sequence).collect();
         let mut journal = Journal::new(Config { core, folder: folder.manifest.folder, segment_bytes }, share);
         let now = clock.now().nanos;
-        for _ in 0..journal.segments_wanted(now) {
-            let made = match spare.pop() {
+        let wanted = journal.segments_wanted(now);
+        journals.push((core, journal, open, files, wanted, now));
+    }
+    let mut spare = VecDeque::from(spare);
+    let wanted = journals.iter().flat_map(|(core, .., wanted, _)| std::iter::repeat_n(*core, *wanted));
+    // One by one is slower, and makes as many as there is room for.
+    spare.extend(folder.make_all(&wanted.skip(spare.len()).collect::<Vec<u16>>()).unwrap_or_default());
+    let mut begun: Vec<(Box<Journal>, _, _)> = Vec::new();
+    for (core, mut journal, open, mut files, wanted, now) in journals {
+        for _ in 0..wanted {
+            let made = match spare.pop_front() {
                 Some(spare) => Ok(Some(spare)),
                 None => folder.make(core),
             };
@@ -126,7 +136,7 @@ pub(super) fn start(
     let notes = begun.iter().flat_map(|(journal, ..)| journal.notes());
     key_notes::restore(registry, notes, clock.now().unix_millis);
     let failed = |error| JournalError::Io { path: path.clone(), error };
-    let supply = Arc::new(Supply::start(folder, spare, cores).map_err(failed)?);
+    let supply = Arc::new(Supply::start(folder, spare.into(), cores).map_err(failed)?);
     let part = |(journal, open, files)| {
         let source: Segments<DiskFile> = Arc::<Supply>::clone(&supply);
         let journal = Box::new(CoreJournal::new(EventJournal::Files(journal), open, cores));
@@ -280,6 +290,27 @@ mod tests {
         let second = open(&path, SHAPE).unwrap();
         assert_eq!(second.folder.manifest.folder, first.folder.manifest.folder);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "what was being made is removed");
+    }
+
+    #[test]
+    fn segments_that_are_made_at_once_are_on_the_list_as_many_as_there_may_be() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(JOURNAL_FOLDER);
+        let most = 3 * u64::from(SHAPE.segment_bytes);
+        let mut folder = open(&path, Shape { bytes_max: most, ..SHAPE }).unwrap().folder;
+        let made = folder.make_all(&[0, 0, 1, 1]).unwrap();
+        let names: Vec<String> = made.iter().map(|segment| segment.name.to_string()).collect();
+        assert_eq!((names, folder.bytes), (["0-1", "0-2", "1-1"].map(str::to_owned).to_vec(), most));
+        let again = open(&path, SHAPE).unwrap();
+        assert_eq!((again.spare.len(), again.folder.manifest), (3, folder.manifest.clone()));
+        assert!(folder.make_all(&[0]).unwrap().is_empty() && folder.make(0).unwrap().is_none());
+        // One of them cannot be made: there is none, and nothing on the list.
+        let mut folder = open(&path, SHAPE).unwrap().folder;
+        fs::create_dir(path.join("1-2.new")).unwrap();
+        let before = folder.manifest.clone();
+        assert!(folder.make_all(&[0, 1]).is_err());
+        assert_eq!((&folder.manifest, &read_manifest(&path).unwrap().unwrap()), (&before, &before));
+        assert!(!path.join("0-3.segment").exists() && !path.join("0-3.new").exists());
     }
 
     #[test]

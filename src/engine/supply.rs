@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::base::log::bounded_log;
-use crate::io::file::{make_zeroed, sync_folder_of};
+use crate::io::file::{make_all_zeroed, make_zeroed, sync_folder_of};
 use crate::io::{DiskFile, Safety, Waker};
 use crate::journal::{MANIFEST_FILE, Manifest, NoSegment, SegmentName, SpareSegment};
 
@@ -124,6 +124,39 @@ impl Folder {
                 Err(error)
             }
         }
+    }
+
+    /// Makes a segment for each of these cores, all at a time, and writes their names to the list at once. Fewer: there are as
+    /// many as there may be.
+    ///
+    /// # Errors
+    /// If one of them cannot be made, or the list not be written; there is none of them then.
+    pub(super) fn make_all(&mut self, cores: &[u16]) -> io::Result<Vec<SpareSegment>> {
+        let bytes = u64::from(self.segment_bytes);
+        let room = self.bytes_max.saturating_sub(self.bytes).checked_div(bytes).unwrap_or(0);
+        let mut manifest = self.manifest.clone();
+        let mut made = Vec::new();
+        for &core in cores.iter().take(usize::try_from(room).unwrap_or(usize::MAX)) {
+            let name = manifest.unused_name(core);
+            manifest.segments.insert(name);
+            made.push(SpareSegment { name, bytes: self.segment_bytes, uses: 0, salt: random()? });
+        }
+        if made.is_empty() {
+            return Ok(made);
+        }
+        let paths: Vec<PathBuf> =
+            made.iter().map(|segment| self.path.join(segment.name.file_name())).collect();
+        make_all_zeroed(&paths, bytes)?;
+        if let Err(error) = write_manifest(&self.path, &manifest) {
+            for path in &paths {
+                // The room that it took is wanted elsewhere.
+                let _ = fs::remove_file(path);
+            }
+            return Err(error);
+        }
+        self.manifest = manifest;
+        self.bytes += bytes * made.len() as u64;
+        Ok(made)
     }
 
     /// Opens a segment.

@@ -13,6 +13,8 @@ use rustix::io::Errno;
 
 /// Rights of a file that is made here: its owner's alone.
 const FILE_MODE: u32 = 0o600;
+/// Files that are written at the same time: the disk has several writes to put in order.
+const MADE_AT_A_TIME: usize = 8;
 /// Bytes of zeros that are written at a time: large enough for the disk's full speed.
 const ZERO_BYTES: usize = 1024 * 1024;
 
@@ -91,6 +93,39 @@ pub fn make_zeroed(path: &Path, bytes: u64, first: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     made.and_then(|()| sync_folder_of(path))
+}
+
+/// Makes several such files in one folder, some at a time. They get their names once all of them are complete.
+///
+/// # Errors
+/// As [`make_zeroed`]; there is none of them then.
+pub fn make_all_zeroed(paths: &[PathBuf], bytes: u64) -> io::Result<()> {
+    let temporary = |path: &PathBuf| path.with_extension("new");
+    let write = |some: &[PathBuf]| {
+        std::thread::scope(|scope| {
+            let begun: Vec<_> = some
+                .iter()
+                .map(|path| scope.spawn(move || write_zeroed(&temporary(path), bytes, &[])))
+                .collect();
+            let ended = begun.into_iter().map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes it ended")))
+            });
+            // Each of them ends before the first error is told.
+            ended.collect::<Vec<_>>().into_iter().collect::<io::Result<()>>()
+        })
+    };
+    let made = paths
+        .chunks(MADE_AT_A_TIME)
+        .try_for_each(write)
+        .and_then(|()| paths.iter().try_for_each(|path| fs::rename(temporary(path), path)));
+    if made.is_err() {
+        for path in paths {
+            // Some of them are not there.
+            let _ = fs::remove_file(temporary(path));
+            let _ = fs::remove_file(path);
+        }
+    }
+    made.and_then(|()| paths.first().map_or(Ok(()), |path| sync_folder_of(path)))
 }
 
 fn write_zeroed(path: &Path, bytes: u64, first: &[u8]) -> io::Result<()> {

@@ -6,8 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use redb::backends::FileBackend;
 use redb::{
-    Builder, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    Builder, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition,
 };
 
 use super::changes::Changes;
@@ -146,9 +148,13 @@ fn builder() -> Builder {
 fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     let temporary = path.with_extension("new");
     let failed = |error: redb::Error| StoreError::database(path, error);
-    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&temporary);
-    made.map_err(|error| StoreError::io(path, &error))?;
-    let database = builder().create(&temporary).map_err(|error| failed(error.into()))?;
+    let at = |error: std::io::Error| StoreError::io(path, &error);
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(&temporary);
+    let file = file.map_err(at)?;
+    let own = file.try_clone().map_err(at)?;
+    let backend = Unsynced(FileBackend::new(own).map_err(|error| failed(error.into()))?);
+    let database = builder().create_with_backend(backend).map_err(|error| failed(error.into()))?;
     let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
     {
         let mut meta = transaction.open_table(META).map_err(|error| failed(error.into()))?;
@@ -166,7 +172,37 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     }
     transaction.commit().map_err(|error| failed(error.into()))?;
     drop(database);
-    folder::publish(folder, &temporary, path).map_err(|error| StoreError::io(path, &error))
+    file.sync_all().and_then(|()| folder::publish(folder, &temporary, path)).map_err(at)
+}
+
+/// A file that has no name yet, and that is synced once it is whole.
+#[derive(Debug)]
+struct Unsynced(FileBackend);
+
+impl StorageBackend for Unsynced {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.0.close()
+    }
 }
 
 /// Makes the tables that format 1 did not have, in one transaction: a crash leaves the database as it was.
