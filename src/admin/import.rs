@@ -19,7 +19,9 @@ use super::call::{BODY_DEPTH_MAX, Call, Outcome};
 use super::error::ApiError;
 use super::export::{FORMAT, FORMAT_MEMBER, SHOWN_CREDENTIALS};
 use super::import_flows::{ImportedFlows, plan_flows};
-use super::import_plan::{ImportAction, ImportContext, Known, OTHERS_ID, Planned, ReportItem, given_id};
+use super::import_plan::{
+    ImportAction, ImportContext, Known, OTHERS_ID, Planned, ReportItem, changed, given_id,
+};
 use super::kinds::within;
 use super::query::Parameters;
 use crate::base::id::Id;
@@ -233,17 +235,13 @@ fn plan_application(
     };
     Ok(match found {
         Some(old) => {
-            let mut new = old.clone();
             let mut value = value.clone();
             let globals = value.as_object_mut().and_then(|object| object.remove("globals"));
-            new.patch(&value, context.now).map_err(at_fault)?;
-            if let Some(globals) = globals {
-                new = with_globals(new, globals, mode.prunes, context.now).map_err(at_fault)?;
-            }
-            new.last_updated = old.last_updated;
-            let action = if new == old { ImportAction::Keep } else { ImportAction::Change };
-            new.last_updated = context.now;
-            Planned { resource: new, action }
+            let planned = changed(&old, context.now, |new| {
+                new.patch(&value, context.now)?;
+                globals.map_or(Ok(()), |globals| set_globals(new, globals, mode.prunes, context.now))
+            });
+            planned.map_err(at_fault)?
         }
         None => {
             let mut made = Application::create(value, context.now).map_err(at_fault)?;
@@ -253,20 +251,18 @@ fn plan_application(
     })
 }
 
-/// An application with the globals of a document: over those that it has, or in their place.
-fn with_globals(
-    mut application: Application,
+/// Gives an application the globals of a document: over those that it has, or in their place.
+fn set_globals(
+    application: &mut Application,
     globals: Value,
     replaces: bool,
     now: u64,
-) -> Result<Application, ModelError> {
+) -> Result<(), ModelError> {
     if replaces {
-        application.patch(&json!({"globals": globals}), now)?;
-        return Ok(application);
+        return application.patch(&json!({"globals": globals}), now);
     }
     let list = globals.as_array().ok_or_else(|| ModelError::new("globals", "must be a list"))?;
-    application.change_globals(crate::model::read_changes(list, "globals")?, now)?;
-    Ok(application)
+    application.change_globals(crate::model::read_changes(list, "globals")?, now)
 }
 
 fn plan_webhooks(
@@ -308,16 +304,7 @@ fn plan_webhook(
         object.retain(|name, _| !masked.contains(&name.as_str()));
     }
     let planned = match known.find(&value)? {
-        Some(old) => {
-            let mut new = old.clone();
-            new.patch(&value, context.now)?;
-            new.last_updated = old.last_updated;
-            if new == *old {
-                return Ok(Planned { resource: new, action: ImportAction::Keep });
-            }
-            new.last_updated = context.now;
-            Planned { resource: new, action: ImportAction::Change }
-        }
+        Some(old) => changed(old, context.now, |new| new.patch(&value, context.now))?,
         None => {
             let id = given_id(&value)?;
             if let Some(id) = id
@@ -334,6 +321,8 @@ fn plan_webhook(
             Planned { resource: made, action: ImportAction::Create }
         }
     };
-    context.engine.check_webhook(&planned.resource)?;
+    if planned.action != ImportAction::Keep {
+        context.engine.check_webhook(&planned.resource)?;
+    }
     Ok(planned)
 }

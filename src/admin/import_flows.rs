@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::import_plan::{ImportAction, ImportContext, Known, OTHERS_ID, Planned, ReportItem, given_id};
+use super::import_plan::{
+    ImportAction, ImportContext, Known, OTHERS_ID, Planned, ReportItem, changed, given_id,
+};
 use super::kinds::within;
 use crate::base::id::Id;
 use crate::model::{Flow, FlowVersion, ModelError, WEBHOOK_TRIGGER, Webhook};
@@ -84,16 +86,7 @@ fn plan_flow(
 ) -> Result<Planned<Flow>, ChangeError> {
     wire(&mut value, webhooks)?;
     let planned = match known.find(&value)? {
-        Some(old) => {
-            let mut new = old.clone();
-            new.patch(&value, context.now)?;
-            new.last_updated = old.last_updated;
-            if new == *old {
-                return Ok(Planned { resource: new, action: ImportAction::Keep });
-            }
-            new.last_updated = context.now;
-            Planned { resource: new, action: ImportAction::Change }
-        }
+        Some(old) => changed(old, context.now, |new| new.patch(&value, context.now))?,
         None => {
             let mut made = Flow::create(&value, *application, context.now)?;
             if let Some(id) = given_id(&value)? {
@@ -105,7 +98,9 @@ fn plan_flow(
             Planned { resource: made, action: ImportAction::Create }
         }
     };
-    context.engine.check_flow(&planned.resource)?;
+    if planned.action != ImportAction::Keep {
+        context.engine.check_flow(&planned.resource)?;
+    }
     Ok(planned)
 }
 
@@ -184,14 +179,15 @@ impl ImportedFlows {
             return Ok(Planned { resource: made, action: ImportAction::Create });
         };
         // Its nodes' secrets are its own, not those that the flow has now.
-        let mut new = FlowVersion::create(&value, &old.flow, context.now)?;
-        (new.id, new.creation_date, new.last_updated) = (old.id, old.creation_date, old.last_updated);
-        if new == *old {
-            return Ok(Planned { resource: new, action: ImportAction::Keep });
+        let planned = changed(old, context.now, |new| {
+            *new = FlowVersion::create(&value, &old.flow, context.now)?;
+            (new.id, new.creation_date) = (old.id, old.creation_date);
+            Ok(())
+        })?;
+        if planned.action != ImportAction::Keep {
+            context.engine.check_flow(&planned.resource.flow)?;
         }
-        context.engine.check_flow(&new.flow)?;
-        new.last_updated = context.now;
-        Ok(Planned { resource: new, action: ImportAction::Change })
+        Ok(planned)
     }
 
     /// Finds the version that each flow is to run, by its name or by the id that the document or the application has.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Engine;
 use crate::base::id::Id;
-use crate::model::ModelError;
+use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};
 
 /// The refusal of an id that is taken.
 pub(super) const OTHERS_ID: &str =
@@ -44,6 +44,44 @@ pub(super) enum ImportAction {
 pub(super) struct Planned<R> {
     pub resource: R,
     pub action: ImportAction,
+}
+
+/// A resource whose fields a document gives anew.
+pub(super) trait Dated: Clone + PartialEq {
+    /// When it was changed last, in milliseconds since 1970.
+    fn last_updated(&mut self) -> &mut u64;
+}
+
+macro_rules! dated {
+    ($($resource:ty),+) => {
+        $(impl Dated for $resource {
+            fn last_updated(&mut self) -> &mut u64 {
+                &mut self.last_updated
+            }
+        })+
+    };
+}
+
+dated!(Application, Webhook, Flow, FlowVersion);
+
+/// Plans a resource that is there: `patch` makes of it what the document says. Its time changes only if anything else does.
+///
+/// # Errors
+/// As `patch`.
+pub(super) fn changed<R: Dated>(
+    old: &R,
+    now: u64,
+    patch: impl FnOnce(&mut R) -> Result<(), ModelError>,
+) -> Result<Planned<R>, ModelError> {
+    let mut new = old.clone();
+    let last_updated = *new.last_updated();
+    patch(&mut new)?;
+    *new.last_updated() = last_updated;
+    let action = if new == *old { ImportAction::Keep } else { ImportAction::Change };
+    if action == ImportAction::Change {
+        *new.last_updated() = now;
+    }
+    Ok(Planned { resource: new, action })
 }
 
 /// A line of the report.
