@@ -202,3 +202,62 @@ fn tail_follows_several_webhooks_and_shows_bodies() {
         .expect("runs");
     assert_eq!(bad.status.code(), Some(2), "{bad:?}");
 }
+
+#[test]
+fn what_tail_narrows_is_replayed_from_the_command_line() {
+    const ADMITTED: usize = 25;
+    const REFUSED: usize = 12;
+    let (server, _, _) = served(json!({}));
+    let limits = json!({"requestsPerWindow": ADMITTED, "windowSeconds": 3600});
+    let hook = server.webhook(json!({"limits": limits}));
+    let mut wire = server.wire();
+    for number in 0..ADMITTED + REFUSED {
+        let path = hook.target(&format!("/call/{number}"));
+        let response = wire.ask(super::request("POST", &path, &[], number.to_string().as_bytes()));
+        assert_eq!(response.status, if number < ADMITTED { 200 } else { 429 });
+    }
+    let run = |arguments: &[&str]| {
+        let arguments =
+            [&arguments[..1], &[&hook.id], &arguments[1..], &["--app", &hook.application]].concat();
+        tidegate(&server, &arguments).output().expect("runs")
+    };
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let output = run(&[&["tail", "--no-follow", "-n", "1000"], arguments].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    };
+    let records = |arguments: &[&str]| -> Vec<Value> {
+        let lines = lines(&[arguments, &["--json"]].concat());
+        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let refused = lines(&["--status", "4xx"]);
+    assert_eq!(refused.len(), REFUSED);
+    assert!(refused.iter().all(|line| line.contains("  429  ") && line.contains("/call/")), "{refused:?}");
+    assert_eq!(records(&["--status", "200"]).len(), ADMITTED);
+    assert_eq!(records(&["--status", "2xx,429", "--search", "/call/3"]).len(), 8, "3 and 30 to 36");
+    // Two by their ids, one of them unknown to the server; all that are refused; nothing that is not named.
+    let late = records(&["--status", "429"]);
+    let id = late[0]["id"].as_str().expect("an id");
+    let some = run(&["replay", id, "000000000000000000000001"]);
+    let said = String::from_utf8_lossy(&some.stderr);
+    assert!(some.status.code() == Some(1) && said.contains("1 of 2 were not sent again"), "{some:?}");
+    assert!(String::from_utf8_lossy(&some.stdout).contains("  200  "), "{some:?}");
+    let all = run(&["replay", "--status", "429"]);
+    let progress: Value = serde_json::from_slice(&all.stdout).expect("JSON");
+    assert_eq!(
+        (&progress["total"], &progress["replayed"], &progress["failed"]),
+        (&json!(REFUSED), &json!(REFUSED), &json!(0)),
+        "{all:?}"
+    );
+    let replays: Vec<Value> =
+        records(&["--status", "200"]).into_iter().filter(|record| record["replayOf"].is_string()).collect();
+    assert_eq!(replays.len(), REFUSED + 1);
+    for record in &late {
+        let of: Vec<&Value> = replays.iter().filter(|replay| replay["replayOf"] == record["id"]).collect();
+        assert_eq!(of.len(), if record == &late[0] { 2 } else { 1 });
+        assert!(
+            of.iter().all(|replay| replay["path"] == record["path"] && replay["bytes"] == record["bytes"])
+        );
+    }
+    assert_eq!(run(&["replay"]).status.code(), Some(2));
+}
