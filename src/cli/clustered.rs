@@ -1,5 +1,6 @@
 //! The node of a cluster that a process is, where its settings name one.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -7,12 +8,13 @@ use super::gateway::Gateway;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
-use crate::cluster::journal::{Heir, NodeJournal, Replay};
+use crate::cluster::journal::{Heir, NodeJournal, Replay, Taken};
 use crate::cluster::links::{self, Links, LocalEvents, Outgoing};
 use crate::cluster::membership::Adopter;
 use crate::cluster::names::Names;
+use crate::cluster::rate::give_back_places;
 use crate::cluster::replies::{self, LocalReplies, Replies};
-use crate::cluster::{Connection, Node, Replicas, Setup};
+use crate::cluster::{Adoptions, Connection, Node, Replicas, Setup};
 use crate::engine::{NodeLinks, Services};
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -25,6 +27,7 @@ pub(super) struct Clustered {
     names: Names,
     inc: Id,
     replay: Arc<OnceLock<Replay>>,
+    adoptions: Arc<Adoptions>,
     links: Arc<Links>,
     /// Until they are served.
     outgoing: Mutex<Option<Outgoing>>,
@@ -45,7 +48,7 @@ pub(super) fn start(
     clock: Clock,
 ) -> Clustered {
     let (cluster, host) = (settings.cluster.prefix(), host_name());
-    let replay = Arc::default();
+    let (replay, adoptions) = (Arc::default(), Arc::default());
     let node = Node::start(&Setup {
         connection,
         cluster,
@@ -55,26 +58,40 @@ pub(super) fn start(
         store,
         registry,
         inc,
-        adopter: adopter(&replay),
+        adopter: adopter(&replay, &adoptions),
+        adoptions: &adoptions,
         clock,
     });
     let connection = Arc::clone(connection);
     let (links, outgoing) = Links::new();
     let (links, outgoing) = (Arc::new(links), Mutex::new(Some(outgoing)));
-    Clustered { node: Arc::new(node), connection, names: Names::new(cluster), inc, replay, links, outgoing }
+    Clustered {
+        node: Arc::new(node),
+        connection,
+        names: Names::new(cluster),
+        inc,
+        replay,
+        adoptions,
+        links,
+        outgoing,
+    }
 }
 
 /// Adopts journals of nodes that have ended, once the cores of this one are there to deliver.
-fn adopter(replay: &Arc<OnceLock<Replay>>) -> Adopter {
-    let replay: Arc<OnceLock<Replay>> = Arc::clone(replay);
+fn adopter(replay: &Arc<OnceLock<Replay>>, adoptions: &Arc<Adoptions>) -> Adopter {
+    let (replay, adoptions) = (Arc::clone(replay), Arc::clone(adoptions));
     Arc::new(move |journal| {
-        let replay = replay.get().cloned();
+        let (replay, adoptions) = (replay.get().cloned(), Arc::clone(&adoptions));
         Box::pin(async move {
             let Some(replay) = replay else { return false };
             match replay.run(&journal.to_string()).await {
-                Ok(0) => true,
-                Ok(entries) => {
-                    bounded_log!(info, %journal, entries, "open triggers of a node that has ended were taken over");
+                Ok(Taken { triggers, unreadable }) => {
+                    adoptions.note(triggers, unreadable);
+                    if unreadable > 0 {
+                        bounded_log!(error, %journal, triggers, unreadable, "not all open triggers of a node that has ended were taken over: this version cannot read some");
+                    } else if triggers > 0 {
+                        bounded_log!(info, %journal, triggers, "open triggers of a node that has ended were taken over");
+                    }
                     true
                 }
                 Err(error) => {
@@ -95,7 +112,10 @@ impl Clustered {
     }
 
     /// Takes what other nodes send and leave, from here on.
-    pub(super) fn serve(&self, gateway: &Arc<Gateway>, journal: &NodeJournal) {
+    pub(super) fn serve(&self, gateway: &Arc<Gateway>, journal: &NodeJournal, data: &Path) {
+        let heir = Arc::clone(gateway) as Arc<dyn Heir>;
+        journal.resume(heir, data, Arc::clone(&self.adoptions));
+        give_back_places(&self.connection, &self.names, journal.earlier());
         // The second call would be of a second engine.
         let _ = self.replay.set(journal.replay(Arc::clone(gateway) as Arc<dyn Heir>));
         let gateway = Arc::downgrade(gateway);

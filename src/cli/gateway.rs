@@ -331,7 +331,7 @@ impl admin::Engine for Gateway {
             Err(error) => bounded_log!(error, %error, "the dead letters cannot be counted"),
         }
         if let Some(node) = &self.cluster {
-            node.rates().render(&mut page);
+            node.render(&mut page);
         }
         page
     }

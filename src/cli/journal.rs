@@ -74,6 +74,16 @@ fn lock(data: &Path) -> Result<Option<File>, Failure> {
     }
 }
 
+/// The number of open entries in the journal of a data folder, which the caller has to itself; none if there is no journal.
+pub(super) fn open_entries(data: &Path) -> anyhow::Result<usize> {
+    let folder = data.join(JOURNAL_FOLDER);
+    if !folder.exists() {
+        return Ok(0);
+    }
+    let recovered = Folder::open(folder)?.recover()?;
+    Ok(recovered.shares.iter().map(|share| share.open.len()).sum())
+}
+
 /// The files of a journal.
 struct Folder {
     path: PathBuf,

@@ -17,7 +17,7 @@ use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log;
 use crate::base::log::bounded_log;
-use crate::cluster::journal::{Heir, NodeJournal};
+use crate::cluster::journal::NodeJournal;
 use crate::cluster::membership::NodeState;
 use crate::cluster::{Connection, Node, Publisher};
 use crate::control::Fetchers;
@@ -59,6 +59,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     let tokens = Arc::new(AccessTokens::only(&token.secret));
     store.access_tokens()?.iter().for_each(|token| tokens.insert(token));
+    if clustered::is_set(settings) {
+        warn_of_own_journal(settings);
+    }
     let defaults = Defaults {
         shares_limits: clustered::is_set(settings),
         ..Defaults::new(settings.cores, &settings.limits)
@@ -151,8 +154,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         trusted_proxies: settings.ingress.trusted_proxies.clone(),
     });
     if let (Some(journal), Some(clustered)) = (&journal, &clustered) {
-        journal.resume(Arc::clone(&gateway) as Arc<dyn Heir>, &settings.data);
-        clustered.serve(&gateway, journal);
+        clustered.serve(&gateway, journal, &settings.data);
     }
     let mut state =
         AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, &token.secret);
@@ -273,6 +275,21 @@ async fn overdrawn(node: Option<Arc<Node>>) {
     match node {
         Some(node) => node.overdrawn().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Warns of triggers in the data folder's own journal, which a node of a cluster does not deliver.
+fn warn_of_own_journal(settings: &Settings) {
+    match super::journal::open_entries(&settings.data) {
+        Ok(0) => {}
+        Ok(triggers) => tracing::warn!(
+            triggers,
+            "the data folder has a journal of its own with open triggers, which a node of a cluster does not deliver: start once without cluster.nats to deliver them"
+        ),
+        Err(error) => tracing::warn!(
+            error = format!("{error:#}"),
+            "the data folder has a journal of its own, which cannot be read; a node of a cluster delivers nothing of it"
+        ),
     }
 }
 

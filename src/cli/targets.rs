@@ -1,5 +1,6 @@
 //! Attempts of deliveries, each to the threads that make its kind.
 
+use crate::base::log::bounded_log;
 use crate::cluster::Publisher;
 use crate::control::forward::ForwardThreads;
 use crate::engine::{Attempt, AttemptError, AttemptResult, Forwarder};
@@ -18,6 +19,7 @@ impl Forwarder for Targets {
             (TargetNode::Http(_), _) => self.http.send(attempt),
             (TargetNode::Nats(_), Some(nats)) => nats.send(attempt),
             (TargetNode::Nats(_), None) => {
+                bounded_log!(warn, "a NatsNode cannot publish: neither nats.url nor cluster.nats is set");
                 let unset = AttemptError::Connect("nats.url is not set".to_owned());
                 // A core that is too busy to hear of it counts it as lost.
                 let _ = attempt.report.report(AttemptResult::Failed(unset));

@@ -15,12 +15,14 @@
 //! | `slots/` | places of a webhook's concurrency, taken in blocks by compare and set |
 //! | `replies` | replies to callers of other nodes, by subject |
 //! | `links/` | messages of the cores to those of other nodes: the workers that nodes lend each other |
+//! | `adoptions` | counts of what was taken over from nodes that ended |
 //! | `node` | one node of a cluster: starts all of this, stops it in order, and tells its state |
 //! | `tests/` | a simulated JetStream, driven from a seed, and the machines above on it |
 //!
 //! Each of `journal`, `model`, `membership`, `rate` and `slots` is a machine (events and the time in, operations on
 //! JetStream out) and an adapter that carries its operations out; the simulation takes the adapter's place.
 
+mod adoptions;
 pub mod connection;
 pub mod journal;
 pub mod links;
@@ -32,6 +34,7 @@ mod publisher;
 pub mod rate;
 pub mod replies;
 
+pub use adoptions::Adoptions;
 pub(crate) use connection::connected;
 pub use connection::{ConnectError, Connection};
 pub use node::{Node, Replicas, Setup};

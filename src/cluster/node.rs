@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::adoptions::Adoptions;
 use super::connection::Connection;
 use super::membership::{Adopter, Incarnation, Membership, NodeState};
 use super::model::{Progress, SharedModel};
@@ -54,6 +55,7 @@ pub struct Setup<'s> {
     pub registry: &'s Arc<Registry>,
     pub inc: Incarnation,
     pub adopter: Adopter,
+    pub adoptions: &'s Arc<Adoptions>,
     pub clock: Clock,
 }
 
@@ -67,6 +69,7 @@ pub struct Node {
     /// Until it is followed.
     unfollowed: Mutex<Option<SharedModel>>,
     rates: Arc<Rates>,
+    adoptions: Arc<Adoptions>,
 }
 
 impl Node {
@@ -87,6 +90,7 @@ impl Node {
             model: model.progress(),
             unfollowed: Mutex::new(Some(model)),
             rates: Arc::new(rates),
+            adoptions: Arc::clone(setup.adoptions),
         }
     }
 
@@ -102,6 +106,12 @@ impl Node {
     #[must_use]
     pub fn rates(&self) -> Arc<Rates> {
         Arc::clone(&self.rates)
+    }
+
+    /// Appends what `/metrics` tells.
+    pub fn render(&self, page: &mut String) {
+        self.rates.render(page);
+        self.adoptions.render(page);
     }
 
     /// This node as a member.

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::common::eventually;
 use super::common::nats::Nats;
-use super::nodes;
 use super::sockets::{FIN, Socket, TEXT, frame};
+use super::{in_step, nodes};
 
 #[test]
 fn a_flood_over_all_nodes_gets_no_more_than_the_limit() {
@@ -107,4 +107,33 @@ fn no_more_than_the_limit_wait_at_a_time_over_all_nodes() {
         (status == 101).then_some(wire)
     });
     drop((kept, again));
+}
+
+#[test]
+fn the_places_of_a_node_that_was_killed_are_free_once_it_has_started_again() {
+    const LIMIT: usize = 10;
+    let Some(nats) = Nats::start() else { return };
+    let [first, mut second] = nodes::<2>(&nats);
+    let fields = json!({"isWebsocket": true, "limits": {"concurrency": LIMIT, "requestsPerWindow": 0}});
+    let hook = first.webhook(fields);
+    in_step(&first, &second);
+    let ask = |node: &super::Server| {
+        let mut wire = node.wire();
+        (wire.ask(super::sockets::upgrade(&hook.target(""), &[])).status, wire)
+    };
+    let taken: Vec<_> = (0..LIMIT).map(|_| ask(&second)).collect();
+    assert!(taken.iter().all(|(status, _)| *status == 101));
+    assert_eq!(ask(&first).0, 429);
+    second.crash();
+    // It may be cut off only, as far as the other one knows.
+    assert_eq!(ask(&first).0, 429);
+    second.restart();
+    let mut open = Vec::new();
+    while open.len() < LIMIT {
+        open.push(eventually("a place is free", || {
+            let (status, wire) = ask(&first);
+            (status == 101).then_some(wire)
+        }));
+    }
+    assert_eq!(ask(&first).0, 429);
 }

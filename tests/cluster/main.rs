@@ -7,20 +7,26 @@ mod common;
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
+mod adoption;
 mod limits;
 mod members;
 mod model;
+mod partition;
 mod permissions;
 mod replies;
 mod workers;
 
 use common::nats::Nats;
-use common::{Server, eventually};
-use serde_json::Value;
+use common::{Server, eventually, request};
+use serde_json::{Value, json};
 
 /// A node of the cluster that this server of NATS carries.
 fn node(nats: &Nats) -> Server {
-    let url = nats.url();
+    node_at(nats.url())
+}
+
+/// A node whose NATS is there.
+fn node_at(url: String) -> Server {
     Server::start(|settings| {
         settings.set("TIDEGATE_CLUSTER_NATS", url).set("TIDEGATE_JOURNAL_MAX_BYTES", 64 * 1024 * 1024);
     })
@@ -38,6 +44,15 @@ fn nodes<const COUNT: usize>(nats: &Nats) -> [Server; COUNT] {
         });
     }
     nodes
+}
+
+/// Waits until a node has what another one was told: changes take effect in their order.
+fn in_step(from: &Server, to: &Server) {
+    let last = from.webhook(json!({}));
+    eventually("the webhook is there", || {
+        let options = request("OPTIONS", &last.target(""), &[], b"");
+        (to.wire().ask(options).status == 204).then_some(())
+    });
 }
 
 /// The cluster as a node tells it.

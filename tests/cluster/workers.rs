@@ -2,19 +2,10 @@
 
 use serde_json::json;
 
+use super::common::eventually;
 use super::common::nats::Nats;
-use super::common::{Server, eventually, request};
-use super::nodes;
 use super::sockets::{Socket, Worker};
-
-/// Waits until a node has what another one was told: changes take effect in their order.
-fn in_step(from: &Server, to: &Server) {
-    let last = from.webhook(json!({}));
-    eventually("the webhook is there", || {
-        let options = request("OPTIONS", &last.target(""), &[], b"");
-        (to.wire().ask(options).status == 204).then_some(())
-    });
-}
+use super::{in_step, nodes};
 
 #[test]
 fn a_worker_of_one_node_gets_the_triggers_of_all_and_a_third_node_replies() {

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod journal;
+mod keys;
+mod secure;
 
 use std::future::Future;
 

@@ -11,6 +11,6 @@ mod tests;
 
 pub use carrier::Carrier;
 pub use node::NodeJournal;
-pub use replay::{Heir, Replay, ReplayError};
+pub use replay::{Heir, Replay, ReplayError, Taken};
 pub use shard::{Action, Answer, Shard};
 pub use stream::JournalStreams;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::carrier::Carrier;
-use super::replay::{Heir, Replay, ReplayError};
+use super::replay::{Heir, Replay, ReplayError, Taken};
 use super::stream::JournalStreams;
 use crate::base::clock::{Clock, NANOS_PER_SECOND};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
+use crate::cluster::Adoptions;
 use crate::cluster::connection::Connection;
 use crate::engine::{BatchCarrier, RemoteKeeper};
 use crate::settings::Settings;
@@ -79,6 +80,12 @@ impl NodeJournal {
         &self.incarnation
     }
 
+    /// Those of earlier starts on this data folder, whose processes have ended.
+    #[must_use]
+    pub fn earlier(&self) -> &[String] {
+        &self.earlier
+    }
+
     /// Takes over incarnations that have ended.
     #[must_use]
     pub fn replay(&self, heir: Arc<dyn Heir>) -> Replay {
@@ -86,34 +93,33 @@ impl NodeJournal {
     }
 
     /// Takes over what earlier starts on this data folder have left open, in the background, again until it is done.
-    pub fn resume(&self, heir: Arc<dyn Heir>, data: &Path) {
+    pub fn resume(&self, heir: Arc<dyn Heir>, data: &Path, adoptions: Arc<Adoptions>) {
         let (replay, earlier) = (self.replay(heir), self.earlier.clone());
         let (data, incarnation) = (data.to_owned(), self.incarnation.clone());
         self.connection.spawn(async move {
-            let mut is_whole = true;
             for ended in &earlier {
-                is_whole &= resume_one(&replay, ended).await;
+                let taken = resume_one(&replay, ended).await;
+                adoptions.note(taken.triggers, taken.unreadable);
             }
-            let written = if is_whole { write(&data, &[incarnation]) } else { Ok(()) };
-            if let Err(error) = written {
+            if let Err(error) = write(&data, &[incarnation]) {
                 bounded_log!(warn, %error, "the list of this node's incarnations cannot be written");
             }
         });
     }
 }
 
-/// Takes over one incarnation; `false` if something of it stays.
-async fn resume_one(replay: &Replay, ended: &str) -> bool {
+/// Takes over one incarnation.
+async fn resume_one(replay: &Replay, ended: &str) -> Taken {
     loop {
         match replay.run(ended).await {
-            Ok(0) => return true,
-            Ok(triggers) => {
-                bounded_log!(info, incarnation = %ended, triggers, "triggers of the journal are delivered again");
-                return true;
-            }
-            Err(error @ ReplayError::Unreadable(_)) => {
-                bounded_log!(error, incarnation = %ended, %error, "not all triggers of the journal are delivered again");
-                return false;
+            Ok(taken) => {
+                let Taken { triggers, unreadable } = taken;
+                if unreadable > 0 {
+                    bounded_log!(error, incarnation = %ended, triggers, unreadable, "not all triggers of the journal are delivered again: this version cannot read some");
+                } else if triggers > 0 {
+                    bounded_log!(info, incarnation = %ended, triggers, "triggers of the journal are delivered again");
+                }
+                return taken;
             }
             Err(error @ ReplayError::Stream(_)) => {
                 bounded_log!(warn, incarnation = %ended, %error, "the journal is not read: it is tried again");

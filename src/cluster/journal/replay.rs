@@ -36,23 +36,26 @@ pub trait Heir: Send + Sync {
 pub enum ReplayError {
     /// JetStream refuses, or does not answer: to be tried again.
     Stream(String),
-    /// So many bundles or entries are of a version that this one does not read: they stay for a node that does, and are
-    /// not to be tried again by this process.
-    Unreadable(usize),
 }
 
 impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReplayError::Stream(why) => write!(f, "the journal of another node cannot be read: {why}"),
-            ReplayError::Unreadable(count) => {
-                write!(f, "{count} records of another node's journal are not of this version, and stay there")
-            }
         }
     }
 }
 
 impl std::error::Error for ReplayError {}
+
+/// The part of an incarnation that was taken over, and the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Entries that were open.
+    pub triggers: usize,
+    /// Bundles and entries that this version cannot read: they stay until the stream drops them, and are not tried again.
+    pub unreadable: usize,
+}
 
 /// Takes over incarnations.
 #[derive(Clone)]
@@ -63,13 +66,12 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Takes over an incarnation that has ended, for which nothing is published any more, but what is late already. Returns
-    /// how many entries were open.
+    /// Takes over an incarnation that has ended, for which nothing is published any more, but what is late already.
     ///
     /// # Errors
     /// [`ReplayError`]; what was taken over until then is delivered twice if it is tried again.
-    pub async fn run(&self, incarnation: &str) -> Result<usize, ReplayError> {
-        let (mut taken, mut unreadable) = (0, 0);
+    pub async fn run(&self, incarnation: &str) -> Result<Taken, ReplayError> {
+        let mut taken = Taken::default();
         for shard in 0..self.streams.shards.max(1) {
             let name = self.streams.stream(shard);
             let failed = |error: &dyn fmt::Display| ReplayError::Stream(format!("{name}: {error}"));
@@ -77,28 +79,32 @@ impl Replay {
             let subject = self.streams.subject(shard, incarnation);
             for _ in 0..ROUNDS_MAX {
                 let Some(last) = last_of(&stream, &subject).await? else { break };
-                let (left, unread) = self.read(&stream, &subject, last).await?;
+                let (left, unread, below) = self.read(&stream, &subject, last).await?;
                 let count = left.len();
                 let refused = self.hand_over(left).await;
-                taken += count - refused;
-                if unread + refused > 0 {
-                    unreadable += unread + refused;
+                taken.triggers += count - refused;
+                taken.unreadable += unread + refused;
+                let below = if refused > 0 { 0 } else { below };
+                if below > 0 {
+                    let purge = stream.purge().filter(&subject).sequence(below);
+                    purge.await.map_err(|error| failed(&error))?;
+                }
+                if below <= last {
                     break;
                 }
-                let purge = stream.purge().filter(&subject).sequence(last + 1);
-                purge.await.map_err(|error| failed(&error))?;
             }
         }
-        if unreadable > 0 { Err(ReplayError::Unreadable(unreadable)) } else { Ok(taken) }
+        Ok(taken)
     }
 
-    /// Reads the bundles up to the message `last`: what is open, and how many bundles cannot be read.
+    /// Reads the bundles up to the message `last`: what is open, how many bundles cannot be read, and the number below which
+    /// all was read.
     async fn read(
         &self,
         stream: &Stream<()>,
         subject: &str,
         last: u64,
-    ) -> Result<(Vec<LeftOpen>, usize), ReplayError> {
+    ) -> Result<(Vec<LeftOpen>, usize, u64), ReplayError> {
         let failed = |error: &dyn fmt::Display| ReplayError::Stream(format!("{subject}: {error}"));
         let config = OrderedConfig {
             filter_subject: subject.to_owned(),
@@ -107,19 +113,20 @@ impl Replay {
         };
         let consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
         let mut messages = consumer.messages().await.map_err(|error| failed(&error))?;
-        let (mut replay, mut unread) = (BundleReplay::default(), 0);
+        let (mut replay, mut unread, mut below) = (BundleReplay::default(), 0, last + 1);
         loop {
             let next = tokio::time::timeout(MESSAGE_TIME, messages.next()).await;
             let next = next.map_err(|_| failed(&"no message comes"))?;
             let message =
                 next.ok_or_else(|| failed(&"its end is missing"))?.map_err(|error| failed(&error))?;
+            let sequence = message.info().map_err(|error| failed(&error))?.stream_sequence;
             if let Err(error) = replay.take(&message.payload) {
                 bounded_log!(error, %subject, %error, "a bundle of another node's journal is not read");
                 unread += 1;
+                below = below.min(sequence);
             }
-            let sequence = message.info().map_err(|error| failed(&error))?.stream_sequence;
             if sequence >= last {
-                return Ok((replay.finish(), unread));
+                return Ok((replay.finish(), unread, below));
             }
         }
     }

@@ -32,8 +32,8 @@ const PUBLISH_TIME: Duration = Duration::from_millis(1_500);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
 /// Window of repeats, which this stream has no use for.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(1);
-const EXPECTED_HEADER: &str = "Nats-Expected-Last-Subject-Sequence";
-const TTL_HEADER: &str = "Nats-TTL";
+pub(super) const EXPECTED_HEADER: &str = "Nats-Expected-Last-Subject-Sequence";
+pub(super) const TTL_HEADER: &str = "Nats-TTL";
 /// Waits that are kept to tell of them.
 const WAITS_KEPT: usize = 1_024;
 

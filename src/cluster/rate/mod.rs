@@ -21,6 +21,7 @@
 mod blocks;
 mod keeper;
 mod machine;
+mod returned;
 
 #[cfg(test)]
 mod tests;
@@ -28,3 +29,4 @@ mod tests;
 pub use blocks::{BLOCKS, Blocks};
 pub use keeper::Rates;
 pub use machine::{Answer, Books, HELD_SECONDS, Operation, Terms, Usage, Verdict};
+pub use returned::give_back_places;
