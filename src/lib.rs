@@ -99,7 +99,10 @@
 //! - HTTP/2 on the ingress, compressed responses, sessions, users. Access tokens have rights.
 //! - Consensus or replication of our own: what nodes of a cluster agree on is what JetStream took.
 
-pub mod admin;
+// Tests share files with benches and other programs, for which they are public.
+#![cfg_attr(not(test), warn(unreachable_pub))]
+
+pub(crate) mod admin;
 pub mod base;
 pub mod cli;
 pub mod cluster;

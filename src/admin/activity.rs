@@ -21,7 +21,7 @@ const ERRORS_MAX: u64 = 100;
 
 /// Counts of a flow's recent runs, on all cores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FlowActivity {
+pub(crate) struct FlowActivity {
     /// Hours in which it ran, in no order: when each began in milliseconds since 1970, triggers, nodes that failed.
     pub hours: Vec<(u64, u64, u64)>,
     /// The last errors, the oldest first.
@@ -30,7 +30,7 @@ pub struct FlowActivity {
 
 /// An error of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeFailure {
+pub(crate) struct NodeFailure {
     /// When, in milliseconds since 1970.
     pub unix_millis: u64,
     /// The node.

@@ -37,19 +37,19 @@ pub(super) struct Call {
 pub(super) type Outcome = Result<Response, ApiError>;
 
 impl Call {
-    pub fn new(state: Arc<AdminState>, parameters: &RawPathParams, request: Request) -> Call {
+    pub(super) fn new(state: Arc<AdminState>, parameters: &RawPathParams, request: Request) -> Call {
         let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (parts, body) = request.into_parts();
         Call { state, uri: parts.uri, parameters, headers: parts.headers, body }
     }
 
     /// A parameter of the path, decoded.
-    pub fn parameter(&self, name: &str) -> &str {
+    pub(super) fn parameter(&self, name: &str) -> &str {
         self.parameters.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
     /// A parameter that names a resource. What is no id names none.
-    pub fn id(&self, resource: Resource) -> Result<Id, ApiError> {
+    pub(super) fn id(&self, resource: Resource) -> Result<Id, ApiError> {
         let name = match resource {
             Resource::Application => "applicationId",
             Resource::Webhook => "webhookId",
@@ -60,12 +60,12 @@ impl Call {
     }
 
     /// The body's bytes, up to [`BODY_BYTES_MAX`].
-    pub async fn bytes(&mut self) -> Result<Vec<u8>, ApiError> {
+    pub(super) async fn bytes(&mut self) -> Result<Vec<u8>, ApiError> {
         self.bytes_up_to(BODY_BYTES_MAX).await
     }
 
     /// The body's bytes, up to so many.
-    pub async fn bytes_up_to(&mut self, most: usize) -> Result<Vec<u8>, ApiError> {
+    pub(super) async fn bytes_up_to(&mut self, most: usize) -> Result<Vec<u8>, ApiError> {
         let too_large =
             || ApiError::new(Kind::PayloadTooLarge, format!("the body must be at most {most} bytes"));
         let declared = self.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -83,13 +83,13 @@ impl Call {
     }
 
     /// As [`Call::json`]; no body at all is an empty object.
-    pub async fn json_or_nothing(&mut self) -> Result<Value, ApiError> {
+    pub(super) async fn json_or_nothing(&mut self) -> Result<Value, ApiError> {
         let bytes = self.bytes().await?;
         if bytes.is_empty() { Ok(Value::Object(serde_json::Map::new())) } else { json_of(&bytes) }
     }
 
     /// The body as JSON, whatever its `Content-Type` says.
-    pub async fn json(&mut self) -> Result<Value, ApiError> {
+    pub(super) async fn json(&mut self) -> Result<Value, ApiError> {
         json_of(&self.bytes().await?)
     }
 }

@@ -11,7 +11,7 @@ use crate::store::{ChangeError, Resource, StoreError};
 
 /// An answer `{"type", "message"}` with the status that its kind has, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiError {
+pub(super) struct ApiError {
     /// The value of the response's `type`.
     pub kind: Kind,
     /// The status.
@@ -24,7 +24,7 @@ pub struct ApiError {
 
 /// The kinds of error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// 400; also 405 (the path has no such method) and 421 (a `Host` that is not served).
     Validation,
     /// 401.
@@ -44,7 +44,7 @@ pub enum Kind {
 impl Kind {
     /// The word in `type`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Kind::Validation => "Validation",
             Kind::Unauthorized => "Unauthorized",
@@ -71,24 +71,24 @@ impl Kind {
 
 impl ApiError {
     /// An error of a kind, with its status.
-    pub fn new(kind: Kind, message: impl Into<String>) -> ApiError {
+    pub(super) fn new(kind: Kind, message: impl Into<String>) -> ApiError {
         ApiError { kind, status: kind.status(), message: message.into(), allow: None }
     }
 
     /// 400.
-    pub fn validation(message: impl Into<String>) -> ApiError {
+    pub(super) fn validation(message: impl Into<String>) -> ApiError {
         ApiError::new(Kind::Validation, message)
     }
 
     /// 404 for a resource.
     #[must_use]
-    pub fn missing(resource: Resource) -> ApiError {
+    pub(super) fn missing(resource: Resource) -> ApiError {
         ApiError::new(Kind::NotFound, format!("{resource} was not found"))
     }
 
     /// An engine's status and message.
     #[must_use]
-    pub fn from_engine(status: u16, message: String) -> ApiError {
+    pub(super) fn from_engine(status: u16, message: String) -> ApiError {
         let kind = match status {
             401 => Kind::Unauthorized,
             403 => Kind::Forbidden,
@@ -104,13 +104,13 @@ impl ApiError {
 
     /// The message for the caller.
     #[must_use]
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.message
     }
 
     /// The same kind and message with another status.
     #[must_use]
-    pub fn with_status(self, status: StatusCode) -> ApiError {
+    pub(super) fn with_status(self, status: StatusCode) -> ApiError {
         ApiError { status, ..self }
     }
 }

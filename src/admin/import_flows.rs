@@ -223,7 +223,7 @@ impl ImportedFlows {
     }
 
     /// The resources that the document does not hold, of the kinds that it lists.
-    pub fn unlisted(&self, context: &ImportContext<'_>) -> Result<Vec<ReportItem>, ModelError> {
+    pub(super) fn unlisted(&self, context: &ImportContext<'_>) -> Result<Vec<ReportItem>, ModelError> {
         let mut unlisted = Vec::new();
         let mut note = |kind, known: &[(Id, String)], held: HashSet<Id>| {
             let gone = known.iter().filter(|(id, _)| !held.contains(id));
@@ -251,7 +251,7 @@ impl ImportedFlows {
     }
 
     /// A line for each.
-    pub fn items(&self) -> impl Iterator<Item = ReportItem> {
+    pub(super) fn items(&self) -> impl Iterator<Item = ReportItem> {
         let flows = self.flows.iter().map(|planned| ReportItem {
             kind: "flow",
             id: planned.resource.id,
@@ -270,7 +270,7 @@ impl ImportedFlows {
     ///
     /// # Errors
     /// A database that failed.
-    pub fn write(self, changes: &mut Changes<'_>, application: &Id) -> Result<(), ChangeError> {
+    pub(super) fn write(self, changes: &mut Changes<'_>, application: &Id) -> Result<(), ChangeError> {
         for Planned { resource, action } in self.flows {
             match action {
                 ImportAction::Create => drop(changes.insert_flow(resource)?),

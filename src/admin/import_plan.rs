@@ -22,7 +22,7 @@ pub(super) struct ImportContext<'d> {
 
 impl<'d> ImportContext<'d> {
     /// The resources of a kind; `None` if the document says nothing of the kind.
-    pub fn list(&self, name: &str) -> Result<Option<&'d [Value]>, ModelError> {
+    pub(super) fn list(&self, name: &str) -> Result<Option<&'d [Value]>, ModelError> {
         match self.document.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
@@ -113,7 +113,7 @@ pub(super) struct Known<R> {
 }
 
 impl<R> Known<R> {
-    pub fn new(resources: Vec<R>, key: impl Fn(&R) -> (Id, String)) -> Known<R> {
+    pub(super) fn new(resources: Vec<R>, key: impl Fn(&R) -> (Id, String)) -> Known<R> {
         let mut known = Known { by_id: HashMap::new(), by_name: HashMap::new() };
         for resource in resources {
             let (id, name) = key(&resource);
@@ -124,7 +124,7 @@ impl<R> Known<R> {
     }
 
     /// Notes a name of a resource, whether it is kept already or not.
-    pub fn name(&mut self, name: String, id: Id) {
+    pub(super) fn name(&mut self, name: String, id: Id) {
         let entry = self.by_name.entry(name).or_insert(Some(id));
         if *entry != Some(id) {
             *entry = None;
@@ -135,7 +135,7 @@ impl<R> Known<R> {
     ///
     /// # Errors
     /// The reason if several have the name; `Ok(None)` if none has it.
-    pub fn id_of(&self, word: &str) -> Result<Option<Id>, String> {
+    pub(super) fn id_of(&self, word: &str) -> Result<Option<Id>, String> {
         if let Ok(id) = word.parse() {
             return Ok(Some(id));
         }
@@ -147,7 +147,7 @@ impl<R> Known<R> {
     }
 
     /// The resource that an entry of the document is about; `None` for one that is to be made.
-    pub fn find(&self, value: &Value) -> Result<Option<&R>, ModelError> {
+    pub(super) fn find(&self, value: &Value) -> Result<Option<&R>, ModelError> {
         let id = match given_id(value)? {
             Some(id) => Some(id),
             None => {
@@ -168,11 +168,11 @@ impl<R> Known<R> {
         Ok(id.and_then(|id| self.by_id.get(&id)))
     }
 
-    pub fn get(&self, id: &Id) -> Option<&R> {
+    pub(super) fn get(&self, id: &Id) -> Option<&R> {
         self.by_id.get(id)
     }
 
-    pub fn ids(&self) -> impl Iterator<Item = (&Id, &R)> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = (&Id, &R)> {
         self.by_id.iter()
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct Peer(pub(super) Option<IpAddr>);
 
 /// A bound listener.
 #[derive(Debug)]
-pub enum Listener {
+pub(crate) enum Listener {
     /// On an address.
     Tcp(TcpListener),
     /// On a path.
@@ -53,7 +53,7 @@ impl Listener {
     /// # Errors
     ///
     /// Where the system refuses.
-    pub fn tcp(address: SocketAddr) -> io::Result<Listener> {
+    pub(crate) fn tcp(address: SocketAddr) -> io::Result<Listener> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener).map(Listener::Tcp)
@@ -64,7 +64,7 @@ impl Listener {
     /// # Errors
     ///
     /// Where the path is something else, somebody listens on it, or the system refuses.
-    pub fn unix(path: &Path) -> io::Result<Listener> {
+    pub(crate) fn unix(path: &Path) -> io::Result<Listener> {
         if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
             match std::os::unix::net::UnixStream::connect(path) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
@@ -76,7 +76,7 @@ impl Listener {
 
     /// The address that was bound, where it is one.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().ok(),
             Listener::Unix(_) => None,
@@ -85,7 +85,12 @@ impl Listener {
 }
 
 /// Serves the router until `shutdown` is there; then finishes what is in flight, for some seconds.
-pub async fn serve(listener: Listener, tls: Option<Tls>, router: Router, shutdown: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: Listener,
+    tls: Option<Tls>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut shutdown = pin!(shutdown);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (stop, stopped) = watch::channel(false);

@@ -75,12 +75,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
-pub use activity::{FlowActivity, NodeFailure};
-pub use error::{ApiError, Kind};
-pub use listener::{Listener, serve};
-pub use router::router;
-pub use stats::sample;
-pub use tls::Tls;
+pub(crate) use activity::{FlowActivity, NodeFailure};
+pub(crate) use listener::{Listener, serve};
+pub(crate) use router::router;
+pub(crate) use stats::sample;
+pub(crate) use tls::Tls;
 
 use crate::base::clock::Clock;
 use crate::base::id::Id;
@@ -94,16 +93,16 @@ use crate::verify::access::AccessTokens;
 use crate::verify::secret::GUESS_DELAY;
 
 /// Bytes of a request's body. A flow of the largest size the model takes fits.
-pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Bounds of a shelf that nothing is put on.
 const NO_RECORDS: BookLimits = BookLimits { bytes: 0, age_millis: 0 };
 
 /// A future that an engine answers with.
-pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
+pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
 
 /// The functions of the process that the admin listener needs.
-pub trait Engine: Send + Sync {
+pub(crate) trait Engine: Send + Sync {
     /// Compiles what is affected anew from the store and publishes it to the cores, before it returns. What is not in
     /// the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
     ///
@@ -185,7 +184,7 @@ pub trait Engine: Send + Sync {
 
 /// A request to be sent through the ingress, checked: it cannot break out of its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TestRequest {
+pub(crate) struct TestRequest {
     /// The path behind the token: begins with `/` or `?`, or is empty.
     pub path: String,
     /// In upper case.
@@ -198,7 +197,7 @@ pub struct TestRequest {
 
 /// The request of a record, to be sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replay {
+pub(crate) struct Replay {
     /// The record.
     pub record: Id,
     /// The address that it came from; `None` for a Unix socket.
@@ -209,7 +208,7 @@ pub struct Replay {
 
 /// The result of a replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Replayed {
+pub(crate) struct Replayed {
     /// Status of the response.
     pub status_code: u16,
     /// From sending to the response.
@@ -218,7 +217,7 @@ pub struct Replayed {
 
 /// The response to a test request.
 #[derive(Debug)]
-pub struct TestResponse {
+pub(crate) struct TestResponse {
     /// The status.
     pub status_code: u16,
     /// In order, repeated ones apart.
@@ -233,7 +232,7 @@ pub struct TestResponse {
 
 /// The usage of a webhook's limits, and the limits: its own, or the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Which one.
     pub webhook: Id,
     /// Calls of the past window; `None` where the rate has no limit and is not counted.
@@ -256,7 +255,7 @@ pub struct Usage {
 
 /// Settings that the console shows.
 #[derive(Clone, Debug)]
-pub struct About {
+pub(crate) struct About {
     /// Where the ingress listens, its port resolved.
     pub ingress: Address,
     /// The scheme of its URLs: `http`, or `https` where it speaks TLS.
@@ -280,7 +279,7 @@ impl Default for About {
 }
 
 /// The state that the handlers share.
-pub struct AdminState {
+pub(crate) struct AdminState {
     /// The model.
     pub store: Arc<Store>,
     /// The rest of the process.
@@ -313,7 +312,7 @@ pub struct AdminState {
 
 impl AdminState {
     /// The state of a listener with the defaults of the settings. From here on the engine hears of every commit.
-    pub fn new(store: Arc<Store>, engine: Arc<dyn Engine>, access_token: &str) -> AdminState {
+    pub(crate) fn new(store: Arc<Store>, engine: Arc<dyn Engine>, access_token: &str) -> AdminState {
         let told = Arc::clone(&engine);
         store.observe(Box::new(move |store, affected| told.refresh(store, affected)));
         AdminState {

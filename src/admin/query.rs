@@ -103,7 +103,7 @@ pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     /// Reads the query of a target.
-    pub fn of(uri: &Uri) -> Result<Parameters, ApiError> {
+    pub(super) fn of(uri: &Uri) -> Result<Parameters, ApiError> {
         let parsed = Query::<Vec<(String, String)>>::try_from_uri(uri);
         parsed
             .map(|Query(list)| Parameters(list))
@@ -111,13 +111,13 @@ impl Parameters {
     }
 
     /// Every value of a parameter that is not blank.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
         let named = self.0.iter().filter(|(known, value)| known == name && !value.is_empty());
         named.map(|(_, value)| value.as_str()).collect()
     }
 
     /// A parameter's value, the last one if there are several; blank is as good as absent.
-    pub fn given(&self, name: &str) -> Option<&str> {
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.last(name).filter(|value| !value.is_empty())
     }
 
@@ -126,7 +126,7 @@ impl Parameters {
     }
 
     /// A parameter that means yes or no; absent or blank means no. In any case: Python's clients write `True`.
-    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+    pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
         match self.last(name).unwrap_or_default().to_ascii_lowercase().as_str() {
             "" | "false" | "0" => Ok(false),
             "true" | "1" => Ok(true),
@@ -135,7 +135,7 @@ impl Parameters {
     }
 
     /// `sortDirection`.
-    pub fn descending(&self, default: bool) -> Result<bool, ApiError> {
+    pub(super) fn descending(&self, default: bool) -> Result<bool, ApiError> {
         match self.given("sortDirection") {
             None => Ok(default),
             Some(word) if word.eq_ignore_ascii_case("asc") => Ok(false),
@@ -145,7 +145,7 @@ impl Parameters {
     }
 
     /// Refuses parameters other than these and those without effect.
-    pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
         for (name, value) in &self.0 {
             let base = name.split('[').next().unwrap_or_default();
             let is_known = known.contains(&base) || WITHOUT_EFFECT.contains(&base) || base.starts_with('_');
@@ -161,7 +161,7 @@ impl Parameters {
     }
 
     /// Reads what a list is asked for.
-    pub fn list(&self, kind: &ListKind) -> Result<ListParameters, ApiError> {
+    pub(super) fn list(&self, kind: &ListKind) -> Result<ListParameters, ApiError> {
         self.only(&[&OF_EVERY_LIST, kind.more].concat())?;
         let page = number(self.given("page"), "page", 0, u64::from(u32::MAX))?.unwrap_or(0);
         let per_page = number(self.given("perPage"), "perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);

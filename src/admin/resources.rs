@@ -87,7 +87,7 @@ impl Options {
 
 impl Save {
     /// Reads the body of a request.
-    pub async fn read(call: &mut Call) -> Result<Save, ApiError> {
+    pub(super) async fn read(call: &mut Call) -> Result<Save, ApiError> {
         let options = Options::read(call)?;
         let body = call.json().await?;
         let now = call.state.clock.now().unix_millis;

@@ -51,7 +51,7 @@ pub(super) enum Access {
 
 impl Access {
     /// The right that a caller lacks.
-    pub fn lacks(self, granted: Option<&Granted>) -> Option<Right> {
+    pub(super) fn lacks(self, granted: Option<&Granted>) -> Option<Right> {
         let needed: &[Right] = match (self, granted) {
             (Access::Open, _) | (Access::OpenIfSet, None) => &[],
             (Access::OpenIfSet | Access::Read, _) => &[Right::Read],
@@ -73,7 +73,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Verb::Get => "GET",
             Verb::Post => "POST",
@@ -82,7 +82,7 @@ impl Verb {
         }
     }
 
-    pub fn filter(self) -> MethodFilter {
+    pub(super) fn filter(self) -> MethodFilter {
         match self {
             Verb::Get => MethodFilter::GET,
             Verb::Post => MethodFilter::POST,
@@ -128,7 +128,7 @@ pub(super) enum Reads {
 
 impl Route {
     /// Whether the model is another one after it.
-    pub fn is_change(&self) -> bool {
+    pub(super) fn is_change(&self) -> bool {
         matches!(self.access, Access::Write | Access::All)
             && !["testWebhook", "backup", "replayRequest", "replayRequests"].contains(&self.name)
     }

@@ -18,7 +18,7 @@ use crate::base::visible::visible;
 use crate::verify::access::Granted;
 
 /// The router of the admin listener.
-pub fn router(state: Arc<AdminState>) -> Router {
+pub(crate) fn router(state: Arc<AdminState>) -> Router {
     let mut router = Router::new();
     let mut paths: Vec<&'static str> = Vec::new();
     for route in ROUTES {

@@ -70,7 +70,7 @@ pub(super) enum Shape {
 
 impl Shape {
     /// Its name among the schemas, where it has one.
-    pub fn name(self) -> Option<&'static str> {
+    pub(super) fn name(self) -> Option<&'static str> {
         Some(match self {
             Shape::Text | Shape::Page | Shape::File | Shape::Any => return None,
             Shape::Error => "Error",

@@ -29,7 +29,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 const USAGE_MAX: usize = query::PER_PAGE_MAX as usize;
 
 /// Samples the counters each second, for as long as it is polled.
-pub async fn sample(state: Arc<AdminState>) {
+pub(crate) async fn sample(state: Arc<AdminState>) {
     let mut interval = tokio::time::interval(SAMPLE_INTERVAL);
     // A sample knows how long it is: after a stall, one long one is truer than a burst of empty ones.
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -21,7 +21,7 @@ pub(super) const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type:
 
 /// How connections of a listener become TLS ones.
 #[derive(Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     source: TlsSource,
     /// How long a handshake may take.
     pub(super) handshake_limit: Duration,
@@ -29,7 +29,7 @@ pub struct Tls {
 
 impl Tls {
     /// TLS with the configuration that `source` has at each connection.
-    pub fn new(
+    pub(crate) fn new(
         source: impl Fn() -> Option<Arc<ServerConfig>> + Send + Sync + 'static,
         handshake_limit: Duration,
     ) -> Tls {

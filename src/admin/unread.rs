@@ -31,7 +31,7 @@ struct LentBody(Arc<Mutex<Body>>);
 
 impl UnreadBody {
     /// Takes the body of a request; the request goes on with a loan of it.
-    pub fn lend(request: Request) -> (UnreadBody, Request) {
+    pub(super) fn lend(request: Request) -> (UnreadBody, Request) {
         let (parts, body) = request.into_parts();
         let is_announced = parts.headers.contains_key(header::EXPECT);
         let body = Arc::new(Mutex::new(body));
@@ -40,7 +40,7 @@ impl UnreadBody {
     }
 
     /// Has what is left of the body dropped while the answer leaves, or announces the connection's end.
-    pub fn settle(self, response: &mut Response) {
+    pub(super) fn settle(self, response: &mut Response) {
         let body = std::mem::take(&mut *lock(&self.body));
         if body.is_end_stream() {
             return;

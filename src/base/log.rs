@@ -11,14 +11,14 @@ use std::sync::{Mutex, PoisonError};
 use super::clock::{self, NANOS_PER_SECOND};
 
 /// The least time between two lines from one place.
-pub const LOG_INTERVAL_NANOS: u64 = 60 * NANOS_PER_SECOND;
+pub(crate) const LOG_INTERVAL_NANOS: u64 = 60 * NANOS_PER_SECOND;
 
 /// Limits that have left something out since the process began, for [`tell_left_out`].
 static USED: Mutex<Vec<&'static LogLimit>> = Mutex::new(Vec::new());
 
 /// The limit of one place that logs.
 #[derive(Debug)]
-pub struct LogLimit {
+pub(crate) struct LogLimit {
     message: &'static str,
     /// No line is written before this moment; 0 before the first.
     next_nanos: AtomicU64,
@@ -30,7 +30,7 @@ pub struct LogLimit {
 impl LogLimit {
     /// The limit for lines with this message.
     #[must_use]
-    pub const fn new(message: &'static str) -> LogLimit {
+    pub(crate) const fn new(message: &'static str) -> LogLimit {
         LogLimit {
             message,
             next_nanos: AtomicU64::new(0),
@@ -40,7 +40,7 @@ impl LogLimit {
     }
 
     /// Whether a line may be written now: the count of those that were left out before it. Otherwise it is counted.
-    pub fn admit(&'static self, now_nanos: u64) -> Option<u64> {
+    pub(crate) fn admit(&'static self, now_nanos: u64) -> Option<u64> {
         if self.begin_interval(now_nanos) {
             return Some(self.left_out.swap(0, Relaxed));
         }
@@ -69,13 +69,13 @@ impl LogLimit {
 }
 
 /// [`LogLimit::admit`] at the present moment.
-pub fn admit(limit: &'static LogLimit) -> Option<u64> {
+pub(crate) fn admit(limit: &'static LogLimit) -> Option<u64> {
     limit.admit(clock::process_nanos())
 }
 
 /// Logs how many lines were left out, of each place whose minute is over. To be called every few seconds: the end of a
 /// flood is told although nothing comes after it.
-pub fn tell_left_out() {
+pub(crate) fn tell_left_out() {
     let now = clock::process_nanos();
     let used = USED.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for limit in used {

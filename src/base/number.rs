@@ -5,12 +5,12 @@ use std::fmt::{self, Write};
 use super::steps;
 
 /// Whether it is JavaScript's white space: Unicode's, the byte order mark, and the line separators; not U+0085.
-pub fn is_space(character: char) -> bool {
+pub(crate) fn is_space(character: char) -> bool {
     character == '\u{feff}' || (character.is_whitespace() && character != '\u{85}')
 }
 
 /// `Number(text)`: decimal, hexadecimal, octal and binary, white space around, nothing is 0; else NaN.
-pub fn parse(text: &str) -> f64 {
+pub(crate) fn parse(text: &str) -> f64 {
     steps::count(text.len());
     let text = text.trim_matches(is_space);
     let radix = match text.get(..2) {
@@ -64,7 +64,7 @@ fn parse_decimal(text: &str) -> f64 {
 
 /// The decimal digits of a positive, finite number, without the point, and the power of ten of the first one: the
 /// fewest that are read back as the same number, or as many as are asked for.
-pub fn digits(value: f64, count: Option<usize>) -> (String, i32) {
+pub(crate) fn digits(value: f64, count: Option<usize>) -> (String, i32) {
     steps::count(20 + count.unwrap_or_default());
     let text = match count {
         Some(count) => to_exponential(value, count - 1),
@@ -112,7 +112,7 @@ fn to_exponential(value: f64, places: usize) -> String {
 }
 
 /// `value.toFixed(places)` of a number that is not negative.
-pub fn to_fixed(value: f64, places: usize) -> String {
+pub(crate) fn to_fixed(value: f64, places: usize) -> String {
     /// Numbers from here on are written as `String` writes them.
     const FIXED_MAX: f64 = 1e21;
     if value >= FIXED_MAX || !value.is_finite() {
@@ -128,14 +128,14 @@ pub fn to_fixed(value: f64, places: usize) -> String {
 
 /// `String(value)`.
 #[must_use]
-pub fn text(value: f64) -> String {
+pub(crate) fn text(value: f64) -> String {
     let mut out = Vec::new();
     write(&mut out, value);
     String::from_utf8(out).unwrap_or_default()
 }
 
 /// Writes `String(value)`: the fewest digits that are read back as the same number. Nothing is allocated but room in `out`.
-pub fn write(out: &mut Vec<u8>, value: f64) {
+pub(crate) fn write(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         return out.extend_from_slice(b"NaN");
     }

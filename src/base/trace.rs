@@ -3,10 +3,10 @@
 use std::fmt::{self, Write as _};
 
 /// Names of the fields.
-pub const TRACEPARENT_FIELD: &str = "traceparent";
-pub const TRACESTATE_FIELD: &str = "tracestate";
+pub(crate) const TRACEPARENT_FIELD: &str = "traceparent";
+pub(crate) const TRACESTATE_FIELD: &str = "tracestate";
 /// Most bytes of a `tracestate` that is passed on (W3C Trace Context, 3.3.1.5).
-pub const TRACESTATE_BYTES_MAX: usize = 512;
+pub(crate) const TRACESTATE_BYTES_MAX: usize = 512;
 /// Bytes of a `traceparent` of version 00.
 const TRACEPARENT_BYTES: usize = 55;
 /// The flag of a trace that is recorded.

@@ -95,14 +95,6 @@ impl Turn {
         self.now
     }
 
-    /// The time after all that was done, for which the clock is read unless nothing was done since the last reading.
-    pub fn fresh(&mut self, read: impl FnOnce() -> Now) -> Now {
-        if self.is_stale || self.works > 0 {
-            self.note(read());
-        }
-        self.now
-    }
-
     /// Whether the turn must end. The clock is read where work of unknown length was done since the last reading.
     #[must_use]
     pub fn is_over(&mut self, read: impl FnOnce() -> Now) -> bool {
@@ -173,7 +165,6 @@ mod tests {
         assert!(!turn.step(false, || at(TURN_NANOS)));
         assert!(turn.step(false, || at(TURN_NANOS + 5)));
         assert!(turn.is_over(|| unreachable!("it was just read")));
-        assert_eq!(turn.fresh(|| unreachable!("it was just read")), at(TURN_NANOS + 5));
         let mut turn = Turn::begin(at(0));
         let steps = (1..).find(|step| turn.step(true, || at(step * SHORT_WORK_NANOS_MAX))).expect("it ends");
         assert!(steps * SHORT_WORK_NANOS_MAX <= TURN_NANOS + STALE_NANOS_MAX);

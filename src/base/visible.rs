@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// Whether a character is written as an escape: control characters (C0, DEL, C1), characters of direction (Unicode's
 /// UAX #9, section 2), separators of lines and paragraphs, the byte order mark.
 #[must_use]
-pub fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -19,19 +19,19 @@ pub fn is_invisible(c: char) -> bool {
 
 /// The text as one line: `\n`, `\u{202e}`.
 #[must_use]
-pub fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false, |out, c| out.extend(c.escape_default()))
 }
 
 /// The same with its line ends kept.
 #[must_use]
-pub fn visible_lines(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\n', |out, c| out.extend(c.escape_default()))
 }
 
 /// JSON that stays the same JSON: `\u202e` within strings. The white space between its tokens is kept.
 #[must_use]
-pub fn visible_json(json: &str) -> Cow<'_, str> {
+pub(crate) fn visible_json(json: &str) -> Cow<'_, str> {
     let kept = |c| matches!(c, '\n' | '\r' | '\t');
     // All characters in question are in the basic plane, so one escape of four digits is enough.
     escaped(json, kept, |out, c| {

@@ -36,7 +36,7 @@ mod program;
 mod record_filters;
 mod replay;
 mod resources;
-pub mod serve;
+pub(crate) mod serve;
 mod start;
 mod stream;
 mod tail;

@@ -45,7 +45,7 @@ const LOG_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The reason that it could not start, in words for the operator.
-pub fn run(settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::new();
     let folder = DataFolder::open(&settings.data)?;
     if !clustered::is_set(settings) {

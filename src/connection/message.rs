@@ -41,10 +41,10 @@ pub enum ReplyOutcome {
 }
 
 /// Told about the outcome of a reply, on the thread of the core that had it.
-pub type ReplyCallback = Box<dyn FnOnce(ReplyOutcome) + Send>;
+pub(crate) type ReplyCallback = Box<dyn FnOnce(ReplyOutcome) + Send>;
 
 /// Gets each payload that the requests of a test connection make.
-pub type PayloadObserver = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
+pub(crate) type PayloadObserver = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
 
 /// Purpose of a connection that was made inside the process.
 #[derive(Clone)]

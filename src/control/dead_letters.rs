@@ -24,7 +24,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 type Offer = (Arc<DeadLetter>, LetterReport);
 
 /// Keeps dead letters in the data folder.
-pub struct KeptDeadLetters {
+pub(crate) struct KeptDeadLetters {
     sender: SyncSender<Offer>,
 }
 
@@ -33,7 +33,7 @@ impl KeptDeadLetters {
     ///
     /// # Errors
     /// If there is no thread.
-    pub fn start(letters: Arc<Letters>, clock: Clock) -> io::Result<KeptDeadLetters> {
+    pub(crate) fn start(letters: Arc<Letters>, clock: Clock) -> io::Result<KeptDeadLetters> {
         let (sender, receiver) = sync_channel(WAITING_MAX);
         thread::Builder::new()
             .name("dead-letters".to_owned())

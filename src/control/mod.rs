@@ -9,14 +9,14 @@
 //! - [`records`]: keeps what was recorded of calls;
 //! - [`process`]: what the system knows of this process.
 
-pub mod calls;
+pub(crate) mod calls;
 pub mod chains;
-pub mod dead_letters;
+pub(crate) mod dead_letters;
 mod download;
-pub mod forward;
+pub(crate) mod forward;
 pub mod key_sets;
-pub mod process;
-pub mod records;
+pub(crate) mod process;
+pub(crate) mod records;
 
 use std::sync::Arc;
 

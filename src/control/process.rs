@@ -19,7 +19,7 @@ struct ProcessSample {
 }
 
 /// Appends `process_*`; what the system does not tell is left out.
-pub fn render(page: &mut String, folder: &Path) {
+pub(crate) fn render(page: &mut String, folder: &Path) {
     let stat = std::fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::parse(&text));
     let mut samples = Vec::new();
     let mut sample = |name, kind, help, value: Option<f64>| {

@@ -20,7 +20,7 @@ const NO_SPAN: u64 = 1;
 
 /// A node that the payload reached.
 #[derive(Debug)]
-pub struct NodeRun {
+pub(crate) struct NodeRun {
     pub node_id: Arc<str>,
     pub made: Made,
     /// It runs once a delivery before it is done.
@@ -29,7 +29,7 @@ pub struct NodeRun {
 
 /// The result of a node for a payload.
 #[derive(Debug)]
-pub enum Made {
+pub(crate) enum Made {
     /// A reply, and the `replyId` that it is for unless that is the payload's own.
     Reply(Option<String>, Box<Reply>),
     /// A condition's value.
@@ -50,7 +50,12 @@ pub enum Made {
 
 /// Runs the nodes that the payload reaches, those behind a delivery as if it were done.
 #[must_use]
-pub fn dry_run(plan: &FlowPlan, payload: &Payload, caller: CallerKind, unix_seconds: u64) -> Vec<NodeRun> {
+pub(crate) fn dry_run(
+    plan: &FlowPlan,
+    payload: &Payload,
+    caller: CallerKind,
+    unix_seconds: u64,
+) -> Vec<NodeRun> {
     let mut run = DryRun {
         payload,
         origin: Origin { caller, has_reply_id: true },

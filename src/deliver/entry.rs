@@ -60,14 +60,14 @@ impl Receipt {
 
 /// Kind of a delivering node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryKind {
+pub(crate) enum DeliveryKind {
     Worker,
     Forward,
 }
 
 /// A delivery of an entry: the node of a flow that gets the payload.
 #[derive(Clone, Debug)]
-pub struct StoredDelivery {
+pub(crate) struct StoredDelivery {
     pub flow: Id,
     pub kind: DeliveryKind,
     pub node_id: Arc<str>,
@@ -76,7 +76,7 @@ pub struct StoredDelivery {
 
 /// An event with its deliveries.
 #[derive(Clone, Debug)]
-pub struct StoredEntry {
+pub(crate) struct StoredEntry {
     pub webhook: Id,
     pub event: Event,
     /// Names the event for targets, in each attempt the same.
@@ -89,7 +89,7 @@ pub struct StoredEntry {
 
 impl StoredEntry {
     /// Appends what stands before the event's text.
-    pub fn write_front(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write_front(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         out.extend_from_slice(self.webhook.raw());
         self.event.write_places(out);
@@ -137,7 +137,7 @@ impl StoredEntry {
 
     /// Reads an entry; `None` if the bytes are not those of one.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<StoredEntry> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<StoredEntry> {
         let mut rest = bytes;
         if take(&mut rest, 1)? != [VERSION] {
             return None;
@@ -183,7 +183,7 @@ impl StoredEntry {
 
     /// The payload of a delivery.
     #[must_use]
-    pub fn payload(&self, delivery: &StoredDelivery) -> Payload {
+    pub(crate) fn payload(&self, delivery: &StoredDelivery) -> Payload {
         Payload { event: self.event.clone(), tail: Arc::clone(&delivery.tail) }
     }
 }

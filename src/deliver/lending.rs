@@ -27,7 +27,7 @@ use crate::base::id::Id;
 use crate::base::slots::Key;
 
 /// Workers in one offer.
-pub const OFFERS_MAX: usize = 64;
+pub(crate) const OFFERS_MAX: usize = 64;
 /// How long a node is offered credit after it has asked, or has sent a trigger.
 const ASKED_NANOS: u64 = 6 * NANOS_PER_SECOND;
 /// How long a node is told that a worker has gone.
@@ -46,7 +46,7 @@ const IDLE_NANOS: u64 = 30 * NANOS_PER_SECOND;
 
 /// A worker of another node, as a queue reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LentWorker {
+pub(crate) struct LentWorker {
     pub node: Id,
     /// Its name there.
     pub worker: u64,
@@ -148,7 +148,7 @@ struct Blocked {
 
 /// The next question to the other nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Due {
+pub(crate) struct Due {
     /// Ask now, for so many triggers.
     pub want: Option<u32>,
     /// Look again then; `None`: when something has changed.
@@ -157,7 +157,7 @@ pub struct Due {
 
 /// The workers that a flow of this node has from other nodes, and those that it lends them.
 #[derive(Debug, Default)]
-pub struct Lending {
+pub(crate) struct Lending {
     lent: BTreeMap<(Id, u64), Lent>,
     /// Nodes that have asked, and when they last did.
     borrowers: BTreeMap<Id, u64>,
@@ -171,7 +171,7 @@ pub struct Lending {
 
 impl Lending {
     /// Says what is to be asked now, and when it is to be looked again.
-    pub fn due<W: Clone>(&mut self, queue: &FlowQueue<W>, now: u64) -> Due {
+    pub(crate) fn due<W: Clone>(&mut self, queue: &FlowQueue<W>, now: u64) -> Due {
         let waiting = queue.waiting();
         if waiting == 0 {
             self.is_waiting = false;
@@ -193,12 +193,12 @@ impl Lending {
     }
 
     /// Another node has a new worker: it is asked as soon as it can be.
-    pub fn on_available(&mut self) {
+    pub(crate) fn on_available(&mut self) {
         self.is_waiting = false;
     }
 
     /// Forgets workers of other nodes that have had nothing for long; returns the nodes of those that have something.
-    pub fn tidy<W: Clone>(
+    pub(crate) fn tidy<W: Clone>(
         &mut self,
         queue: &mut FlowQueue<W>,
         now: u64,
@@ -223,7 +223,7 @@ impl Lending {
     }
 
     /// Another node offers workers. `link` makes a number that no attachment has had.
-    pub fn on_offer<W: Clone + From<LentWorker>>(
+    pub(crate) fn on_offer<W: Clone + From<LentWorker>>(
         &mut self,
         queue: &mut FlowQueue<W>,
         node: Id,
@@ -249,7 +249,7 @@ impl Lending {
     }
 
     /// A trigger is to be sent to a worker of another node; returns `false` if the worker is not known any more.
-    pub fn sent(&mut self, to: LentWorker, now: u64) -> bool {
+    pub(crate) fn sent(&mut self, to: LentWorker, now: u64) -> bool {
         let lent = self.lent.get_mut(&(to.node, to.worker)).filter(|lent| lent.link == to.link);
         lent.is_some_and(|lent| {
             lent.used = now;
@@ -258,7 +258,7 @@ impl Lending {
     }
 
     /// Another node tells the fate of a trigger. Returns `true` if it is to be told [`NodeEvent::Resume`].
-    pub fn on_answer<W: Clone>(
+    pub(crate) fn on_answer<W: Clone>(
         &mut self,
         queue: &mut FlowQueue<W>,
         of: LentWorker,
@@ -285,7 +285,7 @@ impl Lending {
     }
 
     /// A worker of another node has left, or, without one, the node.
-    pub fn on_gone<W: Clone>(
+    pub(crate) fn on_gone<W: Clone>(
         &mut self,
         queue: &mut FlowQueue<W>,
         node: Id,
@@ -305,7 +305,7 @@ impl Lending {
     }
 
     /// Another node asks: returns what it is offered.
-    pub fn on_want<W: Clone>(
+    pub(crate) fn on_want<W: Clone>(
         &mut self,
         queue: &FlowQueue<W>,
         node: Id,
@@ -329,7 +329,12 @@ impl Lending {
     }
 
     /// A worker of this node may have credit to spare: returns the nodes that it is offered to.
-    pub fn offers<W: Clone>(&self, queue: &FlowQueue<W>, worker: Key, now: u64) -> Vec<(Id, WorkerOffer)> {
+    pub(crate) fn offers<W: Clone>(
+        &self,
+        queue: &FlowQueue<W>,
+        worker: Key,
+        now: u64,
+    ) -> Vec<(Id, WorkerOffer)> {
         let credit = queue.credit(worker);
         if credit == 0 {
             return Vec::new();
@@ -345,14 +350,21 @@ impl Lending {
     }
 
     /// Another node sends a trigger for a worker of this one: returns the worker if it may have it.
-    pub fn on_trigger(&mut self, node: Id, worker: u64, link: u64, now: u64) -> Option<Key> {
+    pub(crate) fn on_trigger(&mut self, node: Id, worker: u64, link: u64, now: u64) -> Option<Key> {
         self.borrowers.insert(node, now);
         let is_blocked = self.blocked.get(&(node, worker)).is_some_and(|blocked| blocked.link == link);
         (!is_blocked).then(|| key_of(worker))
     }
 
     /// The worker did not take a trigger: it takes none of that node any more, until the node knows.
-    pub fn refused<W: Clone>(&mut self, queue: &FlowQueue<W>, node: Id, worker: u64, link: u64, now: u64) {
+    pub(crate) fn refused<W: Clone>(
+        &mut self,
+        queue: &FlowQueue<W>,
+        node: Id,
+        worker: u64,
+        link: u64,
+        now: u64,
+    ) {
         let is_full = queue.credit(key_of(worker)) > 0;
         let blocked = Blocked { link, since: now, is_full };
         let known = self.blocked.entry((node, worker)).or_insert(blocked);
@@ -362,7 +374,7 @@ impl Lending {
     }
 
     /// Another node knows that a worker did not take a trigger: returns what it may have now.
-    pub fn on_resume<W: Clone>(
+    pub(crate) fn on_resume<W: Clone>(
         &mut self,
         queue: &FlowQueue<W>,
         node: Id,
@@ -376,7 +388,7 @@ impl Lending {
     }
 
     /// A worker of this node has left: returns the nodes that are to know.
-    pub fn detached(&mut self, worker: Key) -> Vec<Id> {
+    pub(crate) fn detached(&mut self, worker: Key) -> Vec<Id> {
         self.blocked.retain(|(_, of), _| *of != name_of(worker));
         self.borrowers.keys().copied().collect()
     }
@@ -384,7 +396,7 @@ impl Lending {
 
 /// The name of a worker for other nodes.
 #[must_use]
-pub fn name_of(worker: Key) -> u64 {
+pub(crate) fn name_of(worker: Key) -> u64 {
     u64::from(worker.index) << 32 | u64::from(worker.generation)
 }
 

@@ -14,14 +14,14 @@
 //! Not here: rendering (`reply`), sockets, timers and places (`engine`).
 
 mod affinity;
-pub mod dry_run;
-pub mod entry;
-pub mod lending;
+pub(crate) mod dry_run;
+pub(crate) mod entry;
+pub(crate) mod lending;
 pub mod protocol;
 pub mod publication;
 pub mod request;
-pub mod schedule;
-pub mod targets;
+pub(crate) mod schedule;
+pub(crate) mod targets;
 mod walk;
 pub mod workers;
 
@@ -73,12 +73,6 @@ impl Behind {
     #[must_use]
     pub fn plan(&self) -> &Arc<FlowPlan> {
         &self.plan
-    }
-
-    /// The sender of the trigger.
-    #[must_use]
-    pub fn origin(&self) -> Origin {
-        self.origin
     }
 }
 

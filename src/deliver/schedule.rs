@@ -12,13 +12,13 @@ use crate::base::random::Random;
 
 /// Longest pause between two attempts, unless the target asks for a longer one
 /// ([deliveries](crate::guide::deliveries#attempts)).
-pub const BACKOFF_NANOS_MAX: u64 = 300 * NANOS_PER_SECOND;
+pub(crate) const BACKOFF_NANOS_MAX: u64 = 300 * NANOS_PER_SECOND;
 /// Longest pause that a target may ask for: one that names next year has a fault, and must not stop its node.
-pub const RETRY_AFTER_NANOS_MAX: u64 = 3_600 * NANOS_PER_SECOND;
+pub(crate) const RETRY_AFTER_NANOS_MAX: u64 = 3_600 * NANOS_PER_SECOND;
 
 /// How a delivery is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryRules {
+pub(crate) struct RetryRules {
     /// How often in all; `None` until the retention ends.
     pub attempts: Option<u32>,
     /// The longest first pause.
@@ -27,7 +27,7 @@ pub struct RetryRules {
 
 /// A failed attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FailedAttempt {
+pub(crate) struct FailedAttempt {
     /// Pause that the target asked for.
     pub retry_after_nanos: Option<u64>,
     /// Why no further attempt can succeed; `None` if one can.
@@ -87,14 +87,14 @@ impl fmt::Display for DeadReason {
 /// The decision about a delivery whose attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum AfterFailure {
+pub(crate) enum AfterFailure {
     RetryAt { nanos: u64 },
     Dead(DeadReason),
 }
 
 /// Decides about a delivery after its failed attempt number `attempt` (1 the first time). Its retention ends at
 /// `ends_nanos`.
-pub fn after_failure(
+pub(crate) fn after_failure(
     rules: RetryRules,
     attempt: u32,
     failed: FailedAttempt,
@@ -125,7 +125,7 @@ pub fn after_failure(
 /// Reads a `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). One that is neither is as good as none; a date that has
 /// passed asks for no pause.
 #[must_use]
-pub fn retry_after(value: &str, unix_seconds: u64) -> Option<u64> {
+pub(crate) fn retry_after(value: &str, unix_seconds: u64) -> Option<u64> {
     let value = value.trim();
     let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit are longer than the longest pause.

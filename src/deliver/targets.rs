@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use self::queue::{Gate, Queue};
-pub use self::rules::TargetRules;
+pub(crate) use self::rules::TargetRules;
 use super::schedule::{AfterFailure, DeadReason, FailedAttempt, after_failure};
 use crate::base::id::Id;
 use crate::base::random::Random;
@@ -39,7 +39,7 @@ const TURNS_MAX: usize = 16;
 
 /// How long a trigger is of use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
+pub(crate) enum Expiry {
     /// It is tried until then, and dead after.
     Retention(u64),
     /// A caller waits until then; nothing is sent after, and nothing is tried twice.
@@ -56,7 +56,7 @@ impl Expiry {
 
 /// A trigger for a node.
 #[derive(Clone, Debug)]
-pub struct NewDelivery<T> {
+pub(crate) struct NewDelivery<T> {
     pub flow: Id,
     pub node: Arc<str>,
     pub rules: TargetRules,
@@ -70,7 +70,7 @@ pub struct NewDelivery<T> {
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptEnd {
+pub(crate) enum AttemptEnd {
     Done,
     Failed(FailedAttempt),
     /// It failed, and is not tried again: its caller was told.
@@ -79,7 +79,7 @@ pub enum AttemptEnd {
 
 /// Something to be done for the queues.
 #[derive(Debug, PartialEq, Eq)]
-pub enum TargetOrder<T> {
+pub(crate) enum TargetOrder<T> {
     /// Make an attempt (1 the first time); tell [`Targets::landed`] how it ended.
     Send { delivery: Key, attempt: u32 },
     /// The trigger was delivered.
@@ -113,7 +113,7 @@ struct QueuedDelivery<T> {
 }
 
 /// The queues of one core.
-pub struct Targets<T> {
+pub(crate) struct Targets<T> {
     deliveries: Slots<QueuedDelivery<T>>,
     queues: Slots<Queue>,
     by_node: HashMap<(Id, Arc<str>), Key, ahash::RandomState>,
@@ -131,7 +131,7 @@ pub struct Targets<T> {
 impl<T> Targets<T> {
     /// No queues, which may have so many attempts in flight together.
     #[must_use]
-    pub fn new(in_flight_max: usize, random: Random) -> Targets<T> {
+    pub(crate) fn new(in_flight_max: usize, random: Random) -> Targets<T> {
         Targets {
             deliveries: Slots::new(),
             queues: Slots::new(),
@@ -147,35 +147,36 @@ impl<T> Targets<T> {
 
     /// Triggers that are neither done nor dead.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.deliveries.len()
     }
 
     /// Attempts that are under way.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
+    #[cfg(test)]
+    fn in_flight(&self) -> usize {
         self.in_flight
     }
 
     /// A trigger that is open.
     #[must_use]
-    pub fn get(&self, delivery: Key) -> Option<&T> {
+    pub(crate) fn get(&self, delivery: Key) -> Option<&T> {
         self.deliveries.get(delivery).map(|delivery| &delivery.item)
     }
 
     /// As [`Targets::get`].
-    pub fn get_mut(&mut self, delivery: Key) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, delivery: Key) -> Option<&mut T> {
         self.deliveries.get_mut(delivery).map(|delivery| &mut delivery.item)
     }
 
     /// When [`Targets::on_time`] has something to do.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.deadlines.first_key_value().map(|((nanos, _), _)| *nanos)
     }
 
     /// Takes a trigger. The rules of its node are those of the newest one.
-    pub fn offer(&mut self, new: NewDelivery<T>, now: u64, orders: &mut Vec<TargetOrder<T>>) {
+    pub(crate) fn offer(&mut self, new: NewDelivery<T>, now: u64, orders: &mut Vec<TargetOrder<T>>) {
         let NewDelivery { flow, node, rules, order_key, expiry, attempts, item } = new;
         self.arrivals += 1;
         let arrival = self.arrivals;
@@ -199,7 +200,7 @@ impl<T> Targets<T> {
     }
 
     /// An attempt has ended. Nothing if the trigger is gone.
-    pub fn landed(&mut self, key: Key, end: AttemptEnd, now: u64, orders: &mut Vec<TargetOrder<T>>) {
+    pub(crate) fn landed(&mut self, key: Key, end: AttemptEnd, now: u64, orders: &mut Vec<TargetOrder<T>>) {
         let Some(delivery) = self.deliveries.get_mut(key) else { return };
         if delivery.state != State::InFlight {
             return;
@@ -234,7 +235,7 @@ impl<T> Targets<T> {
     }
 
     /// Does what has become due.
-    pub fn on_time(&mut self, now: u64, orders: &mut Vec<TargetOrder<T>>) {
+    pub(crate) fn on_time(&mut self, now: u64, orders: &mut Vec<TargetOrder<T>>) {
         while let Some((&(nanos, number), &queue_key)) = self.deadlines.first_key_value() {
             if nanos > now {
                 return;
@@ -250,7 +251,7 @@ impl<T> Targets<T> {
     }
 
     /// Gives a node other rules: it was changed.
-    pub fn set_rules(&mut self, delivery: Key, rules: TargetRules) {
+    pub(crate) fn set_rules(&mut self, delivery: Key, rules: TargetRules) {
         let queue = self.deliveries.get(delivery).map(|delivery| delivery.queue);
         if let Some(queue) = queue.and_then(|queue| self.queues.get_mut(queue)) {
             queue.rules = rules;
@@ -258,12 +259,12 @@ impl<T> Targets<T> {
     }
 
     /// The flows that have something here, each as often as it has nodes.
-    pub fn flows(&self) -> impl Iterator<Item = Id> {
+    pub(crate) fn flows(&self) -> impl Iterator<Item = Id> {
         self.queues.iter().map(|(_, queue)| queue.flow)
     }
 
     /// The flow is gone: returns all that it has here. The results of its attempts are of no use.
-    pub fn clear(&mut self, flow: Id, now: u64, orders: &mut Vec<TargetOrder<T>>) -> Vec<T> {
+    pub(crate) fn clear(&mut self, flow: Id, now: u64, orders: &mut Vec<TargetOrder<T>>) -> Vec<T> {
         let of_flow = self.queues.iter().filter(|(_, queue)| queue.flow == flow);
         let keys: Vec<Key> = of_flow.map(|(key, _)| key).collect();
         let mut cleared = Vec::new();

@@ -8,7 +8,7 @@ use crate::connection::message::{CoreMessage, Inside};
 use crate::connection::tls::CoreTls;
 
 /// Called by each core once it has handed over what it had recorded.
-pub type Settled = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type Settled = Arc<dyn Fn() + Send + Sync>;
 
 /// A message for a core. `S` is a connected socket of its kernel.
 pub(super) enum Message<S> {

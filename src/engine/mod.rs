@@ -57,27 +57,26 @@ use crate::settings::{Address, Driver, Settings};
 use crate::store::Affected;
 use crate::verify::access::AccessTokens;
 
-pub use crate::deliver::lending::{GuestAnswer, GuestTrigger, NodeEvent, WorkerOffer};
+pub(crate) use crate::deliver::lending::{GuestAnswer, GuestTrigger, NodeEvent, WorkerOffer};
 
 pub use self::core::Holdings;
 pub use self::driven::{DrivenConfig, DrivenCores, DrivenJournal, DrivenKernel};
-pub use self::message::Settled;
+pub(crate) use self::message::Settled;
 pub use self::parts::{BatchCarrier, RemoteKeeper};
-pub use self::recover::JournalError;
-pub use self::search::{SearchCallback, SearchOutcome};
+pub(crate) use self::recover::JournalError;
+pub(crate) use self::search::{SearchCallback, SearchOutcome};
 pub use self::supply::{SegmentSource, Supplied};
-pub use self::waits::{Wait, Waits};
-pub use crate::connection::message::{
-    Inside, PayloadObserver as Tap, ReplyCallback as Done, ReplyOutcome as Outcome,
-};
-pub use crate::connection::tls::{
-    CertificateEnd, ListenerTlsError, ListenersTls, TlsError, check as check_tls,
+pub use self::waits::Waits;
+pub use crate::connection::message::ReplyOutcome as Outcome;
+pub(crate) use crate::connection::message::{Inside, ReplyCallback as Done};
+pub(crate) use crate::connection::tls::{CertificateEnd, ListenerTlsError, ListenersTls, check as check_tls};
+pub(crate) use crate::connection::{
+    ANSWER_KEPT_BYTES_MAX, CORE_ATTEMPTS_MAX, Call, CallSink, NodeLinks, NotReplayed, PermitTold, Permits,
+    RemoteReplies, ReplayCallback,
 };
 pub use crate::connection::{
-    ANSWER_KEPT_BYTES_MAX, Attempt, AttemptError, AttemptReport, AttemptResult, BegunAnswer,
-    CORE_ATTEMPTS_MAX, Call, CallSink, CallSpan, ChainSource, DeadLetter, DeadLetters, Fetched, Forwarder,
-    KeysFetched, LastAttempt, LetterReport, NoCluster, NodeLinks, NotReplayed, PermitTold, Permits,
-    RemoteReplies, ReplayCallback, Services, TargetAnswer,
+    Attempt, AttemptError, AttemptReport, AttemptResult, BegunAnswer, ChainSource, DeadLetter, DeadLetters,
+    Fetched, Forwarder, KeysFetched, LetterReport, NoCluster, Services, TargetAnswer,
 };
 
 /// Messages that wait for a core before its senders are told that it is busy.
@@ -299,12 +298,6 @@ impl Engine {
                 std::thread::sleep(BUSY_PAUSE);
             }
         }
-    }
-
-    /// Number of open connections of all cores.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.counts.connections.load(Ordering::Relaxed)
     }
 
     /// Has `/readyz` of the ingress say 503 from here on, while connections are accepted still.

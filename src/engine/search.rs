@@ -23,7 +23,7 @@ pub enum SearchOutcome {
 }
 
 /// Called once by each core that has searched.
-pub type SearchCallback = Arc<dyn Fn(SearchOutcome) + Send + Sync>;
+pub(crate) type SearchCallback = Arc<dyn Fn(SearchOutcome) + Send + Sync>;
 
 /// A WebSocket that is searched for.
 pub(super) struct Search {

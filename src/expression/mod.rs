@@ -29,7 +29,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 
-pub use error::{ExpressionError, Fault};
+pub use error::ExpressionError;
 
 use crate::base::json::Raw;
 

@@ -1,5 +1,6 @@
 //! Syntax, bounds and errors. The values are compared with JavaScript's in `tests/expression_oracle.rs`.
 
+use super::error::Fault;
 use super::*;
 
 fn compile(source: &str) -> Result<Expression<String>, ExpressionError> {

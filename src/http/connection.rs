@@ -421,18 +421,6 @@ impl Connection {
         if next >= most / 2 { most } else { next }
     }
 
-    /// Bytes on the heap that are kept for the next request.
-    #[cfg(test)]
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.fields.capacity() * size_of::<Field>() + self.last_head.capacity()
-    }
-
-    /// Bytes that [`Self::suspend`] would keep.
-    #[must_use]
-    pub fn suspended_bytes(&self, buffer: &ReceiveBuffer) -> usize {
-        self.head.line_end() + self.head.request_id.length() + buffer.len().saturating_sub(self.raw)
-    }
-
     /// Of a request that is whole and waits: what its answer depends on, and what came behind it.
     #[must_use]
     pub fn suspend(&self, buffer: &ReceiveBuffer) -> Suspended {
@@ -457,13 +445,5 @@ impl Connection {
         self.state = State::Whole;
         self.head_bytes = kept as u32;
         (self.body_end, self.raw) = (kept, kept);
-    }
-
-    /// Lets go of memory that an idle connection does not need.
-    pub fn release(&mut self) {
-        if self.awaiting() == Awaiting::Idle {
-            self.fields = Vec::new();
-            self.last_head = Vec::new();
-        }
     }
 }

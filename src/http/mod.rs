@@ -31,8 +31,11 @@ mod target;
 mod tests;
 mod token;
 
-pub use connection::{Awaiting, Connection, Step, Suspended};
-pub use head::{Fields, Request};
+pub(crate) use connection::{Awaiting, Suspended};
+pub use connection::{Connection, Step};
+pub(crate) use head::Fields;
+pub use head::Request;
 pub use limits::Limits;
-pub use message::{Framing, Method, Version};
+pub use message::Framing;
+pub use message::{Method, Version};
 pub use refusal::Refusal;

@@ -14,7 +14,7 @@ const FIELDS_INLINE: usize = 4;
 /// no trusted proxy's, or the first if all are. `None` if the peer has no address, or if a trusted proxy names
 /// something that is none: nobody can tell then who calls.
 #[must_use]
-pub fn address(peer: Option<IpAddr>, trusted: &[IpNet], request: &Request<'_>) -> Option<IpAddr> {
+pub(super) fn address(peer: Option<IpAddr>, trusted: &[IpNet], request: &Request<'_>) -> Option<IpAddr> {
     let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(ip));
     let mut address = peer?.to_canonical();
     if !is_trusted(address) {

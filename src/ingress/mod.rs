@@ -3,10 +3,10 @@
 //! requests (except a WebSocket's [`session`]) and waits for nothing.
 
 mod caller;
-pub mod framing;
-pub mod recorded;
+pub(crate) mod framing;
+pub(crate) mod recorded;
 pub mod request;
 pub mod respond;
 pub mod session;
-pub mod socket;
-pub mod worker;
+pub(crate) mod socket;
+pub(crate) mod worker;

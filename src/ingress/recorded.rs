@@ -10,7 +10,7 @@ use crate::trigger::{self, HttpData, Parts, Payload, Peer, Tail, UpgradeData, Ws
 
 /// How the ingress sees the callers of records.
 #[derive(Clone, Copy, Debug)]
-pub struct Viewer<'v> {
+pub(crate) struct Viewer<'v> {
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: &'v [IpNet],
     /// The rest of a payload that is for no flow.
@@ -20,7 +20,7 @@ pub struct Viewer<'v> {
 /// Returns the payload that the first of the webhook's flows got, or would have got; `None` if it cannot be made of the
 /// record. `connect` is the record of the WebSocket's handshake.
 #[must_use]
-pub fn payload(
+pub(crate) fn payload(
     viewer: Viewer<'_>,
     hook: &Hook,
     record: &Record,

@@ -5,11 +5,11 @@ use crate::base::clock::NANOS_PER_SECOND;
 use crate::websocket::Failure;
 
 /// A Close that is not answered is cut after this long.
-pub const CLOSE_WITHIN_NANOS: u64 = 2 * NANOS_PER_SECOND;
+pub(crate) const CLOSE_WITHIN_NANOS: u64 = 2 * NANOS_PER_SECOND;
 /// Most bytes that are buffered for a slow reader, besides the message that is being sent.
-pub const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 /// The code of a connection that broke (RFC 6455, 7.4.1); never sent.
-pub const CODE_BROKEN: u16 = 1006;
+pub(crate) const CODE_BROKEN: u16 = 1006;
 
 /// Why the engine closes a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Closing {
 /// The action that a silent peer requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Silence {
+pub(crate) enum Silence {
     /// Nothing yet: look again at this moment.
     Until(u64),
     /// A Ping, and another look at this moment.
@@ -82,7 +82,7 @@ pub enum Silence {
 
 /// When silence is noticed, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pings {
+pub(crate) struct Pings {
     /// After this much silence a Ping is sent; 0: never.
     pub after_nanos: u64,
     /// A Ping that nothing follows for this long breaks the connection.
@@ -90,7 +90,7 @@ pub struct Pings {
 }
 
 /// Checks a connection that last received something at `heard` and was pinged at `pinged` (0: never).
-pub fn silence(now: u64, heard: u64, pinged: u64, pings: Pings) -> Silence {
+pub(crate) fn silence(now: u64, heard: u64, pinged: u64, pings: Pings) -> Silence {
     if pings.after_nanos == 0 {
         return Silence::Until(u64::MAX);
     }

@@ -12,14 +12,14 @@ use crate::verify::fields::credentials;
 use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options, Protocols};
 
 /// The subprotocol that a worker must offer.
-pub const PROTOCOL: &str = "tidegate.worker.v1";
+pub(crate) const PROTOCOL: &str = "tidegate.worker.v1";
 /// Bytes of a frame either way ([limits and refusals](crate::guide::limits_and_refusals#limits)).
-pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(crate) const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The decision about a request on the workers' listener.
 #[derive(Debug)]
 #[must_use]
-pub enum AtDoor<'b> {
+pub(crate) enum AtDoor<'b> {
     Answer(Answer<'static>),
     /// It may attach to the flow.
     Attach {
@@ -32,7 +32,7 @@ pub enum AtDoor<'b> {
 const WITHOUT_RIGHT: &str = "The access token has no right to attach workers";
 
 /// Decides a request on the workers' listener; `now` in milliseconds since 1970.
-pub fn at_door<'b>(
+pub(crate) fn at_door<'b>(
     request: &Request<'b>,
     registry: &Registry,
     tokens: &AccessTokens,
@@ -73,7 +73,7 @@ pub fn at_door<'b>(
 ///
 /// # Errors
 /// The answer to send instead.
-pub fn check<'o>(request: &Request<'o>, options: &Options<'o>) -> Result<Accept<'o>, Answer<'static>> {
+pub(crate) fn check<'o>(request: &Request<'o>, options: &Options<'o>) -> Result<Accept<'o>, Answer<'static>> {
     if request.framing() != Framing::None {
         return Err(Answer::UpgradeRefused("An upgrade request must have no body"));
     }

@@ -54,7 +54,6 @@ mod socket;
 mod transfers;
 mod waker;
 
-pub use self::epoll::Epoll;
 pub use self::file::{DiskFile, Safety};
 pub use self::interface::{
     COMPLETIONS_MAX, CloseHow, Completion, Counters, End, FileId, Io, ListenerId, Operation, SendReport,
@@ -62,6 +61,4 @@ pub use self::interface::{
 };
 pub use self::kernel::{Backend, Kernel, Preference, choose};
 pub use self::lease::{BUFFER_BYTES, BUFFERS, BufferLease, ReturnedBuffers};
-pub use self::listen::{BACKLOG, Listener};
-pub use self::queues::RingSetup;
-pub use self::ring::Ring;
+pub use self::listen::Listener;

@@ -19,9 +19,9 @@ use crossbeam_queue::SegQueue;
 use dashmap::{DashMap, Entry};
 
 /// Most keys of one webhook that are remembered; the oldest make room.
-pub const KEYS_MAX: usize = 100_000;
+pub(crate) const KEYS_MAX: usize = 100_000;
 /// Bytes of a key. Two texts of a webhook's hundred thousand have the same with a probability of 2⁻⁹⁵.
-pub const KEY_BYTES: usize = 16;
+pub(crate) const KEY_BYTES: usize = 16;
 /// Parts of the map that are locked by themselves: several for each core of a large machine, and some hundred bytes for
 /// a webhook without a key.
 const SHARDS: usize = 16;

@@ -17,8 +17,9 @@ mod rate;
 mod spent;
 
 pub use concurrency::Concurrency;
-pub use keys::{CallKey, Claim, KEY_BYTES, KEYS_MAX, KeyStore, Taken, TakenKey};
-pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, Shortage, TICK_NANOS, Throttled, WINDOW_SECONDS_MAX};
+pub(crate) use keys::{CallKey, Claim, KEY_BYTES, KeyStore, Taken, TakenKey};
+pub(crate) use rate::Shortage;
+pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, TICK_NANOS};
 
 /// Something of a limit that several processes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

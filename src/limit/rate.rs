@@ -57,7 +57,7 @@ const TICKS_PER_SECOND: u64 = NANOS_PER_SECOND / TICK_NANOS;
 const _: () = assert!(TICKS_PER_SECOND * TICK_NANOS == NANOS_PER_SECOND);
 
 /// The longest window: a day. Longer ones are taken as this.
-pub const WINDOW_SECONDS_MAX: u32 = 86_400;
+pub(crate) const WINDOW_SECONDS_MAX: u32 = 86_400;
 
 /// The rate limit of one webhook. 64 bytes at most until its first call.
 #[derive(Debug)]

@@ -13,11 +13,11 @@ mod series;
 mod targets;
 mod webhooks;
 
-pub use self::core::{ConnectionKind, CoreMetrics, Event, Numbers, Outcome, Snapshot};
-pub use self::journal::{JournalGauges, JournalMetrics, JournalNumbers};
-pub use latency::LatencyCounts;
-pub use series::{Points, SAMPLES_MAX, Series};
-pub use targets::{InFlight, TargetsInFlight};
+pub(crate) use self::core::{ConnectionKind, Numbers, Snapshot};
+pub use self::core::{CoreMetrics, Event, Outcome};
+pub(crate) use self::journal::JournalGauges;
+pub(crate) use series::{SAMPLES_MAX, Series};
+pub(crate) use targets::TargetsInFlight;
 
 use std::sync::Arc;
 

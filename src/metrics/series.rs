@@ -17,10 +17,10 @@ use super::webhooks::CLASSES;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 
 /// Samples that are kept: one a second, an hour ([REST API](crate::guide::rest_api): `GET /stats?seconds=3600`).
-pub const SAMPLES_MAX: usize = 3_600;
+pub(crate) const SAMPLES_MAX: usize = 3_600;
 
 /// Most points of an answer: more than a chart has room for.
-pub const POINTS_MAX: u32 = 360;
+pub(super) const POINTS_MAX: u32 = 360;
 
 /// Lengths of a step in seconds: each divides an hour, so that steps lie where people expect them.
 const STEPS: [u32; 4] = [1, 2, 5, 10];
@@ -28,7 +28,7 @@ const _: () = assert!(STEPS[STEPS.len() - 1] as usize * POINTS_MAX as usize >= S
 
 /// The samples of the last hour.
 #[derive(Debug, Default)]
-pub struct Series {
+pub(crate) struct Series {
     samples: VecDeque<SecondSample>,
     before: Option<(Now, Snapshot)>,
 }
@@ -66,7 +66,7 @@ const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 /// The answer: columns of one length, a row for each step, oldest first.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Points {
+pub(crate) struct Points {
     /// Length of a step.
     pub step_seconds: u32,
     /// End of the last second of each step, in milliseconds since 1970.
@@ -82,7 +82,7 @@ pub struct Points {
 /// The columns. Counts are of the whole step; connections and waiting requests are as they stood at its end.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Columns {
+pub(crate) struct Columns {
     /// Requests that ended, health checks left out.
     pub requests: Vec<u64>,
     /// Responses by the class of their status.
@@ -103,7 +103,7 @@ pub struct Columns {
 /// Responses by class.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct StatusColumns {
+pub(crate) struct StatusColumns {
     #[serde(rename = "2xx")]
     pub successes: Vec<u64>,
     #[serde(rename = "3xx")]
@@ -117,7 +117,7 @@ pub struct StatusColumns {
 /// Quantiles in milliseconds.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct LatencyColumns {
+pub(crate) struct LatencyColumns {
     pub p50: Vec<Option<f64>>,
     pub p99: Vec<Option<f64>>,
     pub p999: Vec<Option<f64>>,
@@ -126,7 +126,7 @@ pub struct LatencyColumns {
 /// Open connections by kind.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct ConnectionColumns {
+pub(crate) struct ConnectionColumns {
     pub http: Vec<u64>,
     pub websocket: Vec<u64>,
     pub worker: Vec<u64>,
@@ -135,14 +135,14 @@ pub struct ConnectionColumns {
 /// Refusals by limit.
 #[derive(Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct ThrottledColumns {
+pub(crate) struct ThrottledColumns {
     pub rate: Vec<u64>,
     pub concurrency: Vec<u64>,
 }
 
 impl Series {
     /// Keeps what happened since the last call. The first one only says where to begin.
-    pub fn push(&mut self, now: Now, snapshot: Snapshot) {
+    pub(crate) fn push(&mut self, now: Now, snapshot: Snapshot) {
         if let Some((before_now, before)) = &self.before {
             let cores = snapshot.cores.iter().zip(&before.cores);
             let sample = SecondSample {
@@ -162,7 +162,7 @@ impl Series {
 
     /// The last `seconds`, in as many points as fit.
     #[must_use]
-    pub fn points(&self, seconds: u32) -> Points {
+    pub(crate) fn points(&self, seconds: u32) -> Points {
         let step_seconds = step_for(seconds);
         let mut points = Points { step_seconds, ..Points::default() };
         let Some(last) = self.samples.back() else { return points };

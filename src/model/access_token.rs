@@ -10,7 +10,7 @@ use crate::base::id::Id;
 use crate::base::text::{hex_decode_slice, hex_into, parse_time};
 
 /// Bytes of the digest of a token: SHA-256. A token is random, so that a slow hash would add nothing.
-pub const DIGEST_BYTES: usize = 32;
+pub(crate) const DIGEST_BYTES: usize = 32;
 
 /// Something that a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,12 +110,6 @@ impl AccessToken {
         Ok(AccessToken { id: Id::generate(now), creation_date: now, name, rights, expires, digest })
     }
 
-    /// Whether it has ended.
-    #[must_use]
-    pub fn is_expired(&self, now: u64) -> bool {
-        self.expires.is_some_and(|expires| expires <= now)
-    }
-
     /// As the API shows it.
     #[must_use]
     pub fn to_api(&self) -> Value {
@@ -194,7 +188,6 @@ mod tests {
         assert_eq!(shown["expires"], "2027-01-01T00:00:00.000Z");
         assert!(!shown.to_string().contains("0707"), "the digest is not shown");
         assert!(token.rights.has(Right::Read) && !token.rights.has(Right::Worker));
-        assert!(!token.is_expired(NOW) && token.is_expired(1_800_000_000_000));
     }
 
     #[test]

@@ -4,15 +4,15 @@
 pub(crate) type Extra = serde_json::Map<String, serde_json::Value>;
 
 /// The text that the API shows in place of a secret, and that a PATCH sends to keep it.
-pub const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// A name: characters, as the platform's schemas count them.
-pub const NAME_CHARS_MAX: usize = 255;
+pub(crate) const NAME_CHARS_MAX: usize = 255;
 /// A description, and a verification code: characters, as the platform's schemas count them.
-pub const TEXT_CHARS_MAX: usize = 32_767;
+pub(crate) const TEXT_CHARS_MAX: usize = 32_767;
 
 /// Longest `id` of a node, the platform's number.
-pub const NODE_ID_CHARS_MAX: usize = 1_024;
+pub(super) const NODE_ID_CHARS_MAX: usize = 1_024;
 
 /// A time as the API shows it: RFC 3339 with milliseconds.
 pub(crate) fn time_text(unix_millis: u64) -> String {

@@ -18,7 +18,7 @@ pub(super) struct Fields<'v> {
 
 impl<'v> Fields<'v> {
     /// Reads `value`, which stands at `path` of the body ("" for the whole), and must be an object.
-    pub fn of(value: &'v Value, path: impl Into<String>) -> Result<Fields<'v>, ModelError> {
+    pub(super) fn of(value: &'v Value, path: impl Into<String>) -> Result<Fields<'v>, ModelError> {
         let path = path.into();
         match value.as_object() {
             Some(object) => Ok(Fields { object, path, read: Vec::new() }),
@@ -28,23 +28,23 @@ impl<'v> Fields<'v> {
     }
 
     /// The path of a field of this object.
-    pub fn path_of(&self, name: &str) -> String {
+    pub(super) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// An error about a field of this object.
-    pub fn error(&self, name: &str, message: impl Into<String>) -> ModelError {
+    pub(super) fn error(&self, name: &str, message: impl Into<String>) -> ModelError {
         ModelError::new(self.path_of(name), message)
     }
 
     /// The field as it stands, if it is there.
-    pub fn value(&mut self, name: &'static str) -> Option<&'v Value> {
+    pub(super) fn value(&mut self, name: &'static str) -> Option<&'v Value> {
         self.read.push(name);
         self.object.get(name)
     }
 
     /// A string of so many characters.
-    pub fn string(
+    pub(super) fn string(
         &mut self,
         name: &'static str,
         chars: RangeInclusive<usize>,
@@ -54,7 +54,7 @@ impl<'v> Fields<'v> {
     }
 
     /// A string of so many characters that has to be there.
-    pub fn required_string(
+    pub(super) fn required_string(
         &mut self,
         name: &'static str,
         chars: RangeInclusive<usize>,
@@ -64,13 +64,13 @@ impl<'v> Fields<'v> {
             .ok_or_else(|| self.error(name, format!("is required: {}", string_of(&bounds))))
     }
 
-    pub fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, ModelError> {
+    pub(super) fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, ModelError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         value.as_bool().map(Some).ok_or_else(|| self.error(name, "must be true or false"))
     }
 
     /// A whole number in a range. `20.0` is not one: the platform's clients never write it.
-    pub fn integer(
+    pub(super) fn integer(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u32>,
@@ -82,7 +82,7 @@ impl<'v> Fields<'v> {
     }
 
     /// Whether the field is there and `null`. It counts as read then.
-    pub fn is_null(&mut self, name: &'static str) -> bool {
+    pub(super) fn is_null(&mut self, name: &'static str) -> bool {
         let is_null = self.object.get(name).is_some_and(Value::is_null);
         if is_null {
             self.read.push(name);
@@ -91,7 +91,7 @@ impl<'v> Fields<'v> {
     }
 
     /// As [`Fields::integer`]; `null` is as good as absent.
-    pub fn nullable_integer(
+    pub(super) fn nullable_integer(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u32>,
@@ -103,7 +103,7 @@ impl<'v> Fields<'v> {
     }
 
     /// A number, fractions allowed, in a range.
-    pub fn number(
+    pub(super) fn number(
         &mut self,
         name: &'static str,
         range: RangeInclusive<f64>,
@@ -115,7 +115,7 @@ impl<'v> Fields<'v> {
     }
 
     /// One of a table's words.
-    pub fn one_of<T: Copy>(
+    pub(super) fn one_of<T: Copy>(
         &mut self,
         name: &'static str,
         table: &[(&'static str, T)],
@@ -126,7 +126,11 @@ impl<'v> Fields<'v> {
     }
 
     /// A list of at most so many values.
-    pub fn list(&mut self, name: &'static str, most: usize) -> Result<Option<&'v Vec<Value>>, ModelError> {
+    pub(super) fn list(
+        &mut self,
+        name: &'static str,
+        most: usize,
+    ) -> Result<Option<&'v Vec<Value>>, ModelError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let list = value.as_array().ok_or_else(|| self.error(name, "must be a list"))?;
         if list.len() > most {
@@ -136,14 +140,17 @@ impl<'v> Fields<'v> {
     }
 
     /// An object that is kept as it is.
-    pub fn object(&mut self, name: &'static str) -> Result<Option<&'v Map<String, Value>>, ModelError> {
+    pub(super) fn object(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<&'v Map<String, Value>>, ModelError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         value.as_object().map(Some).ok_or_else(|| self.error(name, "must be an object"))
     }
 
     /// Ends the reading: `ignored` fields (and, in a resource itself, those that are ignored in any) are passed over,
     /// `kept` ones go into `extra`, any other is refused. `what` is the object's name in the message.
-    pub fn finish(
+    pub(super) fn finish(
         self,
         what: &str,
         ignored: &[&str],
@@ -167,7 +174,7 @@ impl<'v> Fields<'v> {
     }
 
     /// Ends the reading of an object that is ours alone: any other field is refused.
-    pub fn finish_strict(self, what: &str) -> Result<(), ModelError> {
+    pub(super) fn finish_strict(self, what: &str) -> Result<(), ModelError> {
         self.finish(what, &[], &[], &mut Map::new())
     }
 }

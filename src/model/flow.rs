@@ -63,7 +63,7 @@ pub enum FlowClass {
 }
 
 /// The words of [`FlowClass`].
-pub const FLOW_CLASSES: [(&str, FlowClass); 5] = [
+pub(crate) const FLOW_CLASSES: [(&str, FlowClass); 5] = [
     ("cloud", FlowClass::Cloud),
     ("edge", FlowClass::Edge),
     ("embedded", FlowClass::Embedded),

@@ -8,7 +8,7 @@ use super::fields::{Fields, text};
 use crate::base::id::Id;
 
 /// The type of a trigger that runs here.
-pub const WEBHOOK_TRIGGER: &str = "webhook";
+pub(crate) const WEBHOOK_TRIGGER: &str = "webhook";
 
 /// Longest key of an inert trigger: the platform's number.
 const KEY_CHARS_MAX: usize = 1_024;

@@ -12,7 +12,7 @@ use super::known;
 use crate::base::id::Id;
 
 /// The word for what is being worked on, as opposed to a version.
-pub const DEVELOP: &str = "develop";
+pub(crate) const DEVELOP: &str = "develop";
 
 /// A version of a flow, checked.
 #[derive(Clone, Debug, PartialEq)]

@@ -45,7 +45,7 @@ pub enum ForwardMethod {
 }
 
 /// The words of [`ForwardMethod`].
-pub const FORWARD_METHODS: [(&str, ForwardMethod); 5] = [
+pub(crate) const FORWARD_METHODS: [(&str, ForwardMethod); 5] = [
     ("GET", ForwardMethod::Get),
     ("POST", ForwardMethod::Post),
     ("PUT", ForwardMethod::Put),

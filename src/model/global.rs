@@ -13,11 +13,11 @@ use super::known;
 use crate::base::json as strict;
 
 /// Most globals of an application, and of a flow: each is part of every payload.
-pub const GLOBALS_MAX: usize = 1_000;
+pub(crate) const GLOBALS_MAX: usize = 1_000;
 /// Longest JSON text of a global: the platform's number.
-pub const GLOBAL_JSON_CHARS_MAX: usize = 32_767;
+pub(crate) const GLOBAL_JSON_CHARS_MAX: usize = 32_767;
 /// Deepest nesting of a global, as of a body ([limits and refusals](crate::guide::limits_and_refusals#limits)).
-pub const GLOBAL_DEPTH_MAX: usize = 128;
+pub(super) const GLOBAL_DEPTH_MAX: usize = 128;
 /// Most characters of a key: the platform's number.
 const KEY_CHARS_MAX: usize = NAME_CHARS_MAX;
 /// Rule for a key, the platform's pattern.
@@ -84,7 +84,7 @@ impl Global {
 ///
 /// # Errors
 /// The first entry that is not valid, or names a key again.
-pub fn read_changes(list: &[Value], path: &str) -> Result<Vec<GlobalChange>, ModelError> {
+pub(crate) fn read_changes(list: &[Value], path: &str) -> Result<Vec<GlobalChange>, ModelError> {
     let mut changes = Vec::with_capacity(list.len());
     let mut keys = HashSet::new();
     for (index, value) in list.iter().enumerate() {
@@ -105,7 +105,7 @@ pub fn read_changes(list: &[Value], path: &str) -> Result<Vec<GlobalChange>, Mod
 ///
 /// # Errors
 /// The field that is not valid.
-pub fn read_change_of(key: &str, body: &Value) -> Result<GlobalChange, ModelError> {
+pub(crate) fn read_change_of(key: &str, body: &Value) -> Result<GlobalChange, ModelError> {
     if !is_key(key) {
         return Err(ModelError::new("key", KEY_MUST));
     }
@@ -159,7 +159,7 @@ pub(super) fn apply_changes(globals: &mut Vec<Global>, changes: Vec<GlobalChange
 
 /// The globals of an application with those of a flow over them, as a JSON object.
 #[must_use]
-pub fn merged_json(application: &[Global], flow: &[Global]) -> Vec<u8> {
+pub(crate) fn merged_json(application: &[Global], flow: &[Global]) -> Vec<u8> {
     let own: HashSet<&str> = flow.iter().map(|global| global.key.as_str()).collect();
     let inherited = application.iter().filter(|global| !own.contains(global.key.as_str()));
     let mut text = vec![b'{'];

@@ -5,7 +5,7 @@
 //! (read-only on the platform too), passed over so that a resource that was read can be sent back.
 
 /// Fields that the platform or Tidegate adds to any answer: ignored in the body of any resource.
-pub const IGNORED_ANYWHERE: [&str; 10] = [
+pub(crate) const IGNORED_ANYWHERE: [&str; 10] = [
     "_type",
     "_etag",
     "_links",
@@ -19,7 +19,7 @@ pub const IGNORED_ANYWHERE: [&str; 10] = [
 ];
 
 /// Read-only fields of an application.
-pub const APPLICATION_IGNORED: &[&str] = &[
+pub(crate) const APPLICATION_IGNORED: &[&str] = &[
     "id",
     "applicationId",
     "creationDate",
@@ -32,7 +32,7 @@ pub const APPLICATION_IGNORED: &[&str] = &[
 ];
 
 /// Kept fields of an application.
-pub const APPLICATION_KEPT: &[&str] = &[
+pub(crate) const APPLICATION_KEPT: &[&str] = &[
     "orgId",
     "applicationTemplateId",
     "appliedTemplateIds",
@@ -49,17 +49,17 @@ pub const APPLICATION_KEPT: &[&str] = &[
 ];
 
 /// Kept fields of a global.
-pub const GLOBAL_KEPT: &[&str] = &["cloudOnly", "description"];
+pub(crate) const GLOBAL_KEPT: &[&str] = &["cloudOnly", "description"];
 
 /// Read-only fields of a webhook.
-pub const WEBHOOK_IGNORED: &[&str] =
+pub(crate) const WEBHOOK_IGNORED: &[&str] =
     &["id", "webhookId", "applicationId", "creationDate", "lastUpdated", "token", "previousTokens"];
 
 /// Kept fields of a webhook: the platform has none that Tidegate does not use.
-pub const WEBHOOK_KEPT: &[&str] = &[];
+pub(crate) const WEBHOOK_KEPT: &[&str] = &[];
 
 /// Read-only fields of a flow.
-pub const FLOW_IGNORED: &[&str] = &[
+pub(crate) const FLOW_IGNORED: &[&str] = &[
     "id",
     "flowId",
     "applicationId",
@@ -71,7 +71,7 @@ pub const FLOW_IGNORED: &[&str] = &[
 ];
 
 /// Kept fields of a flow.
-pub const FLOW_KEPT: &[&str] = &[
+pub(crate) const FLOW_KEPT: &[&str] = &[
     "iconData",
     "minimumAgentVersion",
     "customNodeConfig",
@@ -84,7 +84,7 @@ pub const FLOW_KEPT: &[&str] = &[
 ];
 
 /// Read-only fields of a flow's version. `flowClass` is the flow's.
-pub const FLOW_VERSION_IGNORED: &[&str] = &[
+pub(crate) const FLOW_VERSION_IGNORED: &[&str] = &[
     "id",
     "flowVersionId",
     "flowId",
@@ -99,4 +99,4 @@ pub const FLOW_VERSION_IGNORED: &[&str] = &[
 ];
 
 /// Kept fields of a flow's version.
-pub const FLOW_VERSION_KEPT: &[&str] = &["minimumAgentVersion", "customNodeConfig"];
+pub(crate) const FLOW_VERSION_KEPT: &[&str] = &["minimumAgentVersion", "customNodeConfig"];

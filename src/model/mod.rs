@@ -27,7 +27,7 @@ mod flow_version;
 mod forward;
 mod global;
 mod jwt;
-pub mod known;
+pub(crate) mod known;
 mod logic;
 mod nats;
 mod node;
@@ -38,38 +38,44 @@ mod signature;
 mod token;
 mod webhook;
 mod wiring;
-pub mod yaml;
+pub(crate) mod yaml;
 
-pub use access_token::{AccessToken, DIGEST_BYTES, Right, Rights};
+pub(crate) use access_token::{AccessToken, DIGEST_BYTES, Right, Rights};
 pub use application::Application;
-pub use auth::{AuthConfig, NamedSecret};
+pub(crate) use auth::{AuthConfig, NamedSecret};
 pub use cast::CastBuffersAs;
 pub(crate) use common::time_text;
-pub use common::{MASK, NAME_CHARS_MAX, TEXT_CHARS_MAX};
-pub use error::{ModelError, StoredError};
-pub use flow::{FLOW_CLASSES, Flow, FlowClass};
-pub use flow_trigger::{FlowTrigger, OutputIds, TriggerKind, WEBHOOK_TRIGGER};
-pub use flow_version::{DEVELOP, FlowVersion};
-pub use forward::{FORWARD_METHODS, ForwardBody, ForwardMethod, HttpForwardConfig, Retry, WorkerConfig};
-pub use global::{
+pub(crate) use common::{MASK, NAME_CHARS_MAX, TEXT_CHARS_MAX};
+pub use error::ModelError;
+pub(crate) use error::StoredError;
+pub use flow::Flow;
+pub(crate) use flow::{FLOW_CLASSES, FlowClass};
+pub use flow_trigger::TriggerKind;
+pub(crate) use flow_trigger::WEBHOOK_TRIGGER;
+pub(crate) use flow_version::FlowVersion;
+pub(crate) use forward::{
+    FORWARD_METHODS, ForwardBody, ForwardMethod, HttpForwardConfig, Retry, WorkerConfig,
+};
+pub(crate) use global::{
     GLOBAL_JSON_CHARS_MAX, GLOBALS_MAX, Global, GlobalChange, merged_json, read_change_of, read_changes,
 };
 pub use jwt::{JwtAlgorithm, JwtConfig, JwtKeys};
-pub use logic::{ConditionalConfig, DebugConfig};
-pub use nats::NatsConfig;
-pub use node::{FlowNode, NODE_TYPES, NodeKind};
-pub use options::{
-    CorsConfig, DeduplicateConfig, MethodSet, RecordConfig, ResponseBodyConfig, WebhookOptions,
-};
-pub use previous_token::PreviousToken;
-pub use reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
-pub use signature::{
+pub(crate) use logic::ConditionalConfig;
+pub(crate) use nats::NatsConfig;
+pub(crate) use node::{FlowNode, NODE_TYPES, NodeKind};
+pub(crate) use options::{CorsConfig, DeduplicateConfig, MethodSet, RecordConfig, ResponseBodyConfig};
+pub(crate) use previous_token::PreviousToken;
+#[cfg(test)]
+pub(crate) use reply_node::HeaderTemplate;
+pub(crate) use reply_node::{BodyTemplateType, WebhookReplyConfig};
+pub(crate) use signature::{
     HeaderScheme, HmacAlgorithm, HmacEncoding, Secrets, SignatureConfig, SignatureScheme, SignedPart,
-    SignedTemplate, SignerKind, TimestampSource,
+    SignerKind, TimestampSource,
 };
-pub use token::TokenChange;
-pub use webhook::{HookLimits, VerificationType, Webhook};
-pub use wiring::Wires;
+pub(crate) use token::TokenChange;
+pub(crate) use webhook::VerificationType;
+pub use webhook::{HookLimits, Webhook};
+pub(crate) use wiring::Wires;
 
 #[cfg(test)]
 mod tests;

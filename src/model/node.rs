@@ -48,7 +48,7 @@ pub enum NodeKind {
 }
 
 /// The types that run here, as a flow names them.
-pub const NODE_TYPES: [&str; 7] = [
+pub(crate) const NODE_TYPES: [&str; 7] = [
     "WebhookReplyNode",
     "ConditionalNode",
     "DebugNode",
@@ -80,12 +80,6 @@ impl NodeKind {
             NodeKind::Worker(_) => NODE_TYPES[5],
             NodeKind::Nats(_) => NODE_TYPES[6],
         }
-    }
-
-    /// Whether triggers for it are kept until they are delivered ([deliveries](crate::guide::deliveries#attempts)).
-    #[must_use]
-    pub fn delivers(&self) -> bool {
-        matches!(self, NodeKind::HttpForward(_) | NodeKind::Worker(_) | NodeKind::Nats(_))
     }
 }
 

@@ -16,7 +16,7 @@ const DEPTH_MAX: usize = 128;
 ///
 /// # Errors
 /// If the value cannot be written; none that JSON has is known to fail.
-pub fn write(value: &Value) -> Result<String, String> {
+pub(crate) fn write(value: &Value) -> Result<String, String> {
     let mut text = serde_saphyr::to_string(value).map_err(|error| error.to_string())?;
     if !text.ends_with('\n') {
         text.push('\n');
@@ -28,7 +28,7 @@ pub fn write(value: &Value) -> Result<String, String> {
 ///
 /// # Errors
 /// The place and the fault, in one line.
-pub fn read(text: &str) -> Result<Value, String> {
+pub(crate) fn read(text: &str) -> Result<Value, String> {
     let mut budget = Budget::default();
     budget.max_nodes = NODES_MAX;
     budget.max_events = 2 * NODES_MAX;

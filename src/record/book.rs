@@ -438,7 +438,7 @@ impl Book {
 
 /// The page of those of a webhook's records that are asked for.
 #[must_use]
-pub fn page(records: &[Record], query: &RecordQuery, skip: u64, take: usize) -> Page {
+pub(super) fn page(records: &[Record], query: &RecordQuery, skip: u64, take: usize) -> Page {
     let mut page = Page::default();
     for record in records.iter().rev().filter(|record| query.fits(record)) {
         if page.total as u64 >= skip && page.records.len() < take {

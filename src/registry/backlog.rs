@@ -6,16 +6,16 @@ use crate::base::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::base::sync::{Arc, AtomicBool, AtomicUsize};
 
 /// Triggers of one flow that may be unacked at a time.
-pub const FLOW_TRIGGERS_MAX: usize = 65_536;
+pub(crate) const FLOW_TRIGGERS_MAX: usize = 65_536;
 /// Bytes of payloads of one flow that may be unacked at a time: room for 256 of the largest default payload, and for
 /// all of [`FLOW_TRIGGERS_MAX`] at 1 KiB each.
-pub const FLOW_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const FLOW_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The same for all flows of the process together.
-pub const PROCESS_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub(crate) const PROCESS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Unacked bytes of all flows.
 #[derive(Debug, Default)]
-pub struct ProcessBacklog(AtomicUsize);
+pub(super) struct ProcessBacklog(AtomicUsize);
 
 /// The unacked triggers of one flow. It lives as long as the flow, whatever is changed about it.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::model::{Application, Flow, Webhook};
 /// Compiles a flow as a webhook triggers it, sharing nothing with the plans that serve. `None` if no trigger of the flow
 /// is on the webhook.
 #[must_use]
-pub fn plan_alone(
+pub(crate) fn plan_alone(
     defaults: &Defaults,
     application: &Application,
     webhook: &Webhook,

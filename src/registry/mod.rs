@@ -28,7 +28,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use papaya::{Guard, LocalGuard};
+use papaya::LocalGuard;
 
 use self::aliases::{Alias, Aliases};
 use self::compile::{ApplicationPart, Wiring};
@@ -42,16 +42,17 @@ type HashMap<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
 type HashSet<K> = std::collections::HashSet<K, ahash::RandomState>;
 type SharedMap<K, V> = papaya::HashMap<K, V, ahash::RandomState>;
 
-pub use backlog::{Backlog, FLOW_BYTES_MAX, FLOW_TRIGGERS_MAX, PROCESS_BYTES_MAX};
+pub(crate) use backlog::{Backlog, FLOW_BYTES_MAX};
 pub use compile::{Defaults, check_flow, check_webhook};
-pub use condition::Condition;
-pub use dry_run::plan_alone;
-pub use forward::{BodySource, ForwardNode, ForwardRules, Signing};
-pub use hook::{Action, Branches, FlowPlan, Hook, Reads, Step, WorkerPlan};
-pub use nats::NatsNode;
-pub use options::{Deduplicate, HookOptions, TemplateMark};
-pub use runs::{ERRORS_KEPT, FlowError, FlowRuns, HOUR_MILLIS, HOURS_KEPT, HourOfRuns};
-pub use sender::{AuthPlace, Sender, tail_of};
+pub(crate) use condition::Condition;
+pub(crate) use dry_run::plan_alone;
+pub(crate) use forward::{BodySource, ForwardNode, ForwardRules, Signing};
+pub(crate) use hook::{Action, Branches, FlowPlan, Step};
+pub use hook::{Hook, Reads};
+pub(crate) use nats::NatsNode;
+pub(crate) use options::{Deduplicate, HookOptions, TemplateMark};
+pub(crate) use runs::FlowRuns;
+pub(crate) use sender::{AuthPlace, Sender, tail_of};
 pub use target::TargetNode;
 
 /// All the hooks, by token and by id. A hook is its own key in both, so that a webhook costs a few words beside it and
@@ -176,14 +177,8 @@ impl Registry {
 
     /// How many webhooks there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn webhooks(&self) -> usize {
         self.read_by_id().len()
-    }
-
-    /// Whether there is no webhook.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Compiles and publishes every webhook of the model, for the start.
@@ -396,11 +391,6 @@ impl Pin<'_> {
     #[must_use]
     pub fn find(&self, token: &Token) -> Option<&Arc<Hook>> {
         self.registry.by_token.get(token, &self.guard)
-    }
-
-    /// Lets memory that was replaced be freed although the pin stays.
-    pub fn refresh(&mut self) {
-        self.guard.refresh();
     }
 }
 

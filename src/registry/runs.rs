@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Milliseconds of an hour, the span that runs are counted for.
-pub const HOUR_MILLIS: u64 = 3_600_000;
+pub(crate) const HOUR_MILLIS: u64 = 3_600_000;
 /// Hours that are kept: a day, and the one that has begun.
-pub const HOURS_KEPT: usize = 25;
+pub(crate) const HOURS_KEPT: usize = 25;
 /// Errors of a flow that are kept.
-pub const ERRORS_KEPT: usize = 100;
+pub(crate) const ERRORS_KEPT: usize = 100;
 /// Least time between two errors of a flow that one core keeps; those between are counted alone. Keeping one takes a lock
 /// that the cores share.
 const ERROR_PAUSE_MILLIS: u64 = 100;

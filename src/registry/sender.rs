@@ -9,7 +9,7 @@ use crate::verify::signature::Signature;
 
 /// The credentials and the signature that a webhook's callers send, its templates rendered.
 #[derive(Debug)]
-pub struct Sender {
+pub(crate) struct Sender {
     /// The value of `Authorization`; `None` where the webhook asks for none, or lets nobody in.
     pub authorization: Option<String>,
     /// The header or the parameter of the query that `auth` asks for, and its value.
@@ -21,7 +21,7 @@ pub struct Sender {
 impl Sender {
     /// A caller of `webhook`, which belongs to `application`.
     #[must_use]
-    pub fn of(application: &Application, webhook: &Webhook) -> Sender {
+    pub(crate) fn of(application: &Application, webhook: &Webhook) -> Sender {
         let part = ApplicationPart::new(application);
         let config = webhook.signature.as_ref();
         Sender {
@@ -34,14 +34,14 @@ impl Sender {
 
 /// Returns the rest of a payload that is for no flow: of `webhook`, which belongs to `application`.
 #[must_use]
-pub fn tail_of(application: &Application, webhook: Id) -> Tail {
+pub(crate) fn tail_of(application: &Application, webhook: Id) -> Tail {
     let globals = ApplicationPart::new(application).globals();
     Tail::of_webhook(application.id, &application.name, webhook, globals)
 }
 
 /// Where a credential is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AuthPlace {
+pub(crate) enum AuthPlace {
     /// In the header of this name.
     Header(String),
     /// In the parameter of this name.

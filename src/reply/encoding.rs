@@ -4,7 +4,7 @@ use crate::base::text::{base64_decode, base64_decode_lenient, hex_decode};
 
 /// The encodings of a reply's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// The text itself, sent as text.
     #[default]
     Utf8,
@@ -18,11 +18,11 @@ pub enum Encoding {
 
 impl Encoding {
     /// The names, for messages.
-    pub const NAMES: &str = "utf8, base64, hex or binary";
+    pub(crate) const NAMES: &str = "utf8, base64, hex or binary";
 
     /// The encoding of a name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Encoding> {
+    pub(crate) fn named(name: &str) -> Option<Encoding> {
         Some(match name {
             "utf8" => Encoding::Utf8,
             "base64" => Encoding::Base64,

@@ -34,7 +34,7 @@ const DROPPED: [&str; 15] = [
 const DROPPED_PREFIX: &[u8] = b"proxy-";
 
 /// Names and values; few replies have more than these.
-pub type HeaderList<'a> = SmallVec<[(&'a str, &'a str); 4]>;
+pub(crate) type HeaderList<'a> = SmallVec<[(&'a str, &'a str); 4]>;
 
 /// The headers that go out: well-formed, not the engine's own, and within the limits.
 pub(super) fn clean<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> HeaderList<'a> {

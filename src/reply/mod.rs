@@ -15,14 +15,13 @@ mod response;
 mod stream;
 
 pub use caller::CallerKind;
-pub use encoding::Encoding;
-pub use error::ReplyError;
-pub use headers::HeaderList;
-pub use node::{ReplyNode, Unsent};
-pub use outside::{parse_body, parse_frame};
-pub use rendered::{Rendered, ReplyTo, Sheet};
-pub use response::{Close, HttpReply, Reply, check_size, to_http};
-pub use stream::{
-    ReplyStream, STREAM_BYTES_MAX, StreamNotify, StreamProgress, StreamRefused, StreamWatch, StreamWriter,
-    stream,
-};
+pub(crate) use error::ReplyError;
+pub(crate) use node::{ReplyNode, Unsent};
+pub use outside::parse_body;
+pub(crate) use outside::parse_frame;
+pub(crate) use rendered::ReplyTo;
+pub use rendered::{Rendered, Sheet};
+pub(crate) use response::{Close, check_size};
+pub use response::{HttpReply, Reply, to_http};
+pub(crate) use stream::{ReplyStream, StreamProgress, StreamWatch};
+pub use stream::{STREAM_BYTES_MAX, StreamRefused, StreamWriter, stream};

@@ -32,7 +32,7 @@ pub fn parse_body(json: &[u8]) -> Result<Reply, ReplyError> {
 ///
 /// # Errors
 /// As [`parse_body`].
-pub fn parse_frame(frame: Raw<'_>) -> Result<Reply, ReplyError> {
+pub(crate) fn parse_frame(frame: Raw<'_>) -> Result<Reply, ReplyError> {
     parse(frame, &["type", "replyId", SEQ])
 }
 

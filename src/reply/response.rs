@@ -94,7 +94,7 @@ pub(super) fn http<'a>(
 ///
 /// # Errors
 /// If it is not.
-pub fn check_size(body: Option<&[u8]>, body_bytes_max: usize) -> Result<(), ReplyError> {
+pub(crate) fn check_size(body: Option<&[u8]>, body_bytes_max: usize) -> Result<(), ReplyError> {
     let length = body.map_or(0, <[u8]>::len);
     if length > body_bytes_max {
         return Err(ReplyError::new(

@@ -16,7 +16,7 @@ use bytes::{Buf as _, Bytes};
 pub const STREAM_BYTES_MAX: usize = 64 * 1024;
 
 /// Tells the reader's core that there is something to read; returns whether it could be told.
-pub type StreamNotify = Box<dyn Fn() -> bool + Send + Sync>;
+pub(super) type StreamNotify = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Why a piece of a body is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 
 pub use address::Address;
 pub use entry::Entry;
-pub use names::check_access_token;
-pub use nats::{Cluster, Nats, NatsLogin, NatsTls, NatsUrl};
+pub(crate) use names::check_access_token;
+pub(crate) use nats::{Cluster, Nats, NatsLogin, NatsUrl};
 pub use table::ENTRIES;
 
 use crate::base::ip_net::IpNet;

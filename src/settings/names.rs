@@ -12,7 +12,7 @@ const ACCESS_TOKEN_MAX: usize = 4_096;
 ///
 /// # Errors
 /// The requirement that it breaks.
-pub fn check_access_token(token: &str) -> Result<(), String> {
+pub(crate) fn check_access_token(token: &str) -> Result<(), String> {
     if (ACCESS_TOKEN_MIN..=ACCESS_TOKEN_MAX).contains(&token.len())
         && token.bytes().all(|byte| byte.is_ascii_graphic())
     {

@@ -38,7 +38,7 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens the database in a folder, or makes it.
-    pub fn open(folder: &Path) -> Result<Database, StoreError> {
+    pub(super) fn open(folder: &Path) -> Result<Database, StoreError> {
         let path = folder.join(MODEL_FILE);
         match fs::symlink_metadata(&path) {
             Ok(_) => {}
@@ -53,7 +53,10 @@ impl Database {
     }
 
     /// Looks at one snapshot.
-    pub fn read<T>(&self, look: impl FnOnce(&Reads<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &self,
+        look: impl FnOnce(&Reads<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let begun = {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
             open.as_ref().map(ReadableDatabase::begin_read)
@@ -73,7 +76,7 @@ impl Database {
 
     /// Runs `work` in a write transaction and commits it, on the disk when this returns. After a failure nothing of
     /// it is kept, and the file is opened again: redb takes no more writes after an error of input or output.
-    pub fn write<T>(
+    pub(super) fn write<T>(
         &self,
         work: impl FnOnce(&mut Changes<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -91,7 +94,7 @@ impl Database {
     }
 
     /// Runs `work` in a write transaction and undoes it.
-    pub fn stage<T>(
+    pub(super) fn stage<T>(
         &self,
         work: impl FnOnce(&mut Changes<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -267,12 +270,12 @@ pub(super) struct Reads<'d> {
 
 impl Reads<'_> {
     /// The snapshot itself.
-    pub fn transaction(&self) -> &ReadTransaction {
+    pub(super) fn transaction(&self) -> &ReadTransaction {
         &self.transaction
     }
 
     /// A table of the snapshot.
-    pub fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    pub(super) fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
         &self,
         table: TableDefinition<'_, K, V>,
     ) -> Result<ReadOnlyTable<K, V>, StoreError> {
@@ -280,12 +283,12 @@ impl Reads<'_> {
     }
 
     /// The error of an operation on this database.
-    pub fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
+    pub(super) fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
         StoreError::database(self.path, error)
     }
 
     /// The access tokens beside the first, in the order of their ids.
-    pub fn access_tokens(&self) -> Result<Vec<AccessToken>, StoreError> {
+    pub(super) fn access_tokens(&self) -> Result<Vec<AccessToken>, StoreError> {
         let table = match self.transaction.open_table(ACCESS_TOKENS) {
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
             table => table.map_err(|error| self.failed(error))?,
@@ -293,30 +296,34 @@ impl Reads<'_> {
         read_access_tokens(&table, self.path)
     }
 
-    pub fn application(&self, id: &Id) -> Result<Option<Application>, StoreError> {
+    pub(super) fn application(&self, id: &Id) -> Result<Option<Application>, StoreError> {
         self.record(APPLICATIONS, id)
     }
 
-    pub fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
+    pub(super) fn webhook(&self, id: &Id) -> Result<Option<Webhook>, StoreError> {
         self.record(WEBHOOKS, id)
     }
 
-    pub fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
+    pub(super) fn flow(&self, id: &Id) -> Result<Option<Flow>, StoreError> {
         self.record(FLOWS, id)
     }
 
-    pub fn flow_version(&self, id: &Id) -> Result<Option<FlowVersion>, StoreError> {
+    pub(super) fn flow_version(&self, id: &Id) -> Result<Option<FlowVersion>, StoreError> {
         self.record(FLOW_VERSIONS, id)
     }
 
     /// The version of a flow with a name.
-    pub fn flow_version_named(&self, flow: &Id, name: &str) -> Result<Option<FlowVersion>, StoreError> {
+    pub(super) fn flow_version_named(
+        &self,
+        flow: &Id,
+        name: &str,
+    ) -> Result<Option<FlowVersion>, StoreError> {
         let id = id_named(&self.table(ORDER)?, Resource::FlowVersion, flow, name);
         id.map_err(|error| self.failed(error))?.map_or(Ok(None), |id| self.flow_version(&id))
     }
 
     /// The flow as it runs: its default version, or itself if it has none.
-    pub fn running(&self, flow: Flow) -> Result<Flow, StoreError> {
+    pub(super) fn running(&self, flow: Flow) -> Result<Flow, StoreError> {
         let Some(id) = flow.default_version_id else { return Ok(flow) };
         let version = self.flow_version(&id)?.filter(|version| version.flow.id == flow.id);
         Ok(match version {
@@ -326,7 +333,7 @@ impl Reads<'_> {
     }
 
     /// The flows whose class is not the default.
-    pub fn classes(&self) -> Result<Vec<(Id, u8)>, StoreError> {
+    pub(super) fn classes(&self) -> Result<Vec<(Id, u8)>, StoreError> {
         let mut classes = Vec::new();
         for entry in self.table(FLOW_CLASSES)?.iter().map_err(|error| self.failed(error))? {
             let (key, class) = entry.map_err(|error| self.failed(error))?;
@@ -336,7 +343,7 @@ impl Reads<'_> {
     }
 
     /// The flows of a webhook's own application that name it, as they run.
-    pub fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError> {
+    pub(super) fn flows_of_webhook(&self, id: &Id) -> Result<Vec<Flow>, StoreError> {
         let Some(webhook) = self.webhook(id)? else { return Ok(Vec::new()) };
         let mut flows = Vec::new();
         for flow in self.flow_ids_of_webhook(id)? {
@@ -347,20 +354,20 @@ impl Reads<'_> {
         Ok(flows)
     }
 
-    pub fn flow_ids_of_webhook(&self, id: &Id) -> Result<Vec<Id>, StoreError> {
+    pub(super) fn flow_ids_of_webhook(&self, id: &Id) -> Result<Vec<Id>, StoreError> {
         flow_ids_of_webhook(&self.table(FLOWS_OF_WEBHOOK)?, id).map_err(|error| self.failed(error))
     }
 
-    pub fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError> {
+    pub(super) fn for_each_application(&self, each: &mut dyn FnMut(Application)) -> Result<(), StoreError> {
         self.for_each(APPLICATIONS, each)
     }
 
-    pub fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), StoreError> {
+    pub(super) fn for_each_webhook(&self, each: &mut dyn FnMut(Webhook)) -> Result<(), StoreError> {
         self.for_each(WEBHOOKS, each)
     }
 
     /// Every flow, as it runs.
-    pub fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
+    pub(super) fn for_each_flow(&self, each: &mut dyn FnMut(Flow)) -> Result<(), StoreError> {
         let mut failure = Ok(());
         self.for_each(FLOWS, &mut |flow: Flow| match self.running(flow) {
             Ok(flow) => each(flow),
@@ -383,7 +390,7 @@ impl Reads<'_> {
     }
 
     /// Calls `each` with every record of a kind.
-    pub fn each_record(
+    pub(super) fn each_record(
         &self,
         kind: RecordKind,
         each: &mut dyn FnMut(RecordKind, Id, &[u8]),

@@ -19,9 +19,9 @@ pub(super) const FILE_MODE: u32 = 0o600;
 /// Name of the database in the data folder.
 pub(crate) const MODEL_FILE: &str = "model.redb";
 /// Held with `flock` while a process works on the folder; holds its id.
-pub const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 /// Holds the access token of the REST API.
-pub const ACCESS_TOKEN_FILE: &str = "access-token";
+pub(crate) const ACCESS_TOKEN_FILE: &str = "access-token";
 /// Random bytes of an access token that is made here: as strong as a 256-bit key.
 const ACCESS_TOKEN_BYTES: usize = 32;
 /// Bytes that are read of a file that holds one line: more than any access token has, so that one that is longer is
@@ -97,7 +97,7 @@ impl DataFolder {
 
 /// The access token of the REST API, and where it came from.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AccessToken {
+pub(crate) struct AccessToken {
     /// The token.
     pub secret: String,
     /// Its file, where it was not given in the settings.
@@ -119,7 +119,7 @@ impl std::fmt::Debug for AccessToken {
 /// # Errors
 ///
 /// Where the file cannot be read or made, or holds no token.
-pub fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessToken, StoreError> {
+pub(crate) fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessToken, StoreError> {
     if let Some(given) = given {
         return Ok(AccessToken { secret: given.to_owned(), file: None, is_new: false, warning: None });
     }

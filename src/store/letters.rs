@@ -27,9 +27,9 @@ use crate::base::id::Id;
 /// Name of the file in the data folder.
 const LETTERS_FILE: &str = "dead-letters.redb";
 /// Bytes of all dead letters: a million of 1 KiB. The oldest go first.
-pub const LETTERS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+pub(crate) const LETTERS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Age at which a dead letter goes: 30 days.
-pub const LETTER_AGE_MILLIS_MAX: u64 = 30 * 24 * 3_600_000;
+pub(crate) const LETTER_AGE_MILLIS_MAX: u64 = 30 * 24 * 3_600_000;
 /// Letters that one transaction removes: others wait for it.
 const REMOVED_AT_ONCE_MAX: usize = 10_000;
 /// Bytes of pages kept in memory.

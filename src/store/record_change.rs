@@ -5,7 +5,7 @@ use crate::base::id::Id;
 
 /// The version of the records, which a shared model begins each of them with: a node that knows only earlier ones refuses
 /// them.
-pub const RECORD_VERSION: u8 = FORMAT as u8;
+pub(crate) const RECORD_VERSION: u8 = FORMAT as u8;
 const _: () = assert!(FORMAT <= u8::MAX as u64);
 
 /// The kinds of records that the model consists of.
@@ -42,7 +42,7 @@ impl RecordKind {
 }
 
 /// Name of a record.
-pub type RecordKey = (RecordKind, Id);
+pub(crate) type RecordKey = (RecordKind, Id);
 
 /// A record that is new, changed or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]

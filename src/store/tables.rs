@@ -9,7 +9,7 @@ use super::error::Resource;
 use crate::base::id::Id;
 
 /// Tokens that there may be: one for each program that drives a server, and no table that grows for ever.
-pub const ACCESS_TOKENS_MAX: usize = 1000;
+pub(crate) const ACCESS_TOKENS_MAX: usize = 1000;
 
 /// Bytes of an id.
 pub(super) const ID_BYTES: usize = 12;

@@ -40,9 +40,12 @@ mod tests;
 mod work_tests;
 
 pub use compiled::Template;
-pub use error::{Fault, RenderError, TemplateError};
-pub use path::{Found, Path};
-pub use reads::Read;
+pub(crate) use error::{RenderError, TemplateError};
+pub(crate) use path::Found;
+pub use path::Path;
+pub(crate) use reads::Read;
 pub use render::Escape;
 pub use root::{GlobalsRoot, Root};
-pub use work::{OUTPUT_BYTES_MAX, WORK_MAX, Work};
+#[cfg(test)]
+pub(crate) use work::WORK_MAX;
+pub use work::{OUTPUT_BYTES_MAX, Work};

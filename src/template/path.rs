@@ -44,12 +44,6 @@ impl Path {
         self.segments.iter().map(PathSegment::name).eq(names.iter().copied())
     }
 
-    /// Whether this is the path of the whole document.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.segments.is_empty()
-    }
-
     /// The value in a document, where it stands there as a value: not the whole document of a root that is in pieces,
     /// nor a character of a string, nor a `length`. [`Path::read`] finds those too.
     #[must_use]

@@ -10,7 +10,7 @@ pub const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Units that the nodes of all flows may spend for one event, and that any other rendering may: 20 ms of a core, which
 /// other connections wait for.
-pub const WORK_MAX: usize = 20_000_000;
+pub(crate) const WORK_MAX: usize = 20_000_000;
 
 /// A node, an expression, a turn of a loop.
 pub(super) const STEP: usize = 40;

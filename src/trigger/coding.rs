@@ -19,7 +19,7 @@ use super::request::HttpData;
 const CODINGS_MAX: usize = 2;
 
 /// The value of `Accept-Encoding` in a 415 (RFC 9110, section 12.5.3).
-pub const ACCEPTED_CODINGS: &str = "gzip, deflate, br";
+pub(crate) const ACCEPTED_CODINGS: &str = "gzip, deflate, br";
 
 /// Bytes that the output of a stage grows by at first.
 const FIRST_BYTES: usize = 4096;
@@ -79,7 +79,7 @@ enum Coding {
 ///
 /// # Errors
 /// If a coding is unknown, more than `payload_limit` bytes come out at any stage, or the body is not so coded.
-pub fn undo_codings<'a, F>(data: &HttpData<'a, F>) -> Result<Cow<'a, [u8]>, BodyRefused>
+pub(crate) fn undo_codings<'a, F>(data: &HttpData<'a, F>) -> Result<Cow<'a, [u8]>, BodyRefused>
 where
     F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
 {

@@ -32,12 +32,16 @@ mod request;
 mod socket;
 
 pub use body::JSON_DEPTH_MAX;
-pub use coding::{ACCEPTED_CODINGS, BodyRefused, undo_codings};
-pub use event::{Draft, Event, Payload, RawBody, Tail};
-pub use multipart::{PARTS_MAX, form_part};
+pub(crate) use coding::{ACCEPTED_CODINGS, BodyRefused, undo_codings};
+pub(crate) use event::RawBody;
+pub use event::{Draft, Event, Payload, Tail};
+pub use multipart::PARTS_MAX;
+pub(crate) use multipart::form_part;
 pub use parts::Parts;
 pub use request::{Hidden, HttpData, Peer};
-pub use socket::{UpgradeData, WsEvent, websocket_draft, websocket_event};
+#[cfg(test)]
+pub(crate) use socket::websocket_event;
+pub use socket::{UpgradeData, WsEvent, websocket_draft};
 
 use crate::base::clock::Now;
 use crate::base::json;

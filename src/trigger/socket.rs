@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::data::{CLAIMS, ENVELOPE_BYTES, HEADERS, PATH, QUERY, REPLY_ID, write_path};
-use super::event::{Draft, Event, Kind};
+use super::event::{Draft, Kind};
 use super::headers::{self, Visibility};
 use super::parts::{Part, Parts};
 use super::query;
@@ -108,14 +108,15 @@ pub enum WsEvent<'a> {
     },
 }
 
-/// Builds the event. `scratch` is as in [`super::http_event`], `upgrade` is of the connection.
-pub fn websocket_event(
+/// Builds the whole event, for tests. `scratch` is as in [`super::http_event`], `upgrade` is of the connection.
+#[cfg(test)]
+pub(crate) fn websocket_event(
     scratch: &mut Vec<u8>,
     now: Now,
     upgrade: &UpgradeData,
     kind: WsEvent<'_>,
     reply_id: &str,
-) -> Event {
+) -> super::Event {
     websocket_draft(scratch, now, upgrade, kind, reply_id, Parts::ALL).keep()
 }
 

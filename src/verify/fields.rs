@@ -38,7 +38,7 @@ where
 /// Returns what follows the scheme in the value of `Authorization`, without the spaces around it: `credentials =
 /// auth-scheme 1*SP token68` (RFC 9110, 11.4). The scheme is given in lower case and compared without case.
 #[must_use]
-pub fn credentials<'a>(authorization: &'a [u8], lower_scheme: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn credentials<'a>(authorization: &'a [u8], lower_scheme: &[u8]) -> Option<&'a [u8]> {
     let (scheme, rest) = authorization.split_at_checked(lower_scheme.len())?;
     if !scheme.eq_ignore_ascii_case(lower_scheme) || rest.first() != Some(&b' ') {
         return None;

@@ -15,11 +15,11 @@
 
 pub mod access;
 pub mod alexa;
-pub mod auth;
-pub mod basic;
-pub mod fields;
+pub(crate) mod auth;
+pub(crate) mod basic;
+pub(crate) mod fields;
 pub mod jwt;
-pub mod provider;
-pub mod query;
-pub mod secret;
-pub mod signature;
+pub(crate) mod provider;
+pub(crate) mod query;
+pub(crate) mod secret;
+pub(crate) mod signature;

@@ -7,10 +7,10 @@ use crate::verify::secret::Expected;
 use std::borrow::Cow;
 
 /// The response that tells Twilio to do nothing (TwiML).
-pub const EMPTY_TWIML: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response></Response>"#;
+pub(crate) const EMPTY_TWIML: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response></Response>"#;
 /// The body of a response unless the webhook or a reply sets another (step 10 of [HTTP
 /// requests](crate::guide::http_requests#steps)).
-pub const SUCCESS: &str = r#"{"success":true}"#;
+pub(crate) const SUCCESS: &str = r#"{"success":true}"#;
 
 const JSON: &str = "application/json";
 

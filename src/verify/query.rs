@@ -4,7 +4,7 @@ use crate::base::text::percent_decode_into;
 
 /// How often a parameter was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parameter {
+pub(crate) enum Parameter {
     /// Not at all.
     Missing,
     /// Once, with this value, decoded.
@@ -15,7 +15,7 @@ pub enum Parameter {
 
 /// All parameters in the order of the text, names and values decoded (`+` is a space). A part without `=` is a name
 /// with an empty value; an empty part is nothing.
-pub fn parameters(text: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+pub(crate) fn parameters(text: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     text.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(|part| {
         let (name, value) = match memchr::memchr(b'=', part) {
             Some(at) => (&part[..at], &part[at + 1..]),
@@ -27,7 +27,7 @@ pub fn parameters(text: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
 
 /// The parameter of this name.
 #[must_use]
-pub fn parameter(text: &[u8], name: &str) -> Parameter {
+pub(crate) fn parameter(text: &[u8], name: &str) -> Parameter {
     let mut found = Parameter::Missing;
     for (_, value) in parameters(text).filter(|(given, _)| given == name.as_bytes()) {
         if found != Parameter::Missing {

@@ -9,7 +9,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
 /// How long the answer to a wrong access token waits: too short to notice once, too long to guess with.
-pub const GUESS_DELAY: Duration = Duration::from_millis(250);
+pub(crate) const GUESS_DELAY: Duration = Duration::from_millis(250);
 
 /// The secret that a presented one must equal. An empty credential is stored as one that nothing equals: an empty
 /// secret would admit every caller.

@@ -27,7 +27,7 @@ use crate::base::buffer::ReceiveBuffer;
 
 /// While this many bytes wait to be sent, pings are not answered one by one: the newest is, when there is room
 /// (RFC 6455 section 5.5.3). A hundred answers of the largest size, so that no honest peer meets it.
-pub const PONG_BACKLOG_BYTES: usize = 16 * 1024;
+pub(crate) const PONG_BACKLOG_BYTES: usize = 16 * 1024;
 
 /// The next event of [`Connection::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,12 +262,6 @@ impl Connection {
         self.state == State::Open
     }
 
-    /// Whether this end has closed and waits for the peer's Close, for the timer that cuts it.
-    #[must_use]
-    pub fn awaits_close(&self) -> bool {
-        self.state == State::CloseSent
-    }
-
     /// Whether nothing more is read or sent: once `out` is written the transport can be closed.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -279,12 +273,6 @@ impl Connection {
     #[must_use]
     pub fn frame_bytes_missing(&self) -> u64 {
         self.frame_left
-    }
-
-    /// Whether a message has begun and not ended.
-    #[must_use]
-    pub fn is_within_message(&self) -> bool {
-        self.incoming.is_some()
     }
 
     fn advance(

@@ -6,7 +6,7 @@ use super::deflate::{WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 use super::role::Role;
 
 /// The name of the one extension that is known.
-pub const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
+pub(crate) const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
 
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
@@ -71,14 +71,14 @@ impl DeflateParameters {
 
 /// The field does not follow its grammar: the handshake fails (RFC 6455 section 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub(crate) struct Malformed;
 
 /// The first of a client's offers that can be accepted, as it is answered. `fields` are the values of every
 /// `Sec-WebSocket-Extensions` in order; unless `context_takeover`, neither side may take its window over.
 ///
 /// # Errors
 /// [`Malformed`] where a value does not follow the grammar. An offer whose parameters are wrong is only passed over.
-pub fn negotiate<'b>(
+pub(crate) fn negotiate<'b>(
     fields: impl Iterator<Item = &'b [u8]>,
     context_takeover: bool,
 ) -> Result<Option<DeflateParameters>, Malformed> {
@@ -109,40 +109,6 @@ fn accept(offer: &Extension<'_>, context_takeover: bool) -> Option<DeflateParame
         // What the client may limit itself to need not be answered: any window can be inflated.
         client_max_window_bits: None,
     })
-}
-
-/// The agreed parameters of a server's response, for a client that offered `permessage-deflate;
-/// client_max_window_bits`, with both no-context-takeover parameters unless `context_takeover`.
-///
-/// # Errors
-/// [`Malformed`] for an extension that was not offered, or parameters that do not answer that offer: the client must
-/// fail the connection (RFC 7692 section 7.1).
-pub fn agreed<'b>(
-    fields: impl Iterator<Item = &'b [u8]>,
-    offered: bool,
-    context_takeover: bool,
-) -> Result<Option<DeflateParameters>, Malformed> {
-    let mut agreed = None;
-    for value in fields {
-        for extension in parse(value)? {
-            if !offered || agreed.is_some() || !extension.is_deflate() {
-                return Err(Malformed);
-            }
-            let named = Named::of(&extension).ok_or(Malformed)?;
-            // An answer names its windows with a value, and accepts what was asked of the server.
-            let bits = |named: Option<Option<u8>>| named.map(|bits| bits.ok_or(Malformed)).transpose();
-            if !context_takeover && !named.server_no_context_takeover {
-                return Err(Malformed);
-            }
-            agreed = Some(DeflateParameters {
-                server_no_context_takeover: named.server_no_context_takeover,
-                client_no_context_takeover: named.client_no_context_takeover || !context_takeover,
-                server_max_window_bits: bits(named.server_max_window_bits)?,
-                client_max_window_bits: bits(named.client_max_window_bits)?,
-            });
-        }
-    }
-    Ok(agreed)
 }
 
 /// The parameters of one permessage-deflate: a window is there, and may be there without a value.
@@ -412,37 +378,5 @@ mod tests {
             assert_eq!(answered(&[value], false), Err(Malformed), "{value}");
             assert_eq!(answered(&["permessage-deflate", value], false), Err(Malformed), "{value}");
         }
-    }
-
-    #[test]
-    fn a_client_takes_only_what_answers_its_offer() {
-        let check = |value: &str, context_takeover: bool| {
-            agreed([value.as_bytes()].into_iter(), true, context_takeover)
-        };
-        let plain = DeflateParameters {
-            server_no_context_takeover: false,
-            client_no_context_takeover: false,
-            server_max_window_bits: None,
-            client_max_window_bits: None,
-        };
-        let none =
-            DeflateParameters { server_no_context_takeover: true, client_no_context_takeover: true, ..plain };
-        assert_eq!(check("permessage-deflate", true), Ok(Some(plain)));
-        assert_eq!(check("permessage-deflate", false), Err(Malformed));
-        assert_eq!(check("permessage-deflate; server_no_context_takeover", false), Ok(Some(none)));
-        assert_eq!(check(NONE, true), Ok(Some(none)));
-        assert_eq!(
-            check("permessage-deflate; client_max_window_bits=9; server_max_window_bits=8", true),
-            Ok(Some(DeflateParameters {
-                server_max_window_bits: Some(8),
-                client_max_window_bits: Some(9),
-                ..plain
-            }))
-        );
-        assert_eq!(check("permessage-deflate; client_max_window_bits", true), Err(Malformed));
-        assert_eq!(check("permessage-deflate, permessage-deflate", true), Err(Malformed));
-        assert_eq!(check("other", true), Err(Malformed));
-        assert_eq!(agreed([b"permessage-deflate".as_slice()].into_iter(), false, true), Err(Malformed));
-        assert_eq!(agreed(std::iter::empty(), true, true), Ok(None));
     }
 }

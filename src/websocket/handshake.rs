@@ -11,9 +11,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::extensions::{self, DeflateParameters, Malformed};
 
 /// The one version there is, and the line that a refusal of another carries (RFC 6455 section 4.4).
-pub const VERSION: &[u8] = b"13";
+pub(crate) const VERSION: &[u8] = b"13";
 /// The length of a `Sec-WebSocket-Accept`: the base64 of a SHA-1.
-pub const ACCEPT_LENGTH: usize = 28;
+pub(crate) const ACCEPT_LENGTH: usize = 28;
 
 /// The GUID of the handshake (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -32,7 +32,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The parameters that the server accepts.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options<'o> {
+pub(crate) struct Options<'o> {
     /// Whether permessage-deflate is accepted where it is offered.
     pub deflate: bool,
     /// Whether its windows may be kept from message to message.
@@ -44,7 +44,7 @@ pub struct Options<'o> {
 
 /// Subprotocols that a server speaks.
 #[derive(Clone, Copy, Debug)]
-pub enum Protocols<'o> {
+pub(crate) enum Protocols<'o> {
     /// These: the first of the client's that is among them is taken.
     These(&'o [&'o str]),
     /// Whatever is offered: the first of the client's that is a token. What it says is for others to understand.
@@ -72,7 +72,7 @@ impl<'o> Protocols<'o> {
 
 /// Why an upgrade is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HandshakeRefusal {
+pub(crate) enum HandshakeRefusal {
     /// No `Upgrade: websocket`, or no `Connection: upgrade`: an ordinary request.
     NoUpgrade,
     /// Not version 13; the answer names it in `Sec-WebSocket-Version` (RFC 6455 section 4.4).
@@ -84,18 +84,9 @@ pub enum HandshakeRefusal {
 }
 
 impl HandshakeRefusal {
-    /// The status of the answer.
-    #[must_use]
-    pub fn status(self) -> u16 {
-        match self {
-            HandshakeRefusal::NoUpgrade | HandshakeRefusal::Version => 426,
-            HandshakeRefusal::Key | HandshakeRefusal::Extensions => 400,
-        }
-    }
-
     /// The message for the caller.
     #[must_use]
-    pub fn message(self) -> &'static str {
+    pub(crate) fn message(self) -> &'static str {
         match self {
             HandshakeRefusal::NoUpgrade => "WebSocket upgrade required",
             HandshakeRefusal::Version => "Sec-WebSocket-Version must be 13",
@@ -115,7 +106,7 @@ impl std::error::Error for HandshakeRefusal {}
 
 /// A handshake that can be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accept<'o> {
+pub(crate) struct Accept<'o> {
     /// `Sec-WebSocket-Accept`.
     pub key: [u8; ACCEPT_LENGTH],
     /// The agreed parameters of compression; [`super::Connection::new`] takes it.
@@ -128,7 +119,7 @@ pub struct Accept<'o> {
 ///
 /// # Errors
 /// The first of the refusals, in the order of the type, that holds.
-pub fn check<'o>(
+pub(crate) fn check<'o>(
     fields: impl Iterator<Item = (&'o [u8], &'o [u8])> + Clone,
     options: &Options<'o>,
 ) -> Result<Accept<'o>, HandshakeRefusal> {
@@ -160,7 +151,7 @@ pub fn check<'o>(
 
 impl Accept<'_> {
     /// Appends the 101. `lines` are further fields, each ended by CRLF.
-    pub fn write(&self, out: &mut Vec<u8>, lines: &[u8]) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>, lines: &[u8]) {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ",
         );
@@ -183,7 +174,7 @@ impl Accept<'_> {
 
 /// The `Sec-WebSocket-Accept` that answers `key` (RFC 6455 section 4.2.2).
 #[must_use]
-pub fn accept_of(key: &[u8]) -> [u8; ACCEPT_LENGTH] {
+pub(crate) fn accept_of(key: &[u8]) -> [u8; ACCEPT_LENGTH] {
     let mut sha1 = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
     sha1.update(key);
     sha1.update(GUID);
@@ -192,15 +183,8 @@ pub fn accept_of(key: &[u8]) -> [u8; ACCEPT_LENGTH] {
     accept
 }
 
-/// A key made of sixteen random bytes.
-pub(super) fn key_of(nonce: [u8; NONCE_LENGTH]) -> [u8; KEY_LENGTH] {
-    let mut key = [0; KEY_LENGTH];
-    base64_into(&nonce, &mut key);
-    key
-}
-
 /// The members of a list field.
-pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
@@ -284,7 +268,6 @@ mod tests {
             refused(&head, HandshakeRefusal::Version);
         }
         refused(&with(&format!("Sec-WebSocket-Key: {KEY}")), HandshakeRefusal::Version);
-        assert_eq!(HandshakeRefusal::Version.status(), 426);
     }
 
     #[test]

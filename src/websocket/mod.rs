@@ -1,8 +1,8 @@
 //! WebSocket (RFC 6455) with permessage-deflate (RFC 7692), as machines without input or output of their own.
 //!
 //! # Layout
-//! - [`handshake`]: is this request an upgrade that can be accepted, and the 101 that accepts it; [`client`] is the
-//!   other end of it; [`extensions`] is what both say in `Sec-WebSocket-Extensions`.
+//! - [`handshake`]: is this request an upgrade that can be accepted, and the 101 that accepts it; [`extensions`] is
+//!   what both ends say in `Sec-WebSocket-Extensions`.
 //! - [`Connection`]: everything after the 101. Received bytes go in, [`Event`]s come out, and what must be sent
 //!   (pongs, the close handshake, messages) is appended to a buffer that the caller writes.
 //! - [`frame`], [`mask`], [`utf8`], [`deflate`]: what the connection is made of.
@@ -13,16 +13,15 @@
 //! - The outcome does not depend on how the bytes were cut into reads.
 //! - Nothing that a peer sends makes memory grow past the limit on a message and a constant.
 
-pub mod client;
-pub mod connection;
+pub(crate) mod connection;
 pub mod deflate;
-pub mod extensions;
+pub(crate) mod extensions;
 mod failure;
 pub mod frame;
-pub mod handshake;
+pub(crate) mod handshake;
 pub mod mask;
 mod role;
-pub mod utf8;
+pub(crate) mod utf8;
 
 #[cfg(test)]
 mod tests;

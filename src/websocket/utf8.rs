@@ -5,13 +5,13 @@
 
 /// A byte that no continuation can make good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadUtf8;
+pub(crate) struct BadUtf8;
 
 /// How many of `bytes` form whole characters. What is left over, at most three bytes, is the beginning of one.
 ///
 /// # Errors
 /// [`BadUtf8`] where some byte can be part of no character.
-pub fn whole_characters(bytes: &[u8]) -> Result<usize, BadUtf8> {
+pub(crate) fn whole_characters(bytes: &[u8]) -> Result<usize, BadUtf8> {
     if is_utf8(bytes) {
         return Ok(bytes.len());
     }
@@ -24,7 +24,7 @@ pub fn whole_characters(bytes: &[u8]) -> Result<usize, BadUtf8> {
 
 /// Whether `bytes` are UTF-8 from the first to the last.
 #[must_use]
-pub fn is_utf8(bytes: &[u8]) -> bool {
+pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
     simdutf8::basic::from_utf8(bytes).is_ok()
 }
 

@@ -7,7 +7,7 @@
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 
 /// The pause before the next attempt where nobody answers: the stream has no leader for some seconds.
-pub const RETRY_NANOS: u64 = NANOS_PER_SECOND / 4;
+pub(super) const RETRY_NANOS: u64 = NANOS_PER_SECOND / 4;
 
 /// The answer to an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -49,7 +49,7 @@ impl Terms {
 /// A block that is given back goes so soon.
 pub(super) const GIVEN_BACK_SECONDS: u64 = 1;
 /// How often [`Books::poll`] is called at the least. A block is given up so long before its end.
-pub const POLL_NANOS: u64 = NANOS_PER_SECOND / 4;
+pub(super) const POLL_NANOS: u64 = NANOS_PER_SECOND / 4;
 /// A block that another node has is not asked for again for so long: it may be renewed, or come free.
 const TAKEN_NANOS: u64 = 2 * NANOS_PER_SECOND;
 /// The pause after a publish whose fate is not known.

@@ -153,7 +153,7 @@ impl Certified {
 ///
 /// # Errors
 /// The first file that cannot be used, and why.
-pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
+pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
     Certificates::load(files, &aws_lc_rs::default_provider()).map(drop)
 }
 

@@ -16,9 +16,9 @@ use rustls::ServerConfig;
 
 use super::timeouts::Span;
 
-pub use self::config::{CertificateEnd, TlsError, check};
+pub(crate) use self::config::{CertificateEnd, check};
 pub(crate) use self::listeners::CoreTls;
-pub use self::listeners::{ListenerTlsError, ListenersTls};
+pub(crate) use self::listeners::{ListenerTlsError, ListenersTls};
 pub(crate) use self::session::Session;
 
 /// A TLS session of a connection.

@@ -3,7 +3,7 @@
 use crate::engine::Call;
 
 /// Target of the lines, by which they are told apart from all others.
-pub const TARGET: &str = "tidegate::requests";
+pub(crate) const TARGET: &str = "tidegate::requests";
 
 /// Writes the line of a call.
 pub(super) fn write(call: &Call) {

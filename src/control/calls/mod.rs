@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use self::log::TARGET;
+pub(crate) use self::log::TARGET;
 use self::queue::Queue;
 use self::spans::{AttemptSpan, Spanned};
 use crate::base::clock::Now;
@@ -32,7 +32,7 @@ const LOG_PAUSE: Duration = Duration::from_millis(50);
 const SPANS_MAX: usize = 16_384;
 
 /// The queues of calls.
-pub struct Calls {
+pub(crate) struct Calls {
     requests: LogRequests,
     logged: Queue<Call>,
     /// `None`: no traces are kept.
@@ -40,7 +40,7 @@ pub struct Calls {
 }
 
 /// The threads that empty the queues.
-pub struct CallThreads {
+pub(crate) struct CallThreads {
     calls: Arc<Calls>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -50,7 +50,7 @@ impl CallThreads {
     ///
     /// # Errors
     /// If a thread cannot be started, or the exporter of spans not be set up.
-    pub fn start(settings: &Settings) -> io::Result<Option<CallThreads>> {
+    pub(crate) fn start(settings: &Settings) -> io::Result<Option<CallThreads>> {
         let (requests, endpoint) = (settings.log_requests, settings.tracing_otlp.as_deref());
         if requests == LogRequests::Off && endpoint.is_none() {
             return Ok(None);
@@ -80,12 +80,12 @@ impl CallThreads {
 
     /// The queues.
     #[must_use]
-    pub fn calls(&self) -> &Arc<Calls> {
+    pub(crate) fn calls(&self) -> &Arc<Calls> {
         &self.calls
     }
 
     /// Ends the threads once they have told of every call that is in the queues.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         self.calls.logged.close();
         if let Some(spans) = &self.calls.spans {
             spans.close();
@@ -104,7 +104,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
 
 impl Calls {
     /// Appends what was dropped, for the metrics page.
-    pub fn render(&self, page: &mut String) {
+    pub(crate) fn render(&self, page: &mut String) {
         const NAME: &str = "tidegate_calls_untold_total";
         let traces = self.spans.as_ref().map_or(0, Queue::dropped);
         // A string takes everything.
@@ -118,7 +118,7 @@ impl Calls {
 
     /// Whether attempts to deliver are to have spans.
     #[must_use]
-    pub fn has_spans(&self) -> bool {
+    pub(crate) fn has_spans(&self) -> bool {
         self.spans.is_some()
     }
 }

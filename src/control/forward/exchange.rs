@@ -37,7 +37,7 @@ const DROPPED_BYTES_MAX: usize = 64 * 1024;
 const DROP_TIME: Duration = Duration::from_secs(5);
 
 /// Told of attempts: for traces. Called on the threads that make them.
-pub trait AttemptSink: Send + Sync {
+pub(crate) trait AttemptSink: Send + Sync {
     /// An attempt ended, whose request named `span` as its own.
     fn attempted(&self, attempt: &Attempt, span: u64, began: Now, ended: Now, result: &AttemptResult);
 }

@@ -27,15 +27,15 @@ use crate::engine::{Attempt, AttemptError, AttemptResult, CORE_ATTEMPTS_MAX, For
 use crate::metrics::TargetsInFlight;
 use crate::settings::Settings;
 
-pub use self::exchange::AttemptSink;
-pub use self::roots::{RootsError, check_roots};
+pub(crate) use self::exchange::AttemptSink;
+pub(crate) use self::roots::{RootsError, check_roots};
 
 /// Names that one thread looks up at a time: the system's resolver waits in a thread for each.
 const LOOKUPS_MAX: usize = 64;
 
 /// Why nothing can be forwarded.
 #[derive(Debug)]
-pub enum ForwardError {
+pub(crate) enum ForwardError {
     /// The roots that targets' certificates chain to cannot be used.
     Roots(RootsError),
     /// TLS cannot be set up.
@@ -59,7 +59,7 @@ impl fmt::Display for ForwardError {
 impl std::error::Error for ForwardError {}
 
 /// The threads, as the cores see them. They end when this is dropped.
-pub struct ForwardThreads {
+pub(crate) struct ForwardThreads {
     threads: Box<[ForwardThread]>,
 }
 
@@ -73,7 +73,7 @@ impl ForwardThreads {
     ///
     /// # Errors
     /// [`ForwardError`]: bad roots are found here, and not at the first attempt.
-    pub fn start(
+    pub(crate) fn start(
         settings: &Settings,
         counts: &Arc<TargetsInFlight>,
         sink: Option<Arc<dyn AttemptSink>>,

@@ -16,7 +16,7 @@ const ROOTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Why the file of `forward.roots` cannot be used.
 #[derive(Debug)]
-pub enum RootsError {
+pub(crate) enum RootsError {
     /// It cannot be read.
     Read(std::io::Error),
     /// It holds no certificate, or something that is none.
@@ -38,7 +38,7 @@ impl std::error::Error for RootsError {}
 ///
 /// # Errors
 /// Why not.
-pub fn check_roots(path: Option<&Path>) -> Result<(), RootsError> {
+pub(crate) fn check_roots(path: Option<&Path>) -> Result<(), RootsError> {
     path.map_or(Ok(()), |path| read(path).map(drop))
 }
 

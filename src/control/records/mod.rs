@@ -38,7 +38,7 @@ enum Command {
 }
 
 /// The thread that keeps records.
-pub struct KeptRecords {
+pub(crate) struct KeptRecords {
     sender: SyncSender<Command>,
     waiting_bytes: Arc<AtomicUsize>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -49,7 +49,7 @@ impl KeptRecords {
     ///
     /// # Errors
     /// If there is no thread.
-    pub fn start(
+    pub(crate) fn start(
         shelf: Arc<Shelf>,
         folder: Option<&Path>,
         bytes: u64,
@@ -68,7 +68,7 @@ impl KeptRecords {
 
     /// Has `settled` called when all that was handed over before is on the shelf; at once if there is no room, or no thread.
     /// Never blocks: a core calls it.
-    pub fn settle(&self, settled: Settled) {
+    pub(crate) fn settle(&self, settled: Settled) {
         if let Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) =
             self.sender.try_send(Command::Settle(settled))
             && let Command::Settle(settled) = command
@@ -78,13 +78,13 @@ impl KeptRecords {
     }
 
     /// Drops the records of a webhook that was deleted. May wait for room.
-    pub fn forget(&self, webhook: Id) {
+    pub(crate) fn forget(&self, webhook: Id) {
         // Without the thread there are none.
         let _ = self.sender.send(Command::Gone(webhook));
     }
 
     /// Ends the thread once it has taken what was handed over.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         let _ = self.sender.send(Command::End);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {

@@ -7,7 +7,7 @@ use super::machine::{Connection, Framing, Limits, Refusal, Request, Step, Versio
 
 /// A request's head as the machine read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
+pub(super) struct Read {
     pub method: Vec<u8>,
     pub target: Vec<u8>,
     pub path: Vec<u8>,
@@ -37,7 +37,7 @@ impl Read {
 
 /// The machine's events, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(super) enum Seen {
     /// A request and its body.
     Request(Read, Vec<u8>),
     /// A request whose body was dropped.
@@ -52,7 +52,7 @@ pub enum Seen {
 
 /// The treatment of the requests.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     pub limits: Limits,
     pub body_bytes_max: usize,
     /// Drop bodies instead of taking them.
@@ -66,7 +66,7 @@ impl Default for Plan {
 }
 
 /// Feeds the pieces one after the other, and polls in between until the machine wants more.
-pub fn drive<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, plan: &Plan) -> Vec<Seen> {
+pub(super) fn drive<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, plan: &Plan) -> Vec<Seen> {
     let mut connection = Connection::new(plan.limits);
     let mut buffer = ReceiveBuffer::default();
     let mut seen = Vec::new();
@@ -148,7 +148,7 @@ const EVERY_CUT_BYTES: usize = if cfg!(miri) { 0 } else { 700 };
 const CUTS: usize = if cfg!(miri) { 2 } else { 61 };
 
 /// The machine's events, checked to be the same for the whole input, byte by byte, and cut in two anywhere.
-pub fn drive_cut(bytes: &[u8], plan: &Plan) -> Vec<Seen> {
+pub(super) fn drive_cut(bytes: &[u8], plan: &Plan) -> Vec<Seen> {
     let whole = drive([bytes], plan);
     if !cfg!(miri) || bytes.len() <= EACH_BYTE_BYTES_UNDER_MIRI {
         assert_eq!(drive(bytes.chunks(1), plan), whole, "byte by byte: {}", bytes.escape_ascii());

@@ -57,7 +57,7 @@ pub(super) fn write(
 
 /// The content of the first part of a form with a name; `None` if there is none, or the body is not a form.
 #[must_use]
-pub fn form_part<'a>(body: &'a [u8], content_type: &[u8], name: &str) -> Option<&'a [u8]> {
+pub(crate) fn form_part<'a>(body: &'a [u8], content_type: &[u8], name: &str) -> Option<&'a [u8]> {
     let boundary = ContentType::parse(content_type).boundary()?;
     let members = parse(body, &boundary)?;
     members.first(name).map(|part| match part {

@@ -8,7 +8,7 @@ use crate::base::clock::{NANOS_PER_SECOND, Now};
 
 /// A set is fetched again for a key that is not in it at most once in this time
 /// ([verification](crate::guide::verification#who-may-call)).
-pub const FETCH_INTERVAL_NANOS: u64 = 60 * NANOS_PER_SECOND;
+pub(super) const FETCH_INTERVAL_NANOS: u64 = 60 * NANOS_PER_SECOND;
 /// A failed fetch is tried again after this time.
 const FAILURE_NANOS: u64 = 5 * NANOS_PER_SECOND;
 /// A set of this age is fetched again in the background: a key that was taken out of it is refused from then on.

@@ -35,12 +35,10 @@ mod twilio;
 #[cfg(test)]
 mod vectors;
 
-pub use challenge::Challenge;
-pub use mismatch::Mismatch;
-pub use request::{SignedRequest, Unsigned};
-pub use signed::{CannotSign, SignedFields};
-pub use standard::StandardKey;
-pub use timed::TIMESTAMP_TOLERANCE_SECONDS;
+pub(crate) use challenge::Challenge;
+pub(crate) use mismatch::Mismatch;
+pub(crate) use request::{SignedRequest, Unsigned};
+pub(crate) use standard::StandardKey;
 
 use aws_lc_rs::hmac;
 

@@ -11,7 +11,7 @@ use crate::base::text::{hex_into, parse_time};
 
 /// How far a sender's timestamp may lie from now, either way, in seconds
 /// ([verification](crate::guide::verification#verification); the senders' own libraries have the same number).
-pub const TIMESTAMP_TOLERANCE_SECONDS: u64 = 300;
+pub(crate) const TIMESTAMP_TOLERANCE_SECONDS: u64 = 300;
 
 /// More digits than a timestamp in seconds has for the next thirty thousand years.
 const SECONDS_DIGITS_MAX: usize = 12;

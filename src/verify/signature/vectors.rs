@@ -1,6 +1,7 @@
 //! Every scheme against requests that its sender's documentation or library signed, and against what may be wrong
 //! with each of them. `vectors.json` names the origin of each.
 
+use super::signed::CannotSign;
 use super::*;
 use crate::model::SignatureConfig;
 use serde::Deserialize;

@@ -35,7 +35,6 @@ fn a_quiet_connection_holds_no_bytes() {
     end.receive(&[raw(0, 1, b"a"), raw(FIN, 9, b"p"), raw(FIN, 0, b"b"), raw(FIN, 10, b"")].concat());
     assert!(end.received.is_empty());
     assert_eq!(end.connection.frame_bytes_missing(), 0);
-    assert!(!end.connection.is_within_message());
 }
 
 #[test]
@@ -49,7 +48,6 @@ fn headers_and_pings_between_fragments_take_no_room() {
     }
     end.receive(&raw(FIN, 0, b"")[..3]);
     assert_eq!(end.received.len(), 2_001 + 3);
-    assert!(end.connection.is_within_message());
     end.receive(&raw(FIN, 0, b"")[3..]);
     assert_eq!(end.seen, [Seen::Binary(vec![b'x'; 2_001])]);
 }
@@ -93,7 +91,7 @@ fn after_our_close_messages_are_dropped_until_theirs_comes() {
     let mut end = End::server();
     end.receive(&[raw(0, 1, b"half a mes"), raw(FIN, 0, b"sage, cut")[..9].to_vec()].concat());
     assert!(end.connection.close(&mut end.out, 1012, "Restart"));
-    assert!(end.connection.awaits_close() && !end.connection.is_open());
+    assert!(!end.connection.is_over() && !end.connection.is_open());
     assert!(!end.send(true, b"late") && !end.connection.ping(&mut end.out, b""));
     assert!(!end.connection.close(&mut end.out, 1000, ""));
     assert_eq!(end.out, answered_close(1012, "Restart"));
@@ -106,7 +104,7 @@ fn after_our_close_messages_are_dropped_until_theirs_comes() {
     end.receive(&raw(FIN, 8, b"\x03\xf4bye"));
     assert_eq!(end.seen, [Seen::Close(1012, "bye".into())]);
     assert_eq!(end.out, answered_close(1012, "Restart"));
-    assert!(end.connection.is_over() && !end.connection.awaits_close());
+    assert!(end.connection.is_over());
 }
 
 #[test]
