@@ -8,8 +8,8 @@ use tidegate::engine::{DrivenJournal, SegmentSource, Supplied};
 use tidegate::io::{Safety, Waker};
 use tidegate::journal::segment::SEGMENT_HEADER_BYTES;
 use tidegate::journal::{
-    Config, Journal, MANIFEST_FILE, Manifest, NoSegment, Recovered, Recovery, SegmentFile, SegmentName,
-    Sequence, SpareSegment,
+    Config, Fault, Journal, MANIFEST_FILE, Manifest, NoSegment, Recovered, Recovery, SegmentFile,
+    SegmentName, Sequence, SpareSegment,
 };
 
 use crate::kernel::{Disk, SimFile};
@@ -43,8 +43,8 @@ pub struct Shape {
     pub salt: u64,
 }
 
-/// Reads back what the disk holds; returns the journal of each core, and how much was damaged.
-pub fn recover(disk: &Disk, shape: Shape) -> (Vec<DrivenJournal<SimFile>>, usize) {
+/// Reads back what the disk holds; returns the journal of each core, and what was damaged.
+pub fn recover(disk: &Disk, shape: Shape) -> (Vec<DrivenJournal<SimFile>>, Vec<Fault>) {
     let text = disk.contents(MANIFEST_FILE).map(|bytes| String::from_utf8(bytes).expect("text"));
     let manifest: Option<Manifest> = text.map(|text| text.parse().expect("as it was written"));
     let names: Vec<SegmentName> = disk.names().iter().filter_map(|name| SegmentName::of_file(name)).collect();
@@ -61,7 +61,7 @@ pub fn recover(disk: &Disk, shape: Shape) -> (Vec<DrivenJournal<SimFile>>, usize
         // As the engine: what is read may be answered for.
         disk.sync(&name.file_name());
     }
-    let Recovered { shares, spare, leftover, damaged, fault_count, .. } = recovery.finish(shape.cores);
+    let Recovered { shares, spare, leftover, damaged, faults, .. } = recovery.finish(shape.cores);
     assert!(damaged.is_empty(), "a header is written in copies: {damaged:?}");
     let mut manifest = manifest.unwrap_or_else(|| Manifest::new(7));
     for name in leftover {
@@ -91,7 +91,7 @@ pub fn recover(disk: &Disk, shape: Shape) -> (Vec<DrivenJournal<SimFile>>, usize
         let source: Arc<dyn SegmentSource<SimFile>> = Arc::<SimSegments>::clone(&source);
         DrivenJournal { journal, open, source, files }
     };
-    ((0..).zip(shares).map(journal).collect(), fault_count)
+    ((0..).zip(shares).map(journal).collect(), faults)
 }
 
 impl SimSegments {

@@ -27,6 +27,8 @@ pub struct Faults {
     pub is_broken: bool,
     /// No file can be made.
     pub is_full: bool,
+    /// A write is said to be safe and is not, one time in this many, and so is what is synced. 0: never.
+    pub lies_one_in: usize,
 }
 
 /// An open file.
@@ -43,6 +45,11 @@ struct State {
     in_flight: BTreeMap<u64, Write>,
     writes: u64,
     faults: Faults,
+    /// Something is not safe that was said to be.
+    has_lied: bool,
+    /// Operations that were begun or have ended; after the last of them nothing reaches the disk any more.
+    operations: u64,
+    last_operation: Option<u64>,
 }
 
 #[derive(Default)]
@@ -100,9 +107,25 @@ impl Disk {
 
     /// Makes what a process sees of a file safe.
     pub fn sync(&self, name: &str) {
-        if let Some(file) = self.state().files.get_mut(name) {
+        let state = &mut *self.state();
+        let Some(file) = state.files.get_mut(name) else { return };
+        if state.faults.lies_one_in > 0 {
+            state.has_lied |= file.safe != file.bytes;
+        } else {
             file.safe.clone_from(&file.bytes);
         }
+    }
+
+    /// Has the process end after so many more operations: nothing that follows reaches the disk.
+    pub fn end_after(&self, operations: u64) {
+        let state = &mut *self.state();
+        state.last_operation = Some(state.operations + operations);
+    }
+
+    /// Whether the last operation of the process is over.
+    pub fn is_at_end(&self) -> bool {
+        let state = self.state();
+        state.last_operation.is_some_and(|last| state.operations >= last)
     }
 
     /// Damages one bit of a file.
@@ -126,6 +149,9 @@ impl Disk {
     pub(super) fn begin_write(&self, file: &SimFile, offset: u64, bytes: &[u8]) -> u64 {
         let state = &mut *self.state();
         state.writes += 1;
+        if !state.count_operation() {
+            return state.writes;
+        }
         let write = Write { file: file.clone(), offset: offset as usize, bytes: bytes.to_vec() };
         state.in_flight.insert(state.writes, write);
         state.writes
@@ -134,6 +160,9 @@ impl Disk {
     /// Ends a write: all of it is done, or any part of it and it has failed.
     pub(super) fn end_write(&self, number: u64, random: &mut Random) -> Result<(), Errno> {
         let state = &mut *self.state();
+        if !state.count_operation() {
+            return Err(Errno::IO);
+        }
         let Some(write) = state.in_flight.remove(&number) else { return Err(Errno::IO) };
         let faults = state.faults;
         let fails =
@@ -148,7 +177,9 @@ impl Disk {
         }
         let range = write.offset..write.offset + write.bytes.len();
         file.bytes[range.clone()].copy_from_slice(&write.bytes);
-        if write.file.safety == Safety::Disk {
+        if write.file.safety == Safety::Disk && faults.lies_one_in > 0 && random.one_in(faults.lies_one_in) {
+            state.has_lied = true;
+        } else if write.file.safety == Safety::Disk {
             file.safe[range].copy_from_slice(&write.bytes);
         }
         Ok(())
@@ -165,6 +196,7 @@ impl Disk {
     /// The process ends: writes in flight are done or not.
     pub fn kill(&self, random: &mut Random) {
         let state = &mut *self.state();
+        state.last_operation = None;
         for write in std::mem::take(&mut state.in_flight).into_values() {
             if random.one_in(2)
                 && let Some(file) = state.files.get_mut(&write.file.name)
@@ -175,9 +207,11 @@ impl Disk {
         }
     }
 
-    /// The power fails: writes in flight are torn, and what was not safe is there or not, sector by sector.
-    pub fn cut_power(&self, random: &mut Random) {
+    /// The power fails: writes in flight are torn, and what was not safe is there or not, sector by sector. Returns whether
+    /// the disk had lied.
+    pub fn cut_power(&self, random: &mut Random) -> bool {
         let state = &mut *self.state();
+        state.last_operation = None;
         for write in std::mem::take(&mut state.in_flight).into_values() {
             if let Some(file) = state.files.get_mut(&write.file.name) {
                 file.tear(&write, random);
@@ -192,6 +226,18 @@ impl Disk {
             }
             file.bytes.clone_from(&file.safe);
         }
+        std::mem::take(&mut state.has_lied)
+    }
+}
+
+impl State {
+    /// Counts an operation; `false` if the process has ended before it.
+    fn count_operation(&mut self) -> bool {
+        if self.last_operation.is_some_and(|last| self.operations >= last) {
+            return false;
+        }
+        self.operations += 1;
+        true
     }
 }
 
