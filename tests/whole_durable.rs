@@ -16,7 +16,8 @@
 //! nothing; after a power cut the journal starts, what is missing may be lost or come again, and all that is accepted from
 //! then on is kept.
 //!
-//! `TIDEGATE_SIM_SEEDS` says how many seeds are run, `TIDEGATE_SIM_SEED` which one alone.
+//! `TIDEGATE_SIM_SEEDS` says how many seeds are run, `TIDEGATE_SIM_SEED` which one alone; with `TIDEGATE_SIM_ACCEPTED`, seeds
+//! are run, from that one on, until so many triggers were accepted (`tools/lives`).
 
 #[path = "whole/caller.rs"]
 mod caller;
@@ -39,6 +40,7 @@ mod worker;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,6 +69,8 @@ use worker::SimWorker;
 
 /// Seeds that are run where the environment does not say.
 const SEEDS: u64 = 40;
+/// Seeds after which a long run tells how far it is.
+const TOLD_SEEDS: u64 = 500;
 const INGRESS: u16 = 1;
 const WORKERS: u16 = 2;
 const ACCESS_TOKEN: &str = "whole-engine-access-token";
@@ -178,49 +182,76 @@ impl Core for OneCore {
 
 #[test]
 fn what_was_accepted_is_delivered_over_any_number_of_lives() {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
-    let seeds = match number("TIDEGATE_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS),
-    };
-    run(seeds, |_| Keeping::Disk(Disk::default()));
+    run(|| Keeping::Disk(Disk::default()));
 }
 
 #[test]
 fn what_a_stream_has_accepted_is_delivered_over_any_number_of_lives() {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
-    let seeds = match number("TIDEGATE_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS),
-    };
-    run(seeds, |_| Keeping::Stream(SimStream::default()));
+    run(|| Keeping::Stream(SimStream::default()));
 }
 
-fn run(seeds: std::ops::Range<u64>, keeping: impl Fn(u64) -> Keeping) {
+/// What became of the calls of all seeds.
+#[derive(Default)]
+struct Totals {
+    accepted: usize,
+    refused: usize,
+    repeated: usize,
+    duplicates: usize,
+    flips: usize,
+    lied_cuts: usize,
+    excused: usize,
+}
+
+impl Totals {
+    fn add(&mut self, story: &Story) {
+        self.accepted += story.accepted.len();
+        self.refused += story.refused.len();
+        self.repeated += story.delivered.values().filter(|count| **count > 1).count();
+        self.duplicates += story.duplicates;
+        self.flips += story.struck.len();
+        self.lied_cuts += story.lied_cuts;
+        self.excused += story.excused;
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Totals { accepted, refused, repeated, duplicates, flips, lied_cuts, excused } = self;
+        write!(
+            f,
+            "accepted {accepted}, lost 0, refused {refused}, delivered more than once {repeated}, answered as \
+             repeats {duplicates}; {flips} bits flipped, {lied_cuts} power cuts of disks that had lied: lost by \
+             these {excused}"
+        )
+    }
+}
+
+fn run(keeping: impl Fn() -> Keeping) {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let wanted = number("TIDEGATE_SIM_ACCEPTED");
+    let seeds = match (number("TIDEGATE_SIM_SEED"), wanted) {
+        (Some(seed), None) => seed..seed + 1,
+        (first, Some(_)) => first.unwrap_or(0)..u64::MAX,
+        (None, None) => 0..number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS),
+    };
     let model = Model::new();
-    let (mut accepted, mut refused, mut repeated, mut duplicates) = (0, 0, 0, 0);
-    let (mut flips, mut lied, mut excused) = (0, 0, 0);
-    for seed in seeds {
-        match catch_unwind(AssertUnwindSafe(|| simulate(&model, seed, &keeping(seed)))) {
-            Ok(story) => {
-                accepted += story.accepted.len();
-                refused += story.refused.len();
-                duplicates += story.duplicates;
-                flips += story.struck.len();
-                lied += story.lied_cuts;
-                excused += story.excused;
-                repeated += story.delivered.values().filter(|count| **count > 1).count();
-            }
+    let mut totals = Totals::default();
+    for (count, seed) in (1..).zip(seeds) {
+        match catch_unwind(AssertUnwindSafe(|| simulate(&model, seed, &keeping()))) {
+            Ok(story) => totals.add(&story),
             Err(failure) => {
                 eprintln!("seed {seed} failed: TIDEGATE_SIM_SEED={seed} runs it alone");
                 resume_unwind(failure);
             }
         }
+        if wanted.is_some() && count % TOLD_SEEDS == 0 {
+            println!("{count} seeds: {totals}");
+        }
+        if wanted.is_some_and(|wanted| totals.accepted as u64 >= wanted) {
+            break;
+        }
     }
-    println!(
-        "accepted {accepted}, lost 0, refused {refused}, delivered more than once {repeated}, answered as repeats \
-         {duplicates}; {flips} bits flipped, {lied} power cuts of disks that had lied: lost by these {excused}"
-    );
+    println!("{totals}");
 }
 
 /// How a seed's lives are.
