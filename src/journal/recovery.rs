@@ -13,8 +13,9 @@ use super::record::{
     ALL_DELIVERIES, DELIVERIES_MAX, EntryKind, REVOKED, RecordHeader, RecordType, Seed, completions,
 };
 use super::scan::{Found, Scan};
-use super::segment::{HeaderState, SegmentHeader, SegmentName, SpareSegment};
+use super::segment::{HeaderState, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, SpareSegment};
 use super::sequence::Sequence;
+use crate::base::block::BLOCK_BYTES;
 
 /// Sequences that are left out at each start: more than a run can have lost of its last, so that what a disk shows later of
 /// them is not taken for something new.
@@ -339,7 +340,9 @@ impl Recovery {
         if end < durable_end {
             damage.push((end, durable_end));
         }
-        let is_torn = scan.is_torn() || damage.iter().any(|(offset, _)| *offset >= durable_end);
+        let is_torn = scan.is_torn()
+            || has_remains(bytes, end)
+            || damage.iter().any(|(offset, _)| *offset >= durable_end);
         if expected_end.is_none() && is_torn {
             self.recovered.torn.push((header.name, end as u64));
         }
@@ -447,6 +450,14 @@ impl Recovery {
             self.recovered.faults.push(fault);
         }
     }
+}
+
+/// Whether something stands behind the last record that can be read: a write fills its last block with zeros, and the header of
+/// a segment is written with its first records. What begins with a block cannot be told from what an earlier use has left.
+fn has_remains(bytes: &[u8], end: usize) -> bool {
+    let block_end = end.next_multiple_of(BLOCK_BYTES).min(bytes.len());
+    end == SEGMENT_HEADER_BYTES
+        || bytes.get(end..block_end).is_some_and(|rest| rest.iter().any(|byte| *byte != 0))
 }
 
 impl Done {

@@ -59,6 +59,65 @@ impl SmallDisk {
     }
 }
 
+/// Room for an ext4 with a journal of its own, the database and some segments.
+const FAILING_BYTES: u64 = 300 * 1024 * 1024;
+
+/// An ext4 in a file, which can be made to fail: its kernel then takes no write until it is mounted anew.
+pub(crate) struct FailingDisk {
+    /// Where the image is, beside the disk.
+    outside: TempDir,
+    pub(crate) disk: SmallDisk,
+}
+
+impl FailingDisk {
+    /// None, with a printed line, where the system does not allow it.
+    pub(crate) fn new(test: &str) -> Option<FailingDisk> {
+        if !is_root_or_skipped(test) {
+            return None;
+        }
+        let (outside, folder) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let image = outside.path().join("image");
+        fs::File::create(&image).and_then(|file| file.set_len(FAILING_BYTES)).expect("a sparse file");
+        let made = own_mounts().and_then(|()| run("mkfs.ext4", &["-q".as_ref(), image.as_os_str()]));
+        if let Err(error) = made.and_then(|()| mount_image(&image, folder.path())) {
+            crate::common::skip::skip(test, &format!("no ext4 can be made and mounted: {error}"));
+            return None;
+        }
+        Some(FailingDisk { outside, disk: SmallDisk { folder } })
+    }
+
+    /// Has the kernel find an error in it, after which nothing is written.
+    pub(crate) fn fail(&self) -> io::Result<()> {
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo")?;
+        let folder = self.disk.folder.path().to_str().expect("text");
+        let line = mounts.lines().find(|line| line.split(' ').nth(4) == Some(folder)).expect("it is mounted");
+        let device = line.split(' ').rev().nth(1).and_then(|device| device.strip_prefix("/dev/"));
+        let device = device.expect("a loop device");
+        fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1")
+    }
+
+    /// Mounts it anew, checked; no process may have a file of it open.
+    pub(crate) fn mount_again(&self) {
+        let path = self.disk.folder.path();
+        run("umount", &[path.as_os_str()]).expect("nobody has a file open");
+        let image = self.outside.path().join("image");
+        // It says by its status that it has mended something.
+        let _ = run("e2fsck", &["-p".as_ref(), image.as_os_str()]);
+        mount_image(&image, path).expect("it is whole");
+    }
+}
+
+fn mount_image(image: &Path, folder: &Path) -> io::Result<()> {
+    run("mount", &["-o".as_ref(), "loop,errors=remount-ro".as_ref(), image.as_os_str(), folder.as_os_str()])
+}
+
+fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> io::Result<()> {
+    let ended = std::process::Command::new(program).args(arguments).output()?;
+    let said = || String::from_utf8_lossy(&ended.stderr).into_owned();
+    if ended.status.success() { Ok(()) } else { Err(io::Error::other(said())) }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let path = CString::new(self.folder.path().as_os_str().as_bytes()).expect("no NUL");
@@ -69,13 +128,18 @@ impl Drop for SmallDisk {
 }
 
 fn mount_small_disk(folder: &Path, bytes: usize) -> io::Result<()> {
+    own_mounts()?;
+    mount(Some("tmpfs"), folder, 0, &format!("size={bytes}"))
+}
+
+/// Gives this thread, and the processes that it starts, mounts of their own.
+fn own_mounts() -> io::Result<()> {
     // SAFETY: the call changes which mounts this thread sees, and no memory.
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // Else the mounts of this namespace would show in the one that it came from.
-    mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE, "")?;
-    mount(Some("tmpfs"), folder, 0, &format!("size={bytes}"))
+    mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE, "")
 }
 
 fn mount(kind: Option<&str>, on: &Path, flags: libc::c_ulong, options: &str) -> io::Result<()> {

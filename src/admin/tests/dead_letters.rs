@@ -105,3 +105,66 @@ fn letters_are_dropped_one_by_one_and_all() {
     let other = path.replace("/flows/", "/flows/0");
     assert_eq!(server.get(&other).status, 404);
 }
+
+/// How long the replay of a great many letters is looked at.
+const REPLAY_LOOK: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Takes a minute or more: `cargo test --release --lib a_million_letters -- --ignored --nocapture`. `TIDEGATE_LETTERS` says
+/// how many.
+#[test]
+#[ignore = "it is for measuring"]
+fn a_million_letters_are_listed_searched_and_replayed_at_a_bounded_rate() {
+    let count = std::env::var("TIDEGATE_LETTERS").map_or(1_000_000, |text| text.parse().expect("a number"));
+    let (server, path) = with_letters(&[]);
+    let flow = path.split('/').nth(4).expect("its id").parse().expect("an id");
+    let kept = server.state.store.letters().expect("opens");
+    let timed = |what: &str, run: &mut dyn FnMut()| {
+        let begun = std::time::Instant::now();
+        run();
+        println!("{what}: {:?}", begun.elapsed());
+    };
+    timed("kept", &mut || {
+        for start in (0..count).step_by(10_000) {
+            let letters: Vec<WholeLetter> = (start..count.min(start + 10_000))
+                .map(|number| letter(&format!("msg_{number:032}"), &[7; 300]))
+                .collect();
+            kept.keep(letters.iter().map(|letter| (flow, letter)), 1_700_000_001_000).expect("kept");
+        }
+    });
+    let counts = kept.counts().expect("read");
+    println!("{} letters, {} bytes, {} gone for want of room", counts.letters, counts.bytes, counts.evicted);
+    let last_page = (counts.letters - 1) / 100;
+    for (what, query, found) in [
+        ("the first page", "perPage=100".to_owned(), 100),
+        ("the last page", format!("perPage=100&page={last_page}"), counts.letters - 100 * last_page),
+        ("a search that finds the newest", format!("search=msg_{:032}", count - 1), 1),
+        ("a search that finds nothing", "search=nowhere".to_owned(), 0),
+        ("a page of one reason", "reason=attempts&perPage=100".to_owned(), 100),
+    ] {
+        timed(what, &mut || {
+            let list = server.get(&format!("{path}?{query}")).json;
+            assert_eq!(ids(&list).len() as u64, found, "{query}");
+        });
+    }
+    // A replay goes on while its runtime does.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let request = axum::http::Request::builder()
+        .method("POST")
+        .uri(format!("{path}/all/replay"))
+        .header("host", "localhost:8081")
+        .header("authorization", format!("Bearer {}", super::TOKEN))
+        .body(Body::empty())
+        .expect("a request");
+    let router = server.router.clone();
+    let progress = runtime.block_on(async {
+        let begun = tower::ServiceExt::oneshot(router, request).await.expect("infallible");
+        assert_eq!(begun.status(), 200);
+        tokio::time::sleep(REPLAY_LOOK).await;
+        server.state.replays.of(flow).expect("it runs").shown()
+    });
+    println!("a replay after {REPLAY_LOOK:?}: {progress}");
+    let replayed = progress["replayed"].as_u64().expect("a number");
+    assert_eq!((&progress["total"], &progress["failed"]), (&json!(counts.letters), &json!(0)));
+    assert!(replayed > 0 && replayed <= 100 * REPLAY_LOOK.as_secs() + 1, "{replayed}");
+    assert_eq!(server.get(&format!("{path}?perPage=1")).json["totalCount"], counts.letters - replayed);
+}

@@ -111,6 +111,24 @@ fn a_torn_end_is_cut_and_no_damage() {
 }
 
 #[test]
+fn damage_to_the_header_of_the_last_record_is_told_as_a_torn_write() {
+    for records in [1, 3] {
+        let mut bench = Bench::new(8);
+        for _ in 0..records {
+            bench.append(10).unwrap();
+            bench.run();
+        }
+        let last = SEGMENT_HEADER_BYTES + (records - 1) * 56;
+        let name = *bench.disk.files.keys().find(|name| bench.disk.files[name][last] != 0).unwrap();
+        assert_eq!(recover(&bench.disk, 1, 1).torn, []);
+        bench.disk.files.get_mut(&name).unwrap()[last + 10] ^= 1;
+        let recovered = recover(&bench.disk, 1, 1);
+        assert_eq!(open_of(&recovered).len(), records - 1);
+        assert_eq!((recovered.fault_count, &recovered.torn[..]), (0, &[(name, last as u64)][..]));
+    }
+}
+
+#[test]
 fn a_missing_segment_and_a_foreign_one_stop_the_start() {
     let (mut disk, _) = filled();
     let mut names = disk.files.keys().copied();
