@@ -188,6 +188,7 @@ impl World {
             behind: None,
             receipt: None,
             record: None,
+            guest: None,
         };
         self.queue.offer(trigger, self.now, &mut self.orders);
     }
@@ -302,6 +303,7 @@ impl World {
                 }
                 // The operations expire what waits whenever they like.
                 Order::Watch { .. } => {}
+                Order::Returned { .. } => unreachable!("no trigger of another node is offered"),
                 Order::Cancel(timer) => {
                     assert!(
                         self.wheel.cancel(timer) || self.fired == Some(timer),

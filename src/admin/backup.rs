@@ -18,7 +18,7 @@ use crate::store::StoreError;
 
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// Chunks that wait for a reader that is slower than the disk.
+/// BackupChunks that wait for a reader that is slower than the disk.
 const CHUNKS_WAITING: usize = 4;
 
 pub(super) async fn backup(call: Call) -> Outcome {
@@ -39,7 +39,7 @@ pub(super) async fn backup(call: Call) -> Outcome {
         (header::CONTENT_LENGTH, length.to_string()),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"model.redb\"".to_owned()),
     ];
-    Ok((headers, Body::new(Chunks(chunks))).into_response())
+    Ok((headers, Body::new(BackupChunks(chunks))).into_response())
 }
 
 /// Reads the file to its end, or until its reader is gone.
@@ -64,9 +64,9 @@ fn read_chunks(mut file: File, sender: &mpsc::Sender<Result<Bytes, std::io::Erro
 }
 
 /// The body of the answer.
-struct Chunks(mpsc::Receiver<Result<Bytes, std::io::Error>>);
+struct BackupChunks(mpsc::Receiver<Result<Bytes, std::io::Error>>);
 
-impl hyper::body::Body for Chunks {
+impl hyper::body::Body for BackupChunks {
     type Data = Bytes;
     type Error = std::io::Error;
 

@@ -94,7 +94,7 @@ fn document(store: &Store, id: &Id, with_ids: bool) -> Result<Option<Value>, Sto
     let webhooks = store.webhooks(id, &all)?.items;
     let flows = store.flows(id, &all)?.items;
     let versions = store.flows_by_version(id, None, &all)?.items;
-    let names = if with_ids { None } else { Some(Names::new(&webhooks, &flows, &versions)) };
+    let names = if with_ids { None } else { Some(ExportNames::new(&webhooks, &flows, &versions)) };
     let shown = |value: Value| {
         let mut shown = without_servers_own(value);
         if names.is_some()
@@ -141,17 +141,17 @@ fn masked(webhook: &Webhook) -> Value {
     shown
 }
 
-/// Names in place of ids.
-struct Names {
+/// ExportNames in place of ids.
+struct ExportNames {
     webhooks: HashMap<String, String>,
     flows: HashMap<String, String>,
     versions: HashMap<String, String>,
 }
 
-impl Names {
-    fn new(webhooks: &[Webhook], flows: &[Flow], versions: &[FlowVersion]) -> Names {
+impl ExportNames {
+    fn new(webhooks: &[Webhook], flows: &[Flow], versions: &[FlowVersion]) -> ExportNames {
         let text = |id: &Id| id.to_string();
-        Names {
+        ExportNames {
             webhooks: webhooks.iter().map(|webhook| (text(&webhook.id), webhook.name.clone())).collect(),
             flows: flows.iter().map(|flow| (text(&flow.id), flow.name.clone())).collect(),
             versions: versions.iter().map(|version| (text(&version.id), version.version.clone())).collect(),
@@ -160,7 +160,7 @@ impl Names {
 }
 
 /// A flow or a version whose references are names, where there are no ids. One of a resource that is gone stays an id.
-fn named(mut value: Value, names: Option<&Names>) -> Value {
+fn named(mut value: Value, names: Option<&ExportNames>) -> Value {
     let Some(names) = names else { return value };
     let Some(object) = value.as_object_mut() else { return value };
     let rename = |object: &mut Map<String, Value>, field: &str, names: &HashMap<String, String>| {

@@ -19,7 +19,7 @@ const MODE: u32 = 0o600;
 /// The listeners of a running server.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Addresses {
+pub(super) struct SavedAddresses {
     pub(super) ingress: String,
     pub(super) ingress_scheme: String,
     pub(super) admin: String,
@@ -34,7 +34,7 @@ pub(super) struct Addresses {
 /// Writes the file, for the addresses of ingress, admin and workers.
 pub(super) fn write(folder: &Path, settings: &Settings, bound: [&Address; 3]) -> anyhow::Result<()> {
     let [ingress, admin, workers] = bound.map(ToString::to_string);
-    let addresses = Addresses {
+    let addresses = SavedAddresses {
         ingress,
         ingress_scheme: settings.ingress.scheme().to_owned(),
         admin,
@@ -54,7 +54,7 @@ pub(super) fn write(folder: &Path, settings: &Settings, bound: [&Address; 3]) ->
 }
 
 /// The addresses that the server that serves from this folder wrote; `None` if there is no such file.
-pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Addresses>> {
+pub(super) fn read(folder: &Path) -> anyhow::Result<Option<SavedAddresses>> {
     let path = folder.join(FILE);
     match fs::read(&path) {
         Ok(text) => {

@@ -49,7 +49,7 @@ pub(super) fn command() -> Command {
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, _) = given::settings(matches)?;
     let _lock = lock(&settings.data)?;
-    let folder = Folder::open(settings.data.join(JOURNAL_FOLDER))?;
+    let folder = JournalFolder::open(settings.data.join(JOURNAL_FOLDER))?;
     match matches.subcommand() {
         Some(("list", matches)) => list(&folder, options::format(matches, Format::Table)),
         Some(("verify", matches)) => verify(&folder, options::format(matches, Format::Table)),
@@ -80,19 +80,19 @@ pub(super) fn open_entries(data: &Path) -> anyhow::Result<usize> {
     if !folder.exists() {
         return Ok(0);
     }
-    let recovered = Folder::open(folder)?.recover()?;
+    let recovered = JournalFolder::open(folder)?.recover()?;
     Ok(recovered.shares.iter().map(|share| share.open.len()).sum())
 }
 
 /// The files of a journal.
-struct Folder {
+struct JournalFolder {
     path: PathBuf,
     manifest: Option<Manifest>,
     files: Vec<SegmentFile>,
 }
 
-impl Folder {
-    fn open(path: PathBuf) -> anyhow::Result<Folder> {
+impl JournalFolder {
+    fn open(path: PathBuf) -> anyhow::Result<JournalFolder> {
         let mut files = Vec::new();
         let found = fs::read_dir(&path).with_context(|| format!("no journal in {}", path.display()))?;
         for file in found {
@@ -107,7 +107,7 @@ impl Folder {
         }
         files.sort_by_key(|file| file.name);
         let manifest = read_manifest(&path.join(MANIFEST_FILE))?;
-        Ok(Folder { path, manifest, files })
+        Ok(JournalFolder { path, manifest, files })
     }
 
     fn segment(&self, name: SegmentName) -> anyhow::Result<Vec<u8>> {
@@ -140,7 +140,7 @@ fn read_manifest(path: &Path) -> anyhow::Result<Option<Manifest>> {
     }
 }
 
-fn list(folder: &Folder, format: Format) -> Result<(), Failure> {
+fn list(folder: &JournalFolder, format: Format) -> Result<(), Failure> {
     let recovered = folder.recover()?;
     let entries =
         recovered.shares.iter().flat_map(|share| share.open.iter().map(|entry| (entry, share.place(entry))));
@@ -183,7 +183,7 @@ fn open_of(entry: &RecoveredEntry) -> String {
     format!("{} of {}", entry.open_deliveries(), entry.deliveries())
 }
 
-fn verify(folder: &Folder, format: Format) -> Result<(), Failure> {
+fn verify(folder: &JournalFolder, format: Format) -> Result<(), Failure> {
     let recovered = folder.recover()?;
     let mut rows = Vec::new();
     let mut items = Vec::new();
@@ -231,7 +231,7 @@ fn verify(folder: &Folder, format: Format) -> Result<(), Failure> {
     }
 }
 
-fn show(folder: &Folder, sequence: Sequence, format: Format) -> Result<(), Failure> {
+fn show(folder: &JournalFolder, sequence: Sequence, format: Format) -> Result<(), Failure> {
     for file in &folder.files {
         let HeaderState::Used(_) = SegmentHeader::read(&file.header) else { continue };
         let bytes = folder.segment(file.name)?;

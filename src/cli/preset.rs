@@ -40,7 +40,7 @@ struct Preset {
     checks: String,
     webhook: Map<String, Value>,
     secrets: Vec<Secret>,
-    steps: Vec<Step>,
+    steps: Vec<PresetStep>,
     limits: Option<String>,
 }
 
@@ -54,7 +54,7 @@ struct Secret {
 }
 
 #[derive(Deserialize)]
-struct Step {
+struct PresetStep {
     text: String,
     paste: Option<String>,
 }
@@ -253,7 +253,7 @@ fn asked(what: &str) -> Result<Option<String>, Failure> {
 }
 
 /// A step with the value to paste.
-fn shown(step: &Step, webhook: &Value, base: &str, secrets: &Secrets) -> Value {
+fn shown(step: &PresetStep, webhook: &Value, base: &str, secrets: &Secrets) -> Value {
     let text = |name: &str| webhook.get(name).and_then(Value::as_str).unwrap_or_default();
     let url = format!("{base}/webhooks/{}", text("token"));
     let known =
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_url_carries_the_login_where_the_sender_wants_it_there() {
         let webhook = json!({"token": "T", "basicAuthUsername": "sns", "basicAuthPassword": "p@"});
-        let step = Step { text: "Endpoint".to_owned(), paste: Some("urlWithLogin".to_owned()) };
+        let step = PresetStep { text: "Endpoint".to_owned(), paste: Some("urlWithLogin".to_owned()) };
         let shown = shown(&step, &webhook, "https://a.example", &Secrets::default());
         assert_eq!(shown, json!({"text": "Endpoint", "value": "https://sns:p%40@a.example/webhooks/T"}));
     }

@@ -19,12 +19,12 @@ const DAYS_MAX: u64 = 36_500;
 
 #[derive(Deserialize)]
 struct Tokens {
-    items: Vec<Token>,
+    items: Vec<ListedToken>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Token {
+struct ListedToken {
     id: String,
     name: String,
     rights: Vec<String>,
@@ -49,7 +49,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 let answer: Value = serde_json::from_str(&client.get("/tokens")?).context(NOT_JSON)?;
                 return Ok(output::print_as(&answer["items"].to_string(), format)?);
             }
-            let row = |token: Token| {
+            let row = |token: ListedToken| {
                 let expires = token.expires.unwrap_or_else(|| "never".to_owned());
                 vec![token.id, token.name, token.rights.join(","), token.creation_date, expires]
             };
@@ -82,7 +82,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 const NOT_JSON: &str = "the server's answer is not what this version reads";
 
-fn tokens(client: &Client) -> Result<Vec<Token>, Failure> {
+fn tokens(client: &Client) -> Result<Vec<ListedToken>, Failure> {
     let tokens: Tokens = serde_json::from_str(&client.get("/tokens")?).context(NOT_JSON)?;
     Ok(tokens.items)
 }

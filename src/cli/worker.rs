@@ -88,7 +88,7 @@ impl Rest {
 }
 
 /// How a connection to the engine ended.
-enum Ended {
+enum ConnectionEnd {
     /// It broke or was closed in a way that another may be had.
     Lost(String),
     /// This process was asked to stop.
@@ -181,8 +181,8 @@ impl Worker {
         loop {
             let shown = self.attachment.door.shown.clone();
             match self.work(&mut socket)? {
-                Ended::Stopped => return Ok(()),
-                Ended::Lost(why) => output::complain(&format!("{shown}: {why}; attaching again")),
+                ConnectionEnd::Stopped => return Ok(()),
+                ConnectionEnd::Lost(why) => output::complain(&format!("{shown}: {why}; attaching again")),
             }
             let mut backoff = BACKOFF;
             socket = loop {
@@ -200,7 +200,7 @@ impl Worker {
     }
 
     /// Works until the connection ends.
-    fn work(&mut self, socket: &mut WebSocket<Stream>) -> Result<Ended, Failure> {
+    fn work(&mut self, socket: &mut WebSocket<Stream>) -> Result<ConnectionEnd, Failure> {
         let attachment = Arc::clone(&self.attachment);
         let (stop, shown) = (&attachment.stop, &attachment.door.shown);
         let mut ready = attachment.credit;
@@ -214,7 +214,7 @@ impl Worker {
             let message = match exchanged {
                 Ok(message) => message,
                 Err(_) if stop.is_stopped() => return Ok(leave(socket)),
-                Err(error) => return Ok(Ended::Lost(error.to_string())),
+                Err(error) => return Ok(ConnectionEnd::Lost(error.to_string())),
             };
             match message {
                 Message::Text(text) => {
@@ -225,7 +225,7 @@ impl Worker {
                             let (frame, is_done) = self.handle(socket, seq, payload)?;
                             ready = 1;
                             if let Err(error) = say(socket, &frame) {
-                                return Ok(Ended::Lost(error.to_string()));
+                                return Ok(ConnectionEnd::Lost(error.to_string()));
                             }
                             // Others may have it meanwhile; who asks to stop does not wait.
                             if let Some(rest) = rest.after(is_done) {
@@ -286,12 +286,12 @@ impl Worker {
 }
 
 /// Says goodbye: what was not acked goes to others.
-fn leave(socket: &mut WebSocket<Stream>) -> Ended {
+fn leave(socket: &mut WebSocket<Stream>) -> ConnectionEnd {
     let frame = CloseFrame { code: 1001.into(), reason: "".into() };
     // Where the connection is gone there is nobody to say it to.
     let _ = socket.close(Some(frame));
     let _ = socket.flush();
-    Ended::Stopped
+    ConnectionEnd::Stopped
 }
 
 fn say(socket: &mut WebSocket<Stream>, text: &str) -> Result<(), tungstenite::Error> {

@@ -17,7 +17,7 @@ use crate::metrics::Outcome;
 use crate::registry::{Backlog, Hook};
 use crate::trigger::{Peer, UpgradeData};
 use crate::websocket::DeflateParameters;
-use crate::websocket::handshake::{Options, Protocols};
+use crate::websocket::handshake::{HandshakeOptions, Protocols};
 
 /// An upgrade that was accepted; the 101 is in the output.
 pub(crate) enum Upgrade {
@@ -75,7 +75,8 @@ pub(crate) fn accept_websocket(
     let peer = exchange.origin.peer;
     // Which protocol is spoken on it is the workflows' matter.
     let protocols = Protocols::Any;
-    let options = Options { deflate: true, context_takeover: core.rules.context_takeover, protocols };
+    let options =
+        HandshakeOptions { deflate: true, context_takeover: core.rules.context_takeover, protocols };
     let accept = worker::check(request, &options)?;
     if core.is_draining {
         return Err(Answer::Busy("The server is stopping"));

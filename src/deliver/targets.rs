@@ -27,7 +27,7 @@ mod rules;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use self::queue::{Gate, Queue};
+use self::queue::{Queue, SendGate};
 pub(crate) use self::rules::TargetRules;
 use super::schedule::{AfterFailure, DeadReason, FailedAttempt, after_failure};
 use crate::base::id::Id;
@@ -309,14 +309,14 @@ impl<T> Targets<T> {
         let Some(queue) = self.queues.get_mut(queue_key) else { return false };
         let Some((&arrival, &key)) = queue.ready.first_key_value() else { return false };
         match queue.gate(now, free) {
-            Gate::Closed => return false,
-            Gate::Crowded => {
+            SendGate::Closed => return false,
+            SendGate::Crowded => {
                 if !std::mem::replace(&mut queue.is_blocked, true) {
                     self.blocked.push_back(queue_key);
                 }
                 return false;
             }
-            Gate::Open => {}
+            SendGate::Open => {}
         }
         let Some(delivery) = self.deliveries.get_mut(key) else { return false };
         if matches!(delivery.expiry, Expiry::Caller(ends) if ends <= now) {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use self::item::{Flight, Item, List, Tie, TieKey, came_back, recorded_end};
 pub use self::item::{Guest, Order, RecordedEnd, ReplyUnclear, WorkerTrigger};
-use self::waiting::{Entry, NodeQueue};
+use self::waiting::{NodeQueue, QueueEntry};
 pub use super::affinity::Affinity;
 use crate::base::slots::{Key, Slots};
 use crate::base::wheel::TimerId;
@@ -376,7 +376,7 @@ impl<W: Clone> FlowQueue<W> {
         }
         let list = self.list_of(item.not);
         if let Some(queue) = self.nodes.get_mut(&node) {
-            queue.insert(list, item.arrival, Entry::One(Box::new(item)));
+            queue.insert(list, item.arrival, QueueEntry::One(Box::new(item)));
         }
     }
 
@@ -412,7 +412,7 @@ impl<W: Clone> FlowQueue<W> {
             queue.remove(list, arrival);
         }
         if let Some((list, arrival)) = place {
-            queue.insert(list, arrival, Entry::Lane(key));
+            queue.insert(list, arrival, QueueEntry::Lane(key));
         }
         let Some(tie) = self.ties.get_mut(&key) else { return };
         if place.is_none() {

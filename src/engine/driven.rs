@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use rustls::ServerConfig;
 
 use super::core::{Core, Holdings};
-use super::mailbox::{self, Sender};
+use super::mailbox::{self, MailboxSender};
 use super::message::Message;
 use super::parts::{JournalParts, KeeperParts, RemoteKeeper};
 use super::peers::Mailboxes;
@@ -79,7 +79,7 @@ pub struct DrivenJournal<F> {
 /// Cores that their owner drives.
 pub struct DrivenCores<I: Io> {
     cores: Vec<(Core<I>, Turns)>,
-    mailboxes: Vec<Sender<Message<I::Stream>>>,
+    mailboxes: Vec<MailboxSender<Message<I::Stream>>>,
     seal: Arc<Seal>,
     counts: Arc<SharedCounts>,
     registry: Arc<Registry>,

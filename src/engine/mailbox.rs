@@ -8,13 +8,13 @@ use crossbeam_queue::ArrayQueue;
 use crate::io::Waker;
 
 /// The sending half; cheap to clone.
-pub(super) struct Sender<T> {
+pub(super) struct MailboxSender<T> {
     shared: Arc<MailboxState<T>>,
 }
 
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Sender<T> {
-        Sender { shared: Arc::clone(&self.shared) }
+impl<T> Clone for MailboxSender<T> {
+    fn clone(&self) -> MailboxSender<T> {
+        MailboxSender { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -37,21 +37,21 @@ struct MailboxState<T> {
 
 /// The mailbox is full; the message is returned.
 #[derive(Debug)]
-pub(super) struct Full<T>(pub(super) T);
+pub(super) struct MailboxFull<T>(pub(super) T);
 
 /// A mailbox that holds at most `capacity` messages.
-pub(super) fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+pub(super) fn mailbox<T>(capacity: usize) -> (MailboxSender<T>, Receiver<T>) {
     let shared = Arc::new(MailboxState { queue: ArrayQueue::new(capacity), waker: Mutex::new(None) });
-    (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
+    (MailboxSender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 
-impl<T> Sender<T> {
+impl<T> MailboxSender<T> {
     /// Puts a message in and wakes the receiver. Never blocks.
     ///
     /// # Errors
-    /// [`Full`] with the message.
-    pub(super) fn send(&self, message: T) -> Result<(), Full<T>> {
-        self.shared.queue.push(message).map_err(Full)?;
+    /// [`MailboxFull`] with the message.
+    pub(super) fn send(&self, message: T) -> Result<(), MailboxFull<T>> {
+        self.shared.queue.push(message).map_err(MailboxFull)?;
         // Held by others for the length of a wake at most.
         if let Some(waker) = &*self.shared.waker.lock().unwrap_or_else(PoisonError::into_inner) {
             waker.wake();

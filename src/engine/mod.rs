@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::mailbox::Full;
+use self::mailbox::MailboxFull;
 use self::message::Message;
 use self::parts::JournalParts;
 use self::rules::rules;
@@ -293,7 +293,7 @@ impl Engine {
     fn tell_all(&self, make: impl Fn() -> Message<OwnedFd>) {
         for mailbox in &self.mailboxes {
             let mut message = make();
-            while let Err(Full(back)) = mailbox.send(message) {
+            while let Err(MailboxFull(back)) = mailbox.send(message) {
                 message = back;
                 std::thread::sleep(BUSY_PAUSE);
             }
@@ -324,8 +324,10 @@ impl Engine {
         };
         let sender = ReplySender::Callback(done);
         let message = Message::Core(CoreMessage::Reply { key: place.key, reply, sender });
-        if let Err(Full(Message::Core(CoreMessage::Reply { sender: ReplySender::Callback(done), .. }))) =
-            mailbox.send(message)
+        if let Err(MailboxFull(Message::Core(CoreMessage::Reply {
+            sender: ReplySender::Callback(done),
+            ..
+        }))) = mailbox.send(message)
         {
             done(Outcome::Refused("the engine is too busy to pass the reply on: send it again".into()));
         }
@@ -336,7 +338,8 @@ impl Engine {
     pub fn replay(&self, stored: Vec<u8>, done: ReplayCallback) {
         let core = self.next_core.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let message = Message::Core(CoreMessage::Replay { stored, done });
-        if let Err(Full(Message::Core(CoreMessage::Replay { done, .. }))) = self.mailboxes[core].send(message)
+        if let Err(MailboxFull(Message::Core(CoreMessage::Replay { done, .. }))) =
+            self.mailboxes[core].send(message)
         {
             done(Err(NotReplayed::Busy));
         }
@@ -347,7 +350,7 @@ impl Engine {
     pub fn inherit(&self, entry: Box<LeftOpen>, done: ReplayCallback) {
         let core = usize::from(entry.sequence.core()) % self.mailboxes.len();
         let message = Message::Core(CoreMessage::Inherit { entry, done });
-        if let Err(Full(Message::Core(CoreMessage::Inherit { done, .. }))) =
+        if let Err(MailboxFull(Message::Core(CoreMessage::Inherit { done, .. }))) =
             self.mailboxes[core].send(message)
         {
             done(Err(NotReplayed::Busy));

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::mailbox::Sender;
+use super::mailbox::MailboxSender;
 use super::message::Message;
 use crate::connection::message::{CoreMessage, OwnMailbox, OwnSender, Peers};
 
 /// The mailboxes of all cores.
 pub(super) struct Mailboxes<S> {
     own: usize,
-    all: Vec<Sender<Message<S>>>,
+    all: Vec<MailboxSender<Message<S>>>,
 }
 
 impl<S> Mailboxes<S> {
     /// The mailboxes as core `own` sees them.
-    pub(super) fn new(own: usize, all: Vec<Sender<Message<S>>>) -> Mailboxes<S> {
+    pub(super) fn new(own: usize, all: Vec<MailboxSender<Message<S>>>) -> Mailboxes<S> {
         Mailboxes { own, all }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::parts::{JournalParts, KeeperParts, Segments};
-use super::supply::{Folder, Supply, random, write_manifest};
+use super::supply::{SegmentFolder, Supply, random, write_manifest};
 use crate::base::block::BLOCK_BYTES;
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
@@ -59,7 +59,7 @@ impl std::error::Error for JournalError {}
 
 /// The contents of a journal's folder at the start.
 pub(super) struct Opened {
-    pub(super) folder: Folder,
+    pub(super) folder: SegmentFolder,
     /// The share of each core, with the files of its segments.
     pub(super) shares: Vec<(Share, Vec<(SegmentName, DiskFile)>)>,
     pub(super) spare: Vec<SpareSegment>,
@@ -67,7 +67,7 @@ pub(super) struct Opened {
 
 /// How a journal is to be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
+pub(super) struct JournalShape {
     pub(super) cores: usize,
     pub(super) bytes_max: u64,
     pub(super) segment_bytes: u32,
@@ -93,7 +93,7 @@ pub(super) fn start(
     let segment_bytes = segment_bytes(bytes_max, cores);
     let path = settings.data.join(JOURNAL_FOLDER);
     let Opened { mut folder, shares, spare } =
-        open(&path, Shape { cores, bytes_max, segment_bytes, safety })?;
+        open(&path, JournalShape { cores, bytes_max, segment_bytes, safety })?;
     let mut journals = Vec::new();
     for (core, (share, files)) in (0..).zip(shares) {
         let open: Vec<Sequence> = share.open.iter().map(|entry| entry.sequence).collect();
@@ -160,7 +160,7 @@ fn segment_bytes(bytes_max: u64, cores: usize) -> u32 {
 ///
 /// # Errors
 /// If the folder cannot be read or written, or somebody has to decide about what is in it.
-pub(super) fn open(path: &Path, shape: Shape) -> Result<Opened, JournalError> {
+pub(super) fn open(path: &Path, shape: JournalShape) -> Result<Opened, JournalError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| JournalError::Io { path, error }
@@ -184,8 +184,8 @@ pub(super) fn open(path: &Path, shape: Shape) -> Result<Opened, JournalError> {
     tidy(path, &mut manifest, &recovered).map_err(at(path))?;
     let bytes =
         files.iter().filter(|file| manifest.segments.contains(&file.name)).map(|file| file.bytes).sum();
-    let Shape { bytes_max, segment_bytes, safety, .. } = shape;
-    let folder = Folder { path: path.to_owned(), manifest, bytes, bytes_max, segment_bytes, safety };
+    let JournalShape { bytes_max, segment_bytes, safety, .. } = shape;
+    let folder = SegmentFolder { path: path.to_owned(), manifest, bytes, bytes_max, segment_bytes, safety };
     let mut shares = Vec::new();
     for share in recovered.shares {
         let files = share.segments().map(|name| Ok((name, folder.open(name)?)));
@@ -277,8 +277,8 @@ fn tell(path: &Path, recovered: &Recovered) {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape =
-        Shape { cores: 2, bytes_max: 1 << 30, segment_bytes: 1 << 22, safety: Safety::Kernel };
+    const SHAPE: JournalShape =
+        JournalShape { cores: 2, bytes_max: 1 << 30, segment_bytes: 1 << 22, safety: Safety::Kernel };
 
     #[test]
     fn a_new_folder_is_made_and_opened_again() {
@@ -297,7 +297,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(JOURNAL_FOLDER);
         let most = 3 * u64::from(SHAPE.segment_bytes);
-        let mut folder = open(&path, Shape { bytes_max: most, ..SHAPE }).unwrap().folder;
+        let mut folder = open(&path, JournalShape { bytes_max: most, ..SHAPE }).unwrap().folder;
         let made = folder.make_all(&[0, 0, 1, 1]).unwrap();
         let names: Vec<String> = made.iter().map(|segment| segment.name.to_string()).collect();
         assert_eq!((names, folder.bytes), (["0-1", "0-2", "1-1"].map(str::to_owned).to_vec(), most));

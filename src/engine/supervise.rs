@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::core::Core;
-use super::mailbox::{Full, Receiver, Sender};
+use super::mailbox::{MailboxFull, MailboxSender, Receiver};
 use super::message::Message;
 use super::parts::JournalParts;
 use super::peers::Mailboxes;
@@ -32,7 +32,7 @@ const RESTART_ATTEMPTS_MAX: u32 = 100;
 const RESTART_PAUSE: Duration = Duration::from_millis(10);
 
 /// A core's mailbox, as others see it.
-pub(super) type Mailbox = Sender<Message<OwnedFd>>;
+pub(super) type Mailbox = MailboxSender<Message<OwnedFd>>;
 
 /// The configuration of a core.
 pub(super) struct CoreConfig {
@@ -109,7 +109,7 @@ impl CoreConfig {
             for _ in 0..RESTART_ATTEMPTS_MAX {
                 match mailbox.send(message) {
                     Ok(()) => break,
-                    Err(Full(back)) => message = back,
+                    Err(MailboxFull(back)) => message = back,
                 }
                 std::thread::sleep(RESTART_PAUSE);
             }

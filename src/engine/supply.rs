@@ -86,8 +86,8 @@ impl SharedSupply {
     }
 }
 
-/// Folder of the journal, and what may stand in it.
-pub(super) struct Folder {
+/// SegmentFolder of the journal, and what may stand in it.
+pub(super) struct SegmentFolder {
     pub(super) path: PathBuf,
     pub(super) manifest: Manifest,
     /// Bytes of the segments that are there.
@@ -99,7 +99,7 @@ pub(super) struct Folder {
     pub(super) safety: Safety,
 }
 
-impl Folder {
+impl SegmentFolder {
     /// Makes a segment for a core, and writes its name to the list. `None`: there are as many as there may be.
     pub(super) fn make(&mut self, core: u16) -> io::Result<Option<SpareSegment>> {
         let bytes = u64::from(self.segment_bytes);
@@ -205,7 +205,7 @@ impl Supply {
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub(super) fn start(folder: Folder, spare: Vec<SpareSegment>, cores: usize) -> io::Result<Supply> {
+    pub(super) fn start(folder: SegmentFolder, spare: Vec<SpareSegment>, cores: usize) -> io::Result<Supply> {
         let cores = std::iter::repeat_with(CoreSupply::default).take(cores).collect();
         let state = State { cores, spare, ..State::default() };
         let shared = Arc::new(SharedSupply { state: Mutex::new(state), changed: Condvar::new() });
@@ -235,7 +235,7 @@ impl Drop for Supply {
 }
 
 /// Serves the requests until the end.
-fn supply(shared: &SharedSupply, mut folder: Folder) {
+fn supply(shared: &SharedSupply, mut folder: SegmentFolder) {
     let mut state = shared.lock();
     while !state.is_over {
         if let Some(name) = state.discarded.pop() {
@@ -265,7 +265,7 @@ fn supply(shared: &SharedSupply, mut folder: Folder) {
 }
 
 /// Opens a spare segment, or makes one.
-fn serve(folder: &mut Folder, core: usize, spare: Option<SpareSegment>) -> Supplied<DiskFile> {
+fn serve(folder: &mut SegmentFolder, core: usize, spare: Option<SpareSegment>) -> Supplied<DiskFile> {
     let made = match spare {
         Some(spare) => Ok(Some(spare)),
         None => folder.make(u16::try_from(core).unwrap_or(u16::MAX)),

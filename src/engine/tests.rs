@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 
 use super::core::Core;
-use super::mailbox::{self, Sender};
+use super::mailbox::{self, MailboxSender};
 use super::message::Message;
 use super::turn::Turns;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
@@ -122,7 +122,7 @@ struct Scene {
     core: Core<Memory>,
     turns: Turns,
     io: Memory,
-    mailbox: Sender<Message<()>>,
+    mailbox: MailboxSender<Message<()>>,
     time: Rc<RefCell<u64>>,
     request: Vec<u8>,
     counts: Arc<SharedCounts>,

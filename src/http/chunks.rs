@@ -45,7 +45,7 @@ pub(super) struct Chunks {
 
 /// The next thing that the decoder found in the bytes it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum ChunkStep {
     /// It used all of the control bytes there were.
     NeedData,
     /// `data[range]` of what it was given is data: `from..from + length`.
@@ -67,11 +67,11 @@ impl Chunks {
 
     /// Goes on from `*place` in `bytes` until there is something to say, and moves `*place` behind what was used.
     /// `room` is how much data may still come.
-    pub(super) fn step(&mut self, bytes: &[u8], place: &mut usize, room: u64, limits: &Limits) -> Found {
+    pub(super) fn step(&mut self, bytes: &[u8], place: &mut usize, room: u64, limits: &Limits) -> ChunkStep {
         if self.at == At::Data {
             let length = (bytes.len() - *place).min(usize::try_from(self.left).unwrap_or(usize::MAX));
             if length == 0 {
-                return Found::NeedData;
+                return ChunkStep::NeedData;
             }
             let from = *place;
             *place += length;
@@ -79,21 +79,21 @@ impl Chunks {
             if self.left == 0 {
                 self.at = At::DataCr;
             }
-            return Found::Data { from, length };
+            return ChunkStep::Data { from, length };
         }
         while let Some(&byte) = bytes.get(*place) {
             *place += 1;
             if let Err(refusal) = self.control(byte, limits) {
-                return Found::Refused(refusal);
+                return ChunkStep::Refused(refusal);
             }
             match self.at {
-                At::Data if self.left > room => return Found::TooLarge,
+                At::Data if self.left > room => return ChunkStep::TooLarge,
                 At::Data => return self.step(bytes, place, room, limits),
-                At::End => return Found::End,
+                At::End => return ChunkStep::End,
                 _ => {}
             }
         }
-        Found::NeedData
+        ChunkStep::NeedData
     }
 
     fn control(&mut self, byte: u8, limits: &Limits) -> Result<(), Refusal> {

@@ -1,11 +1,11 @@
 //! The machine: one connection's requests, one after the other.
 
-use super::chunks::{Chunks, Found};
+use super::chunks::{ChunkStep, Chunks};
 use super::head::{self, Field, HEAD_BYTES_MAX, Head, Request, Span};
 use super::limits::Limits;
 use super::message::Framing;
 use super::refusal::Refusal;
-use super::scan::Scan;
+use super::scan::LineScan;
 use crate::base::buffer::ReceiveBuffer;
 
 /// Bytes that a read should have room for.
@@ -56,7 +56,7 @@ pub enum Awaiting {
 enum State {
     /// Looking for the end of a head, perhaps behind an empty line.
     Head {
-        scan: Scan,
+        scan: LineScan,
         skipped_line: bool,
     },
     /// The head is there, what to do with the body is not said.
@@ -117,7 +117,7 @@ impl Connection {
     pub fn new(limits: Limits) -> Connection {
         Connection {
             limits: Limits { head_bytes: limits.head_bytes.min(HEAD_BYTES_MAX), ..limits },
-            state: State::Head { scan: Scan::new(), skipped_line: false },
+            state: State::Head { scan: LineScan::new(), skipped_line: false },
             head: Head::default(),
             fields: Vec::new(),
             last_head: Vec::new(),
@@ -166,7 +166,7 @@ impl Connection {
         }
     }
 
-    fn poll_head(&mut self, buffer: &mut ReceiveBuffer, mut scan: Scan, mut skipped_line: bool) -> Step {
+    fn poll_head(&mut self, buffer: &mut ReceiveBuffer, mut scan: LineScan, mut skipped_line: bool) -> Step {
         // RFC 9112, 2.2: at least one empty line before a request should be ignored. One is.
         while !scan.has_begun() && buffer.unread().first().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
             match buffer.unread() {
@@ -220,28 +220,28 @@ impl Connection {
         loop {
             let room = (self.limit - self.buffered_body()) as u64;
             match chunks.step(buffer.unread(), &mut self.raw, room, &self.limits) {
-                Found::Data { from, length } => {
+                ChunkStep::Data { from, length } => {
                     if from > self.body_end {
                         buffer.unread_mut().copy_within(from..from + length, self.body_end);
                     }
                     self.body_end += length;
                 }
-                Found::NeedData => {
+                ChunkStep::NeedData => {
                     // All control bytes were used: the gap between body and end of buffer is closed.
                     buffer.remove(self.body_end..self.raw);
                     self.raw = self.body_end;
                     self.state = State::TakeChunked(chunks);
                     return Step::NeedData;
                 }
-                Found::End => {
+                ChunkStep::End => {
                     self.state = State::Whole;
                     return Step::Request;
                 }
-                Found::TooLarge => {
+                ChunkStep::TooLarge => {
                     self.state = State::TooLarge;
                     return Step::TooLarge;
                 }
-                Found::Refused(refusal) => return self.refuse(refusal),
+                ChunkStep::Refused(refusal) => return self.refuse(refusal),
             }
         }
     }
@@ -250,22 +250,22 @@ impl Connection {
         let mut place = 0;
         loop {
             match chunks.step(buffer.unread(), &mut place, room, &self.limits) {
-                Found::Data { length, .. } => room -= length as u64,
-                Found::NeedData => {
+                ChunkStep::Data { length, .. } => room -= length as u64,
+                ChunkStep::NeedData => {
                     buffer.consume(place);
                     self.state = State::DropChunked { chunks, room, head: false };
                     return Step::NeedData;
                 }
-                Found::End => {
+                ChunkStep::End => {
                     buffer.consume(place);
                     self.restart();
                     return Step::Dropped;
                 }
-                Found::TooLarge => {
+                ChunkStep::TooLarge => {
                     self.state = State::TooLarge;
                     return Step::TooLarge;
                 }
-                Found::Refused(refusal) => return self.refuse(refusal),
+                ChunkStep::Refused(refusal) => return self.refuse(refusal),
             }
         }
     }
@@ -276,7 +276,7 @@ impl Connection {
     }
 
     fn restart(&mut self) {
-        self.state = State::Head { scan: Scan::new(), skipped_line: false };
+        self.state = State::Head { scan: LineScan::new(), skipped_line: false };
         self.head_bytes = 0;
         self.body_end = 0;
         self.raw = 0;
@@ -322,9 +322,9 @@ impl Connection {
                 let (mut chunks, mut place) = (Chunks::new(), self.head_bytes as usize);
                 loop {
                     match chunks.step(buffer.unread(), &mut place, u64::MAX, &self.limits) {
-                        Found::Data { .. } => {}
-                        Found::End => return true,
-                        Found::NeedData | Found::TooLarge | Found::Refused(_) => return false,
+                        ChunkStep::Data { .. } => {}
+                        ChunkStep::End => return true,
+                        ChunkStep::NeedData | ChunkStep::TooLarge | ChunkStep::Refused(_) => return false,
                     }
                 }
             }

@@ -21,7 +21,7 @@ pub(super) struct Meaning {
 
 /// The state of the fields seen so far.
 #[derive(Default)]
-pub(super) struct Seen<'h> {
+pub(super) struct FramingFields<'h> {
     has_host: bool,
     length: Option<u64>,
     codings: Codings,
@@ -71,7 +71,7 @@ impl Codings {
     }
 }
 
-impl<'h> Seen<'h> {
+impl<'h> FramingFields<'h> {
     /// Takes in a field; its value stands without white space around it.
     pub(super) fn field(&mut self, name: &[u8], value: &'h [u8]) -> Result<(), Refusal> {
         match name.len() {

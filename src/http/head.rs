@@ -6,7 +6,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::framing::Seen;
+use super::framing::FramingFields;
 use super::limits::{FIELDS_MAX, Limits};
 use super::message::{Framing, Method, Version};
 use super::refusal::Refusal;
@@ -217,7 +217,7 @@ impl<'b> Iterator for Fields<'b> {
     }
 }
 
-/// Parses a whole head, of which the end was found by `Scan::find_end`.
+/// Parses a whole head, of which the end was found by `LineScan::find_end`.
 pub(super) fn parse(bytes: &[u8], fields: &mut Vec<Field>, limits: &Limits) -> Result<Head, Refusal> {
     let mut storage = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; FIELDS_MAX];
     let slots = usize::from(limits.fields).min(FIELDS_MAX);
@@ -244,7 +244,7 @@ pub(super) fn parse(bytes: &[u8], fields: &mut Vec<Field>, limits: &Limits) -> R
     head.query = parts.query.map_or_else(Span::default, |query| Span::of(query, bytes));
     debug_assert!(bytes.starts_with(method_name.as_bytes()), "empty lines were consumed");
     fields.clear();
-    let mut seen = Seen::default();
+    let mut seen = FramingFields::default();
     for header in request.headers.iter() {
         let (name, value) = (header.name.as_bytes(), header.value.trim_ascii());
         seen.field(name, value)?;

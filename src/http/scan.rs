@@ -13,7 +13,7 @@ const METHOD_BYTES_MAX: usize = 32;
 
 /// How far a head was looked at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scan {
+pub(super) struct LineScan {
     /// Bytes that were looked at.
     seen: usize,
     part: HeadPart,
@@ -30,9 +30,9 @@ enum HeadPart {
     Lines,
 }
 
-impl Scan {
-    pub(super) fn new() -> Scan {
-        Scan { seen: 0, part: HeadPart::Method }
+impl LineScan {
+    pub(super) fn new() -> LineScan {
+        LineScan { seen: 0, part: HeadPart::Method }
     }
 
     /// Whether a byte of the head has come.

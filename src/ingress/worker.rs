@@ -9,7 +9,7 @@ use crate::model::Right;
 use crate::registry::Registry;
 use crate::verify::access::AccessTokens;
 use crate::verify::fields::credentials;
-use crate::websocket::handshake::{self, Accept, HandshakeRefusal, Options, Protocols};
+use crate::websocket::handshake::{self, Accept, HandshakeOptions, HandshakeRefusal, Protocols};
 
 /// The subprotocol that a worker must offer.
 pub(crate) const PROTOCOL: &str = "tidegate.worker.v1";
@@ -59,7 +59,7 @@ pub(crate) fn at_door<'b>(
         return AtDoor::Answer(Answer::FlowNotFound);
     }
     let protocols = Protocols::These(&[PROTOCOL]);
-    let options = Options { deflate: false, context_takeover: false, protocols };
+    let options = HandshakeOptions { deflate: false, context_takeover: false, protocols };
     match check(request, &options) {
         Err(answer) => AtDoor::Answer(answer),
         Ok(accept) if accept.protocol.is_none() => {
@@ -73,7 +73,10 @@ pub(crate) fn at_door<'b>(
 ///
 /// # Errors
 /// The answer to send instead.
-pub(crate) fn check<'o>(request: &Request<'o>, options: &Options<'o>) -> Result<Accept<'o>, Answer<'static>> {
+pub(crate) fn check<'o>(
+    request: &Request<'o>,
+    options: &HandshakeOptions<'o>,
+) -> Result<Accept<'o>, Answer<'static>> {
     if request.framing() != Framing::None {
         return Err(Answer::UpgradeRefused("An upgrade request must have no body"));
     }

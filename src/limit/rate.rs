@@ -26,7 +26,7 @@
 //!   the token is to be had before `t + W + 2·S + tick`: at most 9 ms late, where the guide ([limits and
 //!   refusals](crate::guide::limits_and_refusals#limits)) allows 10.
 //!
-//! # Shared by several processes
+//! # SharedRate by several processes
 //!
 //! A rate whose limit several nodes share ([`Rate::shared`]) has as many tokens as its node holds at present
 //! ([`Rate::hold`]), and may spend them up to a moment that is renewed: a process that was stopped in between finds
@@ -69,7 +69,7 @@ pub struct Rate {
     /// Held while cells are made and while the limit changes.
     limit: Mutex<Limit>,
     /// `None`: all tokens are this process's.
-    shared: Option<Box<Shared>>,
+    shared: Option<Box<SharedRate>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ struct Limit {
 
 /// State of a rate that several processes share.
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedRate {
     /// The tokens may be spent before this moment.
     until_nanos: AtomicU64,
     /// There is nothing to ask for before this moment.

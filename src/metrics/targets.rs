@@ -12,7 +12,7 @@ pub struct TargetsInFlight(Mutex<HashMap<Arc<str>, u64>>);
 
 /// A request that is counted until this is dropped.
 #[derive(Debug)]
-pub struct InFlight<'c> {
+pub struct InFlightGuard<'c> {
     counts: &'c TargetsInFlight,
     target: Arc<str>,
 }
@@ -20,9 +20,9 @@ pub struct InFlight<'c> {
 impl TargetsInFlight {
     /// Counts a request until what is returned is dropped.
     #[must_use]
-    pub fn begin(&self, target: &Arc<str>) -> InFlight<'_> {
+    pub fn begin(&self, target: &Arc<str>) -> InFlightGuard<'_> {
         *self.lock().entry(Arc::clone(target)).or_default() += 1;
-        InFlight { counts: self, target: Arc::clone(target) }
+        InFlightGuard { counts: self, target: Arc::clone(target) }
     }
 
     /// The targets with the most requests under way, most first, and how many all others have.
@@ -41,7 +41,7 @@ impl TargetsInFlight {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         let mut counts = self.counts.lock();
         if let Some(count) = counts.get_mut(&self.target) {
@@ -61,7 +61,7 @@ mod tests {
     fn the_busiest_targets_are_shown_and_the_rest_is_counted() {
         let counts = TargetsInFlight::default();
         let names: Vec<Arc<str>> = (0..SHOWN_MAX + 2).map(|n| format!("http://h{n:02}").into()).collect();
-        let mut requests: Vec<InFlight<'_>> = names.iter().map(|name| counts.begin(name)).collect();
+        let mut requests: Vec<InFlightGuard<'_>> = names.iter().map(|name| counts.begin(name)).collect();
         requests.push(counts.begin(&names[33]));
         let (shown, others) = counts.shown();
         assert_eq!(

@@ -13,7 +13,7 @@ const PRUNED_AT_MIN: usize = 64;
 
 /// Rates by webhook.
 #[derive(Debug, Default)]
-pub(super) struct Aside(Mutex<RetiredRate>);
+pub(super) struct RetiredRates(Mutex<RetiredRate>);
 
 #[derive(Debug, Default)]
 struct RetiredRate {
@@ -22,7 +22,7 @@ struct RetiredRate {
     pruned_at: usize,
 }
 
-impl Aside {
+impl RetiredRates {
     /// Keeps the rate of a webhook whose limit is switched off, if anything of it is spent.
     pub(super) fn put(&self, webhook: Id, rate: &Arc<Rate>, now: Now) {
         if rate.used(now) == 0 {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn rates_of_which_all_has_come_back_are_not_kept() {
-        let aside = Aside::default();
+        let aside = RetiredRates::default();
         let unused = Arc::new(Rate::new(1, 10, 10));
         aside.put(id(0), &unused, at(100));
         assert!(aside.take(id(0)).is_none());

@@ -11,7 +11,7 @@ use crate::store::Affected;
 /// The ids whose change is not published. Its lock is held while changes are published, so that they are one after
 /// another.
 #[derive(Debug, Default)]
-pub(super) struct Behind {
+pub(super) struct PendingRefreshes {
     ids: Mutex<Ids>,
     is_behind: AtomicBool,
 }
@@ -28,7 +28,7 @@ pub(super) struct Publishing<'b> {
     is_behind: &'b AtomicBool,
 }
 
-impl Behind {
+impl PendingRefreshes {
     pub(super) fn lock(&self) -> Publishing<'_> {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         Publishing { ids, is_behind: &self.is_behind }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::aside::Aside;
+use super::aside::RetiredRates;
 use super::condition::Condition;
 use super::flow_states::FlowStates;
 use super::forward::{BodySource, ForwardNode};
@@ -27,7 +27,7 @@ use crate::settings::Limits;
 use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::{Parts, Tail};
 use crate::verify::auth::{Auth, Values};
-use crate::verify::basic::{Basic, Field};
+use crate::verify::basic::{Basic, CredentialField};
 use crate::verify::jwt::{Jwt, KeySet, Rendered};
 use crate::verify::provider::Provider;
 use crate::verify::signature::{SecretError, Signature};
@@ -98,7 +98,7 @@ impl ApplicationPart {
 pub(super) struct Wiring<'r> {
     defaults: &'r Defaults,
     flows: &'r FlowStates,
-    aside: &'r Aside,
+    aside: &'r RetiredRates,
     pub(super) now: Now,
     /// Nodes that were compiled, by flow and id. A template can be a megabyte long, and a thousand webhooks may trigger
     /// its flow: they share it.
@@ -110,7 +110,7 @@ impl<'r> Wiring<'r> {
     pub(super) fn new(
         defaults: &'r Defaults,
         flows: &'r FlowStates,
-        aside: &'r Aside,
+        aside: &'r RetiredRates,
         now: Now,
     ) -> Wiring<'r> {
         Wiring { defaults, flows, aside, now, actions: RefCell::default() }
@@ -381,8 +381,8 @@ pub(super) fn signature(
     }
 }
 
-fn field(rendered: Option<&str>) -> Field<'_> {
-    rendered.map_or(Field::Blank, Field::Rendered)
+fn field(rendered: Option<&str>) -> CredentialField<'_> {
+    rendered.map_or(CredentialField::Blank, CredentialField::Rendered)
 }
 
 /// A template over the globals; none where it is blank. One that does not compile (it was checked when it was saved)

@@ -1,6 +1,6 @@
 //! The plan of a flow that does not serve: for a dry run, over a draft as well as over a flow that is saved.
 
-use super::aside::Aside;
+use super::aside::RetiredRates;
 use super::compile::{self, ApplicationPart, Defaults, Wiring};
 use super::flow_states::FlowStates;
 use super::hook::FlowPlan;
@@ -17,7 +17,7 @@ pub(crate) fn plan_alone(
     flow: &Flow,
     now: Now,
 ) -> Option<FlowPlan> {
-    let (flows, aside) = (FlowStates::new(defaults.cores), Aside::default());
+    let (flows, aside) = (FlowStates::new(defaults.cores), RetiredRates::default());
     let wiring = Wiring::new(defaults, &flows, &aside, now);
     compile::plan(&wiring, &ApplicationPart::new(application), webhook, flow)
 }

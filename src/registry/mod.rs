@@ -64,9 +64,9 @@ pub struct Registry {
     by_id: RwLock<HashSet<ById>>,
     flows: FlowStates,
     defaults: Defaults,
-    aside: aside::Aside,
+    aside: aside::RetiredRates,
     aliases: Aliases,
-    behind: behind::Behind,
+    behind: behind::PendingRefreshes,
     /// How many changes were published, and one.
     version: AtomicU64,
 }
@@ -138,9 +138,9 @@ impl Registry {
             by_id: RwLock::default(),
             flows: FlowStates::new(defaults.cores),
             defaults,
-            aside: aside::Aside::default(),
+            aside: aside::RetiredRates::default(),
             aliases: Aliases::default(),
-            behind: behind::Behind::default(),
+            behind: behind::PendingRefreshes::default(),
             version: AtomicU64::new(1),
         }
     }

@@ -375,7 +375,7 @@ impl Settings {
         environment: &[(String, String)],
         flags: &[(String, String)],
     ) -> Result<(Settings, Vec<Given>), SettingsError> {
-        let mut resolver = Resolver { settings: Settings::defaults(cores), given: Vec::new() };
+        let mut resolver = SettingsResolver { settings: Settings::defaults(cores), given: Vec::new() };
         if let Some((name, text)) = file {
             resolver.read_file(name, text)?;
         }
@@ -397,12 +397,12 @@ impl Settings {
 }
 
 /// The settings while they are gathered.
-struct Resolver {
+struct SettingsResolver {
     settings: Settings,
     given: Vec<Given>,
 }
 
-impl Resolver {
+impl SettingsResolver {
     fn set(
         &mut self,
         entry: Option<&'static Entry>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::names::check_host_port;
-use super::{Resolver, Secret, SettingsError};
+use super::{Secret, SettingsError, SettingsResolver};
 use crate::base::text::percent_decode_strict_into;
 
 /// The port of a URL that names none.
@@ -83,7 +83,7 @@ pub(super) fn check_cluster_name(name: &str) -> Result<(), String> {
     Err(format!("must be 1 to {CHARS_MAX} of a-z, 0-9 and -, not {name:?}"))
 }
 
-impl Resolver {
+impl SettingsResolver {
     /// Checks that the credentials for NATS can be used.
     pub(super) fn check_nats(&self) -> Result<(), SettingsError> {
         for (table, nats) in [("nats", &self.settings.nats), ("cluster", &self.settings.cluster.nats)] {

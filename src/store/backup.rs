@@ -13,7 +13,7 @@ use redb::backends::FileBackend;
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableHandle as _, WriteTransaction};
 
 use super::Store;
-use super::database::Reads;
+use super::database::StoreReads;
 use super::error::StoreError;
 use super::folder::FILE_MODE;
 use super::tables::{
@@ -54,7 +54,7 @@ impl Store {
 }
 
 /// Writes every table of a snapshot into an empty file.
-fn copy(reads: &Reads<'_>, file: File, path: &Path) -> Result<(), StoreError> {
+fn copy(reads: &StoreReads<'_>, file: File, path: &Path) -> Result<(), StoreError> {
     let failed = |error: redb::Error| StoreError::database(path, error);
     let backend = FileBackend::new(file).map_err(|error| failed(error.into()))?;
     let made = redb::Builder::new().create_with_backend(backend).map_err(|error| failed(error.into()))?;

@@ -16,19 +16,19 @@ use super::tables::{
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};
 
-pub(super) type Records<'t> = Table<'t, &'static IdKey, &'static [u8]>;
+pub(super) type RecordTable<'t> = Table<'t, &'static IdKey, &'static [u8]>;
 
 /// A write transaction with its tables open. Each operation checks first and then writes, so that an operation that
 /// fails for its caller's sake has changed nothing.
 pub struct Changes<'t> {
     pub(super) path: &'t Path,
-    applications: Records<'t>,
-    webhooks: Records<'t>,
-    flows: Records<'t>,
-    flow_versions: Records<'t>,
+    applications: RecordTable<'t>,
+    webhooks: RecordTable<'t>,
+    flows: RecordTable<'t>,
+    flow_versions: RecordTable<'t>,
     flow_classes: Table<'t, &'static IdKey, u8>,
     pub(super) tokens: Table<'t, &'static [u8; TOKEN_BYTES], &'static IdKey>,
-    pub(super) access_tokens: Records<'t>,
+    pub(super) access_tokens: RecordTable<'t>,
     order: Table<'t, &'static [u8], ()>,
     counts: Table<'t, &'static ListKey, u64>,
     flows_of_webhook: Table<'t, &'static [u8; 2 * ID_BYTES], ()>,
@@ -476,7 +476,7 @@ impl<'t> Changes<'t> {
         }
     }
 
-    fn records(&mut self, kind: RecordKind) -> &mut Records<'t> {
+    fn records(&mut self, kind: RecordKind) -> &mut RecordTable<'t> {
         match kind {
             RecordKind::Application => &mut self.applications,
             RecordKind::Webhook => &mut self.webhooks,

@@ -55,7 +55,7 @@ impl Database {
     /// Looks at one snapshot.
     pub(super) fn read<T>(
         &self,
-        look: impl FnOnce(&Reads<'_>) -> Result<T, StoreError>,
+        look: impl FnOnce(&StoreReads<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let begun = {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ impl Database {
                 database.begin_read().map_err(|error| StoreError::database(&self.path, error))?
             }
         };
-        look(&Reads { transaction, path: &self.path })
+        look(&StoreReads { transaction, path: &self.path })
     }
 
     /// Runs `work` in a write transaction and commits it, on the disk when this returns. After a failure nothing of
@@ -245,7 +245,7 @@ fn open_existing(path: &Path, check: bool) -> Result<(redb::Database, u64), Stor
         builder.set_check_integrity_on_open(check);
         let database = builder.open(path).map_err(|error| StoreError::database(path, error))?;
         let transaction = database.begin_read().map_err(|error| StoreError::database(path, error))?;
-        let reads = Reads { transaction, path };
+        let reads = StoreReads { transaction, path };
         let format = reads.table(META)?.get(FORMAT_KEY).map_err(|error| StoreError::database(path, error))?;
         let format = format.map(|format| format.value());
         drop(reads);
@@ -263,12 +263,12 @@ fn open_existing(path: &Path, check: bool) -> Result<(redb::Database, u64), Stor
 }
 
 /// One snapshot of the database.
-pub(super) struct Reads<'d> {
+pub(super) struct StoreReads<'d> {
     transaction: ReadTransaction,
     path: &'d Path,
 }
 
-impl Reads<'_> {
+impl StoreReads<'_> {
     /// The snapshot itself.
     pub(super) fn transaction(&self) -> &ReadTransaction {
         &self.transaction

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::advanced::AdvancedQuery;
-use super::database::Reads;
+use super::database::StoreReads;
 use super::error::{Resource, StoreError};
 use super::glob::Glob;
 use super::read::class_key;
@@ -79,13 +79,16 @@ pub struct Listed<T> {
     pub total: u64,
 }
 
-pub(super) fn applications(reads: &Reads<'_>, query: &ListQuery) -> Result<Listed<Application>, StoreError> {
+pub(super) fn applications(
+    reads: &StoreReads<'_>,
+    query: &ListQuery,
+) -> Result<Listed<Application>, StoreError> {
     let page = page(reads, &list_key(Resource::Application, None), query, &Narrowed::default())?;
     page.load(|id| reads.application(id))
 }
 
 pub(super) fn webhooks(
-    reads: &Reads<'_>,
+    reads: &StoreReads<'_>,
     application: &Id,
     query: &ListQuery,
 ) -> Result<Listed<Webhook>, StoreError> {
@@ -94,7 +97,7 @@ pub(super) fn webhooks(
 }
 
 pub(super) fn flows(
-    reads: &Reads<'_>,
+    reads: &StoreReads<'_>,
     application: &Id,
     query: &ListQuery,
 ) -> Result<Listed<Flow>, StoreError> {
@@ -104,7 +107,7 @@ pub(super) fn flows(
 }
 
 pub(super) fn flow_versions(
-    reads: &Reads<'_>,
+    reads: &StoreReads<'_>,
     flow: &Id,
     query: &ListQuery,
 ) -> Result<Listed<FlowVersion>, StoreError> {
@@ -123,7 +126,7 @@ pub(super) fn flow_versions(
 
 /// The versions of an application's flows, in one list. The order is made in memory: there is no index for it.
 pub(super) fn flows_by_version(
-    reads: &Reads<'_>,
+    reads: &StoreReads<'_>,
     application: &Id,
     version: Option<&str>,
     query: &ListQuery,
@@ -189,7 +192,11 @@ impl Narrowed {
     }
 }
 
-fn narrowed_flows(reads: &Reads<'_>, list: &ListKey, filter: &FlowFilter) -> Result<Narrowed, StoreError> {
+fn narrowed_flows(
+    reads: &StoreReads<'_>,
+    list: &ListKey,
+    filter: &FlowFilter,
+) -> Result<Narrowed, StoreError> {
     let mut narrowed = Narrowed::default();
     if let Some(class) = filter.class {
         let classes = reads.classes()?;
@@ -228,7 +235,7 @@ fn narrowed_flows(reads: &Reads<'_>, list: &ListKey, filter: &FlowFilter) -> Res
 
 /// The flows that triggers like these can have: from the index of webhooks if all of them name one, else the whole list.
 fn candidates(
-    reads: &Reads<'_>,
+    reads: &StoreReads<'_>,
     list: &ListKey,
     triggered: Option<&[TriggerMatch]>,
 ) -> Result<Vec<Id>, StoreError> {
@@ -250,7 +257,7 @@ impl Listed<Id> {
 }
 
 fn page(
-    reads: &Reads<'_>,
+    reads: &StoreReads<'_>,
     list: &ListKey,
     query: &ListQuery,
     narrowed: &Narrowed,
@@ -286,7 +293,7 @@ fn page(
 
 /// The resources of a list that pass its filters; `None` if it has none.
 fn chosen(
-    reads: &Reads<'_>,
+    reads: &StoreReads<'_>,
     list: &ListKey,
     name: Option<&Glob>,
     narrowed: &Narrowed,
@@ -305,7 +312,7 @@ fn chosen(
     Ok(Some(passed))
 }
 
-fn ids_of(reads: &Reads<'_>, list: &ListKey) -> Result<Vec<Id>, StoreError> {
+fn ids_of(reads: &StoreReads<'_>, list: &ListKey) -> Result<Vec<Id>, StoreError> {
     let mut ids = Vec::new();
     each_of(reads, list, SortField::Id, false, &mut |key, _| {
         ids.extend(id_of(key));
@@ -316,7 +323,7 @@ fn ids_of(reads: &Reads<'_>, list: &ListKey) -> Result<Vec<Id>, StoreError> {
 
 /// Calls `each` with every key of a list and the prefix that they share, in an order, until it answers `false`.
 fn each_of(
-    reads: &Reads<'_>,
+    reads: &StoreReads<'_>,
     list: &ListKey,
     field: SortField,
     descending: bool,

@@ -88,7 +88,7 @@ pub struct Store {
     database: Database,
     letters: Mutex<Option<Arc<Letters>>>,
     /// Changes that wait for a commit.
-    waiting: Mutex<Vec<Job>>,
+    waiting: Mutex<Vec<ChangeJob>>,
     /// Held by the thread that commits.
     committing: Mutex<()>,
     /// Held while a copy is made.
@@ -108,7 +108,7 @@ pub struct Changed<T> {
     pub webhooks: Vec<Id>,
 }
 
-struct Job {
+struct ChangeJob {
     /// Makes the change; made again if what it has written is undone.
     run: Box<dyn FnMut(&mut Changes<'_>) -> Told + Send>,
     /// Tells the caller that it will not be made.
@@ -188,7 +188,7 @@ impl Store {
     ) -> Result<Changed<T>, ChangeError> {
         let (tell, told) = mpsc::sync_channel(1);
         let refused = tell.clone();
-        let job = Job {
+        let job = ChangeJob {
             give_up: Box::new(move |error| drop(refused.send(Err(ChangeError::Store(error))))),
             run: Box::new(move |changes| {
                 let tell = tell.clone();

@@ -16,7 +16,7 @@ use super::error::{Resource, StoreError};
 use super::folder::MODEL_FILE;
 use super::record_change::{RecordChange, RecordKey, RecordKind};
 use super::tables::{META, list_key};
-use super::{Job, Store, Told};
+use super::{ChangeJob, Store, Told};
 use crate::base::id::Id;
 use crate::model::{AccessToken, Application, Flow, FlowVersion, Webhook};
 
@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// Makes changes on a snapshot, hands their records over, and tells the callers how it went.
-    pub(super) fn replicate_jobs(&self, replica: &dyn Replica, mut jobs: Vec<Job>) {
+    pub(super) fn replicate_jobs(&self, replica: &dyn Replica, mut jobs: Vec<ChangeJob>) {
         for _ in 0..CONFLICTS_MAX {
             let mut tellings: Vec<Told> = Vec::with_capacity(jobs.len());
             let staged = self.database.stage(|changes| {

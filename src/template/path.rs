@@ -31,7 +31,7 @@ impl Path {
         if trimmed.is_empty() || trimmed == "." {
             return Ok(Path { segments: Box::default() });
         }
-        Reader { text, rest: trimmed }.segments().map(|segments| Path { segments })
+        ValueReader { text, rest: trimmed }.segments().map(|segments| Path { segments })
     }
 
     pub(super) fn segments(&self) -> &[PathSegment] {
@@ -143,13 +143,13 @@ pub enum Found<'r> {
     Text(Cow<'r, str>),
 }
 
-struct Reader<'t> {
+struct ValueReader<'t> {
     text: &'t str,
     /// A part of `text`.
     rest: &'t str,
 }
 
-impl Reader<'_> {
+impl ValueReader<'_> {
     fn segments(mut self) -> Result<Box<[PathSegment]>, TemplateError> {
         let mut segments = Vec::new();
         loop {

@@ -21,7 +21,7 @@ const INLINE_BYTES: usize = 512;
 
 /// One of the two credentials of a webhook, after rendering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field<'a> {
+pub enum CredentialField<'a> {
     /// The webhook's field is blank: there is nothing to render.
     Blank,
     /// The text that the field's template rendered. Empty means that the template found nothing, which refuses
@@ -46,10 +46,10 @@ impl Basic {
     /// `None` where both fields are blank: the webhook has no basic authentication. One blank field matches the
     /// empty string. A field that has a template but renders empty refuses everything.
     #[must_use]
-    pub fn compile(username: Field<'_>, password: Field<'_>) -> Option<Basic> {
+    pub fn compile(username: CredentialField<'_>, password: CredentialField<'_>) -> Option<Basic> {
         let user_pass = match (username, password) {
-            (Field::Blank, Field::Blank) => return None,
-            (Field::Rendered(""), _) | (_, Field::Rendered("")) => Expected::nothing(),
+            (CredentialField::Blank, CredentialField::Blank) => return None,
+            (CredentialField::Rendered(""), _) | (_, CredentialField::Rendered("")) => Expected::nothing(),
             (username, password) => {
                 Expected::secret(format!("{}:{}", username.text(), password.text()).as_bytes())
             }
@@ -73,11 +73,11 @@ impl Basic {
     }
 }
 
-impl<'a> Field<'a> {
+impl<'a> CredentialField<'a> {
     fn text(self) -> &'a str {
         match self {
-            Field::Blank => "",
-            Field::Rendered(text) => text,
+            CredentialField::Blank => "",
+            CredentialField::Rendered(text) => text,
         }
     }
 }
@@ -88,7 +88,8 @@ mod tests {
     use base64::prelude::BASE64_STANDARD;
 
     fn basic(username: &str, password: &str) -> Basic {
-        Basic::compile(Field::Rendered(username), Field::Rendered(password)).expect("has credentials")
+        Basic::compile(CredentialField::Rendered(username), CredentialField::Rendered(password))
+            .expect("has credentials")
     }
 
     fn sent(user_pass: &[u8]) -> Vec<u8> {
@@ -103,16 +104,18 @@ mod tests {
 
     #[test]
     fn both_fields_blank_is_no_authentication() {
-        assert!(Basic::compile(Field::Blank, Field::Blank).is_none());
+        assert!(Basic::compile(CredentialField::Blank, CredentialField::Blank).is_none());
     }
 
     #[test]
     fn a_blank_field_beside_a_set_one_matches_the_empty_string() {
-        let no_password = Basic::compile(Field::Rendered("key"), Field::Blank).expect("one is set");
+        let no_password =
+            Basic::compile(CredentialField::Rendered("key"), CredentialField::Blank).expect("one is set");
         assert!(no_password.check(Some(&sent(b"key:"))));
         assert!(!no_password.check(Some(&sent(b"key"))));
         assert!(!no_password.check(Some(&sent(b"key:x"))));
-        let no_username = Basic::compile(Field::Blank, Field::Rendered("pass")).expect("one is set");
+        let no_username =
+            Basic::compile(CredentialField::Blank, CredentialField::Rendered("pass")).expect("one is set");
         assert!(no_username.check(Some(&sent(b":pass"))));
         assert!(!no_username.check(Some(&sent(b"pass"))));
         assert!(!no_username.check(Some(&sent(b"x:pass"))));
@@ -121,11 +124,11 @@ mod tests {
     #[test]
     fn a_template_that_renders_empty_refuses_everything() {
         for (username, password) in [
-            (Field::Rendered(""), Field::Rendered("")),
-            (Field::Rendered(""), Field::Blank),
-            (Field::Blank, Field::Rendered("")),
-            (Field::Rendered("user"), Field::Rendered("")),
-            (Field::Rendered(""), Field::Rendered("pass")),
+            (CredentialField::Rendered(""), CredentialField::Rendered("")),
+            (CredentialField::Rendered(""), CredentialField::Blank),
+            (CredentialField::Blank, CredentialField::Rendered("")),
+            (CredentialField::Rendered("user"), CredentialField::Rendered("")),
+            (CredentialField::Rendered(""), CredentialField::Rendered("pass")),
         ] {
             let basic = Basic::compile(username, password).expect("has credentials");
             for user_pass in [&b":"[..], b"", b"user:", b":pass", b"user:pass"] {
@@ -178,7 +181,9 @@ mod tests {
         for good in ["Basic dTpw", "Basic dTpw "] {
             assert!(basic.check(Some(good.as_bytes())), "{good}");
         }
-        let longer = Basic::compile(Field::Rendered("user"), Field::Rendered("p?~\u{ff}")).expect("set");
+        let longer =
+            Basic::compile(CredentialField::Rendered("user"), CredentialField::Rendered("p?~\u{ff}"))
+                .expect("set");
         let token = BASE64_STANDARD.encode("user:p?~\u{ff}");
         assert!(token.contains('+') || token.contains('/') || token.ends_with('='), "{token}");
         assert!(longer.check(Some(format!("Basic {token}").as_bytes())));

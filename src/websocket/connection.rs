@@ -20,7 +20,7 @@
 use super::deflate::{self, Scratch, Takeover};
 use super::extensions::DeflateParameters;
 use super::failure::Failure;
-use super::frame::{self, CODE_NONE, Header, Opcode, Rules};
+use super::frame::{self, CODE_NONE, FrameRules, Header, Opcode};
 use super::role::Role;
 use super::{mask, utf8};
 use crate::base::buffer::ReceiveBuffer;
@@ -291,7 +291,7 @@ impl Connection {
                 }
                 continue;
             }
-            let rules = Rules { masked: self.role == Role::Server, deflate: self.deflate.is_some() };
+            let rules = FrameRules { masked: self.role == Role::Server, deflate: self.deflate.is_some() };
             let ahead = &buf.unread()[self.length + self.gap..];
             let Some((header, size)) = Header::parse(ahead, rules)? else {
                 self.close_gap(buf);

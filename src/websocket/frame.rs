@@ -81,7 +81,7 @@ pub struct Header {
 
 /// The receiver's rules for the next frame.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct FrameRules {
     /// Frames must be masked (a server's rule) or must not be (a client's): RFC 6455 section 5.1.
     pub masked: bool,
     /// permessage-deflate was agreed on, so RSV1 has a meaning.
@@ -93,7 +93,7 @@ impl Header {
     ///
     /// # Errors
     /// The violation of RFC 6455, from the first two bytes on.
-    pub fn parse(bytes: &[u8], rules: Rules) -> Result<Option<(Header, usize)>, Failure> {
+    pub fn parse(bytes: &[u8], rules: FrameRules) -> Result<Option<(Header, usize)>, Failure> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         if first & RSV2_AND_RSV3 != 0 {
             return Err(Failure::ReservedBits);
@@ -215,11 +215,11 @@ pub fn fitting_reason(reason: &str) -> &str {
 mod tests {
     use super::*;
 
-    const SERVER: Rules = Rules { masked: true, deflate: false };
-    const CLIENT: Rules = Rules { masked: false, deflate: false };
-    const DEFLATE: Rules = Rules { masked: false, deflate: true };
+    const SERVER: FrameRules = FrameRules { masked: true, deflate: false };
+    const CLIENT: FrameRules = FrameRules { masked: false, deflate: false };
+    const DEFLATE: FrameRules = FrameRules { masked: false, deflate: true };
 
-    fn refused(bytes: &[u8], rules: Rules, failure: Failure) {
+    fn refused(bytes: &[u8], rules: FrameRules, failure: Failure) {
         assert_eq!(Header::parse(bytes, rules), Err(failure), "{bytes:x?}");
     }
 
@@ -233,7 +233,7 @@ mod tests {
                     (true, false, Opcode::Continuation),
                 ] {
                     let header = Header { fin, compressed, opcode, key, length };
-                    let rules = Rules { masked: key.is_some(), deflate: true };
+                    let rules = FrameRules { masked: key.is_some(), deflate: true };
                     let mut bytes = Vec::new();
                     header.write(&mut bytes);
                     assert!(bytes.len() <= HEADER_MAX);

@@ -32,7 +32,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The parameters that the server accepts.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Options<'o> {
+pub(crate) struct HandshakeOptions<'o> {
     /// Whether permessage-deflate is accepted where it is offered.
     pub deflate: bool,
     /// Whether its windows may be kept from message to message.
@@ -111,7 +111,7 @@ pub(crate) struct Accept<'o> {
     pub key: [u8; ACCEPT_LENGTH],
     /// The agreed parameters of compression; [`super::Connection::new`] takes it.
     pub deflate: Option<DeflateParameters>,
-    /// The subprotocol, as [`Options::protocols`] takes it.
+    /// The subprotocol, as [`HandshakeOptions::protocols`] takes it.
     pub protocol: Option<&'o str>,
 }
 
@@ -121,7 +121,7 @@ pub(crate) struct Accept<'o> {
 /// The first of the refusals, in the order of the type, that holds.
 pub(crate) fn check<'o>(
     fields: impl Iterator<Item = (&'o [u8], &'o [u8])> + Clone,
-    options: &Options<'o>,
+    options: &HandshakeOptions<'o>,
 ) -> Result<Accept<'o>, HandshakeRefusal> {
     let values = |name: &'static str| {
         fields
@@ -211,7 +211,7 @@ mod tests {
 
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-    fn checked<'o>(head: &'o str, options: &Options<'o>) -> Result<Accept<'o>, HandshakeRefusal> {
+    fn checked<'o>(head: &'o str, options: &HandshakeOptions<'o>) -> Result<Accept<'o>, HandshakeRefusal> {
         let fields = head.lines().map(|line| {
             let (name, value) = line.split_once(':').unwrap();
             (name.as_bytes(), value.trim().as_bytes())
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn refused(head: &str, refusal: HandshakeRefusal) {
-        assert_eq!(checked(head, &Options::default()), Err(refusal), "{head}");
+        assert_eq!(checked(head, &HandshakeOptions::default()), Err(refusal), "{head}");
     }
 
     #[test]
@@ -232,7 +232,10 @@ mod tests {
         let head = with(&format!(
             "Sec-WebSocket-Key: {KEY}\nSec-WebSocket-Protocol: chat, superchat\nSec-WebSocket-Version: 13"
         ));
-        let options = Options { protocols: Protocols::These(&["superchat", "chat"]), ..Options::default() };
+        let options = HandshakeOptions {
+            protocols: Protocols::These(&["superchat", "chat"]),
+            ..HandshakeOptions::default()
+        };
         let accept = checked(&head, &options).unwrap();
         assert_eq!(&accept.key, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(accept.protocol, Some("chat"));
@@ -253,7 +256,7 @@ mod tests {
             "upgrade: WebSocket\nconnection: keep-alive, UPGRADE",
             "Upgrade: h2c,websocket\nConnection: close\nConnection:,upgrade,",
         ] {
-            assert!(checked(&format!("{lines}\n{rest}"), &Options::default()).is_ok(), "{lines}");
+            assert!(checked(&format!("{lines}\n{rest}"), &HandshakeOptions::default()).is_ok(), "{lines}");
         }
         for lines in ["upgrade: websocket", "connection: upgrade", "upgrade: websockets\nconnection: upgrade"]
         {
@@ -289,7 +292,7 @@ mod tests {
         let twice = format!("Sec-WebSocket-Key: {KEY}\nSec-WebSocket-Key: {KEY}\n{version}");
         refused(&with(&twice), HandshakeRefusal::Key);
         let sloppy = format!("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAB==\n{version}");
-        assert!(checked(&with(&sloppy), &Options::default()).is_ok());
+        assert!(checked(&with(&sloppy), &HandshakeOptions::default()).is_ok());
     }
 
     #[test]
@@ -297,8 +300,9 @@ mod tests {
         let head = with(&format!(
             "Sec-WebSocket-Key: {KEY}\nSec-WebSocket-Version: 13\nSec-WebSocket-Extensions: permessage-deflate"
         ));
-        assert_eq!(checked(&head, &Options::default()).unwrap().deflate, None);
-        let accept = checked(&head, &Options { deflate: true, ..Options::default() }).unwrap();
+        assert_eq!(checked(&head, &HandshakeOptions::default()).unwrap().deflate, None);
+        let accept =
+            checked(&head, &HandshakeOptions { deflate: true, ..HandshakeOptions::default() }).unwrap();
         let mut out = Vec::new();
         accept.write(&mut out, b"");
         let out = String::from_utf8(out).unwrap();
@@ -317,7 +321,7 @@ mod tests {
         ));
         let protocol = |known| {
             let protocols = Protocols::These(known);
-            checked(&head, &Options { protocols, ..Options::default() }).unwrap().protocol
+            checked(&head, &HandshakeOptions { protocols, ..HandshakeOptions::default() }).unwrap().protocol
         };
         assert_eq!(protocol(&["b", "x"]), None);
         assert_eq!(protocol(&["c", "x"]), Some("c"));
@@ -335,7 +339,7 @@ mod tests {
             let head = with(&format!(
                 "Sec-WebSocket-Key: {KEY}\nSec-WebSocket-Version: 13\nSec-WebSocket-Protocol: {offered}"
             ));
-            let options = Options { protocols: Protocols::Any, ..Options::default() };
+            let options = HandshakeOptions { protocols: Protocols::Any, ..HandshakeOptions::default() };
             assert_eq!(checked(&head, &options).unwrap().protocol, taken, "{offered}");
         }
     }

@@ -10,7 +10,7 @@ use crate::base::wheel::TICK_NANOS;
 
 /// Whether a queue may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gate {
+pub(super) enum SendGate {
     Open,
     /// Not now: its own rules say so.
     Closed,
@@ -68,14 +68,14 @@ impl Queue {
     }
 
     /// Whether it may send now, where `free` further attempts may be in flight.
-    pub(super) fn gate(&self, now: u64, free: usize) -> Gate {
+    pub(super) fn gate(&self, now: u64, free: usize) -> SendGate {
         let in_flight = self.in_flight.len();
         if in_flight >= self.rules.max_in_flight as usize || self.opens_at() > now {
-            Gate::Closed
+            SendGate::Closed
         } else if in_flight >= free {
-            Gate::Crowded
+            SendGate::Crowded
         } else {
-            Gate::Open
+            SendGate::Open
         }
     }
 

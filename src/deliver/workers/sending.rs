@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::FlowQueue;
 use super::item::{Flight, Item, List, Order, TieKey, WorkerTrigger};
-use super::waiting::{Entry, NodeQueue};
+use super::waiting::{NodeQueue, QueueEntry};
 use crate::base::slots::Key;
 
 impl<W: Clone> FlowQueue<W> {
@@ -132,7 +132,7 @@ impl<W: Clone> FlowQueue<W> {
         let Some(queue) = self.nodes.get_mut(node) else { return Taken::Trigger };
         match queue.remove(list, arrival) {
             None => {}
-            Some(Entry::One(item)) => {
+            Some(QueueEntry::One(item)) => {
                 self.waiting -= 1;
                 let expires = item.trigger.expires_nanos;
                 if let Some(expires) = expires {
@@ -144,7 +144,7 @@ impl<W: Clone> FlowQueue<W> {
                     self.send(worker, *item, now, orders);
                 }
             }
-            Some(Entry::Lane(key)) => {
+            Some(QueueEntry::Lane(key)) => {
                 let Some(tie) = self.ties.get_mut(&key) else { return Taken::Trigger };
                 if let Some(lane) = tie.lanes.get_mut(node) {
                     lane.place = None;

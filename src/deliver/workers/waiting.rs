@@ -9,7 +9,7 @@ use crate::base::slots::Key;
 type ByArrival<T> = BTreeMap<u64, T>;
 
 /// An entry of a node's queue, for which no worker is chosen yet.
-pub(super) enum Entry {
+pub(super) enum QueueEntry {
     /// A trigger by itself.
     One(Box<Item>),
     /// The triggers of a connection, which all go to the worker that gets the first.
@@ -22,8 +22,8 @@ pub(super) struct NodeQueue {
     pub(super) max_in_flight: u32,
     /// Unacked triggers of each worker that has any.
     in_flight: HashMap<Key, u32, ahash::RandomState>,
-    free: ByArrival<Entry>,
-    except: HashMap<Key, ByArrival<Entry>, ahash::RandomState>,
+    free: ByArrival<QueueEntry>,
+    except: HashMap<Key, ByArrival<QueueEntry>, ahash::RandomState>,
     only: HashMap<Key, ByArrival<TieKey>, ahash::RandomState>,
 }
 
@@ -69,26 +69,26 @@ impl NodeQueue {
     }
 
     /// Puts a trigger, or a connection, among what waits.
-    pub(super) fn insert(&mut self, list: List, arrival: u64, entry: Entry) {
+    pub(super) fn insert(&mut self, list: List, arrival: u64, entry: QueueEntry) {
         match (list, entry) {
             (List::Free, entry) => drop(self.free.insert(arrival, entry)),
             (List::Except(worker), entry) => {
                 self.except.entry(worker).or_default().insert(arrival, entry);
             }
-            (List::Only(worker), Entry::Lane(tie)) => {
+            (List::Only(worker), QueueEntry::Lane(tie)) => {
                 self.only.entry(worker).or_default().insert(arrival, tie);
             }
             // A trigger by itself is for no worker in particular.
-            (List::Only(_), entry @ Entry::One(_)) => drop(self.free.insert(arrival, entry)),
+            (List::Only(_), entry @ QueueEntry::One(_)) => drop(self.free.insert(arrival, entry)),
         }
     }
 
     /// Takes something off a list.
-    pub(super) fn remove(&mut self, list: List, arrival: u64) -> Option<Entry> {
+    pub(super) fn remove(&mut self, list: List, arrival: u64) -> Option<QueueEntry> {
         match list {
             List::Free => self.free.remove(&arrival),
             List::Except(worker) => remove(&mut self.except, worker, arrival),
-            List::Only(worker) => remove(&mut self.only, worker, arrival).map(Entry::Lane),
+            List::Only(worker) => remove(&mut self.only, worker, arrival).map(QueueEntry::Lane),
         }
     }
 
@@ -97,8 +97,8 @@ impl NodeQueue {
         let lists = self.except.keys().map(|worker| List::Except(*worker));
         let lists: Vec<List> = std::iter::once(List::Free).chain(lists).collect();
         lists.into_iter().find_map(|list| match self.remove(list, arrival)? {
-            Entry::One(item) => Some(*item),
-            lane @ Entry::Lane(_) => {
+            QueueEntry::One(item) => Some(*item),
+            lane @ QueueEntry::Lane(_) => {
                 self.insert(list, arrival, lane);
                 None
             }
@@ -137,8 +137,8 @@ impl NodeQueue {
     pub(super) fn into_items(self) -> impl Iterator<Item = Item> {
         let except = self.except.into_values().flatten();
         self.free.into_iter().chain(except).filter_map(|(_, entry)| match entry {
-            Entry::One(item) => Some(*item),
-            Entry::Lane(_) => None,
+            QueueEntry::One(item) => Some(*item),
+            QueueEntry::Lane(_) => None,
         })
     }
 }

@@ -18,12 +18,12 @@ pub const FAILURE_NANOS: u64 = 5 * NANOS_PER_SECOND;
 /// Chains and failures by URL.
 #[derive(Debug, Default)]
 pub struct ChainCache {
-    chains: HashMap<ChainUrl, Known<Arc<Chain>>>,
-    failures: HashMap<ChainUrl, Known<FetchError>>,
+    chains: HashMap<ChainUrl, KnownChain<Arc<Chain>>>,
+    failures: HashMap<ChainUrl, KnownChain<FetchError>>,
 }
 
 #[derive(Debug)]
-struct Known<T> {
+struct KnownChain<T> {
     what: T,
     /// When it was last used (a chain) or came about (a failure).
     at_nanos: u64,
@@ -85,7 +85,7 @@ impl ChainCache {
 
 /// Inserts, and drops the entry that is oldest where there are too many.
 fn insert_bounded<T>(
-    map: &mut HashMap<ChainUrl, Known<T>>,
+    map: &mut HashMap<ChainUrl, KnownChain<T>>,
     url: &ChainUrl,
     what: T,
     at_nanos: u64,
@@ -95,7 +95,7 @@ fn insert_bounded<T>(
         let oldest = map.iter().min_by_key(|(_, known)| known.at_nanos).map(|(url, _)| url.clone());
         oldest.and_then(|url| map.remove(&url));
     }
-    map.insert(url.clone(), Known { what, at_nanos });
+    map.insert(url.clone(), KnownChain { what, at_nanos });
 }
 
 #[cfg(test)]
