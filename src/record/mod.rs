@@ -16,36 +16,30 @@
 //! Not here: threads and files (`control`), the payload that a flow gets (`ingress`), the API (`admin`).
 
 mod book;
+mod call_record;
 mod entry;
 mod mask;
+mod noted;
 mod query;
 mod recorder;
 mod rings;
 mod seats;
 pub mod segment;
 mod shelf;
+mod stored;
 
-pub use self::book::{Book, BookLimits, Page, Record};
+pub use self::book::{Book, BookLimits, Page};
+pub use self::call_record::{BODY_KEPT_BYTES_MAX, CallRecord, EVENTS_MAX};
 pub use self::entry::{Answer, Call, Entry, Fate, FateKind, Kind, read_entries};
+pub use self::noted::Noted;
 pub use self::query::{RecordQuery, StatusFilter};
 pub use self::recorder::{
     CoreRecords, HAND_OVER_NANOS, NewAnswer, NewCall, NewFate, OpenRecord, refusal_mark,
 };
-pub use self::shelf::{NoRecords, Noted, RecordSink, Shelf, Watcher};
+pub use self::shelf::{NoRecords, RecordSink, Shelf, Watcher};
+pub use self::stored::Record;
 
 use crate::base::id::Id;
-
-/// Bytes of a body, a message or a response that are kept.
-pub const BODY_KEPT_BYTES_MAX: usize = 64 * 1024;
-/// Most records of a webhook: a list reads all of them.
-pub const EVENTS_MAX: u32 = crate::model::RecordConfig::EVENTS_MAX;
-
-/// Names the record of a call, for what becomes of it later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallRecord {
-    pub record: Id,
-    pub webhook: Id,
-}
 
 /// Marks an event id that names the record of its call.
 const EVENT_MARK: u32 = 0x7265_6331;

@@ -1,7 +1,7 @@
 //! Which records a list, a stream or a replay is about.
 
-use super::book::Record;
 use super::entry::Kind;
+use super::stored::Record;
 use crate::base::id::Id;
 
 /// Statuses that a record may have: of one hundred, or one alone.

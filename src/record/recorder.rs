@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::call_record::{BODY_KEPT_BYTES_MAX, CallRecord, EVENTS_MAX};
 use super::entry::{Answer, Call, Entry, Fate, FateKind, Kind};
 use super::mask::fields_into;
 use super::seats::{Seat, Seats};
 use super::shelf::RecordSink;
-use super::{BODY_KEPT_BYTES_MAX, CallRecord, EVENTS_MAX};
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
 use crate::base::random::Random;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::book::Record;
+use super::stored::Record;
 use crate::base::id::Id;
 
 /// No ring.

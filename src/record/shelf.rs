@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::book::{Book, BookLimits, Page, Record, page};
+use super::book::{Book, BookLimits, Page, page};
+use super::noted::Noted;
 use super::query::RecordQuery;
+use super::stored::Record;
 use crate::base::id::Id;
 
 /// Webhooks whose old records are dropped at a time, while readers wait.
@@ -21,25 +23,6 @@ pub struct NoRecords;
 
 impl RecordSink for NoRecords {
     fn take(&self, _batch: Vec<u8>) {}
-}
-
-/// Something that has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
-    /// A record has its answer, or it is another one than before.
-    Record { webhook: Id, id: Id, is_new: bool },
-    /// So many calls were not recorded.
-    Skipped { webhook: Id, count: u64 },
-}
-
-impl Noted {
-    /// The webhook that it is about.
-    #[must_use]
-    pub fn webhook(&self) -> Id {
-        match self {
-            Noted::Record { webhook, .. } | Noted::Skipped { webhook, .. } => *webhook,
-        }
-    }
 }
 
 /// Told of what changes at one webhook, on the thread that takes the batches: must not block.

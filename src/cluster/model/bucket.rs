@@ -62,7 +62,7 @@ pub struct Progress {
 /// The model that all nodes share, as this node reaches it.
 pub struct SharedModel {
     pub(super) shared: Arc<Shared>,
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 pub(super) struct Shared {
@@ -126,14 +126,6 @@ impl SharedModel {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.shared.progress.subscribe()
-    }
-
-    /// Makes the store a copy of the model, and follows it as long as the connection lives. The store's observer must be
-    /// set: it hears of every change from here on.
-    pub fn start(self) {
-        self.handle.spawn(super::follow::follow(Arc::clone(&self.shared)));
-        let store = Arc::clone(&self.shared.store);
-        store.replicate(Arc::new(self));
     }
 }
 

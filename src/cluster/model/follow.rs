@@ -13,7 +13,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKi
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
-use super::bucket::{OPERATION_HEADER, Record, Shared, WRITE_HEADER};
+use super::bucket::{OPERATION_HEADER, Record, Shared, SharedModel, WRITE_HEADER};
 use super::record::{META_KEY, Meta, ModelChange, ReadError, read};
 use crate::base::log::bounded_log;
 use crate::base::random::Random;
@@ -66,6 +66,16 @@ impl From<StoreError> for Ended {
 
 fn failed(error: impl fmt::Display) -> Ended {
     Ended::Failed(error.to_string())
+}
+
+impl SharedModel {
+    /// Makes the store a copy of the model, and follows it as long as the connection lives. The store's observer must be
+    /// set: it hears of every change from here on.
+    pub fn start(self) {
+        self.handle.spawn(follow(Arc::clone(&self.shared)));
+        let store = Arc::clone(&self.shared.store);
+        store.replicate(Arc::new(self));
+    }
 }
 
 /// Follows the bucket for ever.
