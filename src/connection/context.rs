@@ -216,8 +216,8 @@ pub(crate) struct CoreState {
     pub(crate) wheel: Wheel<Timer>,
     /// Messages for connections of this core, in order.
     pub(crate) posted: VecDeque<(ConnectionId, ConnectionMessage)>,
-    /// Connections that have requests left from this turn, and nothing that wakes them.
-    pub(crate) continued: Vec<ConnectionId>,
+    /// Connections that have requests or output left, in the order of their turns.
+    pub(crate) continued: VecDeque<ConnectionId>,
     pub(crate) buffers: Buffers,
     pub(crate) date: DateField,
     /// Numbers of the ids that are made.
@@ -311,7 +311,7 @@ impl CoreState {
             span_ids: Random::new(span_seed),
             wheel: Wheel::new(now.nanos),
             posted: VecDeque::new(),
-            continued: Vec::new(),
+            continued: VecDeque::new(),
             date: DateField::new(),
             request_numbers,
             is_draining: false,

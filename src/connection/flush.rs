@@ -140,6 +140,8 @@ impl Connection {
             }
             Phase::Preamble(preamble) => preamble.deadline,
             Phase::Idle if core.is_draining => Timeout::DrainIdle.after(now),
+            // It has its turn among those that are continued, or its answers wait for the journal.
+            Phase::Http(_) if self.is_paused => NEVER,
             Phase::Http(machine) => machine.deadline(core, now),
             Phase::Lingering(linger) => linger.deadline(),
             Phase::Idle | Phase::Waiting(_) | Phase::Delayed | Phase::Ending | Phase::Closed(_) => {

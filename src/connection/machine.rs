@@ -351,7 +351,9 @@ impl Connection {
         match &mut self.phase {
             Phase::WebSocket(session) => session.on_sent(context.core, sent),
             Phase::Worker(session) => session.on_sent(context.core, sent),
-            _ => self.on_continue(context),
+            // It has its turn behind the others that have more to do.
+            Phase::Http(_) if self.is_paused => context.continued.push_back(self.id),
+            _ => {}
         }
     }
 
@@ -397,7 +399,7 @@ impl Connection {
             _ => return,
         };
         if self.is_paused {
-            core.continued.push(self.id);
+            core.continued.push_back(self.id);
         }
     }
 
@@ -563,7 +565,7 @@ impl Connection {
                 self.is_paused = true;
                 let is_held = self.is_gated() && self.out.len() < GATHER_BYTES;
                 if (self.out.is_empty() || is_held) && !self.is_sending {
-                    context.continued.push(self.id);
+                    context.continued.push_back(self.id);
                 }
             }
             Next::Close { linger } => self.close_after(context.core, linger),

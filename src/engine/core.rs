@@ -533,11 +533,16 @@ impl<I: Io> Core<I> {
         }
     }
 
-    /// Continues with connections that had requests left at the end of the last turn.
+    /// Continues with connections that have more to do: one, and as many others as the turn has time for. Those that have
+    /// more to do after that have their next turn behind the others.
     pub(super) fn on_continued(&mut self, pin: &Pin<'_>) {
-        for id in std::mem::take(&mut self.state.continued) {
+        for _ in 0..self.state.continued.len() {
+            let Some(id) = self.state.continued.pop_front() else { return };
             self.with(pin, id, |connection, context| connection.on_continue(context));
             self.deliver_posted(pin);
+            if self.state.is_turn_over() {
+                return;
+            }
         }
     }
 

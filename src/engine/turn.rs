@@ -2,7 +2,9 @@
 //!
 //! The clock is read once a turn, unless work of unknown length was done since, and the registry is pinned once. A turn is
 //! bounded in completions by the kernel, in the bytes of a connection by what it gathers before it sends, and in time:
-//! what does not fit into it has the next one, after the output of this one has been started.
+//! what does not fit into it has the next one, after the output of this one has been started. Connections with more to do
+//! than one turn allows come last, and at least one of them each turn: a call that has just arrived does not stand behind
+//! all that others have pipelined.
 
 use std::collections::VecDeque;
 use std::io;
@@ -60,7 +62,6 @@ impl Turns {
         let pin = registry.pin();
         core.continue_rounds(&pin);
         core.offer_durable(&pin);
-        core.on_continued(&pin);
         while !core.state.is_turn_over()
             && let Some(completion) = self.completions.pop_front()
         {
@@ -75,6 +76,7 @@ impl Turns {
             core.on_timer(&pin, timer);
             let _ = core.state.step(true);
         }
+        core.on_continued(&pin);
         core.state.end_turn();
         core.advance_journal();
         core.flush();
