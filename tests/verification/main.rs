@@ -8,4 +8,7 @@ mod harness;
 mod payloads;
 mod presets;
 mod providers;
+mod sdks;
 mod signatures;
+#[path = "../common/skip.rs"]
+mod skip;
