@@ -6,6 +6,7 @@ use super::*;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::deliver::schedule::RetryRules;
 
+mod disturbed;
 mod rules;
 
 const SECOND: u64 = NANOS_PER_SECOND;
