@@ -346,6 +346,10 @@ impl Recovery {
         if expected_end.is_none() && is_torn {
             self.recovered.torn.push((header.name, end as u64));
         }
+        // What is read here is relied on from now on, whether it was promised or not: up to where a write was torn.
+        let torn_from =
+            damage.iter().map(|(offset, _)| *offset).filter(|offset| *offset >= durable_end).min();
+        let kept_end = durable_end.max(torn_from.unwrap_or(end));
         for (offset, end) in damage.into_iter().filter(|(offset, _)| *offset < durable_end) {
             self.fault(Fault {
                 segment: header.name,
@@ -366,7 +370,7 @@ impl Recovery {
                 open.push((offset, record, done));
             }
         }
-        let segment = RecoveredSegment { header, durable_bytes: durable_end as u32, end: end as u32, notes };
+        let segment = RecoveredSegment { header, durable_bytes: kept_end as u32, end: end as u32, notes };
         self.read.push(ReadSegment { segment, open });
     }
 

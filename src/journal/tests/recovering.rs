@@ -129,6 +129,27 @@ fn damage_to_the_header_of_the_last_record_is_told_as_a_torn_write() {
 }
 
 #[test]
+fn damage_to_what_was_written_last_is_told_after_another_start_has_written_more() {
+    let mut bench = Bench::new(8);
+    let first = bench.append(10).unwrap();
+    bench.run();
+    let name = *bench.disk.files.keys().find(|name| bench.disk.files[name][0] != 0).unwrap();
+    // A start with what is there, which opens another segment.
+    let share = recover(&bench.disk, 1, 1).shares.remove(0);
+    bench.journal = Journal::new(bench.journal.config, share);
+    bench.supply();
+    let second = bench.append(10).unwrap();
+    bench.run();
+    assert_eq!(bench.recovered(), [first, second]);
+    bench.disk.files.get_mut(&name).unwrap()[SEGMENT_HEADER_BYTES + 10] ^= 1;
+    let recovered = recover(&bench.disk, 1, 1);
+    let offset = SEGMENT_HEADER_BYTES as u64;
+    let kind = FaultKind::Records { end: offset + 56 };
+    assert_eq!(recovered.faults, [Fault { segment: name, offset, kind }]);
+    assert_eq!(open_of(&recovered), [second]);
+}
+
+#[test]
 fn a_missing_segment_and_a_foreign_one_stop_the_start() {
     let (mut disk, _) = filled();
     let mut names = disk.files.keys().copied();
