@@ -12,6 +12,7 @@ use super::AdminState;
 use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::kinds::flow_of;
+use super::nodes::Others;
 use super::query::{self, PER_PAGE_DEFAULT, PER_PAGE_MAX, Parameters};
 use crate::model::time_text;
 use crate::store::StoreError;
@@ -23,7 +24,7 @@ pub(super) const ALL: &str = "all";
 pub(super) const LETTER_FILTERS: [&str; 5] = ["reason", "nodeId", "since", "until", "search"];
 
 pub(super) async fn list_dead_letters(call: Call) -> Outcome {
-    let state = Arc::clone(&call.state);
+    let (state, others) = (Arc::clone(&call.state), Others::of(&call));
     let flow = flow_of(&call).await?;
     let parameters = Parameters::of(&call.uri)?;
     parameters.only(&[&["page", "perPage"], &LETTER_FILTERS[..]].concat())?;
@@ -31,12 +32,39 @@ pub(super) async fn list_dead_letters(call: Call) -> Outcome {
     let per_page =
         query::number(parameters.given("perPage"), "perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);
     let mut query = filters(&parameters)?;
-    (query.skip, query.take) = (page * per_page, usize::try_from(per_page).unwrap_or(usize::MAX));
     let id = flow.id;
-    let found = with_letters(&state, move |letters| letters.list(&id, &query)).await?;
-    let items: Vec<Value> = found.letters.iter().map(|(letter, bytes)| shown(letter, *bytes)).collect();
+    let (items, total) = if others.are_there() {
+        // Each node's newest, as many as all of them could be.
+        let newest = (page + 1) * per_page;
+        if newest > PER_PAGE_MAX {
+            let must = format!(
+                "(`page` + 1) × `perPage` must be at most {PER_PAGE_MAX} in a cluster: narrow the list by `until`"
+            );
+            return Err(ApiError::validation(must));
+        }
+        query.take = usize::try_from(newest).unwrap_or(usize::MAX);
+        let found = with_letters(&state, move |letters| letters.list(&id, &query)).await?;
+        let mut items: Vec<Value> =
+            found.letters.iter().map(|(letter, bytes)| shown(letter, *bytes)).collect();
+        let mut total = found.total;
+        for mut answer in others.ask("GET", Some(newest)).await {
+            total += answer["totalCount"].as_u64().unwrap_or(0);
+            if let Value::Array(theirs) = answer["items"].take() {
+                items.extend(theirs);
+            }
+        }
+        items.sort_by(|one, other| other["time"].as_str().cmp(&one["time"].as_str()));
+        let skipped = usize::try_from(page * per_page).unwrap_or(usize::MAX);
+        let taken = usize::try_from(per_page).unwrap_or(usize::MAX);
+        (items.into_iter().skip(skipped).take(taken).collect(), total)
+    } else {
+        (query.skip, query.take) = (page * per_page, usize::try_from(per_page).unwrap_or(usize::MAX));
+        let found = with_letters(&state, move |letters| letters.list(&id, &query)).await?;
+        let items: Vec<Value> = found.letters.iter().map(|(letter, bytes)| shown(letter, *bytes)).collect();
+        (items, found.total)
+    };
     let answer = json!({
-        "count": items.len(), "items": items, "totalCount": found.total, "page": page, "perPage": per_page,
+        "count": items.len(), "items": items, "totalCount": total, "page": page, "perPage": per_page,
         "applicationId": flow.application_id.to_string(), "flowId": flow.id.to_string(),
         "replay": state.replays.of(id).map(|replay| replay.shown()),
     });
@@ -44,11 +72,11 @@ pub(super) async fn list_dead_letters(call: Call) -> Outcome {
 }
 
 pub(super) async fn show_dead_letter(call: Call) -> Outcome {
-    let state = Arc::clone(&call.state);
+    let (state, others) = (Arc::clone(&call.state), Others::of(&call));
     let flow = flow_of(&call).await?.id;
     let id = call.parameter("id").to_owned();
     let found = with_letters(&state, move |letters| letters.find(&flow, &id)).await?;
-    let (_, found) = found.ok_or_else(missing)?;
+    let Some((_, found)) = found else { return others.first("GET").await.ok_or_else(missing) };
     // The payload is spliced in as it was written, with all its digits.
     let mut text = shown(&found.letter, found.payload.len()).to_string();
     text.pop();
@@ -59,14 +87,21 @@ pub(super) async fn show_dead_letter(call: Call) -> Outcome {
 }
 
 pub(super) async fn drop_dead_letter(call: Call) -> Outcome {
-    let state = Arc::clone(&call.state);
+    let (state, others) = (Arc::clone(&call.state), Others::of(&call));
     let flow = flow_of(&call).await?.id;
     let id = call.parameter("id").to_owned();
+    let is_all = id == ALL;
     let dropped = with_letters(&state, move |letters| match id.as_str() {
         ALL => letters.remove_all(&flow).map(Some),
         id => Ok(letters.remove(&flow, id)?.then_some(1)),
     });
-    let dropped = dropped.await?.ok_or_else(missing)?;
+    let Some(mut dropped) = dropped.await? else {
+        return others.first("DELETE").await.ok_or_else(missing);
+    };
+    if is_all {
+        let theirs = others.ask("DELETE", None).await;
+        dropped += theirs.iter().filter_map(|answer| answer["dropped"].as_u64()).sum::<u64>();
+    }
     Ok(Json(json!({"success": true, "dropped": dropped})).into_response())
 }
 

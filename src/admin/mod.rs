@@ -33,6 +33,7 @@ mod import_flows;
 mod import_plan;
 mod kinds;
 mod listener;
+mod nodes;
 mod openapi;
 mod platform;
 mod presets;
@@ -101,8 +102,19 @@ const NO_RECORDS: BookLimits = BookLimits { bytes: 0, age_millis: 0 };
 /// A future that an engine answers with.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
 
+/// Header of a request that one node of a cluster passes to another, which answers it with what it has itself.
+pub(crate) const PASSED_ON: &str = "tidegate-passed-on";
+
+/// Status and body of each node that answered.
+pub(crate) type NodeAnswers = Pin<Box<dyn Future<Output = Vec<(u16, Vec<u8>)>> + Send>>;
+
 /// The functions of the process that the admin listener needs.
 pub(crate) trait Engine: Send + Sync {
+    /// Passes a request about what each node keeps to the other nodes of the cluster; nobody answers where there is none.
+    fn ask_nodes(&self, _method: &'static str, _target: String) -> NodeAnswers {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     /// Compiles what is affected anew from the store and publishes it to the cores, before it returns. What is not in
     /// the store any more is taken away. Calls come in the order of the commits, on a thread that may wait.
     ///

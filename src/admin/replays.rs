@@ -14,6 +14,7 @@ use super::call::{Call, Outcome};
 use super::dead_letters::{ALL, LETTER_FILTERS, filters, missing, with_letters};
 use super::error::{ApiError, Kind};
 use super::kinds::flow_of;
+use super::nodes::Others;
 use super::query::Parameters;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
@@ -73,14 +74,15 @@ impl Replays {
 }
 
 pub(super) async fn replay_dead_letter(call: Call) -> Outcome {
-    let state = Arc::clone(&call.state);
+    let (state, others) = (Arc::clone(&call.state), Others::of(&call));
     let flow = flow_of(&call).await?.id;
     let id = call.parameter("id").to_owned();
     let parameters = Parameters::of(&call.uri)?;
     parameters.only(if id == ALL { &LETTER_FILTERS } else { &[] })?;
     if id != ALL {
-        let letter =
-            with_letters(&state, move |letters| letters.find(&flow, &id)).await?.ok_or_else(missing)?;
+        let Some(letter) = with_letters(&state, move |letters| letters.find(&flow, &id)).await? else {
+            return others.first("POST").await.ok_or_else(missing);
+        };
         let replayed = replay_one(&state, flow, letter).await;
         replayed.map_err(|(status, message)| ApiError::from_engine(status, message))?;
         let answer = json!({"success": true, "total": 1, "replayed": 1, "failed": 0, "isRunning": false});
@@ -99,7 +101,11 @@ pub(super) async fn replay_dead_letter(call: Call) -> Outcome {
             "the dead letters of the flow are being delivered again already",
         ));
     }
-    let shown = replay.shown();
+    let mut shown = replay.shown();
+    // Each node delivers its own.
+    let theirs = others.ask("POST", None).await;
+    let all = theirs.iter().filter_map(|answer| answer["total"].as_u64()).sum::<u64>() + total;
+    shown["total"] = json!(all);
     tokio::spawn(replay_all(state, flow, query, last, replay));
     Ok(Json(shown).into_response())
 }

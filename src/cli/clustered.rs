@@ -4,7 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use tower_service::Service as _;
+
 use super::gateway::Gateway;
+use crate::admin;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
@@ -104,6 +111,33 @@ fn adopter(replay: &Arc<OnceLock<Replay>>, adoptions: &Arc<Adoptions>) -> Adopte
 }
 
 impl Clustered {
+    /// Answers requests of the REST API that other nodes pass on, from here on.
+    pub(super) fn serve_api(&self, router: &Router, token: &str) {
+        let (router, bearer) = (router.clone(), format!("Bearer {token}"));
+        self.node.serve_api(Arc::new(move |method, target| {
+            let mut router = router.clone();
+            let request = Request::builder()
+                .method(method.as_str())
+                .uri(target)
+                .header(header::HOST, "localhost")
+                .header(header::AUTHORIZATION, &bearer)
+                .header(admin::PASSED_ON, "1")
+                .body(Body::empty());
+            Box::pin(async move {
+                let Ok(request) = request else { return (StatusCode::BAD_REQUEST.as_u16(), Vec::new()) };
+                let response = match router.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                let status = response.status().as_u16();
+                match response.into_body().collect().await {
+                    Ok(body) => (status, body.to_bytes().into()),
+                    Err(_) => (StatusCode::INTERNAL_SERVER_ERROR.as_u16(), Vec::new()),
+                }
+            })
+        }));
+    }
+
     /// Gives the cores what a cluster has for them.
     pub(super) fn services(&self, services: Services) -> Services {
         let remote = Arc::new(Replies::new(&self.connection, &self.names));

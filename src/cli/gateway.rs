@@ -336,6 +336,13 @@ impl admin::Engine for Gateway {
         page
     }
 
+    fn ask_nodes(&self, method: &'static str, target: String) -> admin::NodeAnswers {
+        match &self.cluster {
+            Some(node) => Box::pin(node.ask(method, target)),
+            None => Box::pin(std::future::ready(Vec::new())),
+        }
+    }
+
     fn drain_node(&self) -> bool {
         let Some(node) = &self.cluster else { return false };
         self.draining.store(true, Ordering::Relaxed);

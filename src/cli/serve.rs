@@ -175,6 +175,9 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     };
     let state = Arc::new(state);
     let router = admin::router(Arc::clone(&state));
+    if let Some(clustered) = &clustered {
+        clustered.serve_api(&router, &token.secret);
+    }
     let admin_tls = settings.admin.tls.is_set().then(|| {
         let tls = Arc::clone(gateway.engine.tls());
         let limit = Duration::from_secs(u64::from(settings.timeouts.tls_handshake));
@@ -282,11 +285,13 @@ async fn overdrawn(node: Option<Arc<Node>>) {
 fn warn_of_own_journal(settings: &Settings) {
     match super::journal::open_entries(&settings.data) {
         Ok(0) => {}
-        Ok(triggers) => tracing::warn!(
+        Ok(triggers) => bounded_log!(
+            warn,
             triggers,
             "the data folder has a journal of its own with open triggers, which a node of a cluster does not deliver: start once without cluster.nats to deliver them"
         ),
-        Err(error) => tracing::warn!(
+        Err(error) => bounded_log!(
+            warn,
             error = format!("{error:#}"),
             "the data folder has a journal of its own, which cannot be read; a node of a cluster delivers nothing of it"
         ),

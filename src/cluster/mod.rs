@@ -13,6 +13,7 @@
 //! | `membership/` | the bucket `KV_P_nodes`: heartbeats, leases, tombstones, and who adopts the open triggers of a dead node |
 //! | `rate/` | tokens of a webhook's rate, leased in blocks from the stream `P_limit` |
 //! | `slots/` | places of a webhook's concurrency, taken in blocks by compare and set |
+//! | `api` | requests of the REST API about what each node keeps for itself |
 //! | `replies` | replies to callers of other nodes, by subject |
 //! | `links/` | messages of the cores to those of other nodes: the workers that nodes lend each other |
 //! | `adoptions` | counts of what was taken over from nodes that ended |
@@ -23,6 +24,7 @@
 //! JetStream out) and an adapter that carries its operations out; the simulation takes the adapter's place.
 
 mod adoptions;
+pub mod api;
 pub mod connection;
 pub mod journal;
 pub mod links;

@@ -69,6 +69,12 @@ impl Names {
         format!("{}.n.{inc}.work", self.prefix)
     }
 
+    /// Requests of the REST API that are passed to an incarnation.
+    #[must_use]
+    pub fn api(&self, inc: Incarnation) -> String {
+        format!("{}.n.{inc}.api", self.prefix)
+    }
+
     /// Messages to all nodes about workers.
     #[must_use]
     pub fn work_of_all(&self) -> String {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::adoptions::Adoptions;
+use super::api::{self, LocalApi};
 use super::connection::Connection;
 use super::membership::{Adopter, Incarnation, Membership, NodeState};
 use super::model::{Progress, SharedModel};
@@ -106,6 +107,28 @@ impl Node {
     #[must_use]
     pub fn rates(&self) -> Arc<Rates> {
         Arc::clone(&self.rates)
+    }
+
+    /// Passes a request of the REST API to the other nodes; returns status and body of those that answer.
+    pub fn ask(
+        &self,
+        method: &str,
+        target: String,
+    ) -> impl Future<Output = Vec<(u16, Vec<u8>)>> + Send + use<> {
+        let names = Names::new(&self.cluster);
+        let nodes = self.membership.nodes();
+        let others = nodes.iter().filter(|(_, record)| record.state.is_alive());
+        // A node that joined again goes on under the name of its journal.
+        let others =
+            others.map(|(inc, record)| record.journal.unwrap_or(*inc)).filter(|inc| *inc != self.inc);
+        let subjects = others.map(|inc| names.api(inc)).collect();
+        api::ask(self.connection.client.clone(), subjects, method.to_owned(), target)
+    }
+
+    /// Answers requests that other nodes pass on.
+    pub fn serve_api(&self, local: LocalApi) {
+        let subject = Names::new(&self.cluster).api(self.inc);
+        self.connection.spawn(api::serve(self.connection.client.clone(), subject, local));
     }
 
     /// Appends what `/metrics` tells.

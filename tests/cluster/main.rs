@@ -8,6 +8,7 @@ mod common;
 mod sockets;
 
 mod adoption;
+mod letters;
 mod limits;
 mod members;
 mod model;
