@@ -9,6 +9,7 @@ mod sockets;
 
 mod answers;
 mod callers;
+mod changes;
 mod deduplicate;
 mod jwks_server;
 mod jwt;
