@@ -9,6 +9,7 @@ use super::message::ConnectionId;
 use super::session::QuietSession;
 use super::timeouts::NEVER;
 use super::upgrade::ListenerKind;
+use crate::base::id::Id;
 use crate::base::wheel::TimerId;
 
 /// State kept for an idle HTTP connection without TLS.
@@ -120,6 +121,14 @@ impl QuietConnection {
             other => connection.phase = other,
         }
         None
+    }
+
+    /// The webhook of a WebSocket, and the name that its records know it by.
+    pub(crate) fn websocket_name(&self) -> Option<(Id, Id)> {
+        match self {
+            QuietConnection::WebSocket(quiet) => Some(quiet.session.name()),
+            QuietConnection::Waiting(_) => None,
+        }
     }
 
     /// The timer of its deadline.

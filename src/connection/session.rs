@@ -51,6 +51,11 @@ pub(crate) struct QuietSession {
 }
 
 impl QuietSession {
+    /// Its webhook, and the name that its records know it by.
+    pub(crate) fn name(&self) -> (Id, Id) {
+        (self.session.hook().webhook_id, self.id)
+    }
+
     /// The whole session.
     pub(crate) fn wake(self, deadline: u64) -> WebSocketSession {
         let QuietSession { connection, session, data, slot, id } = self;

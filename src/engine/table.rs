@@ -107,9 +107,12 @@ impl Table {
     /// Whether a socket's connection is the WebSocket of a webhook that its records know by this name.
     pub(super) fn is_websocket(&self, id: ConnectionId, webhook: Id, name: Id) -> bool {
         let place = self.places.get(id.index as usize).filter(|place| place.generation == id.generation);
-        // One that is a WebSocket is never idle.
-        matches!(place, Some(TablePlace { state: State::Open(connection), .. })
-            if connection.websocket_name() == Some((webhook, name)))
+        let found = match place.map(|place| &place.state) {
+            Some(State::Open(connection)) => connection.websocket_name(),
+            Some(State::Quiet(quiet)) => quiet.websocket_name(),
+            Some(State::Idle(_) | State::Empty) | None => None,
+        };
+        found == Some((webhook, name))
     }
 
     /// Number of connections.
