@@ -1,7 +1,7 @@
 //! A bit that flips in what is at rest: it costs the record that it is in, which is told with its place if anything in it was
 //! promised, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate::journal::segment::{HeaderState, SEGMENT_HEADER_BYTES, SegmentHeader};
 use tidegate::journal::{
@@ -31,6 +31,8 @@ pub struct Contents {
     open: BTreeSet<Sequence>,
     notes: usize,
     recovered: Recovered,
+    /// Where the records of a segment end that are told when they are damaged, as the one that was opened next says.
+    told_ends: BTreeMap<SegmentName, u32>,
 }
 
 /// The bytes of a record's header.
@@ -47,6 +49,11 @@ pub fn contents(disk: &Disk, segment_bytes: u32) -> Contents {
         SegmentFile { name, bytes: bytes.len() as u64, header: bytes[..SEGMENT_HEADER_BYTES].to_vec() }
     });
     let files: Vec<SegmentFile> = files.collect();
+    let previous = files.iter().filter_map(|file| match SegmentHeader::read(&file.header) {
+        HeaderState::Used(header) => header.previous,
+        HeaderState::New | HeaderState::Damaged => None,
+    });
+    let told_ends = previous.map(|previous| (previous.name, previous.durable_bytes)).collect();
     let mut recovery =
         Recovery::new(manifest.as_ref(), &files, segment_bytes, 1).expect("nothing is missing");
     while let Some(name) = recovery.next() {
@@ -56,7 +63,7 @@ pub fn contents(disk: &Disk, segment_bytes: u32) -> Contents {
     let config = Config { core: 0, folder: manifest.map_or(0, |manifest| manifest.folder), segment_bytes };
     let journal = Journal::new(config, recovered.shares[0].clone());
     let open = recovered.shares[0].open.iter().map(|entry| entry.sequence).collect();
-    Contents { open, notes: journal.notes().count(), recovered }
+    Contents { open, notes: journal.notes().count(), recovered, told_ends }
 }
 
 /// Flips a bit of a record of some segment; `None` if there is none. What may be lost by it is noted in the story.
@@ -118,6 +125,9 @@ pub fn check(before: &Contents, after: &Contents, struck: &Struck, story: &Story
         let told = after.recovered.faults.iter().any(|fault| is_in(fault, struck));
         // At the end of what was written last damage looks like a torn write.
         let is_cut = after.recovered.torn.iter().any(|(segment, _)| *segment == struck.segment)
+            // What stood in a block that a write had failed for is to be written again elsewhere: a process that ends before that
+            // leaves it untold.
+            || after.told_ends.get(&struck.segment).is_some_and(|end| u64::from(*end) <= struck.offset)
             // Nor can it be told from what an earlier use has left where it began with a block.
             || struck.offset.is_multiple_of(BLOCK_BYTES as u64) && struck.offset > SEGMENT_HEADER_BYTES as u64;
         assert!(told || is_cut, "nobody tells of {struck:?}: {:?}", after.recovered.faults);
