@@ -6,9 +6,10 @@
 //! that share a limit race.
 
 #![allow(
+    dead_code,
     unused_macros,
     unused_imports,
-    reason = "the lines of the log that upper layers write are not included"
+    reason = "upper layers, which use the rest, are not included"
 )]
 
 #[path = "../../../src/base/mod.rs"]

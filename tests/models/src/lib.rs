@@ -52,6 +52,11 @@ pub mod base {
     }
 }
 
+/// Bytes of a flow that wait at a time.
+pub const FLOW_BYTES_MAX: usize = backlog::FLOW_BYTES_MAX;
+/// Those of the process.
+pub const PROCESS_BYTES_MAX: usize = backlog::PROCESS_BYTES_MAX;
+
 /// The backlogs of so many flows of one process.
 #[must_use]
 pub fn backlogs<const FLOWS: usize>() -> [backlog::Backlog; FLOWS] {

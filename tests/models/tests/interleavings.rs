@@ -4,12 +4,11 @@ use loom::sync::Arc;
 use loom::sync::atomic::AtomicUsize;
 use loom::sync::atomic::Ordering::Relaxed;
 use loom::thread;
-use tidegate_models::backlog::{FLOW_BYTES_MAX, PROCESS_BYTES_MAX};
-use tidegate_models::backlogs;
 use tidegate_models::base::clock::{NANOS_PER_SECOND, Now};
 use tidegate_models::base::sleep_flag::SleepFlag;
 use tidegate_models::concurrency::Concurrency;
 use tidegate_models::limit::rate::Rate;
+use tidegate_models::{FLOW_BYTES_MAX, PROCESS_BYTES_MAX, backlogs};
 
 /// A core: messages that were put in, notifications that were given. Both relaxed, which is less than the queue and the
 /// eventfd promise: the protocol needs nothing of them.
