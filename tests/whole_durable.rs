@@ -463,8 +463,13 @@ fn live(
                     let lies_one_in = if fate.medium == Medium::Lies { 1 + random.below(8) } else { 0 };
                     disk.set_faults(Faults { lies_one_in, ..faults(random) });
                 }
-                if fate.medium == Medium::Flips && random.one_in(2_000) {
-                    damage::flip(disk, story, random);
+                if fate.medium == Medium::Flips
+                    && random.one_in(2_000)
+                    && let Some(struck) = damage::flip(disk, story, random)
+                    && struck.is_completion
+                {
+                    // What this life has taken back in it comes again, too.
+                    refused.clear();
                 }
                 if disk.is_at_end() {
                     is_killed = true;

@@ -21,7 +21,7 @@ pub struct Struck {
     sequence: Option<Sequence>,
     notes: usize,
     /// It says which entries are done.
-    is_completion: bool,
+    pub is_completion: bool,
     /// The number of an entry that a caller has posted.
     number: Option<u64>,
 }
