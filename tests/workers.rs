@@ -214,10 +214,16 @@ fn what_is_not_wanted_or_not_acked_in_time_comes_again() {
     assert_eq!(server.metric("tidegate_deliveries_total", "retried"), 2);
 }
 
+/// Waits until the server has read what a worker sent: its credit is known before the first trigger is shared out.
+fn wait_until_ready(worker: &mut Worker) {
+    worker.socket.send(FIN | PING, b"").expect(FIN | PONG, b"");
+}
+
 fn a_request_is_answered_by_a_worker(driver: &str) {
     let fields = json!({"waitForReply": true, "responseCode": 203, "limits": {"replyTimeoutSeconds": 20}});
     let (server, hook, flow) = served(driver, fields, json!({}));
     let mut workers: Vec<Worker> = (0..4).map(|_| Worker::attach(&server, &flow, 2)).collect();
+    workers.iter_mut().for_each(wait_until_ready);
     for round in 0..2 {
         let mut callers: Vec<Wire> = (0..4).map(|_| server.hold(&hook).expect("it waits")).collect();
         for (index, worker) in workers.iter_mut().enumerate() {
@@ -331,6 +337,7 @@ fn a_reply_over_the_payload_limit_is_an_error_to_its_sender() {
 fn a_flow_that_is_deleted_closes_its_workers() {
     let (server, hook, flow) = served("auto", json!({}), json!({}));
     let mut workers: Vec<Worker> = (0..4).map(|_| Worker::attach(&server, &flow, 1)).collect();
+    workers.iter_mut().for_each(wait_until_ready);
     trigger(&server, &hook, 0..10);
     for worker in &mut workers {
         worker.trigger();
@@ -444,9 +451,7 @@ fn a_connection_stays_with_one_worker(driver: &str) {
     const MESSAGES: usize = 50;
     let (server, hook, flow) = served(driver, json!({"isWebsocket": true}), json!({}));
     let mut workers: Vec<Worker> = (0..3).map(|_| Worker::attach(&server, &flow, 100_000)).collect();
-    for worker in &mut workers {
-        worker.socket.send(FIN | PING, b"").expect(FIN | PONG, b"");
-    }
+    workers.iter_mut().for_each(wait_until_ready);
     let mut clients: Vec<Socket> = (0..CLIENTS)
         .map(|name| Socket::open_with(server.ingress, &hook.target(""), &[("X-Name", &name.to_string())]))
         .collect();
