@@ -1,4 +1,4 @@
-//! The one table of what the admin listener serves. The [`router`](super::router) is built from it.
+//! The one table of what the admin listener serves. The [`router`](mod@super::router) is built from it.
 
 use axum::Json;
 use axum::response::IntoResponse;

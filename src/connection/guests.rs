@@ -1,4 +1,4 @@
-//! Messages of the other nodes of a cluster about the workers that nodes lend each other ([`lending`](super::lending)).
+//! Messages of the other nodes of a cluster about the workers that nodes lend each other ([`lending`]).
 
 use std::sync::Arc;
 

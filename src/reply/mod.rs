@@ -2,7 +2,7 @@
 //! answers, and what of it goes out.
 //!
 //! [`ReplyNode`] makes a reply of a payload, [`parse_body`] and [`parse_frame`] read one from outside, [`to_http`] makes
-//! of it what a caller gets, [`stream`] passes a body on while it is received. Who waits for it, and that the first one wins, is the engine's.
+//! of it what a caller gets, [`mod@stream`] passes a body on while it is received. Who waits for it, and that the first one wins, is the engine's.
 
 mod caller;
 mod encoding;
