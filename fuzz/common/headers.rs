@@ -39,7 +39,11 @@ const LABELS: [&str; 24] = [
 /// JSON deeper than this is left to other tests.
 const DEPTH_MAX: usize = 100;
 
-/// The `body` of the payload of a POST.
+/// Of a part's head, its disposition among it, so much is read; beyond, the form is a string.
+const DISPOSITION_BYTES_MAX: usize = 8_000;
+
+/// The `body` of the payload of a POST; null where serde_json takes it for no JSON although it is: a number that no double
+/// holds, and what is nested deeper than it goes.
 fn body_of(content_type: &str, body: &[u8]) -> Value {
     let fields = [(&b"content-type"[..], content_type.as_bytes())];
     let data = HttpData {
@@ -59,7 +63,15 @@ fn body_of(content_type: &str, body: &[u8]) -> Value {
         reply_id: None,
     };
     let event = http_event(&mut Vec::new(), NOW, &data).expect("there is no coding");
-    serde_json::from_slice(event.body().bytes()).expect("a payload is valid JSON")
+    match serde_json::from_slice(event.body().bytes()) {
+        Ok(value) => value,
+        Err(error) => {
+            let why = error.to_string();
+            let is_limit = why.contains("number out of range") || why.contains("recursion limit");
+            assert!(is_limit, "a payload is valid JSON: {why}");
+            Value::Null
+        }
+    }
 }
 
 fn bytes_of(bytes: &[u8]) -> Value {
@@ -181,6 +193,9 @@ pub fn disposition(data: &[u8]) {
         if let [kind, text @ ..] = parameter {
             built.add(*kind, &String::from_utf8_lossy(text));
         }
+    }
+    if built.value.len() > DISPOSITION_BYTES_MAX {
+        return;
     }
     let shown = shown(built.value.as_bytes());
     let name = built.extended_name.or(built.name);

@@ -103,9 +103,13 @@ fuzz_target!(|data: &[u8]| {
     if verdict == Verdict::Good {
         assert!(is_right(token), "{} lets in", token.escape_ascii());
         let claims = unverified_claims(&value).expect("a token that lets in has claims");
-        assert!(serde_json::from_slice::<Value>(&claims).expect("claims are JSON").is_object());
+        assert!(claims.trim_ascii_start().starts_with(b"{"), "claims are an object");
     }
     if let Some(claims) = unverified_claims(&value) {
-        let _: Value = serde_json::from_slice(&claims).expect("claims are JSON");
+        // A number that no double holds is JSON, and so is what is nested deeper than serde_json goes.
+        if let Err(error) = serde_json::from_slice::<Value>(&claims) {
+            let why = error.to_string();
+            assert!(why.contains("number out of range") || why.contains("recursion limit"), "claims: {why}");
+        }
     }
 });
