@@ -357,6 +357,8 @@ await step("a webhook of a known sender says what to paste, and its sample is se
   await judge("webhook-steps");
   await follow("Open the webhook");
   await heading("gh");
+  // The page before has the same heading, and may be there for a moment more.
+  await page.getByText("At GitHub").waitFor({ state: "detached" });
   check(!(await page.content()).includes(secret), "the secret is shown once");
   await follow("Test");
   await press("Fill in a sample of GitHub");
