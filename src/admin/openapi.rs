@@ -250,6 +250,11 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
                     json!({"type": "integer", "minimum": 1, "maximum": most, "default": PER_PAGE_DEFAULT}),
                     "Letters of a page",
                 ),
+                parameter(
+                    "before",
+                    json!({"type": "integer", "minimum": 0}),
+                    "Those of lower places: the `next` of a list continues it",
+                ),
             ];
             parameters.extend(letter_filters(&parameter));
             parameters

@@ -102,7 +102,7 @@ pub(super) async fn replay_requests(mut call: Call) -> Outcome {
         .filter(|record| why_not_replayed(record).is_none())
         .map(Record::id)
         .collect();
-    let progress = Arc::new(Progress { total: records.len() as u64, ..Progress::default() });
+    let progress = Arc::new(Progress { total: (records.len() as u64).into(), ..Progress::default() });
     if !state.record_replays.begin(id, &progress) {
         return Err(ApiError::new(Kind::Conflict, "requests of the webhook are being replayed already"));
     }

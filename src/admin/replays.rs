@@ -38,7 +38,8 @@ pub(super) struct Replays(Mutex<HashMap<Id, Arc<Progress>>>);
 /// Progress of a replay.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    pub(super) total: u64,
+    /// Grows at the begin, while there are more to count than one look reaches.
+    pub(super) total: AtomicU64,
     pub(super) replayed: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) is_over: AtomicBool,
@@ -47,7 +48,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn shown(&self) -> Value {
         json!({
-            "success": true, "total": self.total, "replayed": self.replayed.load(Ordering::Relaxed),
+            "success": true, "total": self.total.load(Ordering::Relaxed), "replayed": self.replayed.load(Ordering::Relaxed),
             "failed": self.failed.load(Ordering::Relaxed), "isRunning": !self.is_over.load(Ordering::Relaxed),
         })
     }
@@ -90,11 +91,12 @@ pub(super) async fn replay_dead_letter(call: Call) -> Outcome {
     }
     let query = filters(&parameters)?;
     let counted = query.clone();
-    let (total, last) = with_letters(&state, move |letters| {
-        Ok((letters.list(&flow, &counted)?.total, letters.last_number()?))
+    let (last, (total, more)) = with_letters(&state, move |letters| {
+        let last = letters.last_place()?;
+        Ok((last, letters.count(&flow, &counted, Some(last.saturating_add(1)))?))
     })
     .await?;
-    let replay = Arc::new(Progress { total, ..Progress::default() });
+    let replay = Arc::new(Progress { total: total.into(), ..Progress::default() });
     if !state.replays.begin(flow, &replay) {
         return Err(ApiError::new(
             Kind::Conflict,
@@ -106,7 +108,16 @@ pub(super) async fn replay_dead_letter(call: Call) -> Outcome {
     let theirs = others.ask("POST", None).await;
     let all = theirs.iter().filter_map(|answer| answer["total"].as_u64()).sum::<u64>() + total;
     shown["total"] = json!(all);
-    tokio::spawn(replay_all(state, flow, query, last, replay));
+    tokio::spawn(async move {
+        let replayed = async {
+            count_further(&state, flow, &query, more, &replay).await?;
+            replay_all(&state, flow, &query, last, &replay).await
+        };
+        if let Err(error) = replayed.await {
+            bounded_log!(error, %flow, error = error.text(), "dead letters cannot be read: their replay ends");
+        }
+        replay.is_over.store(true, Ordering::Relaxed);
+    });
     Ok(Json(shown).into_response())
 }
 
@@ -127,37 +138,53 @@ async fn replay_one(
     Ok(())
 }
 
+/// Counts the letters that the look at the begin did not reach.
+async fn count_further(
+    state: &AdminState,
+    flow: Id,
+    query: &LetterQuery,
+    mut more: Option<u64>,
+    replay: &Progress,
+) -> Result<(), ApiError> {
+    while more.is_some() {
+        let query = query.clone();
+        let counted = with_letters(state, move |letters| letters.count(&flow, &query, more)).await?;
+        replay.total.fetch_add(counted.0, Ordering::Relaxed);
+        more = counted.1;
+    }
+    Ok(())
+}
+
 /// Delivers the letters of a flow again that were there when it began, the oldest first.
-async fn replay_all(state: Arc<AdminState>, flow: Id, query: LetterQuery, last: u64, replay: Arc<Progress>) {
+async fn replay_all(
+    state: &AdminState,
+    flow: Id,
+    query: &LetterQuery,
+    last: u64,
+    replay: &Progress,
+) -> Result<(), ApiError> {
     let mut after = None;
-    'pages: loop {
-        let page = with_letters(&state, move |letters| letters.ids(&flow, after, LOOKED_UP)).await;
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                bounded_log!(error, %flow, error = error.text(), "dead letters cannot be read: their replay ends");
-                break;
-            }
-        };
-        if page.is_empty() {
-            break;
-        }
-        for (number, id) in page {
-            after = Some(number);
-            if number > last {
-                break 'pages;
-            }
-            let found = with_letters(&state, move |letters| letters.find(&flow, &id)).await;
-            let Some(letter) = found.ok().flatten().filter(|(_, letter)| letter.fits(&query)) else {
+    loop {
+        let asked = query.clone();
+        let found =
+            with_letters(state, move |letters| letters.fitting(&flow, &asked, (after, last), LOOKED_UP));
+        let found = found.await?;
+        for (_, id) in found.ids {
+            let letter = with_letters(state, move |letters| letters.find(&flow, &id)).await?;
+            // It may have been dropped meanwhile, or kept anew.
+            let Some(letter) = letter.filter(|(_, letter)| letter.fits(query)) else {
                 continue;
             };
             let count =
-                if replay_patiently(&state, flow, letter).await { &replay.replayed } else { &replay.failed };
+                if replay_patiently(state, flow, letter).await { &replay.replayed } else { &replay.failed };
             count.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PAUSE).await;
         }
+        after = found.next;
+        if after.is_none() {
+            return Ok(());
+        }
     }
-    replay.is_over.store(true, Ordering::Relaxed);
 }
 
 /// Delivers a letter again, after pauses if there is no room for it.

@@ -41,15 +41,25 @@ pub(super) fn all() -> Map<String, Value> {
                 "error": object(json!({"name": {"type": "string"}, "message": {"type": "string"}}), &["name", "message"]),
             }), &["time", "nodeId", "error"])},
         }), &["start", "end", "limit", "sortDirection", "errors"]),
-        "DeadLetter": dead_letter(&json!({"payload": {"description": "Only of one letter alone"}})),
+        "DeadLetter": dead_letter(&json!({
+            "payload": {"description": "Only of one letter alone"},
+            "place": {"type": "integer", "description": "Only in a list: the newer of two letters has the higher one"},
+        })),
         "DeadLetters": object(json!({
             "items": {"type": "array", "items": {"$ref": "#/components/schemas/DeadLetter"}},
-            "count": {"type": "integer"}, "totalCount": {"type": "integer"}, "page": {"type": "integer"},
-            "perPage": {"type": "integer"}, "applicationId": id(), "flowId": id(),
+            "count": {"type": "integer"},
+            "totalCount": {"type": "integer", "description": "How many the flow has; of a list that is narrowed, how many \
+                were found by this request"},
+            "page": {"type": "integer"}, "perPage": {"type": "integer"},
+            "next": {"type": ["integer", "null"], "description": "The `before` that continues the list, which one request \
+                searches as far as 10,000 letters or 32 MiB; null at its end"},
+            "applicationId": id(), "flowId": id(),
             "replay": {"description": "The last replay of all; null if there was none since the start"},
-        }), &["items", "count", "totalCount", "page", "perPage", "applicationId", "flowId", "replay"]),
+        }), &["items", "count", "totalCount", "page", "perPage", "next", "applicationId", "flowId", "replay"]),
         "DeadLetterReplay": object(json!({
-            "success": {"type": "boolean"}, "total": {"type": "integer"}, "replayed": {"type": "integer"},
+            "success": {"type": "boolean"},
+            "total": {"type": "integer", "description": "Grows at the begin, while many are counted"},
+            "replayed": {"type": "integer"},
             "failed": {"type": "integer", "description": "What it was for is gone, or there was no room for long"},
             "isRunning": {"type": "boolean"},
         }), &["success", "total", "replayed", "failed", "isRunning"]),

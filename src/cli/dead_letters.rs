@@ -115,14 +115,12 @@ fn narrowed(matches: &ArgMatches) -> String {
 
 fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
     let count = matches.get_one::<u64>("count").copied().unwrap_or(LISTED_DEFAULT);
-    let answer = client.get(&format!("{path}?perPage={count}{}", narrowed(matches)))?;
+    let answer = listed(client, path, &narrowed(matches), count)?;
     let format = options::format(matches, Format::Table);
     if format != Format::Table {
-        return Ok(output::print_as(&answer, format)?);
+        return Ok(output::print_as(&answer.to_string(), format)?);
     }
-    let answer: Value = serde_json::from_str(&answer).context("the server's list is not JSON")?;
-    let items = answer.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let rows: Vec<Vec<String>> = items
+    let rows: Vec<Vec<String>> = items(&answer)
         .iter()
         .map(|item| {
             ["id", "time", "nodeId", "reason", "attempts", "lastStatus", "lastError"]
@@ -137,8 +135,43 @@ fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure
     let total = answer.get("totalCount").and_then(Value::as_u64).unwrap_or(0);
     if total > rows.len() as u64 {
         output::complain(&format!("{} of {total} are shown; -n shows more", rows.len()));
+    } else if next_of(&answer).is_some() {
+        output::complain(&format!("{} are shown, and there may be more; -n shows them", rows.len()));
     }
     Ok(())
+}
+
+/// The newest `count` letters. One answer has those that one request can search for: the list is asked for on.
+fn listed(client: &Client, path: &str, narrowed: &str, count: u64) -> Result<Value, Failure> {
+    let ask = |count: u64, before: &str| -> Result<Value, Failure> {
+        let answer = client.get(&format!("{path}?perPage={count}{before}{narrowed}"))?;
+        Ok(serde_json::from_str(&answer).context("the server's list is not JSON")?)
+    };
+    let mut list = ask(count, "")?;
+    let mut found = items(&list).to_vec();
+    while let Some(next) = next_of(&list)
+        && (found.len() as u64) < count
+    {
+        let further = ask(count - found.len() as u64, &format!("&before={next}"))?;
+        found.extend_from_slice(items(&further));
+        list["next"] = further["next"].clone();
+        if !narrowed.is_empty() {
+            let total = [&list, &further].map(|list| list["totalCount"].as_u64().unwrap_or(0));
+            list["totalCount"] = total.iter().sum::<u64>().into();
+        }
+    }
+    list["count"] = found.len().into();
+    list["items"] = found.into();
+    Ok(list)
+}
+
+fn items(list: &Value) -> &[Value] {
+    list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The place with which a list continues.
+fn next_of(list: &Value) -> Option<u64> {
+    list.get("next").and_then(Value::as_u64)
 }
 
 /// Delivers letters again; of all, waits for the end.

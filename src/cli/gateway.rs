@@ -74,7 +74,7 @@ fn drop_letters(store: &Store, affected: &Affected) {
             continue;
         }
         let dropped = store.letters().and_then(|letters| {
-            if letters.list(&flow, &LetterQuery::default())?.total > 0 {
+            if letters.count(&flow, &LetterQuery::default(), None)?.0 > 0 {
                 let drop_all = move || {
                     if let Err(error) = letters.remove_all(&flow) {
                         bounded_log!(error, %flow, %error, "the dead letters of a deleted flow cannot be dropped");

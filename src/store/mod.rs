@@ -25,7 +25,7 @@ mod database;
 mod error;
 mod folder;
 mod glob;
-pub(crate) mod letters;
+pub mod letters;
 mod list;
 mod listing;
 mod read;

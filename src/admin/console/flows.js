@@ -170,12 +170,13 @@ async function newFlowPage(view) {
 }
 
 /** Deliveries that the flow's nodes gave up. */
-async function deadLetters(view, flow, panel, page = 0, search = "") {
+async function deadLetters(view, flow, panel, before = null, search = "") {
   const { app, signal } = view;
   const path = paths.deadLetters(app, flow.id);
-  const show = (nextPage, text) =>
-    deadLetters(view, flow, panel, nextPage, text).catch((error) => put(panel, failure(error, () => show(nextPage, text))));
-  const query = new URLSearchParams({ page, perPage: LETTERS_PER_PAGE });
+  const show = (place, text) =>
+    deadLetters(view, flow, panel, place, text).catch((error) => put(panel, failure(error, () => show(place, text))));
+  const query = new URLSearchParams({ perPage: LETTERS_PER_PAGE });
+  if (before !== null) query.set("before", before);
   if (search) query.set("search", search);
   const list = await ask(`${path}?${query}`, { signal });
   const act = (id, done, method = "DELETE", suffix = "") => async () => {
@@ -185,7 +186,7 @@ async function deadLetters(view, flow, panel, page = 0, search = "") {
     } catch (error) {
       notice(error.message, "error");
     }
-    show(0, search);
+    show(null, search);
   };
   if (list.totalCount === 0 && !search) {
     put(panel, empty("No dead letters: everything was delivered, or is being tried."));
@@ -193,16 +194,26 @@ async function deadLetters(view, flow, panel, page = 0, search = "") {
   }
   const field = h("input", { type: "search", value: search, "aria-label": "Text in a letter or its payload", placeholder: "Search" });
   put(panel,
-    h("form", { class: "toolbar", onsubmit: (event) => { event.preventDefault(); show(0, field.value); } }, field, button("Search", null, { type: "submit" }),
+    h("form", { class: "toolbar", onsubmit: (event) => { event.preventDefault(); show(null, field.value); } }, field, button("Search", null, { type: "submit" }),
       button("Deliver all again", act("all", "They are being delivered again.", "POST", `/replay${search ? `?${new URLSearchParams({ search })}` : ""}`)),
       button("Drop all", act("all", "All are dropped."), { class: "danger" })),
     list.replay?.isRunning
       ? h("p", { class: "help", role: "status" }, `${number(list.replay.replayed)} of ${number(list.replay.total)} are on their way again. `,
-        button("Refresh", () => show(page, search), { class: "linkish" }))
+        button("Refresh", () => show(before, search), { class: "linkish" }))
       : null,
-    list.items.length === 0 ? empty("No dead letter holds this text.") : null,
+    list.items.length === 0 ? empty(nothing(list, before, search)) : null,
     list.items.map((letter) => deadLetter(path, letter, act)),
-    pager(list, (next) => show(next, search)));
+    h("nav", { class: "pager", "aria-label": "Pages" },
+      button("«", () => show(null, search), { class: "small", "aria-label": "Newest", disabled: before === null }),
+      h("span", {}, search ? "" : `${number(list.totalCount)} in all`),
+      button(search ? "Search on" : "›", () => show(list.next, search), { class: "small", "aria-label": search ? "Search older ones" : "Older", disabled: list.next === null })));
+}
+
+/** Why a list of dead letters shows none. One request searches a part of a great many. */
+function nothing(list, before, search) {
+  if (list.next !== null) return "None of the newest holds this text: search on for older ones.";
+  if (!search) return "There are no older ones.";
+  return before === null ? "No dead letter holds this text." : "No older one holds this text.";
 }
 
 function deadLetter(path, letter, act) {

@@ -1,10 +1,12 @@
 //! Dead letters over the API: found, shown, delivered again and dropped.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use serde_json::{Value, json};
 
 use super::{NOBODY, Server, check_error, id_of, text_of};
-use crate::store::letters::{Letter, WholeLetter};
+use crate::store::letters::{LOOKED_AT_MAX, Letter, WholeLetter};
 
 /// The engine's answer to a replay.
 pub(super) fn replayed(event: &[u8]) -> Result<(), (u16, String)> {
@@ -106,66 +108,93 @@ fn letters_are_dropped_one_by_one_and_all() {
     assert_eq!(server.get(&other).status, 404);
 }
 
-/// How long the replay of a great many letters is looked at.
-const REPLAY_LOOK: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Takes a minute or more: `cargo test --release --lib a_million_letters -- --ignored --nocapture`. `TIDEGATE_LETTERS` says
-/// how many.
 #[test]
-#[ignore = "it is for measuring"]
-fn a_million_letters_are_listed_searched_and_replayed_at_a_bounded_rate() {
-    let count = std::env::var("TIDEGATE_LETTERS").map_or(1_000_000, |text| text.parse().expect("a number"));
-    let (server, path) = with_letters(&[]);
-    let flow = path.split('/').nth(4).expect("its id").parse().expect("an id");
-    let kept = server.state.store.letters().expect("opens");
-    let clock = crate::base::clock::Clock::new();
-    let timed = |what: &str, run: &mut dyn FnMut()| {
-        let begun = clock.now().nanos;
-        run();
-        println!("{what}: {:?}", std::time::Duration::from_nanos(clock.now().nanos - begun));
-    };
-    timed("kept", &mut || {
-        for start in (0..count).step_by(10_000) {
-            let letters: Vec<WholeLetter> = (start..count.min(start + 10_000))
-                .map(|number| letter(&format!("msg_{number:032}"), &[7; 300]))
-                .collect();
-            kept.keep(letters.iter().map(|letter| (flow, letter)), 1_700_000_001_000).expect("kept");
-        }
-    });
-    let counts = kept.counts().expect("read");
-    println!("{} letters, {} bytes, {} gone for want of room", counts.letters, counts.bytes, counts.evicted);
-    let last_page = (counts.letters - 1) / 100;
-    for (what, query, found) in [
-        ("the first page", "perPage=100".to_owned(), 100),
-        ("the last page", format!("perPage=100&page={last_page}"), counts.letters - 100 * last_page),
-        ("a search that finds the newest", format!("search=msg_{:032}", count - 1), 1),
-        ("a search that finds nothing", "search=nowhere".to_owned(), 0),
-        ("a page of one reason", "reason=attempts&perPage=100".to_owned(), 100),
-    ] {
-        timed(what, &mut || {
-            let list = server.get(&format!("{path}?{query}")).json;
-            assert_eq!(ids(&list).len() as u64, found, "{query}");
-        });
+fn a_list_is_continued_where_it_ended_and_passes_over_so_many_at_most() {
+    let (server, path) = with_letters(&[letter("a", b""), letter("b", b""), letter("c", b"")]);
+    let mut seen = Vec::new();
+    let mut before = String::new();
+    loop {
+        let list = server.get(&format!("{path}?perPage=1{before}")).json;
+        assert_eq!(list["totalCount"], 3);
+        seen.extend(ids(&list).into_iter().map(str::to_owned));
+        let Some(next) = list["next"].as_u64() else { break };
+        assert_eq!(next, list["items"][0]["place"], "the next one is older");
+        before = format!("&before={next}");
     }
-    // A replay goes on while its runtime does.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    assert_eq!(seen, ["c", "b", "a"]);
+    assert_eq!(server.get(&format!("{path}?before=0")).json["items"], json!([]));
+    check_error(&server.get(&format!("{path}?before=x")), 400, "Validation", "`before`");
+    let far = server.get(&format!("{path}?page=1001&perPage=100"));
+    check_error(&far, 400, "Validation", "continue with `before`");
+    assert_eq!(server.get(&format!("{path}?page=1000&perPage=100")).status, 200);
+}
+
+/// The progress of a replay of all that `parameters` narrow, right after its begin and then after each of `pauses`, in
+/// virtual time.
+fn progress_of(server: &Server, path: &str, parameters: &str, pauses: &[Duration]) -> Vec<Value> {
+    let flow = path.split('/').nth(4).expect("its id").parse().expect("an id");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     let request = axum::http::Request::builder()
         .method("POST")
-        .uri(format!("{path}/all/replay"))
+        .uri(format!("{path}/all/replay{parameters}"))
         .header("host", "localhost:8081")
         .header("authorization", format!("Bearer {}", super::TOKEN))
         .body(Body::empty())
         .expect("a request");
     let router = server.router.clone();
-    let progress = runtime.block_on(async {
+    runtime.block_on(async {
         let begun = tower::ServiceExt::oneshot(router, request).await.expect("infallible");
         assert_eq!(begun.status(), 200);
-        tokio::time::sleep(REPLAY_LOOK).await;
-        server.state.replays.of(flow).expect("it runs").shown()
-    });
-    println!("a replay after {REPLAY_LOOK:?}: {progress}");
-    let replayed = progress["replayed"].as_u64().expect("a number");
-    assert_eq!((&progress["total"], &progress["failed"]), (&json!(counts.letters), &json!(0)));
-    assert!(replayed > 0 && replayed <= 100 * REPLAY_LOOK.as_secs() + 1, "{replayed}");
-    assert_eq!(server.get(&format!("{path}?perPage=1")).json["totalCount"], counts.letters - replayed);
+        let progress = || server.state.replays.of(flow).expect("it runs").shown();
+        let mut seen = vec![progress()];
+        for pause in pauses {
+            tokio::time::sleep(*pause).await;
+            seen.push(progress());
+        }
+        seen
+    })
+}
+
+#[test]
+fn all_letters_are_delivered_again_a_hundred_a_second_with_progress() {
+    let all: Vec<WholeLetter> = (0..250).map(|number| letter(&format!("m{number}"), b"event")).collect();
+    let (server, path) = with_letters(&all);
+    let seconds = [Duration::from_secs(1), Duration::from_secs(1), Duration::from_secs(2)];
+    let seen = progress_of(&server, &path, "", &seconds);
+    assert!(seen.iter().all(|progress| progress["total"] == 250 && progress["failed"] == 0), "{seen:?}");
+    let replayed: Vec<u64> =
+        seen.iter().map(|progress| progress["replayed"].as_u64().expect("a number")).collect();
+    assert!(replayed[1] > 50 && replayed[1] <= 101, "{replayed:?}");
+    assert!(replayed[2] > 150 && replayed[2] <= 202, "{replayed:?}");
+    assert_eq!((replayed[3], &seen[3]["isRunning"]), (250, &json!(false)));
+    assert_eq!(server.get(&path).json["totalCount"], 0);
+}
+
+#[test]
+fn what_a_replay_narrows_is_counted_and_found_beyond_one_look() {
+    let count = LOOKED_AT_MAX + 20;
+    let named = |number: u64| {
+        let mut letter = letter(&format!("m{number}"), b"event");
+        // The oldest ten and the newest ten.
+        if number < 10 || number >= count - 10 {
+            letter.letter.node = "other".to_owned();
+        }
+        letter
+    };
+    let (server, path) = with_letters(&(0..count).map(named).collect::<Vec<_>>());
+    let first = server.get(&format!("{path}?nodeId=other")).json;
+    assert_eq!((&first["count"], &first["totalCount"]), (&json!(10), &json!(10)));
+    let next = first["next"].as_u64().expect("there is more to look at");
+    let second = server.get(&format!("{path}?nodeId=other&before={next}")).json;
+    assert_eq!((&second["count"], &second["next"]), (&json!(10), &Value::Null));
+    let seen = progress_of(&server, &path, "?nodeId=other", &[Duration::from_secs(1)]);
+    assert_eq!(
+        seen[1],
+        json!({"success": true, "total": 20, "replayed": 20, "failed": 0, "isRunning": false})
+    );
+    assert_eq!(server.get(&path).json["totalCount"], count - 20);
 }
