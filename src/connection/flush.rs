@@ -98,7 +98,7 @@ impl Connection {
         let has_more = match &mut self.phase {
             Phase::Http(_) => self.is_paused || self.reception == Reception::Ended,
             Phase::WebSocket(session) => session.connection().awaits_sent(),
-            Phase::Worker(session) => session.connection().awaits_sent(),
+            Phase::Worker(session) => session.awaits_sent(),
             _ => true,
         };
         if has_more || !self.out.is_empty() { SendReport::Prompt } else { SendReport::Deferred }

@@ -83,6 +83,11 @@ impl WorkerSession {
         &mut self.connection
     }
 
+    /// Whether something is done once the send that is started now has ended: as of any WebSocket, or triggers wait for room.
+    pub(crate) fn awaits_sent(&self) -> bool {
+        self.connection.awaits_sent() || !self.worker.triggers.is_empty()
+    }
+
     /// Takes received bytes.
     pub(crate) fn on_received(&mut self, core: &mut CoreState, received: &mut Vec<u8>) {
         self.connection.on_received(core, &mut self.worker, received);

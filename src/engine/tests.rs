@@ -1,5 +1,7 @@
 //! A core over a kernel in memory: moments that nobody outside can produce are produced at will, and time is a number.
 
+mod workers;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -7,13 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::core::Core;
 use super::mailbox::{self, MailboxSender};
 use super::message::Message;
 use super::turn::Turns;
 use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::id::Id;
 use crate::base::random::Random;
 use crate::base::slots::Key;
 use crate::connection::context::{CoreParts, CoreState, Rules, SharedCounts};
@@ -28,7 +31,7 @@ use crate::io::{
     SocketId, Wake, Waker,
 };
 use crate::metrics::Metrics;
-use crate::model::{Application, Webhook};
+use crate::model::{Application, Flow, Webhook};
 use crate::registry::{Defaults, Registry};
 use crate::reply::Reply;
 use crate::settings::Settings;
@@ -42,6 +45,7 @@ struct Memory(Rc<RefCell<Wires>>);
 
 #[derive(Default)]
 struct Wires {
+    listeners: u32,
     started: Vec<Operation>,
     completions: VecDeque<Completion>,
     returned: Rc<ReturnedBuffers>,
@@ -59,7 +63,9 @@ impl Io for Memory {
     type File = ();
 
     fn add_listener(&mut self, (): ()) -> io::Result<ListenerId> {
-        Ok(ListenerId(0))
+        let mut wires = self.0.borrow_mut();
+        wires.listeners += 1;
+        Ok(ListenerId(wires.listeners - 1))
     }
 
     fn adopt(&mut self, (): ()) -> io::Result<SocketId> {
@@ -126,8 +132,13 @@ struct Scene {
     time: Rc<RefCell<u64>>,
     request: Vec<u8>,
     counts: Arc<SharedCounts>,
+    /// The flow of the webhook, if it has one.
+    flow: Option<Id>,
 }
 
+const ACCESS_TOKEN: &str = "0123456789abcdef";
+const INGRESS: ListenerId = ListenerId(0);
+const WORKERS: ListenerId = ListenerId(1);
 const SOCKET: SocketId = SocketId { index: 0, generation: 0 };
 
 /// The default timeouts.
@@ -137,6 +148,11 @@ fn timeouts() -> Timeouts {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::with_flow(None)
+    }
+
+    /// With a flow of these nodes, if any.
+    fn with_flow(nodes: Option<Value>) -> Scene {
         let time = Rc::new(RefCell::new(NANOS_PER_SECOND));
         let millis = 1_771_521_960_000;
         let folder = tempfile::tempdir().unwrap();
@@ -146,8 +162,14 @@ impl Scene {
         let fields = json!({"name": "w", "waitForReply": true, "limits": {"payloadBytes": 2_000_000}});
         let webhook = Webhook::create(&fields, application.id, millis).unwrap();
         let webhook = store.insert_webhook(webhook).unwrap().value;
+        let flow = nodes.map(|nodes| {
+            let triggers = json!([{"type": "webhook", "key": webhook.id.to_string()}]);
+            let fields = json!({"name": "f", "triggers": triggers, "nodes": nodes});
+            store.insert_flow(Flow::create(&fields, application.id, millis).unwrap()).unwrap().value.id
+        });
         let registry = Registry::new(Defaults::new(1, &Settings::defaults(1).limits));
-        let affected = Affected { webhooks: vec![webhook.id], flows: Vec::new(), ..Affected::default() };
+        let flows = flow.into_iter().collect();
+        let affected = Affected { webhooks: vec![webhook.id], flows, ..Affected::default() };
         let now = Now { nanos: NANOS_PER_SECOND, unix_millis: millis };
         registry.refresh(&store, &affected, now).unwrap();
         let rules = Rules {
@@ -158,7 +180,7 @@ impl Scene {
             proxy_protocol: false,
             connections: 10,
             body_bytes: 1_000_000,
-            access_tokens: Arc::new(AccessTokens::only("0123456789abcdef")),
+            access_tokens: Arc::new(AccessTokens::only(ACCESS_TOKEN)),
             timeouts: timeouts(),
             context_takeover: false,
             retention_nanos: 86_400 * NANOS_PER_SECOND,
@@ -185,11 +207,12 @@ impl Scene {
         });
         let io = Memory::default();
         let (mailbox, receiver) = mailbox::mailbox(8);
-        let core = Core::new(io.clone(), state, receiver, vec![((), ListenerKind::Ingress)], None).unwrap();
+        let listeners = vec![((), ListenerKind::Ingress), ((), ListenerKind::Workers)];
+        let core = Core::new(io.clone(), state, receiver, listeners, None).unwrap();
         let token = webhook.to_api()["token"].as_str().unwrap().to_owned();
         let request = format!("GET /webhooks/{token} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
-        let mut scene = Scene { core, turns: Turns::default(), io, mailbox, time, request, counts };
-        scene.complete(Completion::Accepted { listener: ListenerId(0), socket: SOCKET, peer: None });
+        let mut scene = Scene { core, turns: Turns::default(), io, mailbox, time, request, counts, flow };
+        scene.complete(Completion::Accepted { listener: INGRESS, socket: SOCKET, peer: None });
         scene
     }
 
@@ -206,9 +229,13 @@ impl Scene {
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Vec<Operation> {
+        self.receive_on(SOCKET, bytes)
+    }
+
+    fn receive_on(&mut self, socket: SocketId, bytes: &[u8]) -> Vec<Operation> {
         let home = Rc::clone(&self.io.0.borrow().returned);
         let lease = BufferLease::new(0, bytes.to_vec(), &home);
-        self.complete(Completion::Received { socket: SOCKET, lease })
+        self.complete(Completion::Received { socket, lease })
     }
 
     /// Lets time pass; returns what was started by it.
@@ -394,7 +421,7 @@ fn a_drained_core_serves_what_it_has_and_ends() {
     let request = scene.request.clone();
     scene.receive(&request);
     assert!(scene.mailbox.send(Message::Drain).is_ok());
-    assert_eq!(names(&scene.complete(Completion::Woken)), ["stop accepting"]);
+    assert_eq!(names(&scene.complete(Completion::Woken)), ["stop accepting"; 2]);
     let started = scene.reply("first");
     let (answer, started) = scene.sent(started);
     assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
