@@ -186,3 +186,26 @@ fn reason(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn reasons_are_those_that_hyper_has_and_the_newer_names_of_rfc_9110() {
+        for status in 100..600 {
+            let theirs = StatusCode::from_u16(status).unwrap().canonical_reason().unwrap_or("");
+            let expected = match status {
+                203 => "Non-Authoritative Information",
+                413 => "Content Too Large",
+                422 => "Unprocessable Content",
+                // Unused, and obsolete.
+                418 | 510 => "",
+                _ => theirs,
+            };
+            assert_eq!(reason(status), expected, "{status}");
+        }
+    }
+}

@@ -457,6 +457,20 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_tells_without_its_lock_whether_it_may_have_a_token() {
+        let (rate, window_ticks) = (Rate::new(2, 2, 10), 10 * NANOS_PER_SECOND / TICK_NANOS);
+        let seems_wet = |nanos| {
+            let cells = rate.cells.get().unwrap();
+            [0, 1].map(|core| cells[core].seems_wet(tick_now(at(nanos)), window_ticks))
+        };
+        assert_eq!(takes(&rate, 0, START, 1), 1);
+        assert_eq!(seems_wet(START), [true, false], "one is free, and all lay there at first");
+        assert_eq!(takes(&rate, 1, START, 1), 1);
+        assert_eq!(seems_wet(START), [false, false]);
+        assert_eq!(seems_wet(START + 10 * NANOS_PER_SECOND + LATE_NANOS_MAX), [true, true], "they come back");
+    }
+
+    #[test]
     fn a_larger_limit_is_there_at_once_for_those_who_were_refused() {
         let rate = Rate::new(2, 10, 10);
         assert_eq!(takes(&rate, 0, START, 20) + takes(&rate, 1, START, 20), 10);

@@ -92,3 +92,23 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_counted_by_the_code_that_tells_of_it() {
+        use Failure::{BadDeflate, BadUtf8, CloseReason, Masked, TooLarge};
+        for (failure, code, name) in [
+            (BadUtf8, 1007, "bad_payload"),
+            (CloseReason, 1007, "bad_payload"),
+            (BadDeflate, 1007, "bad_payload"),
+            (TooLarge, 1008, "too_large"),
+            (Masked, 1002, "protocol_error"),
+        ] {
+            assert_eq!((failure.code(), failure.name()), (code, name), "{failure}");
+        }
+        assert_eq!(TooLarge.to_string(), "Message too large");
+    }
+}

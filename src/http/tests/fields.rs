@@ -36,6 +36,24 @@ fn fields_keep_their_order_and_their_names() {
 }
 
 #[test]
+fn a_field_means_something_by_its_name_and_not_by_its_length() {
+    // As long as Host, Expect, Upgrade, Connection, X-Request-Id, Content-Length and Transfer-Encoding.
+    for length in [4, 6, 7, 10, 12, 14, 17] {
+        let name = "x".repeat(length);
+        let fields = format!("{name}: chunked, close, upgrade, websocket, 1\r\n{name}: 2\r\n");
+        let (read, body) = taken(&with_fields(&fields));
+        assert_eq!(
+            (read.framing, read.expects_continue, read.upgrade_websocket),
+            (Framing::None, false, false)
+        );
+        assert_eq!(body, b"");
+        let (read, _) = taken(format!("GET http://b/ HTTP/1.1\r\nHost: a\r\n{name}: y\r\n\r\n").as_bytes());
+        let values: Vec<&[u8]> = read.fields.iter().map(|(_, value)| &value[..]).collect();
+        assert_eq!(values, [&b"b"[..], b"y"], "a target's authority takes the place of Host alone");
+    }
+}
+
+#[test]
 fn a_line_that_is_no_field_is_refused() {
     for line in [
         "x : y",

@@ -110,7 +110,7 @@ fn what_is_awaited_tells_idle_head_and_body_apart() {
 #[test]
 fn the_buffer_that_is_wanted_follows_what_has_come() {
     let mut connection = Connection::new(Limits::default());
-    let mut buffer = ReceiveBuffer::with_capacity(16 * 1024);
+    let mut buffer = ReceiveBuffer::with_capacity(8 * 1024);
     let head = with_fields("Content-Length: 262144\r\n");
     buffer.extend(&head);
     assert_eq!(connection.capacity_wanted(&buffer), 0);
@@ -125,6 +125,7 @@ fn the_buffer_that_is_wanted_follows_what_has_come() {
             buffer.grow_to(wanted);
             sizes.push(wanted);
         }
+        assert!(buffer.capacity() - buffer.len() >= left.min(4096), "a read has room");
         // As much as fits, like a read.
         let room = (buffer.capacity() - buffer.len()).min(left).min(1500);
         assert!(room > 0, "the body can always go on");
@@ -188,7 +189,8 @@ fn other_limits_are_kept_too() {
 
 #[test]
 fn a_request_that_waits_is_suspended_with_what_came_behind_it() {
-    let head = b"POST http://a/next?q HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let head =
+        b"POST http://a/next?q HTTP/1.1\r\nHost: a\r\nX-Request-Id: an-id\r\nContent-Length: 5\r\n\r\nhello";
     for behind in [&b""[..], b"GET", NEXT] {
         let mut connection = Connection::new(Limits::default());
         let mut buffer = ReceiveBuffer::default();
@@ -202,7 +204,7 @@ fn a_request_that_waits_is_suspended_with_what_came_behind_it() {
         assert_eq!(connection.poll(&mut buffer), Step::Request);
 
         let suspended = connection.suspend(&buffer);
-        assert_eq!(suspended.kept_bytes(), "POST http://a/next?q".len() + behind.len());
+        assert_eq!(suspended.kept_bytes(), "POST http://a/next?qan-id".len() + behind.len());
         let mut buffer = ReceiveBuffer::default();
         let mut connection = Connection::new(Limits::default());
         connection.resume(&suspended, &mut buffer);
@@ -212,11 +214,43 @@ fn a_request_that_waits_is_suspended_with_what_came_behind_it() {
         let request = connection.request(&buffer);
         assert_eq!((request.method_bytes(), request.path()), (&b"POST"[..], &b"/next"[..]));
         assert_eq!((request.query(), request.fields().count()), (Some(&b"q"[..]), 0));
+        assert_eq!(request.request_id().map(|id| id.bytes().to_vec()).as_deref(), Some(&b"an-id"[..]));
         assert_eq!(connection.body(&buffer), b"", "the body has been read, and is not kept");
         connection.finish(&mut buffer);
         assert_eq!(buffer.unread(), behind);
         let next = connection.poll(&mut buffer);
         assert_eq!(next == Step::Head, behind == NEXT, "{next:?}");
+    }
+}
+
+#[test]
+fn a_body_of_a_declared_length_may_be_there_with_its_head() {
+    let received = |fields: &str, body: &[u8]| {
+        let mut connection = Connection::new(Limits::default());
+        let mut buffer = ReceiveBuffer::default();
+        buffer.extend(&[&with_fields(fields)[..], body].concat());
+        assert_eq!(connection.poll(&mut buffer), Step::Head);
+        connection.received_body(&buffer).map(<[u8]>::to_vec)
+    };
+    assert_eq!(received("", b"GET"), Some(Vec::new()), "there is none");
+    assert_eq!(received("Content-Length: 3\r\n", b"abcGET"), Some(b"abc".to_vec()));
+    assert_eq!(received("Content-Length: 3\r\n", b"ab"), None);
+    assert_eq!(received("Content-Length: 1000000\r\n", b"ab"), None);
+    assert_eq!(
+        received("Transfer-Encoding: chunked\r\n", b"1\r\na\r\n0\r\n\r\n"),
+        None,
+        "it is not decoded yet"
+    );
+}
+
+#[test]
+fn the_field_lines_are_those_that_were_sent() {
+    for lines in ["Host: a\r\n", "Host: a\r\nX:  y \r\nx:z\r\n"] {
+        let mut connection = Connection::new(Limits::default());
+        let mut buffer = ReceiveBuffer::default();
+        buffer.extend(format!("GET /a?b HTTP/1.1\r\n{lines}\r\nbehind").as_bytes());
+        assert_eq!(connection.poll(&mut buffer), Step::Head);
+        assert_eq!(connection.request(&buffer).field_lines(), format!("{lines}\r\nbehind").as_bytes());
     }
 }
 

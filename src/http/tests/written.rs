@@ -45,6 +45,20 @@ fn every_status_is_read_back_by_a_client_with_a_reason_or_none() {
 }
 
 #[test]
+fn a_chunk_is_its_length_in_hexadecimal_and_its_bytes() {
+    for (length, digits) in
+        [(1, "1"), (15, "f"), (16, "10"), (255, "ff"), (4096, "1000"), (0x1_2f0e, "12f0e")]
+    {
+        let (mut out, bytes) = (b"before".to_vec(), vec![b'x'; length]);
+        encode::chunk(&mut out, &bytes);
+        assert_eq!(out, [b"before", digits.as_bytes(), b"\r\n", &bytes, b"\r\n"].concat());
+    }
+    let mut out = Vec::new();
+    encode::chunk(&mut out, b"");
+    assert_eq!(out, b"", "one without bytes would be the last");
+}
+
+#[test]
 fn informational_answers_204_and_304_have_no_body() {
     for status in 100..600 {
         assert_eq!(has_body(status), !matches!(status, 100..200 | 204 | 304), "{status}");

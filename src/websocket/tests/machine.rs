@@ -156,6 +156,36 @@ fn a_server_takes_masked_frames_only_and_a_client_the_others() {
 }
 
 #[test]
+fn a_connection_is_at_rest_where_nothing_of_a_message_or_a_frame_is_kept() {
+    let mut end = End::server();
+    assert!(end.connection.is_at_rest(), "at its start");
+    let message = raw(FIN, 1, b"hello");
+    for cut in 1..message.len() {
+        end.receive(&message[..cut]);
+        // What is no whole head of a frame is still the buffer's.
+        assert_eq!(end.connection.is_at_rest(), end.connection.frame_bytes_missing() == 0, "{cut} bytes");
+        end.receive(&message[cut..]);
+        assert!(end.connection.is_at_rest(), "a message later");
+    }
+    end.receive(&raw(0, 1, b"a"));
+    assert!(!end.connection.is_at_rest(), "a fragment waits for the next");
+    end.receive(&raw(FIN, 0, b"b"));
+    assert!(end.connection.is_at_rest());
+    end.received.extend(&message);
+    let event = end.connection.poll(&mut end.received, &mut end.out, &mut end.scratch);
+    assert_eq!(event, Event::Message { text: true });
+    assert!(!end.connection.is_at_rest(), "a message is lent");
+    end.connection.done(&mut end.received);
+    assert!(end.connection.is_at_rest());
+    assert!(end.connection.close(&mut end.out, 1000, ""));
+    assert!(!end.connection.is_at_rest(), "it is closing");
+    let mut end = End::new(Role::Server, Some(TAKEOVER), LIMIT);
+    assert!(end.connection.is_at_rest());
+    end.send(true, &[b'x'; 5_000]);
+    assert!(!end.connection.is_at_rest(), "a window is kept");
+}
+
+#[test]
 fn lengths_that_break_the_rules_fail() {
     check_failed(b"\x82\xfe\x00\x7d\0\0\0\0", &[], Failure::LengthNotMinimal);
     check_failed(b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0", &[], Failure::LengthNotMinimal);
