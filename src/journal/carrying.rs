@@ -1,24 +1,16 @@
 //! Notes: how they are appended, carried forward with what is open, and forgotten once they are not needed.
 
 use super::index::SegmentIndex;
-use super::machine::{Journal, Refused};
 use super::moving::UNMOVED_SEGMENTS;
 use super::note::{NOTE_BYTES, Note};
 use super::record::{RecordHeader, RecordType, frame};
 use super::sequence::Sequence;
+use super::state::{Journal, Refused, Review};
 
 /// Notes of one record, so that a write with some of them stays short.
 const NOTES_PER_RECORD_MAX: usize = 1_000;
 /// Notes that are looked at in one call, so that a turn stays short.
 const NOTES_REVIEWED_MAX: usize = 64;
-
-/// A pass over the notes of all closed segments.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Review {
-    segment: SegmentIndex,
-    /// The next note of the segment.
-    at: usize,
-}
 
 impl Journal {
     /// Appends a note to what is pending. It is durable with its sequence.

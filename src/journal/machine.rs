@@ -1,23 +1,20 @@
-//! The journal of a core: appending, completing, and one write after the other.
+//! The journal of a core: appending and completing, and what there is room for.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::RESERVED_SEGMENTS;
-use super::carrying::Review;
 use super::completions::Completions;
-use super::index::{Completed, OpenIndex, SegmentIndex};
-use super::moving::Moving;
-use super::note::{NOTE_BYTES, Note, notes_bytes};
+use super::index::{OpenIndex, SegmentIndex};
+use super::note::{Note, notes_bytes};
 use super::record::{
     ALL_DELIVERIES, DELIVERIES_MAX, EntryKind, RecordHeader, RecordType, frame, framed_header, record_bytes,
 };
 use super::recovery::{RecoveredSegment, Share};
-use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, SpareSegment};
+use super::segment::SEGMENT_HEADER_BYTES;
 use super::sequence::Sequence;
-use super::supply::{NoSegment, ReleasedSegment, Supply};
-use super::tail::{Flight, Tail};
-use crate::base::block::AlignedBlock;
+use super::state::{Config, Journal, Moving, Refused, Room, Segment, Stats};
+use super::supply::{NoSegment, Supply};
 use crate::base::clock::Now;
 
 /// Open entries of a core: what is kept of each in memory is some 60 bytes.
@@ -26,174 +23,6 @@ const OPEN_ENTRIES_MAX: usize = 4_194_304;
 /// Bytes that wait for a write: of more, a disk that has slowed down would make every caller wait for longer than callers
 /// do.
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// The configuration of a journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// The core that it belongs to.
-    pub core: u16,
-    /// Id of the folder, from its [`Manifest`](super::Manifest).
-    pub folder: u64,
-    /// Size of the segments that it is given: the same for all cores of a run.
-    pub segment_bytes: u32,
-}
-
-impl Config {
-    /// Bytes of the longest entry.
-    #[must_use]
-    pub fn entry_bytes_max(&self) -> usize {
-        self.segment_bytes as usize - SEGMENT_HEADER_BYTES - record_bytes(0)
-    }
-}
-
-/// Why an entry is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// All segments that `journal.max_bytes` allows are in use.
-    Full,
-    /// No segment can be written.
-    Down,
-    /// The disk, or the supplier of segments, is behind.
-    Busy,
-    /// Longer than [`Config::entry_bytes_max`], or more deliveries than [`DELIVERIES_MAX`].
-    TooLarge,
-}
-
-/// Bytes to be written: one operation, durable as `journal.durability` says before it completes.
-#[derive(Debug)]
-pub struct Write {
-    pub segment: SegmentName,
-    pub offset: u64,
-    /// All of it is written.
-    pub block: AlignedBlock,
-}
-
-/// A write failed, or was not complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WriteError;
-
-/// Counters and gauges of a journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Segments that hold records, and their bytes.
-    pub segments: usize,
-    pub segment_bytes: u64,
-    /// Bytes of open entries in them.
-    pub open_bytes: u64,
-    pub open_entries: usize,
-    /// Milliseconds since 1970 when the oldest open entry was accepted.
-    pub oldest_unix_millis: Option<u64>,
-    /// Segments that are ready to be used.
-    pub spare_segments: usize,
-    /// Since the start:
-    pub writes: u64,
-    pub written_bytes: u64,
-    pub written_records: u64,
-    pub failed_writes: u64,
-    /// Entries that were moved forward.
-    pub moved_entries: u64,
-    /// Open entries that could not be read back.
-    pub damaged_entries: u64,
-}
-
-/// A segment that holds records.
-#[derive(Debug)]
-pub(super) struct Segment {
-    pub(super) header: SegmentHeader,
-    /// Bytes of records of open entries.
-    pub(super) open_bytes: u64,
-    /// End of its durable records, but for those that were written again elsewhere.
-    pub(super) durable_bytes: u32,
-    /// End of all its records: behind the durable ones of an earlier run may stand some of a torn write.
-    pub(super) end: u32,
-    /// A write to it failed.
-    pub(super) is_abandoned: bool,
-    /// Notes that it holds: of those that have no copy elsewhere.
-    pub(super) notes: Vec<Note>,
-    /// Copies of its notes are on their way forward.
-    pub(super) is_carried: bool,
-}
-
-impl Segment {
-    /// A segment that has just been opened.
-    pub(super) fn new(header: SegmentHeader) -> Segment {
-        Segment {
-            header,
-            open_bytes: 0,
-            durable_bytes: 0,
-            end: 0,
-            is_abandoned: false,
-            notes: Vec::new(),
-            is_carried: false,
-        }
-    }
-
-    /// Bytes that must not be lost: those of open entries, and of notes.
-    pub(super) fn held_bytes(&self) -> u64 {
-        self.open_bytes + (self.notes.len() * NOTE_BYTES) as u64
-    }
-
-    /// End of its records, or of its header.
-    pub(super) fn records_end(&self) -> usize {
-        self.end.max(SEGMENT_HEADER_BYTES as u32) as usize
-    }
-
-    pub(super) fn spare(&self) -> SpareSegment {
-        let SegmentHeader { name, bytes, salt, use_number, .. } = self.header;
-        SpareSegment { name, bytes, uses: use_number, salt }
-    }
-}
-
-/// Room that pending records were promised.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Room {
-    /// Bytes left of the last segment that they need.
-    pub(super) left: usize,
-    /// Spare segments that they need.
-    pub(super) spares: usize,
-}
-
-/// The journal of one core.
-pub struct Journal {
-    pub(super) config: Config,
-    /// The oldest first; the last is the one that is appended to, while there is a tail.
-    pub(super) segments: VecDeque<Segment>,
-    pub(super) first_index: SegmentIndex,
-    pub(super) tail: Option<Tail>,
-    pub(super) in_flight: Option<Flight>,
-    pub(super) spare: VecDeque<SpareSegment>,
-    /// Released, and to be erased before they leave.
-    pub(super) erasing: VecDeque<ReleasedSegment>,
-    pub(super) released: VecDeque<ReleasedSegment>,
-    pub(super) supply: Supply,
-    /// Records that no write has taken, framed.
-    pub(super) pending: Vec<u8>,
-    pub(super) room: Room,
-    pub(super) completions: Completions,
-    /// Completions of entries that are not durable yet.
-    pub(super) early: Vec<(Sequence, u16)>,
-    pub(super) open: OpenIndex,
-    /// Repeats in `pending` and in flight.
-    pub(super) repeats: usize,
-    /// Records of carried notes in `pending` and in flight.
-    pub(super) carried: usize,
-    /// The pass over the notes that is under way.
-    pub(super) review: Option<Review>,
-    /// Entries in `pending` and in flight that are not in `open`.
-    pub(super) unwritten: usize,
-    pub(super) next: Sequence,
-    pub(super) durable: Sequence,
-    pub(super) failed: Option<Range<Sequence>>,
-    /// No sequence from here on has failed.
-    pub(super) failed_end: Sequence,
-    pub(super) is_down: bool,
-    /// A write waits for a segment.
-    pub(super) is_blocked: bool,
-    pub(super) moving: Moving,
-    /// Memory of the last write, for the next.
-    pub(super) memory: Option<AlignedBlock>,
-    pub(super) stats: Stats,
-}
 
 impl Journal {
     /// The journal of a core with what it inherits. It takes nothing before it has a segment.
@@ -213,7 +42,6 @@ impl Journal {
             pending: Vec::new(),
             room: Room::default(),
             completions: Completions::default(),
-            early: Vec::new(),
             open: OpenIndex::default(),
             repeats: 0,
             carried: 0,
@@ -326,23 +154,12 @@ impl Journal {
     /// alone after [`COMPLETION_DELAY_NANOS`](super::completions::COMPLETION_DELAY_NANOS). Returns whether this was the
     /// last delivery. What is not open is ignored.
     pub fn complete(&mut self, sequence: Sequence, delivery: u16, now: u64) -> bool {
-        match self.open.complete(sequence, delivery) {
-            Completed::Entry(place) => {
-                self.close(place.segment, place.record_bytes);
-                self.completions.push(sequence, delivery, now);
-                true
-            }
-            Completed::Delivery => {
-                self.completions.push(sequence, delivery, now);
-                false
-            }
-            Completed::Unknown => {
-                if self.is_unwritten(sequence) && sequence >= self.failed_end {
-                    self.early.push((sequence, delivery));
-                }
-                false
-            }
+        let is_awaited = self.is_unwritten(sequence) && sequence >= self.failed_end;
+        let done = self.completions.note(&mut self.open, (sequence, delivery), is_awaited, now);
+        if let Some(place) = done {
+            self.close(place.segment, place.record_bytes);
         }
+        done.is_some()
     }
 
     /// Notes that all deliveries of an entry are done, as [`complete`](Self::complete).
@@ -446,7 +263,7 @@ impl Journal {
 
     /// Counts the room of what is pending anew.
     pub(super) fn recount_room(&mut self) {
-        let left = self.tail.as_ref().map_or(0, |tail| self.config.segment_bytes as usize - tail.end());
+        let left = self.tail.as_ref().map_or(0, |tail| self.config.segment_bytes as usize - tail.end);
         self.room = Room { left, spares: 0 };
         let pending = std::mem::take(&mut self.pending);
         let mut at = 0;

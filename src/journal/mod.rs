@@ -49,6 +49,7 @@ mod bundle;
 mod carrying;
 mod completions;
 mod index;
+mod little_endian;
 mod machine;
 mod manifest;
 mod moving;
@@ -61,15 +62,17 @@ mod scan;
 pub mod segment;
 mod sequence;
 mod settle;
+mod spares;
+mod state;
 mod supply;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 pub use crate::base::block::{AlignedBlock, BLOCK_BYTES};
 pub use bundle::{BUNDLE_START, BundleError, BundleReplay, LeftOpen};
 pub use completions::COMPLETION_DELAY_NANOS;
-pub use machine::{Config, Journal, Refused, Stats, Write, WriteError};
 pub use manifest::{MANIFEST_FILE, Manifest, ManifestError};
 pub use note::{Note, SUBJECT_BYTES};
 pub use reading::{Entry, NotRead, Read, ReadError};
@@ -81,6 +84,7 @@ pub use remote::{BATCH_BYTES_MAX, Batch, BatchFate, RemoteConfig, RemoteJournal}
 pub use scan::{Found, records};
 pub use segment::{SegmentName, SpareSegment};
 pub use sequence::{EntryId, Sequence};
+pub use state::{Config, Journal, Refused, Stats, Write, WriteError};
 pub use supply::{NoSegment, ReleasedSegment};
 
 /// Spare segments that new entries do not use: one for what is moved forward, one for completions.

@@ -2,14 +2,13 @@
 //! again although an entry in it stays open for hours.
 
 use super::index::SegmentIndex;
-use super::machine::{Journal, Segment};
 use super::reading::{Read, ReadError};
 use super::record::HEADER_BYTES;
 use super::recovery::{Fault, FaultKind};
 use super::scan::{Found, Scan};
 use super::segment::SEGMENT_HEADER_BYTES;
+use super::state::{Journal, MovingSegment, Segment};
 use super::supply::NoSegment;
-use crate::base::block::AlignedBlock;
 
 /// Bytes of one read.
 const MOVE_READ_BYTES: usize = 256 * 1024;
@@ -26,33 +25,6 @@ const PRESSED_SHARE: u64 = 8;
 const RETRY_NANOS: u64 = 1_000_000_000;
 /// Attempts at a read before what it was for counts as damaged.
 const READ_ATTEMPTS_MAX: u32 = 5;
-
-/// State of the segment that is being read.
-#[derive(Debug, Default)]
-pub(super) struct Moving {
-    segment: Option<Progress>,
-    memory: Option<AlignedBlock>,
-    /// Open entries that could not be read, for the log.
-    faults: Vec<Fault>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    index: SegmentIndex,
-    /// Where the next read begins, and the bytes that it must have at least.
-    at: usize,
-    needs: usize,
-    is_reading: bool,
-    attempts: u32,
-    /// After a failed read.
-    retry_nanos: Option<u64>,
-}
-
-impl Moving {
-    pub(super) fn retry_nanos(&self) -> Option<u64> {
-        self.segment.filter(|progress| !progress.is_reading)?.retry_nanos
-    }
-}
 
 impl Journal {
     /// The journal's own next read, where it moves something forward. One is under way at a time, and it ends with
@@ -141,7 +113,7 @@ impl Journal {
     }
 
     /// Begins with the oldest segment, if it is worth its while.
-    fn begin_moving(&mut self) -> Option<Progress> {
+    fn begin_moving(&mut self) -> Option<MovingSegment> {
         let closed = self.segments.len().checked_sub(usize::from(self.tail.is_some()))?;
         let oldest = self.segments.front().filter(|_| closed > 0)?;
         let used: u64 = self.segments.iter().map(|segment| segment.records_end() as u64).sum();
@@ -153,7 +125,7 @@ impl Journal {
             && done * PRESSED_SHARE >= used;
         let has_room = self.spare.len() > 1
             || self.tail.as_ref().is_some_and(|tail| {
-                self.config.segment_bytes as usize - tail.end() > oldest.held_bytes() as usize * 2
+                self.config.segment_bytes as usize - tail.end > oldest.held_bytes() as usize * 2
             });
         if !has_room || !(has_time || is_pressed) {
             return None;
@@ -161,7 +133,7 @@ impl Journal {
         // Notes are in memory: what holds nothing else is not read.
         let at = if oldest.open_bytes > 0 { SEGMENT_HEADER_BYTES } else { oldest.records_end() };
         self.carry_notes();
-        Some(Progress {
+        Some(MovingSegment {
             index: self.first_index,
             at,
             needs: HEADER_BYTES,

@@ -10,7 +10,7 @@
 //! | 8 | milliseconds since 1970 when it began |
 //! | 4 | seconds that it lasts |
 
-use super::record::{u32_at, u64_at};
+use super::little_endian::{u32_at, u64_at};
 
 /// Bytes of a note.
 pub(super) const NOTE_BYTES: usize = SUBJECT_BYTES + 12;

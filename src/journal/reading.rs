@@ -1,11 +1,11 @@
 //! Reading open entries back.
 
 use super::index::SegmentIndex;
-use super::machine::{Journal, Segment};
 use super::record::{EntryKind, Seed, check_header, check_payload};
 use super::recovery::{Fault, FaultKind};
 use super::segment::SegmentName;
 use super::sequence::Sequence;
+use super::state::{Journal, Segment};
 use crate::base::block::{AlignedBlock, BLOCK_BYTES};
 
 /// Bytes of a read for an entry: with what stands behind it, which is mostly asked for next. A larger read costs little more
@@ -79,7 +79,7 @@ impl Journal {
         let segment = self.segment(open.segment)?;
         let (from, entry_end) = (open.offset as usize, (open.offset + open.record_bytes) as usize);
         let written = match &self.tail {
-            Some(tail) if open.segment == self.last_index() => tail.end(),
+            Some(tail) if open.segment == self.last_index() => tail.end,
             _ => segment.records_end(),
         };
         let to = entry_end.max(written.min(from + READ_AHEAD_BYTES));

@@ -20,6 +20,7 @@
 
 use crc_fast::CrcAlgorithm;
 
+use super::little_endian::{u32_at, u64_at};
 use super::note::{Note, notes, notes_bytes};
 use super::sequence::Sequence;
 
@@ -247,18 +248,6 @@ fn fields(bytes: &[u8]) -> Option<RecordHeader> {
         write_start: u32_at(bytes, 32),
         notes: u32_at(bytes, 36),
     })
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut raw = [0; 4];
-    raw.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(raw)
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut raw = [0; 8];
-    raw.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(raw)
 }
 
 #[cfg(test)]

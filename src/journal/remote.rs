@@ -23,14 +23,14 @@ use bytes::Bytes;
 use super::RESERVED_SEGMENTS;
 use super::bundle::BUNDLE_SEED;
 use super::completions::Completions;
-use super::index::{Completed, Open, OpenIndex, SegmentIndex};
-use super::machine::{Refused, Stats};
+use super::index::{Open, OpenIndex, SegmentIndex};
 use super::reading::Entry;
 use super::record::{
     ALL_DELIVERIES, COMPLETION_BYTES, DELIVERIES_MAX, EntryKind, HEADER_BYTES, RecordHeader, RecordType,
     completion_payload, frame, framed_header, mark_repeat, record_bytes, seal,
 };
 use super::sequence::Sequence;
+use super::state::{Refused, Stats};
 use crate::base::clock::{NANOS_PER_SECOND, Now};
 
 /// Bytes of one batch, but for one with a single entry that is longer.
@@ -106,8 +106,6 @@ pub struct RemoteJournal {
     /// Records that no batch has, framed and sealed.
     pending: Vec<u8>,
     completions: Completions,
-    /// Completions of entries that are not stored yet.
-    early: Vec<(Sequence, u16)>,
     open: OpenIndex,
     open_bytes: u64,
     kept_bytes: usize,
@@ -134,7 +132,6 @@ impl RemoteJournal {
             in_flight: None,
             pending: Vec::new(),
             completions: Completions::default(),
-            early: Vec::new(),
             open: OpenIndex::default(),
             open_bytes: 0,
             kept_bytes: 0,
@@ -196,24 +193,12 @@ impl RemoteJournal {
 
     /// As [`Journal::complete`](super::Journal::complete).
     pub fn complete(&mut self, sequence: Sequence, delivery: u16, now: u64) -> bool {
-        match self.open.complete(sequence, delivery) {
-            Completed::Entry(place) => {
-                self.close(place.segment, place.record_bytes);
-                self.completions.push(sequence, delivery, now);
-                true
-            }
-            Completed::Delivery => {
-                self.completions.push(sequence, delivery, now);
-                false
-            }
-            Completed::Unknown => {
-                let is_unstored = sequence > self.durable && sequence < self.next;
-                if is_unstored && sequence >= self.failed_end {
-                    self.early.push((sequence, delivery));
-                }
-                false
-            }
+        let is_awaited = sequence > self.durable && sequence < self.next && sequence >= self.failed_end;
+        let done = self.completions.note(&mut self.open, (sequence, delivery), is_awaited, now);
+        if let Some(place) = done {
+            self.close(place.segment, place.record_bytes);
         }
+        done.is_some()
     }
 
     /// Notes that all deliveries of an entry are done.
@@ -424,7 +409,7 @@ impl RemoteJournal {
         if let Some(kept) = self.kept.back_mut() {
             kept.open_bytes = open_bytes;
         }
-        for (sequence, delivery) in std::mem::take(&mut self.early) {
+        for (sequence, delivery) in self.completions.take_early() {
             self.complete(sequence, delivery, now);
         }
         self.release();
@@ -493,7 +478,7 @@ impl RemoteJournal {
         if !was_told && let Some(first) = first_new(records) {
             // Those that wait behind it are tried in the next batch.
             let last = last_new(records).unwrap_or(first);
-            self.early.retain(|(sequence, _)| *sequence > last);
+            self.completions.forget_early_to(last);
             let start = self.failed.take().map_or(first, |failed| failed.start.min(first));
             self.failed = Some(start..last.next());
             self.failed_end = self.failed_end.max(last.next());
@@ -502,7 +487,7 @@ impl RemoteJournal {
 
     /// All new entries from the first are failed.
     fn fail_from(&mut self, first: Option<Sequence>) {
-        self.early.clear();
+        self.completions.forget_early();
         if let Some(first) = first {
             let start = self.failed.take().map_or(first, |failed| failed.start.min(first));
             self.failed = Some(start..self.next);

@@ -4,7 +4,8 @@
 //! follows is the end: never written, left behind by an earlier use, or torn. Work is linear in the bytes: a header's
 //! checksum covers 36 bytes, and no byte belongs to the payloads of two records that are tried.
 
-use super::record::{HEADER_BYTES, RECORD_ALIGN, RecordHeader, Seed, check_header, check_payload, u32_at};
+use super::little_endian::u32_at;
+use super::record::{HEADER_BYTES, RECORD_ALIGN, RecordHeader, Seed, check_header, check_payload};
 use super::segment::{HeaderState, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// Contents of some bytes of a segment.

@@ -25,7 +25,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::record::{Seed, checksum, u32_at, u64_at};
+use super::little_endian::{u32_at, u64_at};
+use super::record::{Seed, checksum};
 use super::sequence::Sequence;
 use crate::base::block::BLOCK_BYTES;
 

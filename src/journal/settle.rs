@@ -1,10 +1,10 @@
 //! The end of a write: what is durable then, or what becomes of a write that failed.
 
 use super::index::Open;
-use super::machine::{Journal, Write, WriteError};
 use super::note::Note;
 use super::record::{HEADER_BYTES, REVOKED, RecordType, completions, framed_header, mark_repeat};
 use super::sequence::Sequence;
+use super::state::{Journal, Write, WriteError};
 use super::tail::Flight;
 
 impl Journal {
@@ -85,7 +85,7 @@ impl Journal {
             tail.records = records;
         }
         self.end_carrying();
-        for (sequence, delivery) in std::mem::take(&mut self.early) {
+        for (sequence, delivery) in self.completions.take_early() {
             self.complete(sequence, delivery, now);
         }
     }
@@ -172,7 +172,7 @@ impl Journal {
     fn fail_unwritten(&mut self) {
         self.is_down = true;
         self.is_blocked = true;
-        self.early.clear();
+        self.completions.forget_early();
         let first = self.durable.next().max(self.failed_end);
         if first < self.next {
             let start = self.failed.take().map_or(first, |failed| failed.start);
