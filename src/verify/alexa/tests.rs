@@ -113,6 +113,16 @@ fn what_is_no_chain_is_refused() {
 }
 
 #[test]
+fn a_chain_with_an_intermediate_that_cannot_be_read_says_so() {
+    let text = std::str::from_utf8(CHAIN).expect("PEM is text");
+    let (leaf, _) = text.split_at(text.find("-----END CERTIFICATE-----").expect("a leaf") + 26);
+    let bad = format!("{leaf}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let roots = Arc::new(Roots::from_pem(ROOT).expect("a root"));
+    let judged = Chain::parse(bad.as_bytes(), &roots).and_then(|chain| chain.check(now()).map(|_| ()));
+    assert_eq!(judged, Err(ChainError::BadCertificate));
+}
+
+#[test]
 fn roots_are_the_certificates_of_a_file() {
     assert!(Roots::public().anchors().len() > 50);
     assert_eq!(Roots::from_pem(CHAIN).expect("two").anchors().len(), 2);

@@ -54,6 +54,31 @@ fn the_token_of_rfc_7515_is_verified_with_its_key_until_it_expires() {
 }
 
 #[test]
+fn a_token_on_p_384_is_verified_with_a_key_of_that_curve_alone() {
+    use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
+    // Uncompressed: 4, x, y (SEC 1, 2.3.3).
+    let [x, y] = [&pair.public_key().as_ref()[1..49], &pair.public_key().as_ref()[49..]]
+        .map(|half| BASE64_URL_SAFE_NO_PAD.encode(half));
+    let key = json!({"kty": "EC", "crv": "P-384", "x": x, "y": y});
+    let text = format!(
+        "{}.{}",
+        BASE64_URL_SAFE_NO_PAD.encode(br#"{"alg":"ES384"}"#),
+        BASE64_URL_SAFE_NO_PAD.encode(br#"{"exp":1300819380}"#)
+    );
+    let signature = pair.sign(&aws_lc_rs::rand::SystemRandom::new(), text.as_bytes()).unwrap();
+    let token = format!("Bearer {text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature));
+    let url = "https://a.example/keys";
+    let jwt = jwt(json!({"type": "jwt", "jwksUrl": url}), Rendered::Url(url.to_owned()));
+    let check = |keys: &str| {
+        let set = KeySet::parse(format!("{{\"keys\": [{keys}]}}").as_bytes()).unwrap();
+        jwt.check(Some(token.as_bytes()), Some(&set), NOW)
+    };
+    assert_eq!(check(&key.to_string()), Verdict::Good);
+    assert_eq!(check(ES256_KEY), Verdict::UnknownKey);
+}
+
+#[test]
 fn a_set_without_a_key_for_signatures_is_refused() {
     for (document, error) in [
         ("", KeySetError::Malformed),
@@ -109,6 +134,27 @@ fn claims_are_a_json_object_of_bounded_depth() {
         assert_eq!(check(&secret(), &token), verdict, "{claims}");
         let shown = unverified_claims(format!("bearer {token}").as_bytes());
         assert_eq!(shown.map(|claims| String::from_utf8(claims).unwrap()), expected);
+    }
+}
+
+#[test]
+fn a_token_holds_from_nbf_to_exp_and_a_leeway_around() {
+    let leeway = 30.0;
+    let jwt = jwt(
+        json!({"type": "jwt", "secret": "s", "leewaySeconds": leeway as u32}),
+        Rendered::Secrets(vec!["s".to_owned()]),
+    );
+    let now = NOW.unix_millis as f64 / 1000.0;
+    for (claims, verdict) in [
+        (json!({"nbf": now + leeway}), Verdict::Good),
+        (json!({"nbf": now + leeway + 0.5}), Verdict::Refused),
+        (json!({"exp": now - leeway + 0.5}), Verdict::Good),
+        (json!({"exp": now - leeway}), Verdict::Refused),
+        (json!({"nbf": now - 9.0, "exp": now + 9.0}), Verdict::Good),
+        (json!({"nbf": "0"}), Verdict::Refused),
+    ] {
+        let token = sign(br#"{"alg":"HS256"}"#, claims.to_string().as_bytes());
+        assert_eq!(check(&jwt, &token), verdict, "{claims}");
     }
 }
 

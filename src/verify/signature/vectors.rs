@@ -413,3 +413,21 @@ fn nothing_is_signed_without_a_secret() {
         assert_eq!(signature.sign(&unsigned, now), Err(CannotSign::NoSecret), "{}", vector.origin);
     }
 }
+
+#[test]
+fn a_tag_that_cannot_be_read_is_refused_with_what_it_must_be() {
+    for (encoding, tag, must) in [
+        ("hex", "no tag", "a tag in hex digits"),
+        ("base64", "no tag", "a tag in base64"),
+        ("hex", "", "a tag in hex digits"),
+    ] {
+        let fields = json!({"scheme": "hmac", "secret": "s", "header": "x-tag", "encoding": encoding});
+        let scheme =
+            SignatureConfig::read(&fields, None).expect("a signature").expect("it is not null").scheme;
+        let signature = Signature::compile(&scheme, &["s"]).expect("any secret will do");
+        let fields = [(&b"x-tag"[..], tag.as_bytes())];
+        let request = SignedRequest { url: b"", fields: &fields.iter().copied(), body: b"" };
+        let refused = signature.check(&request, Now { nanos: 0, unix_millis: 0 }).unwrap_err();
+        assert_eq!(refused.to_string(), format!("x-tag must be {must}"));
+    }
+}

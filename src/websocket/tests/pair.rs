@@ -124,3 +124,38 @@ fn two_closes_that_cross_end_both() {
     assert_eq!(pair.ends[1].seen, [Seen::Close(1000, String::new())]);
     assert!(pair.ends.iter().all(|end| end.connection.is_over()));
 }
+
+#[test]
+fn what_was_sent_before_makes_a_message_short_where_contexts_are_taken_over() {
+    let mut random = Seeded(1);
+    let payload: Vec<u8> = (0..4_000).map(|_| random.next() as u8).collect();
+    for (deflate, is_shorter) in [(NO_TAKEOVER, false), (TAKEOVER, true)] {
+        for role in [Role::Server, Role::Client] {
+            let mut end = End::new(role, Some(deflate), LIMIT);
+            let mut sizes = [0; 2];
+            for size in &mut sizes {
+                assert!(end.send(false, &payload));
+                *size = end.out.len();
+                end.out.clear();
+            }
+            assert_eq!(sizes[1] < sizes[0] / 10, is_shorter, "{role:?} {sizes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_compressor_that_is_shared_keeps_to_the_window_of_each_connection() {
+    let mut random = Seeded(2);
+    let half: Vec<u8> = (0..2_000).map(|_| random.next() as u8).collect();
+    let payload = half.repeat(2);
+    let mut shared = Scratch::new();
+    for bits in [15, 9, 15, 12, 9, 9] {
+        let compressed = shared.deflate(None, &payload, bits).map(<[u8]>::to_vec);
+        assert_eq!(
+            compressed,
+            Scratch::new().deflate(None, &payload, bits).map(<[u8]>::to_vec),
+            "{bits} bits"
+        );
+        assert_eq!(compressed.is_some(), bits >= 12, "the second half is like the first, 2,000 bytes before");
+    }
+}
