@@ -2,7 +2,7 @@
 
 use crate::base::clock::Now;
 use crate::journal::{
-    Entry, EntryKind, Fault, Journal, NotRead, Note, Read, Refused, RemoteJournal, Sequence, Stats,
+    Entry, EntryKind, Journal, NotRead, Note, Read, Refused, RemoteJournal, Sequence, Stats,
 };
 
 /// The journal of a core.
@@ -20,13 +20,6 @@ pub(crate) enum ReadFrom<'a> {
     Segment(&'a Read),
     /// The journal itself, which has all open entries in memory.
     Memory,
-}
-
-/// Why an entry is not read.
-pub(crate) enum NotThere {
-    NotOpen,
-    Elsewhere,
-    Damaged(Fault),
 }
 
 /// Calls the same function of either.
@@ -120,17 +113,11 @@ impl EventJournal {
     }
 
     /// An open entry.
-    pub(crate) fn entry<'a>(&'a self, from: ReadFrom<'a>, sequence: Sequence) -> Result<Entry<'a>, NotThere> {
+    pub(crate) fn entry<'a>(&'a self, from: ReadFrom<'a>, sequence: Sequence) -> Result<Entry<'a>, NotRead> {
         match (self, from) {
-            (EventJournal::Files(journal), ReadFrom::Segment(read)) => {
-                journal.entry(read, sequence).map_err(|error| match error {
-                    NotRead::NotOpen => NotThere::NotOpen,
-                    NotRead::Elsewhere => NotThere::Elsewhere,
-                    NotRead::Damaged(fault) => NotThere::Damaged(fault),
-                })
-            }
-            (EventJournal::Remote(journal), _) => journal.entry(sequence).ok_or(NotThere::NotOpen),
-            (EventJournal::Files(_), ReadFrom::Memory) => Err(NotThere::Elsewhere),
+            (EventJournal::Files(journal), ReadFrom::Segment(read)) => journal.entry(read, sequence),
+            (EventJournal::Remote(journal), _) => journal.entry(sequence).ok_or(NotRead::NotOpen),
+            (EventJournal::Files(_), ReadFrom::Memory) => Err(NotRead::Elsewhere),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! are read back in order when their flow has room again; what follows them in their flow waits behind them.
 
 use super::context::CoreState;
-use super::event_journal::{NotThere, ReadFrom};
+use super::event_journal::ReadFrom;
 use super::fanout;
 use super::flow_queues::owner_core;
 use super::flows;
@@ -10,7 +10,7 @@ use super::journal_state::{CoreJournal, Restored};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
 use crate::deliver::entry::{Receipt, StoredEntry};
-use crate::journal::{EntryId, Sequence};
+use crate::journal::{EntryId, NotRead, Sequence};
 use crate::metrics::Event;
 
 /// The result of reading a delivery back.
@@ -192,9 +192,9 @@ fn read_entry(core: &mut CoreState, from: ReadFrom<'_>, sequence: Sequence) -> F
     let Some(journal) = &mut core.journal else { return Found::Nothing };
     let stored = match journal.journal.entry(from, sequence) {
         Ok(entry) => StoredEntry::read(entry.payload).map(|stored| (stored, entry.unix_millis)),
-        Err(NotThere::NotOpen) => return Found::Nothing,
-        Err(NotThere::Elsewhere) => return Found::Elsewhere,
-        Err(NotThere::Damaged(fault)) => {
+        Err(NotRead::NotOpen) => return Found::Nothing,
+        Err(NotRead::Elsewhere) => return Found::Elsewhere,
+        Err(NotRead::Damaged(fault)) => {
             bounded_log!(error, core = core.index, %fault, "an open trigger of the journal is damaged and lost");
             None
         }

@@ -1,6 +1,5 @@
 //! The counters of a core's journal.
 
-use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -25,6 +24,29 @@ pub struct JournalGauges {
 }
 
 const GAUGES: usize = 8;
+
+/// The family that is a time.
+const OLDEST: &str = "tidegate_journal_oldest_timestamp_seconds";
+
+/// Name, kind and help of the family of each gauge, in the order of [`JournalGauges::values`].
+const FAMILIES: [(&str, &str, &str); GAUGES] = [
+    ("tidegate_journal_bytes", "gauge", "Bytes of the journal's segments that are in use."),
+    ("tidegate_journal_open_bytes", "gauge", "Bytes of the journal's triggers that are not done."),
+    ("tidegate_journal_open_triggers", "gauge", "Triggers of the journal that are not done."),
+    (
+        OLDEST,
+        "gauge",
+        "When the oldest trigger that is not done was accepted, in seconds since 1970; 0 if there is none.",
+    ),
+    (
+        "tidegate_journal_written_records_total",
+        "counter",
+        "Records that were written to the journal: with the number of writes, the size of a batch.",
+    ),
+    ("tidegate_journal_written_bytes_total", "counter", "Bytes that were written to the journal."),
+    ("tidegate_journal_failed_writes_total", "counter", "Writes to the journal that failed."),
+    ("tidegate_journal_down", "gauge", "Cores whose journal cannot be written."),
+];
 
 impl JournalGauges {
     fn values(self) -> [u64; GAUGES] {
@@ -109,61 +131,17 @@ impl JournalNumbers {
 
     /// Families with one sample: name, kind, help, value.
     pub(super) fn families(&self) -> [(&'static str, &'static str, &'static str, String); GAUGES] {
-        let gauges = self.gauges;
-        let mut oldest = String::new();
-        let (seconds, millis) = (gauges.oldest_unix_millis / 1000, gauges.oldest_unix_millis % 1000);
-        // Writing to a string does not fail.
-        let _ = write!(oldest, "{seconds}.{millis:03}");
-        [
-            (
-                "tidegate_journal_bytes",
-                "gauge",
-                "Bytes of the journal's segments that are in use.",
-                gauges.segment_bytes.to_string(),
-            ),
-            (
-                "tidegate_journal_open_bytes",
-                "gauge",
-                "Bytes of the journal's triggers that are not done.",
-                gauges.open_bytes.to_string(),
-            ),
-            (
-                "tidegate_journal_open_triggers",
-                "gauge",
-                "Triggers of the journal that are not done.",
-                gauges.open_entries.to_string(),
-            ),
-            (
-                "tidegate_journal_oldest_timestamp_seconds",
-                "gauge",
-                "When the oldest trigger that is not done was accepted, in seconds since 1970; 0 if there is none.",
-                oldest,
-            ),
-            (
-                "tidegate_journal_written_records_total",
-                "counter",
-                "Records that were written to the journal: with the number of writes, the size of a batch.",
-                gauges.written_records.to_string(),
-            ),
-            (
-                "tidegate_journal_written_bytes_total",
-                "counter",
-                "Bytes that were written to the journal.",
-                gauges.written_bytes.to_string(),
-            ),
-            (
-                "tidegate_journal_failed_writes_total",
-                "counter",
-                "Writes to the journal that failed.",
-                gauges.failed_writes.to_string(),
-            ),
-            (
-                "tidegate_journal_down",
-                "gauge",
-                "Cores whose journal cannot be written.",
-                gauges.down.to_string(),
-            ),
-        ]
+        let values = self.gauges.values();
+        std::array::from_fn(|at| {
+            let (name, kind, help) = FAMILIES[at];
+            let value = values[at];
+            let text = if name == OLDEST {
+                format!("{}.{:03}", value / 1000, value % 1000)
+            } else {
+                value.to_string()
+            };
+            (name, kind, help, text)
+        })
     }
 }
 
