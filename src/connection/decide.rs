@@ -1,33 +1,37 @@
 //! A complete request: verification, concurrency, and the flows of its webhook (steps 8 to 10 of [HTTP
 //! requests](crate::guide::http_requests#steps)).
 
+mod caller;
+mod waits;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub(crate) use self::caller::reply_status;
+use self::caller::{Caller, ReplyTarget};
+use self::waits::settle_key;
+pub(crate) use self::waits::{AdmissionGuard, ChainWait, ReplyWait};
+
 use super::answer::Exchange;
-use super::calls::OpenSpan;
 use super::context::CoreState;
 use super::durable;
 use super::fanout::{Demand, NotTaken, TriggerContext, demand, reply_at_once, run_flows};
 use super::key_notes;
-use super::message::ReplyOutcome;
-use super::present::Present;
 use super::upgrade::Origin;
 use super::waiters::FETCH_WAIT_NANOS;
-use crate::base::clock::{NANOS_PER_SECOND, Now};
+use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
 use crate::ingress::request::{self, AtBody};
 use crate::ingress::respond::Answer;
 use crate::journal::Note;
-use crate::limit::{CallKey, Claim, Taken};
+use crate::limit::{CallKey, Taken};
 use crate::metrics::Event;
-use crate::record::NewAnswer;
 use crate::registry::{Deduplicate, Hook};
-use crate::reply::{self, Rendered, Reply};
+use crate::reply::{Rendered, Reply};
 use crate::template::Escape;
 use crate::trigger::{self, BodyRefused, HttpData, Peer, RawBody};
-use crate::verify::alexa::{self, AlexaRefusal, FetchError, Lookup};
+use crate::verify::alexa::{self, AlexaRefusal, Lookup};
 use crate::verify::provider::Provider;
 
 /// A complete request.
@@ -53,105 +57,6 @@ pub(crate) enum Decision {
 
 /// Reason for refusing a call whose key another one has that may be refused still.
 const KEY_CLAIMED: &str = "A call with the same key is being accepted, try again later";
-/// A limit of the concurrency that is none.
-const UNLIMITED: u32 = 0;
-
-/// A share of the webhook's concurrency, given back when dropped.
-pub(crate) struct AdmissionGuard {
-    hook: Arc<Hook>,
-}
-
-impl AdmissionGuard {
-    /// Takes a share, if there is one; a replay is let in without one.
-    fn acquire(hook: &Arc<Hook>, is_replay: bool) -> Option<AdmissionGuard> {
-        let limit = if is_replay { UNLIMITED } else { hook.concurrency_limit };
-        let is_admitted = hook.concurrency.try_acquire(limit);
-        is_admitted.then(|| AdmissionGuard { hook: Arc::clone(hook) })
-    }
-
-    /// The webhook.
-    pub(crate) fn hook(&self) -> &Arc<Hook> {
-        &self.hook
-    }
-}
-
-impl Drop for AdmissionGuard {
-    fn drop(&mut self) {
-        self.hook.concurrency.release();
-    }
-}
-
-/// A request that waits for its reply. Ends with [`ReplyWait::end`].
-pub(crate) struct ReplyWait {
-    pub(crate) admission: AdmissionGuard,
-    pub(crate) slot: Key,
-    pub(crate) since: u64,
-    pub(crate) deadline: u64,
-    /// Bytes of the body.
-    pub(crate) bytes: usize,
-    /// Number of its id, if that is made.
-    pub(crate) number: u64,
-    pub(crate) span: Option<Box<OpenSpan>>,
-    /// Its record.
-    pub(crate) record: Present,
-    /// The key that it has taken, given back if it gets no good answer.
-    claim: Option<Box<Claim>>,
-}
-
-impl ReplyWait {
-    /// Keeps the key of the call, if the status of its answer says that it was taken: its answer waits for that.
-    pub(crate) fn settle_key(&mut self, core: &mut CoreState, status: u16) {
-        if let (Some(claim), Some(deduplicate)) = (self.claim.take(), self.admission.hook.deduplicate()) {
-            let note = key_notes::note(&self.admission.hook, deduplicate, &claim);
-            settle_key(core, &note, *claim, status);
-        }
-    }
-
-    /// Whether the call has taken a key.
-    pub(crate) fn has_key(&self) -> bool {
-        self.claim.is_some()
-    }
-
-    /// The caller is gone: ends the wait, and its record.
-    pub(crate) fn abandon(&self, core: &mut CoreState) {
-        if let Some(open) = self.record.open() {
-            let nanos = core.exact_nanos();
-            let refusal = Some("The caller has gone before its reply");
-            core.records.answer(&open, &NewAnswer { status: 0, refusal, response: b"", nanos });
-        }
-        self.end(core);
-    }
-
-    /// Gives the slot back.
-    pub(crate) fn end(&self, core: &mut CoreState) {
-        core.metrics.wait_ended();
-        core.pending.remove(self.slot);
-    }
-}
-
-/// A request that waits for the chain that signed it.
-pub(crate) struct ChainWait {
-    pub(crate) hook: Arc<Hook>,
-    pub(crate) pending: Box<alexa::Pending>,
-    pub(crate) ticket: u64,
-    pub(crate) deadline: u64,
-}
-
-impl ChainWait {
-    /// The verdict about the request, from the outcome of the fetch.
-    pub(crate) fn verdict(
-        &self,
-        outcome: Result<Arc<alexa::Chain>, FetchError>,
-        body: &[u8],
-        now: Now,
-    ) -> Result<(), AlexaRefusal> {
-        match outcome {
-            Ok(chain) => alexa::finish(&self.pending, &chain, body, now),
-            Err(error) => Err(AlexaRefusal::Fetch(error)),
-        }
-    }
-}
-
 impl CompleteRequest<'_> {
     /// Steps 8 to 10: verification, concurrency, triggers.
     pub(crate) fn decide(&self, core: &mut CoreState, out: &mut Vec<u8>) -> Decision {
@@ -453,79 +358,6 @@ impl Decision {
             Decision::Replied(status) => *status,
             Decision::WaitForReply(_) | Decision::WaitForChain(_) => 0,
         }
-    }
-}
-
-/// The status with which a reply reaches the caller.
-pub(crate) fn reply_status(hook: &Hook, reply: &Reply) -> u16 {
-    let http = reply::to_http(reply, hook.response_code, hook.payload_bytes as usize);
-    final_status(hook, http.ok().map(|http| http.status))
-}
-
-/// `status` is that of the reply; `None` if it cannot be sent.
-fn final_status(hook: &Hook, status: Option<u16>) -> u16 {
-    request::instead_of_reply(hook)
-        .map_or_else(|| status.unwrap_or(Answer::BadReply("").status()), |answer| answer.status())
-}
-
-/// Keeps a key, or gives it back: the sender of a call that got an error sends it again.
-fn settle_key(core: &mut CoreState, note: &Note, claim: Claim, status: u16) {
-    if status < FIRST_ERROR_STATUS
-        && let Err((_, claim)) = durable::keep_key(core, note, claim)
-    {
-        // Its flow has replied, so that it is not refused: the key is kept as long as the process lasts.
-        claim.keep(core.now().unix_millis);
-    }
-}
-
-/// RFC 9110, 15.5.
-const FIRST_ERROR_STATUS: u16 = 400;
-
-/// A caller that may wait for a reply.
-struct ReplyTarget<'a> {
-    reply_id: &'a str,
-    slot: Key,
-    deadline: u64,
-}
-
-/// The caller, as its webhook's flows reply to it: the first reply counts.
-struct Caller<'a> {
-    exchange: &'a Exchange<'a>,
-    hook: &'a Hook,
-    out: &'a mut Vec<u8>,
-    /// A reply that is to be written once all flows have run.
-    reply: Option<Box<Reply>>,
-    /// It has been replied to, or takes no reply.
-    has_replied: bool,
-    /// The status of a reply that was written.
-    status: u16,
-}
-
-impl Caller<'_> {
-    /// Writes a template's reply.
-    fn reply_now(&mut self, core: &mut CoreState, reply: &Rendered<'_>) -> ReplyOutcome {
-        if std::mem::replace(&mut self.has_replied, true) {
-            return ReplyOutcome::NotWaiting;
-        }
-        let http = reply.to_http(self.hook.response_code, self.hook.payload_bytes as usize);
-        let outcome = http
-            .as_ref()
-            .map_or_else(|error| ReplyOutcome::Refused(error.to_string()), |_| ReplyOutcome::Accepted);
-        if self.hook.deduplicate().is_some() {
-            self.status = final_status(self.hook, http.as_ref().ok().map(|http| http.status));
-        }
-        self.exchange.reply(core, self.out, self.hook, http);
-        outcome
-    }
-
-    /// Keeps a reply until all flows have run.
-    fn keep(&mut self, reply: Box<Reply>) -> ReplyOutcome {
-        if std::mem::replace(&mut self.has_replied, true) {
-            return ReplyOutcome::NotWaiting;
-        }
-        let size = reply::check_size(reply.body.as_deref(), self.hook.payload_bytes as usize);
-        self.reply = Some(reply);
-        size.map_or_else(|error| ReplyOutcome::Refused(error.to_string()), |()| ReplyOutcome::Accepted)
     }
 }
 
