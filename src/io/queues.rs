@@ -4,6 +4,8 @@
 //! Bytes that are being sent and buffers that are provided belong to this file until the completion that ends their
 //! operation, also when the backend is dropped or unwinds. That is what makes its interface safe.
 
+mod tags;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -17,6 +19,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags};
 
+use self::tags::{key_tag, kind, listener_tag, plain_tag, socket_tag};
 use super::buffers::ProvidedBuffers;
 use super::disk_thread::Direction;
 use super::event::KernelEvent;
@@ -34,24 +37,6 @@ const BUFFER_GROUP: u16 = 0;
 const CANCEL_ROUNDS_MAX: u32 = 1_000;
 /// Pause between two of them where a disk is waited for, whose writes cannot be cancelled.
 const DISK_PAUSE: Duration = Duration::from_millis(1);
-
-/// Kinds of operations, as tags name them.
-mod kind {
-    pub(super) const ACCEPT: u8 = 1;
-    pub(super) const RECEIVE: u8 = 2;
-    pub(super) const RECEIVE_ONCE: u8 = 3;
-    pub(super) const POLL: u8 = 4;
-    pub(super) const SEND: u8 = 5;
-    pub(super) const CANCEL_ACCEPT: u8 = 6;
-    pub(super) const CANCEL_RECEIVE: u8 = 7;
-    pub(super) const TIMEOUT: u8 = 8;
-    pub(super) const WAKE: u8 = 9;
-    /// Reports nothing.
-    pub(super) const SILENT: u8 = 10;
-    pub(super) const HANG_UP: u8 = 11;
-    pub(super) const TRANSFER: u8 = 12;
-    pub(super) const FLUSH: u8 = 13;
-}
 
 /// How a ring is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -507,20 +492,4 @@ fn result(result: i32) -> Result<u32, Errno> {
 fn flush(fd: Fd, key: Key) -> squeue::Entry {
     let entry = opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build();
     entry.user_data(key_tag(kind::FLUSH, key).pack())
-}
-
-fn key_tag(kind: u8, key: Key) -> CompletionTag {
-    CompletionTag { kind, index: key.index, generation: key.generation }
-}
-
-fn socket_tag(kind: u8, socket: SocketId) -> CompletionTag {
-    CompletionTag { kind, index: socket.index, generation: socket.generation }
-}
-
-fn listener_tag(kind: u8, listener: ListenerId) -> CompletionTag {
-    CompletionTag { kind, index: listener.0, generation: 0 }
-}
-
-fn plain_tag(kind: u8) -> CompletionTag {
-    CompletionTag { kind, index: 0, generation: 0 }
 }
