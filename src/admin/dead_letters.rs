@@ -13,8 +13,8 @@ use super::AdminState;
 use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::kinds::flow_of;
-use super::nodes::Others;
-use super::query::{self, PER_PAGE_DEFAULT, PER_PAGE_MAX, Parameters};
+use super::nodes::{Others, page_of, progress_of_all};
+use super::query::{self, PER_PAGE_MAX, Parameters};
 use crate::model::time_text;
 use crate::store::StoreError;
 use crate::store::letters::{Letter, LetterQuery, LetterSpan, Letters, ListedLetter, SKIPPED_MAX};
@@ -29,9 +29,7 @@ pub(super) async fn list_dead_letters(call: Call) -> Outcome {
     let flow = flow_of(&call).await?;
     let parameters = Parameters::of(&call.uri)?;
     parameters.only(&[&["page", "perPage", "before"], &LETTER_FILTERS[..]].concat())?;
-    let page = query::number(parameters.given("page"), "page", 0, u64::from(u32::MAX))?.unwrap_or(0);
-    let per_page =
-        query::number(parameters.given("perPage"), "perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);
+    let (page, per_page) = page_of(&parameters)?;
     let before = query::number(parameters.given("before"), "before", 0, u64::MAX)?;
     let query = filters(&parameters)?;
     let id = flow.id;
@@ -41,6 +39,8 @@ pub(super) async fn list_dead_letters(call: Call) -> Outcome {
         with_letters(&state, move |letters| letters.list(&id, &query, span)).await
     };
     let skipped = page * per_page;
+    let mut replay = state.replays.of(id).map_or(Value::Null, |replay| replay.shown());
+    let mut unreachable = Vec::new();
     let (items, total, next) = if others.are_there() {
         // Each node's newest, as many as all of them could be.
         let newest = skipped + per_page;
@@ -53,7 +53,11 @@ pub(super) async fn list_dead_letters(call: Call) -> Outcome {
         let mut merged = Merged::default();
         let found = list(0, newest).await?;
         merged.add(found.letters.iter().map(shown_in_list).collect(), found.total, found.next);
-        for mut answer in others.ask("GET", Some(newest)).await {
+        let mut answers = others.list::<Value>(newest).await;
+        unreachable = answers.unreachable;
+        let replays = answers.bodies.iter_mut().map(|answer| answer["replay"].take());
+        replay = progress_of_all(std::iter::once(replay).chain(replays));
+        for mut answer in answers.bodies {
             let Value::Array(items) = answer["items"].take() else { continue };
             merged.add(items, answer["totalCount"].as_u64().unwrap_or(0), answer["next"].as_u64());
         }
@@ -69,7 +73,7 @@ pub(super) async fn list_dead_letters(call: Call) -> Outcome {
     let answer = json!({
         "count": items.len(), "items": items, "totalCount": total, "page": page, "perPage": per_page, "next": next,
         "applicationId": flow.application_id.to_string(), "flowId": flow.id.to_string(),
-        "replay": state.replays.of(id).map(|replay| replay.shown()),
+        "replay": replay, "unreachable": unreachable,
     });
     Ok(Json(answer).into_response())
 }
@@ -113,7 +117,7 @@ pub(super) async fn show_dead_letter(call: Call) -> Outcome {
     let flow = flow_of(&call).await?.id;
     let id = call.parameter("id").to_owned();
     let found = with_letters(&state, move |letters| letters.find(&flow, &id)).await?;
-    let Some((_, found)) = found else { return others.first("GET").await.ok_or_else(missing) };
+    let Some((_, found)) = found else { return others.first("GET", Vec::new(), missing()).await };
     // The payload is spliced in as it was written, with all its digits.
     let mut text = shown(&found.letter, found.payload.len()).to_string();
     text.pop();
@@ -133,11 +137,11 @@ pub(super) async fn drop_dead_letter(call: Call) -> Outcome {
         id => Ok(letters.remove(&flow, id)?.then_some(1)),
     });
     let Some(mut dropped) = dropped.await? else {
-        return others.first("DELETE").await.ok_or_else(missing);
+        return others.first("DELETE", Vec::new(), missing()).await;
     };
     if is_all {
-        let theirs = others.ask("DELETE", None).await;
-        dropped += theirs.iter().filter_map(|answer| answer["dropped"].as_u64()).sum::<u64>();
+        let theirs = others.ask::<Value>("DELETE", Vec::new()).await;
+        dropped += theirs.bodies.iter().filter_map(|answer| answer["dropped"].as_u64()).sum::<u64>();
     }
     Ok(Json(json!({"success": true, "dropped": dropped})).into_response())
 }

@@ -72,9 +72,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 
 pub(crate) use activity::{FlowActivity, NodeFailure};
 pub(crate) use listener::{Listener, serve};
@@ -105,14 +107,32 @@ pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>
 /// Header of a request that one node of a cluster passes to another, which answers it with what it has itself.
 pub(crate) const PASSED_ON: &str = "tidegate-passed-on";
 
-/// Status and body of each node that answered.
-pub(crate) type NodeAnswers = Pin<Box<dyn Future<Output = Vec<(u16, Vec<u8>)>> + Send>>;
+/// A request that is passed to the other nodes.
+#[derive(Clone, Debug)]
+pub(crate) struct ToNodes {
+    pub method: &'static str,
+    pub target: String,
+    pub body: Vec<u8>,
+    /// How long the answers are waited for.
+    pub time: Duration,
+}
+
+/// Each other node by its id, with status and body if it answered.
+pub(crate) type NodeAnswers = Pin<Box<dyn Future<Output = Vec<(String, Option<(u16, Vec<u8>)>)>> + Send>>;
+
+/// Events of the other nodes, once their streams are open; `None` if there are no others.
+pub(crate) type NodeEvents = Pin<Box<dyn Future<Output = Option<Receiver<Bytes>>> + Send>>;
 
 /// The functions of the process that the admin listener needs.
 pub(crate) trait Engine: Send + Sync {
     /// Passes a request about what each node keeps to the other nodes of the cluster; nobody answers where there is none.
-    fn ask_nodes(&self, _method: &'static str, _target: String) -> NodeAnswers {
+    fn ask_nodes(&self, _request: ToNodes) -> NodeAnswers {
         Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// Follows a stream of events, by its target, at the other nodes of the cluster.
+    fn follow_nodes(&self, _target: String) -> NodeEvents {
+        Box::pin(std::future::ready(None))
     }
 
     /// Compiles what is affected anew from the store and publishes it to the cores, before it returns. What is not in

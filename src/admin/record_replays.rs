@@ -9,10 +9,11 @@ use tokio::sync::Semaphore;
 
 use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
+use super::nodes::{Others, progress_of_all};
 use super::query::Parameters;
 use super::record_shown::why_not_replayed;
 use super::replays::Progress;
-use super::requests::{RECORD_FILTERS, filters, find, settle, shown};
+use super::requests::{RECORD_FILTERS, filters, find, missing, settle, shown};
 use super::resources::webhook_of;
 use super::{AdminState, Replay, Replayed};
 use crate::base::id::Id;
@@ -33,8 +34,14 @@ pub(super) async fn replay_request(call: Call) -> Outcome {
     let (application, id) = (call.id(Resource::Application)?, call.id(Resource::Webhook)?);
     let webhook = webhook_of(&call.state, application, id).await?;
     Parameters::of(&call.uri)?.only(&[])?;
-    let (state, request) = (Arc::clone(&call.state), call.parameter("requestId").to_owned());
-    let record = find(&state, id, &request).await?;
+    let state = Arc::clone(&call.state);
+    let Some(record) = find(&state, id, call.parameter("requestId")).await? else {
+        let seconds = webhook.limits.reply_timeout_seconds;
+        let seconds = seconds.unwrap_or(state.about.limits.reply_timeout_seconds);
+        // The replay may wait for its reply.
+        let others = Others::of(&call).patiently(Duration::from_secs(u64::from(seconds)));
+        return others.first("POST", Vec::new(), missing()).await;
+    };
     let replayed = replay(&state, &webhook, &record).await?;
     settle(&state, id).await?;
     let query = RecordQuery { replay_of: Some(record.id()), ..RecordQuery::default() };
@@ -87,6 +94,7 @@ pub(super) async fn replay_requests(mut call: Call) -> Outcome {
     let webhook = webhook_of(&call.state, application, id).await?;
     let parameters = Parameters::of(&call.uri)?;
     parameters.only(&RECORD_FILTERS)?;
+    let others = Others::of(&call);
     let body = call.json_or_nothing().await?;
     let query = RecordQuery { ids: ids(&body)?, ..filters(&parameters)? };
     let state = Arc::clone(&call.state);
@@ -108,7 +116,9 @@ pub(super) async fn replay_requests(mut call: Call) -> Outcome {
     }
     let answer = progress.shown();
     tokio::spawn(replay_all(state, webhook, records, progress));
-    shown(answer)
+    // Each node sends its own.
+    let theirs = others.ask::<Value>("POST", body.to_string().into_bytes()).await;
+    shown(progress_of_all(std::iter::once(answer).chain(theirs.bodies)))
 }
 
 /// `{"ids": […]}`.

@@ -40,12 +40,13 @@ pub(super) fn wants_stream(headers: &HeaderMap) -> bool {
     kinds.any(|kind| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM))
 }
 
-/// Answers with a stream of the records that are asked for.
+/// Answers with a stream of the records that are asked for, and of what other nodes tell of theirs.
 pub(super) fn stream(
     state: &Arc<AdminState>,
     shower: Shower,
     query: RecordQuery,
     has_updates: bool,
+    others: Option<Receiver<Bytes>>,
 ) -> Outcome {
     let full = || {
         ApiError::new(Kind::Internal, format!("at most {WATCHES_MAX} streams at a time; close one"))
@@ -59,6 +60,7 @@ pub(super) fn stream(
         query,
         has_updates,
         noted,
+        others,
         look: tokio::time::interval(LOOK_INTERVAL),
         silent_looks: 0,
         begun: false,
@@ -96,6 +98,8 @@ struct Events {
     /// Whether changes of records that were told are told.
     has_updates: bool,
     noted: Receiver<Noted>,
+    /// Events of the other nodes of a cluster, as they are sent.
+    others: Option<Receiver<Bytes>>,
     look: Interval,
     /// Looks since something was sent.
     silent_looks: u32,
@@ -143,6 +147,16 @@ impl hyper::body::Body for Events {
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => break,
+            }
+        }
+        if let Some(others) = &mut self.others {
+            match others.poll_recv(context) {
+                Poll::Ready(Some(event)) => {
+                    self.silent_looks = 0;
+                    return Poll::Ready(Some(Ok(Frame::data(event))));
+                }
+                Poll::Ready(None) => self.others = None,
+                Poll::Pending => {}
             }
         }
         while self.look.poll_tick(context).is_ready() {

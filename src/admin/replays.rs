@@ -82,7 +82,7 @@ pub(super) async fn replay_dead_letter(call: Call) -> Outcome {
     parameters.only(if id == ALL { &LETTER_FILTERS } else { &[] })?;
     if id != ALL {
         let Some(letter) = with_letters(&state, move |letters| letters.find(&flow, &id)).await? else {
-            return others.first("POST").await.ok_or_else(missing);
+            return others.first("POST", Vec::new(), missing()).await;
         };
         let replayed = replay_one(&state, flow, letter).await;
         replayed.map_err(|(status, message)| ApiError::from_engine(status, message))?;
@@ -105,8 +105,8 @@ pub(super) async fn replay_dead_letter(call: Call) -> Outcome {
     }
     let mut shown = replay.shown();
     // Each node delivers its own.
-    let theirs = others.ask("POST", None).await;
-    let all = theirs.iter().filter_map(|answer| answer["total"].as_u64()).sum::<u64>() + total;
+    let theirs = others.ask::<Value>("POST", Vec::new()).await;
+    let all = theirs.bodies.iter().filter_map(|answer| answer["total"].as_u64()).sum::<u64>() + total;
     shown["total"] = json!(all);
     tokio::spawn(async move {
         let replayed = async {

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::header;
 use axum::response::IntoResponse;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::AdminState;
 use super::call::{Call, Outcome};
 use super::dead_letters::time;
 use super::error::{ApiError, Kind};
-use super::query::{self, PER_PAGE_DEFAULT, PER_PAGE_MAX, Parameters};
-use super::record_shown::{Item, Shower};
+use super::nodes::{MergedPage, Others, page_of, progress_of_all};
+use super::query::Parameters;
+use super::record_shown::Shower;
 use super::record_stream::{stream, wants_stream};
 use super::resources::webhook_of;
 use crate::base::id::Id;
@@ -36,49 +38,103 @@ pub(super) async fn requests(call: Call) -> Outcome {
     let query = filters(&parameters)?;
     let shower = shower(&call.state, &webhook, with_payload(&parameters)?).await?;
     let updates = parameters.flag("updates")?;
+    let others = Others::of(&call);
     if wants_stream(&call.headers) {
-        return stream(&call.state, shower, query, updates);
+        return stream(&call.state, shower, query, updates, others.follow().await);
     }
-    let page = query::number(parameters.given("page"), "page", 0, u64::from(u32::MAX))?.unwrap_or(0);
-    let per_page =
-        query::number(parameters.given("perPage"), "perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);
-    settle(&call.state, id).await?;
+    let (page, per_page) = page_of(&parameters)?;
+    let merged = if others.are_there() { Some(MergedPage::of(page, per_page)?) } else { None };
     let state = Arc::clone(&call.state);
-    // Searching takes a while, and payloads are made.
-    let answered = tokio::task::spawn_blocking(move || {
-        let take = usize::try_from(per_page).unwrap_or(usize::MAX);
-        let found = state.shelf.page(id, &query, page * per_page, take);
-        let last_call = state.shelf.book().last_call(id);
-        let answer = List {
-            count: found.records.len(),
-            items: found.records.iter().filter_map(|record| shower.item(record)).collect(),
-            total_count: found.total,
-            page,
-            per_page,
-            application_id: application.to_string(),
-            webhook_id: id.to_string(),
-            skipped: found.skipped,
-            last_call: last_call.map(time_text),
-            replay: state.record_replays.of(id).map(|replay| replay.shown()),
-        };
-        serde_json::to_vec(&answer)
-    });
-    json_answer(answered.await.map_err(|_| not_worked())?)
+    let own = async {
+        settle(&state, id).await?;
+        let state = Arc::clone(&state);
+        let (skip, take) = merged.as_ref().map_or((page * per_page, per_page), |merged| (0, merged.newest));
+        // Searching takes a while, and payloads are made.
+        let answered = tokio::task::spawn_blocking(move || {
+            let take = usize::try_from(take).unwrap_or(usize::MAX);
+            let found = state.shelf.page(id, &query, skip, take);
+            let items = found.records.iter().filter_map(|record| shower.item(record));
+            let items: serde_json::Result<Vec<_>> = items.map(|item| to_raw_value(&item)).collect();
+            Ok::<OfNode, ApiError>(OfNode {
+                items: items.map_err(|error| ApiError::from_engine(500, error.to_string()))?,
+                total_count: found.total as u64,
+                skipped: found.skipped,
+                last_call: state.shelf.book().last_call(id).map(time_text),
+                replay: state.record_replays.of(id).map_or(Value::Null, |replay| replay.shown()),
+            })
+        });
+        answered.await.map_err(|_| not_worked())?
+    };
+    let (all, unreachable) = match &merged {
+        None => (own.await?, Vec::new()),
+        Some(merged) => {
+            let (own, theirs) = tokio::join!(own, others.list::<OfNode>(merged.newest));
+            let nodes = std::iter::once(own?).chain(theirs.bodies).collect();
+            (OfNode::of_all(nodes, merged), theirs.unreachable)
+        }
+    };
+    shown_list(&List {
+        count: all.items.len(),
+        all,
+        page,
+        per_page,
+        application_id: application.to_string(),
+        webhook_id: id.to_string(),
+        unreachable,
+    })
+}
+
+/// Part of a list that a node has, as its answer tells it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfNode {
+    /// As they are written: the numbers of payloads keep their digits.
+    items: Vec<Box<RawValue>>,
+    total_count: u64,
+    skipped: u64,
+    last_call: Option<String>,
+    replay: Value,
+}
+
+impl OfNode {
+    /// The page of all nodes.
+    fn of_all(nodes: Vec<OfNode>, page: &MergedPage) -> OfNode {
+        #[derive(Deserialize)]
+        struct Timed {
+            time: String,
+        }
+        let (mut all, mut replays) = (Vec::new(), Vec::new());
+        let (mut total_count, mut skipped, mut last_call) = (0, 0, None);
+        for node in nodes {
+            total_count += node.total_count;
+            skipped += node.skipped;
+            last_call = last_call.max(node.last_call);
+            replays.push(node.replay);
+            all.extend(node.items.into_iter().map(|item| {
+                let timed = serde_json::from_str::<Timed>(item.get());
+                (timed.map_or_else(|_| String::new(), |timed| timed.time), item)
+            }));
+        }
+        let replay = progress_of_all(replays.into_iter());
+        OfNode { items: page.items(all), total_count, skipped, last_call, replay }
+    }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct List {
-    items: Vec<Item>,
+    #[serde(flatten)]
+    all: OfNode,
     count: usize,
-    total_count: usize,
     page: u64,
     per_page: u64,
     application_id: String,
     webhook_id: String,
-    skipped: u64,
-    last_call: Option<String>,
-    replay: Option<Value>,
+    unreachable: Vec<String>,
+}
+
+fn shown_list(list: &List) -> Outcome {
+    json_answer(serde_json::to_vec(list))
 }
 
 pub(super) async fn show_request(call: Call) -> Outcome {
@@ -86,18 +142,26 @@ pub(super) async fn show_request(call: Call) -> Outcome {
     let webhook = webhook_of(&call.state, application, id).await?;
     Parameters::of(&call.uri)?.only(&[])?;
     let shower = shower(&call.state, &webhook, true).await?;
-    let (state, request) = (Arc::clone(&call.state), call.parameter("requestId").to_owned());
-    let record = find(&state, id, &request).await?;
+    let (state, others) = (Arc::clone(&call.state), Others::of(&call));
+    let Some(record) = find(&state, id, call.parameter("requestId")).await? else {
+        return others.first("GET", Vec::new(), missing()).await;
+    };
     let answered = tokio::task::spawn_blocking(move || serde_json::to_vec(&shower.whole(&record)));
     json_answer(answered.await.map_err(|_| not_worked())?)
 }
 
-/// The record that a path names.
-pub(super) async fn find(state: &AdminState, webhook: Id, request: &str) -> Result<Record, ApiError> {
-    let missing = || ApiError::new(Kind::NotFound, "the webhook has no record with this id");
+/// The record of this node that a path names.
+///
+/// # Errors
+/// It names none; the cores do not answer.
+pub(super) async fn find(state: &AdminState, webhook: Id, request: &str) -> Result<Option<Record>, ApiError> {
     let request: Id = request.parse().map_err(|_| missing())?;
     settle(state, webhook).await?;
-    state.shelf.find(webhook, request).ok_or_else(missing)
+    Ok(state.shelf.find(webhook, request))
+}
+
+pub(super) fn missing() -> ApiError {
+    ApiError::new(Kind::NotFound, "the webhook has no record with this id")
 }
 
 /// Has the cores hand over what they have of a webhook.

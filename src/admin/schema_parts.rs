@@ -29,3 +29,8 @@ pub(super) fn secret() -> Value {
     json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
         "description": "Shown as ***; a PATCH with *** keeps it"})
 }
+
+pub(super) fn unreachable() -> Value {
+    json!({"type": "array", "items": id(),
+        "description": "Nodes of the cluster that did not answer: what they keep is not in the list"})
+}

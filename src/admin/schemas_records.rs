@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schema_parts::{id, object};
+use super::schema_parts::{id, object, unreachable};
 
 /// These schemas, by name.
 pub(super) fn all() -> Map<String, Value> {
@@ -25,8 +25,9 @@ pub(super) fn all() -> Map<String, Value> {
             "lastCall": {"type": ["string", "null"], "format": "date-time"},
             "replay": {"oneOf": [{"$ref": "#/components/schemas/DeadLetterReplay"}, {"type": "null"}],
                 "description": "Progress of the last replay of several; null if there was none since the start"},
+            "unreachable": unreachable(),
         }), &["items", "count", "totalCount", "page", "perPage", "applicationId", "webhookId", "skipped", "lastCall",
-            "replay"]),
+            "replay", "unreachable"]),
         "RequestReplayed": object(json!({
             "success": {"const": true}, "statusCode": {"type": "integer"}, "durationMs": {"type": "number"},
             "id": {"type": ["string", "null"], "description": "The new record; null if there is none"},

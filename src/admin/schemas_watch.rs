@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schema_parts::{id, object};
+use super::schema_parts::{id, object, unreachable};
 
 /// These schemas, by name.
 pub(super) fn all() -> Map<String, Value> {
@@ -55,7 +55,9 @@ pub(super) fn all() -> Map<String, Value> {
                 searches as far as 10,000 letters or 32 MiB; null at its end"},
             "applicationId": id(), "flowId": id(),
             "replay": {"description": "The last replay of all; null if there was none since the start"},
-        }), &["items", "count", "totalCount", "page", "perPage", "next", "applicationId", "flowId", "replay"]),
+            "unreachable": unreachable(),
+        }), &["items", "count", "totalCount", "page", "perPage", "next", "applicationId", "flowId", "replay",
+            "unreachable"]),
         "DeadLetterReplay": object(json!({
             "success": {"type": "boolean"},
             "total": {"type": "integer", "description": "Grows at the begin, while many are counted"},

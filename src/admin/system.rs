@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
+use super::nodes::Others;
 use super::resources::webhook_of;
 use crate::base::id::Id;
 use crate::base::json::{self as strict, Raw};
@@ -60,8 +61,13 @@ pub(super) async fn send_to_connection(mut call: Call) -> Outcome {
     }
     let missing = || ApiError::new(Kind::NotFound, "the webhook has no open connection with this id");
     let connection: Id = call.parameter("connectionId").parse().map_err(|_| missing())?;
+    let others = Others::of(&call);
     let body = reply_body(&mut call).await?;
-    accepted(call.state.engine.send_to_websocket(id, connection, body).await)
+    match call.state.engine.send_to_websocket(id, connection, body.clone()).await {
+        // It may be open at another node.
+        Err((404, _)) => others.first("POST", body, missing()).await,
+        outcome => accepted(outcome),
+    }
 }
 
 /// Reads the body of a reply.

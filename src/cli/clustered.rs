@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use http_body_util::BodyExt as _;
+use futures_util::StreamExt as _;
 use tower_service::Service as _;
 
 use super::gateway::Gateway;
@@ -15,6 +15,7 @@ use crate::admin;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
+use crate::cluster::api::{Frames, PassedRequest};
 use crate::cluster::journal::{Heir, NodeJournal, Replay, Taken};
 use crate::cluster::links::{self, Links, LocalEvents, Outgoing};
 use crate::cluster::membership::Adopter;
@@ -114,26 +115,27 @@ impl Clustered {
     /// Answers requests of the REST API that other nodes pass on, from here on.
     pub(super) fn serve_api(&self, router: &Router, token: &str) {
         let (router, bearer) = (router.clone(), format!("Bearer {token}"));
-        self.node.serve_api(Arc::new(move |method, target| {
+        self.node.serve_api(Arc::new(move |passed: PassedRequest| {
             let mut router = router.clone();
+            let accept = if passed.is_stream { "text/event-stream" } else { "application/json" };
             let request = Request::builder()
-                .method(method.as_str())
-                .uri(target)
+                .method(passed.method.as_str())
+                .uri(passed.target)
                 .header(header::HOST, "localhost")
                 .header(header::AUTHORIZATION, &bearer)
+                .header(header::ACCEPT, accept)
                 .header(admin::PASSED_ON, "1")
-                .body(Body::empty());
+                .body(Body::from(passed.body));
             Box::pin(async move {
-                let Ok(request) = request else { return (StatusCode::BAD_REQUEST.as_u16(), Vec::new()) };
+                let no_body = || Box::pin(futures_util::stream::empty()) as Frames;
+                let Ok(request) = request else { return (StatusCode::BAD_REQUEST.as_u16(), no_body()) };
                 let response = match router.call(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},
                 };
                 let status = response.status().as_u16();
-                match response.into_body().collect().await {
-                    Ok(body) => (status, body.to_bytes().into()),
-                    Err(_) => (StatusCode::INTERNAL_SERVER_ERROR.as_u16(), Vec::new()),
-                }
+                let frames = response.into_body().into_data_stream();
+                (status, Box::pin(frames.map(|frame| frame.map_err(|error| error.to_string()))) as Frames)
             })
         }));
     }

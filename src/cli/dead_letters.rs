@@ -132,6 +132,8 @@ fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure
         &["ID", "GIVEN UP", "NODE", "REASON", "ATTEMPTS", "STATUS", "ERROR"],
         &rows,
     ))?;
+    let silent = answer.get("unreachable").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    output::tell_unreachable(silent.iter().filter_map(Value::as_str));
     let total = answer.get("totalCount").and_then(Value::as_u64).unwrap_or(0);
     if total > rows.len() as u64 {
         output::complain(&format!("{} of {total} are shown; -n shows more", rows.len()));

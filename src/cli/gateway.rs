@@ -20,6 +20,7 @@ use crate::base::id::Id;
 use crate::base::ip_net::IpNet;
 use crate::base::log::bounded_log;
 use crate::cluster::Node;
+use crate::cluster::api::PassedRequest;
 use crate::cluster::journal::Heir;
 use crate::cluster::membership::NodeState;
 use crate::control::calls::Calls;
@@ -89,6 +90,10 @@ fn drop_letters(store: &Store, affected: &Affected) {
             bounded_log!(error, %flow, %error, "the dead letters of a deleted flow cannot be dropped");
         }
     }
+}
+
+fn passed_request(method: &str, target: String, body: Vec<u8>, is_stream: bool) -> PassedRequest {
+    PassedRequest { method: method.to_owned(), target, is_stream, body: body.into() }
 }
 
 impl Heir for Gateway {
@@ -336,11 +341,19 @@ impl admin::Engine for Gateway {
         page
     }
 
-    fn ask_nodes(&self, method: &'static str, target: String) -> admin::NodeAnswers {
-        match &self.cluster {
-            Some(node) => Box::pin(node.ask(method, target)),
-            None => Box::pin(std::future::ready(Vec::new())),
-        }
+    fn ask_nodes(&self, request: admin::ToNodes) -> admin::NodeAnswers {
+        let Some(node) = &self.cluster else { return Box::pin(std::future::ready(Vec::new())) };
+        let admin::ToNodes { method, target, body, time } = request;
+        let asked = node.ask(passed_request(method, target, body, false), time);
+        Box::pin(
+            async move { asked.await.into_iter().map(|(node, answer)| (node.to_string(), answer)).collect() },
+        )
+    }
+
+    fn follow_nodes(&self, target: String) -> admin::NodeEvents {
+        let Some(node) = &self.cluster else { return Box::pin(std::future::ready(None)) };
+        let followed = node.follow_events(passed_request("GET", target, Vec::new(), true));
+        Box::pin(async move { Some(followed.await) })
     }
 
     fn drain_node(&self) -> bool {

@@ -145,6 +145,13 @@ pub(super) fn end_with_reader() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Complains of the nodes of a cluster whose part of a list is missing.
+pub(super) fn tell_unreachable<'n>(nodes: impl Iterator<Item = &'n str>) {
+    for node in nodes {
+        complain(&format!("node {node} does not answer: what it keeps is not shown"));
+    }
+}
+
 /// Says on standard error what went wrong, in one line.
 pub(super) fn complain(message: &str) {
     // A closed standard error leaves nobody to tell.

@@ -132,6 +132,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 #[derive(Deserialize)]
 struct Recent {
     items: Vec<Box<RawValue>>,
+    /// Nodes of a cluster that do not answer.
+    #[serde(default)]
+    unreachable: Vec<String>,
 }
 
 struct Tail {
@@ -187,6 +190,7 @@ impl Tail {
         let asked = if is_first { self.count.max(1) } else { REMEMBERED };
         let answer = self.client.get(&format!("{}?perPage={asked}{}", self.path, self.parameters))?;
         let answer: Recent = serde_json::from_str(&answer).context("the server's list is not one")?;
+        output::tell_unreachable(answer.unreachable.iter().map(String::as_str));
         let read = |item: &RawValue| serde_json::from_str::<Value>(item.get());
         let mut items = Vec::new();
         // The server tells the newest first.

@@ -75,6 +75,12 @@ impl Names {
         format!("{}.n.{inc}.api", self.prefix)
     }
 
+    /// One answer to such a request of an incarnation.
+    #[must_use]
+    pub fn answer(&self, inc: Incarnation, number: u64) -> String {
+        format!("{}.n.{inc}.answer.{number:016x}", self.prefix)
+    }
+
     /// Messages to all nodes about workers.
     #[must_use]
     pub fn work_of_all(&self) -> String {

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::adoptions::Adoptions;
-use super::api::{self, LocalApi};
+use super::api::{self, Asker, LocalApi, NodeReplies, PassedRequest};
 use super::connection::Connection;
 use super::membership::{Adopter, Incarnation, Membership, NodeState};
 use super::model::{Progress, SharedModel};
@@ -60,6 +61,12 @@ pub struct Setup<'s> {
     pub clock: Clock,
 }
 
+/// The other nodes that are alive, each under the name that its journal has: one that joined again goes on under it.
+fn others(membership: &Membership, own: Incarnation) -> Vec<Incarnation> {
+    let nodes = membership.nodes().into_iter().filter(|(_, record)| record.state.is_alive());
+    nodes.map(|(inc, record)| record.journal.unwrap_or(inc)).filter(|inc| *inc != own).collect()
+}
+
 /// One node of a cluster.
 pub struct Node {
     connection: Arc<Connection>,
@@ -109,24 +116,30 @@ impl Node {
         Arc::clone(&self.rates)
     }
 
-    /// Passes a request of the REST API to the other nodes; returns status and body of those that answer.
-    pub fn ask(
+    /// Passes a request of the REST API to the other nodes; returns status and body of each that answers within a time.
+    pub(crate) fn ask(
         &self,
-        method: &str,
-        target: String,
-    ) -> impl Future<Output = Vec<(u16, Vec<u8>)>> + Send + use<> {
-        let names = Names::new(&self.cluster);
-        let nodes = self.membership.nodes();
-        let others = nodes.iter().filter(|(_, record)| record.state.is_alive());
-        // A node that joined again goes on under the name of its journal.
-        let others =
-            others.map(|(inc, record)| record.journal.unwrap_or(*inc)).filter(|inc| *inc != self.inc);
-        let subjects = others.map(|inc| names.api(inc)).collect();
-        api::ask(self.connection.client.clone(), subjects, method.to_owned(), target)
+        request: PassedRequest,
+        time: Duration,
+    ) -> impl Future<Output = NodeReplies> + Send + use<> {
+        self.asker().ask(others(&self.membership, self.inc), request, time)
+    }
+
+    /// Follows a stream of the REST API at the other nodes.
+    pub(crate) fn follow_events(
+        &self,
+        request: PassedRequest,
+    ) -> impl Future<Output = mpsc::Receiver<Bytes>> + Send + use<> {
+        let (membership, inc) = (self.membership.clone(), self.inc);
+        self.asker().follow(move || others(&membership, inc), request)
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::new(self.connection.client.clone(), Names::new(&self.cluster), self.inc)
     }
 
     /// Answers requests that other nodes pass on.
-    pub fn serve_api(&self, local: LocalApi) {
+    pub(crate) fn serve_api(&self, local: LocalApi) {
         let subject = Names::new(&self.cluster).api(self.inc);
         self.connection.spawn(api::serve(self.connection.client.clone(), subject, local));
     }

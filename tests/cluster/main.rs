@@ -14,6 +14,7 @@ mod members;
 mod model;
 mod partition;
 mod permissions;
+mod records;
 mod replies;
 mod workers;
 

@@ -37,6 +37,10 @@ fn a_node_needs_no_more_than_the_guide_says() {
     let post = request("POST", &hook.target(""), &[("Content-Type", "application/json")], b"7");
     eventually("a trigger is stored", || (nodes[0].wire().ask(&post).status == 200).then_some(()));
     assert_eq!(worker.take()["body"], 7);
+    // What the other node has recorded is shown at this one, in parts that are acknowledged.
+    let records = nodes[1].done("GET", &hook.resource("/requests"), &serde_json::Value::Null);
+    let expected = (json!(1), json!([]));
+    assert_eq!((records["totalCount"].clone(), records["unreachable"].clone()), expected, "{records}");
     // A reply of another node, and a webhook that is deleted with its flow as one.
     let waiting = nodes[0].webhook(json!({"waitForReply": true}));
     let flow = nodes[0].flow(&waiting, json!([{"id": "w", "type": "WorkerNode", "config": {}}]));

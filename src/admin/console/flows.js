@@ -7,7 +7,7 @@ import { typeName } from "./flow_graph.js";
 import { pretty, textAt } from "./json.js";
 import { go, link, setQuery } from "./router.js";
 import { drafts } from "./store.js";
-import { announce, badge, button, code, dialog, empty, failure, heading, moment, NAMES, notice, number, pager, table, tabs } from "./ui.js";
+import { announce, badge, button, code, dialog, empty, failure, heading, moment, NAMES, notice, number, pager, silentNodes, table, tabs } from "./ui.js";
 import { offerToWait, waitButtons, warningList } from "./warnings.js";
 
 const PER_PAGE = 50;
@@ -188,8 +188,9 @@ async function deadLetters(view, flow, panel, before = null, search = "") {
     }
     show(null, search);
   };
+  const silent = silentNodes(list.unreachable).map((text) => h("p", { class: "help", role: "status" }, text));
   if (list.totalCount === 0 && !search) {
-    put(panel, empty("No dead letters: everything was delivered, or is being tried."));
+    put(panel, silent, empty("No dead letters: everything was delivered, or is being tried."));
     return;
   }
   const field = h("input", { type: "search", value: search, "aria-label": "Text in a letter or its payload", placeholder: "Search" });
@@ -201,6 +202,7 @@ async function deadLetters(view, flow, panel, before = null, search = "") {
       ? h("p", { class: "help", role: "status" }, `${number(list.replay.replayed)} of ${number(list.replay.total)} are on their way again. `,
         button("Refresh", () => show(before, search), { class: "linkish" }))
       : null,
+    silent,
     list.items.length === 0 ? empty(nothing(list, before, search)) : null,
     list.items.map((letter) => deadLetter(path, letter, act)),
     h("nav", { class: "pager", "aria-label": "Pages" },

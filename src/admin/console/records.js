@@ -8,7 +8,7 @@ import { followRecords, replayProgress, replaySeveral, ROWS_MAX, SPANS } from ".
 import { figureRow } from "./recent.js";
 import { every, setQuery } from "./router.js";
 import { agoTime } from "./time.js";
-import { announce, badge, button, bytes, code, dialog, duration, empty, notice, number, select } from "./ui.js";
+import { announce, badge, button, bytes, code, dialog, duration, empty, notice, number, select, silentNodes } from "./ui.js";
 
 /** How often what came is drawn: a flood of calls must not be a flood of drawing. */
 const DRAW_MS = 200;
@@ -88,6 +88,7 @@ export async function recordsPanel({ app, webhook, url, panel, signal, query }) 
     const told = [`${number(Math.max(records.totalCount, records.rows.length))} calls`];
     if (records.held > 0) told.push(`${number(records.held)} more came meanwhile`);
     if (records.skipped > 0) told.push(`${number(records.skipped)} were too many to keep`);
+    told.push(...silentNodes(records.unreachable));
     notes.textContent = isLoaded ? told.join("; ") : "";
     again.disabled = records.rows.length === 0;
     put(again, marked.size > 0 ? `Replay ${number(marked.size)}…` : "Replay…");

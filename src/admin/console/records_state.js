@@ -22,6 +22,7 @@ export function followRecords({ app, webhook, filters, told, signal }) {
   let held = [];
   let totalCount = 0;
   let skipped = 0;
+  let unreachable = [];
   let isPaused = false;
   let turn = new AbortController();
   signal.addEventListener("abort", () => turn.abort());
@@ -58,7 +59,7 @@ export function followRecords({ app, webhook, filters, told, signal }) {
         const { json, items } = await list({}, mine);
         const oldest = items.at(-1)?.time;
         rows = oldest === undefined ? [] : [...items, ...rows.filter((one) => one.time < oldest)];
-        ({ totalCount, skipped } = json);
+        ({ totalCount, skipped, unreachable } = json);
         told.state("live", "good");
         told.rows();
         for await (const event of events(response.body)) {
@@ -80,6 +81,7 @@ export function followRecords({ app, webhook, filters, told, signal }) {
     get held() { return held.length; },
     get totalCount() { return totalCount; },
     get skipped() { return skipped; },
+    get unreachable() { return unreachable; },
     get isPaused() { return isPaused; },
     /** Asks anew, with the filters of now. */
     restart() {

@@ -176,6 +176,9 @@ export function code(label, text) {
     h("pre", { tabindex: "0", "aria-label": label }, h("code", {}, text)));
 }
 
+/** Texts about the nodes of a cluster that did not answer: what they keep is not in a list. */
+export const silentNodes = (nodes) => nodes.map((node) => `node ${node} does not answer: what it keeps is not shown`);
+
 /** Names in the order of people: case and accents after letters, 2 before 10. */
 export const NAMES = new Intl.Collator(undefined, { numeric: true, sensitivity: "variant", caseFirst: "upper" });
 
