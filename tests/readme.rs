@@ -8,7 +8,7 @@ mod counts;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate::model::HookLimits;
+use tidegate::model::{self, DefaultValue, FieldAccess, FieldKind, HookLimits, ObjectSpec};
 use tidegate::settings::{ENTRIES, Entry, Settings};
 
 /// Bytes of the README: a stranger reads it in a few minutes.
@@ -77,6 +77,57 @@ fn every_row_of_the_settings_is_one_that_there_is() {
         .filter(|line| !rows.iter().any(|row| row == line))
         .collect();
     assert!(unknown.is_empty(), "no setting has these rows of settings.md:\n{}", unknown.join("\n"));
+}
+
+/// The rows that the guide must have for the fields of an object, and a line for those that are kept.
+fn field_rows(spec: &ObjectSpec, prefix: &str) -> Vec<String> {
+    let mut rows = Vec::new();
+    for field in spec.fields() {
+        let access = match field.access {
+            FieldAccess::ReadOnly if field.help.is_empty() => continue,
+            FieldAccess::ReadOnly => ", read-only",
+            FieldAccess::Required => ", required",
+            FieldAccess::AtCreation => ", fixed at creation",
+            FieldAccess::Optional => "",
+        };
+        let default = match field.default {
+            Some(DefaultValue::Boolean(is_on)) => is_on.to_string(),
+            Some(DefaultValue::Integer(number)) => number.to_string(),
+            Some(DefaultValue::Text("")) => "empty".to_owned(),
+            Some(DefaultValue::Text(text)) => format!("`{text}`"),
+            None => String::new(),
+        };
+        let kind = field.phrase().replace('|', "\\|");
+        rows.push(format!(
+            "| `{prefix}{}` | {kind}{access} | {default} | {} |",
+            field.name,
+            field.help.replace('|', "\\|")
+        ));
+        if let FieldKind::Object(inner) = field.kind {
+            rows.extend(field_rows(inner, &format!("{}.", field.name)));
+        }
+    }
+    if !spec.kept.is_empty() {
+        rows.push(format!("Kept and given back, without effect: {}.", spec.kept.join(", ")));
+    }
+    rows
+}
+
+#[test]
+fn the_page_of_fields_is_what_bodies_are_checked_against() {
+    let mut expected = String::new();
+    for (heading, spec) in model::TABLES {
+        expected.push_str(&format!(
+            "\n## {heading}\n\n| field | value | default | meaning |\n| --- | --- | --- | --- |\n"
+        ));
+        for row in field_rows(spec, "") {
+            let space = if row.starts_with('|') { "" } else { "\n" };
+            expected.push_str(&format!("{space}{row}\n"));
+        }
+    }
+    let page = page("fields.md");
+    let tables = page.find("\n## ").map_or("", |start| &page[start..]);
+    assert!(tables == expected, "the tables of fields.md must be:\n{expected}");
 }
 
 #[test]

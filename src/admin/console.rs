@@ -1,4 +1,5 @@
-//! The console's files: a page, its styles and its modules, as they are in `console/`.
+//! The console's files: a page, its styles and its modules, as they are in `console/`, and one module that is made of the
+//! model's tables of fields.
 //!
 //! They hold nothing of the server's state, so nobody needs a token for them; the page asks for it and reads the
 //! REST API. The policy that they are served with keeps everything out that is not one of these files.
@@ -9,16 +10,18 @@ use aws_lc_rs::digest;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
+use serde_json::Value;
 
 use super::AdminState;
 use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
+use super::schemas;
 use super::stats::ingress_url;
 
 struct File {
     name: &'static str,
     kind: &'static str,
-    text: &'static str,
+    text: fn() -> &'static str,
 }
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -28,9 +31,16 @@ const SVG: &str = "image/svg+xml";
 
 macro_rules! files {
     ($($name:literal $kind:ident,)*) => {
-        &[$(File { name: $name, kind: $kind, text: include_str!(concat!("console/", $name)) }),*]
+        &[$(File { name: $name, kind: $kind, text: || include_str!(concat!("console/", $name)) },)*
+            File { name: FIELDS, kind: MODULE, text: || &FIELDS_TEXT }]
     };
 }
+
+/// The module that is not a file of the folder: the schemas that forms are made of.
+const FIELDS: &str = "fields.js";
+
+static FIELDS_TEXT: LazyLock<String> =
+    LazyLock::new(|| format!("export default {};\n", Value::Object(schemas::of_forms())));
 
 /// The first one is the page itself.
 static FILES: &[File] = files! {
@@ -72,6 +82,7 @@ static FILES: &[File] = files! {
     "records.js" MODULE,
     "records_state.js" MODULE,
     "router.js" MODULE,
+    "schema.js" MODULE,
     "socket.js" MODULE,
     "sparkline.js" MODULE,
     "store.js" MODULE,
@@ -92,7 +103,7 @@ static FILES: &[File] = files! {
 };
 
 /// Entity tags, in the order of [`FILES`].
-static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(|file| tag(file.text)).collect());
+static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(|file| tag((file.text)())).collect());
 
 /// Bytes of a digest that make a tag: enough that two versions of a file never share one.
 const TAG_BYTES: usize = 16;
@@ -126,7 +137,7 @@ fn serve(call: &Call, index: usize) -> Outcome {
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Response::new(Body::from(file.text))
+        Response::new(Body::from((file.text)()))
     };
     let policy = policy(&call.state, &call.headers);
     let fields = [
@@ -193,12 +204,12 @@ mod tests {
     #[test]
     fn every_file_that_another_names_is_there_and_no_file_has_code_or_styles_in_markup() {
         for file in FILES.iter().filter(|file| file.kind == MODULE) {
-            for line in file.text.lines().filter(|line| line.contains(" from \"./")) {
+            for line in (file.text)().lines().filter(|line| line.contains(" from \"./")) {
                 let name = line.split(" from \"./").nth(1).and_then(|rest| rest.split('"').next());
                 assert!(FILES.iter().any(|known| Some(known.name) == name), "{}: {line}", file.name);
             }
         }
-        let page = FILES[0].text;
+        let page = (FILES[0].text)();
         for (before, after) in
             page.match_indices("/console/").map(|(at, name)| (at, &page[at + name.len()..]))
         {
@@ -216,7 +227,8 @@ mod tests {
             .expect("the folder")
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
             .collect();
-        let mut listed: Vec<&str> = FILES.iter().map(|file| file.name).collect();
+        let mut listed: Vec<&str> =
+            FILES.iter().map(|file| file.name).filter(|name| *name != FIELDS).collect();
         found.sort();
         listed.sort_unstable();
         assert_eq!(found, listed);

@@ -52,7 +52,6 @@ mod routes;
 mod schema_parts;
 mod schemas;
 mod schemas_documents;
-mod schemas_options;
 mod schemas_records;
 mod schemas_watch;
 mod shape;

@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Call, MadeId, Outcome};
 use super::error::{ApiError, Kind};
-use super::schema_parts::{id, object};
+use super::schema_parts::{object, object_of, properties};
 use crate::base::id::Id;
-use crate::model::{AccessToken, NAME_CHARS_MAX, Rights};
+use crate::model::{ACCESS_TOKEN, ACCESS_TOKEN_POST, AccessToken};
 use crate::store::ACCESS_TOKENS_MAX;
 use crate::verify::access::{FIRST_TOKEN, digest_of};
 
@@ -57,36 +57,24 @@ pub(super) async fn delete_token(call: Call) -> Outcome {
 
 /// The shapes of the bodies.
 pub(super) fn schemas() -> Map<String, Value> {
-    let rights = || {
-        json!({"type": "array", "minItems": 1, "items": {"type": "string", "enum": Rights::WORDS},
-            "description": "`read`: look at everything; `write`: change everything but tokens; `worker`: attach to flows; \
-                `reply`: reply over the API"})
-    };
-    let name = || json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX});
-    let expires =
-        || json!({"type": ["string", "null"], "format": "date-time", "description": "null: it has no end"});
     let shown = || {
-        json!({
-            "id": id(),
-            "name": name(),
-            "rights": rights(),
-            "creationDate": {"type": "string", "format": "date-time"},
-            "expires": expires(),
-        })
+        object(
+            Value::Object(properties(&ACCESS_TOKEN, |_| true)),
+            &["id", "name", "rights", "creationDate", "expires"],
+        )
     };
-    let required = ["id", "name", "rights", "creationDate", "expires"];
     let mut made = shown();
-    made["token"] = json!({"type": "string", "description": "The secret, shown this once"});
-    let post = json!({"name": name(), "rights": rights(), "expires": expires()});
+    made["properties"]["token"] = json!({"type": "string", "description": "The secret, shown this once"});
+    made["required"] = json!(["id", "name", "rights", "creationDate", "expires", "token"]);
     let list = json!({
         "items": {"type": "array", "maxItems": ACCESS_TOKENS_MAX,
             "items": {"$ref": "#/components/schemas/AccessToken"}},
         "count": {"type": "integer"},
     });
     Map::from_iter([
-        ("AccessToken".to_owned(), object(shown(), &required)),
-        ("AccessTokenMade".to_owned(), object(made, &[&required[..], &["token"]].concat())),
-        ("AccessTokenPost".to_owned(), object(post, &["name", "rights"])),
+        ("AccessToken".to_owned(), shown()),
+        ("AccessTokenMade".to_owned(), made),
+        ("AccessTokenPost".to_owned(), object_of(&ACCESS_TOKEN_POST)),
         ("AccessTokens".to_owned(), object(list, &["items", "count"])),
     ])
 }

@@ -11,7 +11,7 @@ use super::options::{self, Format};
 use super::preset::AT_THE_SENDER;
 use super::test_request::TestRequest;
 use super::{Failure, flow_fields, lookup, output, preset};
-use crate::model::known;
+use crate::model::{self, known};
 
 /// Member that the commands add to a webhook.
 const URL: &str = "url";
@@ -109,14 +109,14 @@ fn delete(client: &Client, kind: Kind, path: &str, matches: &ArgMatches) -> Resu
 
 /// Refuses what is set by name and is the server's own: it would be ignored without a word.
 fn refuse_read_only(kind: Kind, assignments: &[&String]) -> Result<(), Failure> {
-    let read_only = match kind {
-        Kind::Application => known::APPLICATION_IGNORED,
-        Kind::Webhook => known::WEBHOOK_IGNORED,
-        Kind::Flow => known::FLOW_IGNORED,
+    let spec = match kind {
+        Kind::Application => &model::APPLICATION,
+        Kind::Webhook => &model::WEBHOOK,
+        Kind::Flow => &model::FLOW,
     };
     for assignment in assignments {
         let name = assignment.split(['=', '.']).next().unwrap_or_default();
-        if read_only.contains(&name) || known::IGNORED_ANYWHERE.contains(&name) || name == URL {
+        if spec.is_read_only(name) || known::IGNORED_ANYWHERE.contains(&name) || name == URL {
             let hint = match name {
                 "token" | URL => ": `tidegate webhook rotate` gives another",
                 _ => "",

@@ -24,6 +24,7 @@ pages! {
     commands = "commands.md";
     settings = "settings.md";
     rest_api = "rest-api.md";
+    fields = "fields.md";
     http_requests = "http-requests.md";
     trigger_payload = "trigger-payload.md";
     flows = "flows.md";

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::common::{NAME_CHARS_MAX, time_text};
 use super::error::{ModelError, StoredError};
-use super::fields::{Fields, must_be_one_of};
+use super::fields::Fields;
+use super::spec::{FieldSpec, ObjectSpec, rows, words};
 use crate::base::id::Id;
 use crate::base::text::{hex_decode_slice, hex_into, parse_time};
 
@@ -29,6 +30,23 @@ pub enum Right {
 const RIGHTS: [(&str, Right); 4] =
     [("read", Right::Read), ("write", Right::Write), ("worker", Right::Worker), ("reply", Right::Reply)];
 
+/// The fields of the body that makes an access token.
+pub(crate) static ACCESS_TOKEN_POST: ObjectSpec = ObjectSpec::new("an access token", &[&WRITTEN]);
+
+/// The fields of an access token as it is shown.
+pub(crate) static ACCESS_TOKEN: ObjectSpec = ObjectSpec::new(
+    "an access token",
+    &[&WRITTEN, &rows! { "id": Id, read_only => ""; "creationDate": Time, read_only => ""; }],
+);
+
+const WRITTEN: [FieldSpec; 3] = rows! {
+    "name": text(1, NAME_CHARS_MAX), required => "Unique: the log tells tokens apart by it.";
+    "rights": Words(&words(&RIGHTS)), required =>
+        "`read`: look at everything; `write`: change everything but tokens; `worker`: attach to flows; `reply`: reply \
+        over the API.";
+    "expires": Time, nullable => "Its end, in the future; null: none.";
+};
+
 impl Right {
     /// The API's word for it.
     #[must_use]
@@ -45,7 +63,7 @@ impl Rights {
     /// All of them.
     pub const ALL: Rights = Rights(15);
     /// The API's words.
-    pub const WORDS: [&'static str; 4] = ["read", "write", "worker", "reply"];
+    pub const WORDS: [&'static str; 4] = words(&RIGHTS);
 
     /// Whether a right is among them.
     #[must_use]
@@ -87,15 +105,14 @@ impl AccessToken {
     /// # Errors
     /// The field, and what it must be.
     pub fn create(body: &Value, digest: [u8; DIGEST_BYTES], now: u64) -> Result<AccessToken, ModelError> {
-        let mut fields = Fields::of(body, "")?;
-        let name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        let mut fields = Fields::of(body, "", &ACCESS_TOKEN_POST)?;
+        let name = fields.required_string("name")?;
         if name.chars().any(char::is_control) {
             return Err(fields.error("name", "must have no control characters"));
         }
-        let must = || format!("must be a list of at least one right, each {}", must_be_one_of(&RIGHTS));
         let rights = fields.value("rights").and_then(Value::as_array).filter(|words| !words.is_empty());
         let rights = rights.and_then(|words| Rights::read(words));
-        let rights = rights.ok_or_else(|| fields.error("rights", must()))?;
+        let rights = rights.ok_or_else(|| fields.must_be("rights"))?;
         let expires = match fields.value("expires") {
             None | Some(Value::Null) => None,
             Some(value) => {
@@ -106,7 +123,7 @@ impl AccessToken {
                 Some(millis.ok_or_else(|| fields.error("expires", must))?)
             }
         };
-        fields.finish_strict("an access token")?;
+        fields.finish_strict()?;
         Ok(AccessToken { id: Id::generate(now), creation_date: now, name, rights, expires, digest })
     }
 

@@ -3,12 +3,21 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::common::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
+use super::common::{Extra, IDENTITY, NAMES, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::Fields;
-use super::global::{GLOBALS_MAX, Global, GlobalChange, apply_changes};
+use super::global::{GLOBALS, Global, GlobalChange, apply_changes};
 use super::known;
+use super::spec::ObjectSpec;
 use crate::base::id::Id;
+
+/// The fields of an application.
+pub(crate) static APPLICATION: ObjectSpec = ObjectSpec {
+    name: "an application",
+    groups: &[&IDENTITY, &NAMES, &[GLOBALS]],
+    ignored: known::APPLICATION_IGNORED,
+    kept: known::APPLICATION_KEPT,
+};
 
 /// An application, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,8 +50,8 @@ impl Application {
             globals: Vec::new(),
             extra: Map::new(),
         };
-        let mut fields = Fields::of(body, "")?;
-        application.name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        let mut fields = Fields::of(body, "", &APPLICATION)?;
+        application.name = fields.required_string("name")?;
         application.read(fields)?;
         Ok(application)
     }
@@ -50,7 +59,7 @@ impl Application {
     /// Replaces the fields that the body of a PATCH names, globals whole. On an error nothing is changed.
     pub fn patch(&mut self, body: &Value, unix_millis: u64) -> Result<(), ModelError> {
         let mut patched = self.clone();
-        patched.read(Fields::of(body, "")?)?;
+        patched.read(Fields::of(body, "", &APPLICATION)?)?;
         patched.last_updated = unix_millis;
         *self = patched;
         Ok(())
@@ -64,16 +73,16 @@ impl Application {
     }
 
     fn read(&mut self, mut fields: Fields<'_>) -> Result<(), ModelError> {
-        if let Some(name) = fields.string("name", 1..=NAME_CHARS_MAX)? {
+        if let Some(name) = fields.string("name")? {
             self.name = name;
         }
-        if let Some(description) = fields.string("description", 0..=TEXT_CHARS_MAX)? {
+        if let Some(description) = fields.string("description")? {
             self.description = description;
         }
-        if let Some(list) = fields.list("globals", GLOBALS_MAX)? {
+        if let Some(list) = fields.list("globals")? {
             self.globals = Global::read_list(list, "globals")?;
         }
-        fields.finish("an application", known::APPLICATION_IGNORED, known::APPLICATION_KEPT, &mut self.extra)
+        fields.finish(&mut self.extra)
     }
 
     /// As the API shows it.

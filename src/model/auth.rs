@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 
 use super::common::NAME_CHARS_MAX;
 use super::error::ModelError;
-use super::fields::{Fields, must_be_one_of, word_of};
-use super::jwt::JwtConfig;
-use super::signature::{Secrets, is_field_name};
+use super::fields::{Fields, word_of};
+use super::jwt::{JWT, JwtConfig, type_row};
+use super::signature::{SECRETS, Secrets, is_field_name};
+use super::spec::{FieldSpec, ObjectSpec, rows, words};
 
 /// A credential that every call must carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +38,39 @@ enum AuthKind {
 const KINDS: [(&str, AuthKind); 3] =
     [("header", AuthKind::Header), ("query", AuthKind::Query), ("jwt", AuthKind::Jwt)];
 
+/// The field that tells the variants apart.
+static UNTYPED: ObjectSpec =
+    ObjectSpec::new("auth", &[&rows! { "type": Word(&words(&KINDS)), required => ""; }]);
+
+static HEADER: ObjectSpec = ObjectSpec::new("auth", &[&[type_row("header")], &NAMED]);
+static QUERY: ObjectSpec = ObjectSpec::new("auth", &[&[type_row("query")], &NAMED]);
+
+const NAMED: [FieldSpec; 2] = rows! {
+    "name": text(1, NAME_CHARS_MAX), required => "Of the header or the parameter.";
+    "value": SECRETS, required =>
+        "Any of several is right. Templates over the globals. Shown as ***; a PATCH with *** keeps it.";
+};
+
+/// The variants of `auth`, each with a sentence about it.
+pub(crate) static AUTHS: [(&ObjectSpec, &str); 3] = [
+    (&HEADER, "A header of every call must have the value, or one of the values"),
+    (&QUERY, "The same for a parameter of the query, which stays out of the payload"),
+    (
+        &JWT,
+        "Authorization: Bearer must be a JSON Web Token; one of secret, key and jwksUrl says how it is verified",
+    ),
+];
+
 impl AuthConfig {
     /// Reads `auth`, whose masked secrets stand for those of `before`.
     pub(super) fn read(value: &Value, before: Option<&AuthConfig>) -> Result<AuthConfig, ModelError> {
-        let mut fields = Fields::of(value, "auth")?;
-        let kind = fields.one_of("type", &KINDS)?;
-        let kind = kind.ok_or_else(|| fields.error("type", must_be_one_of(&KINDS)))?;
+        let mut fields = Fields::of(value, "auth", &UNTYPED)?;
+        let kind = fields.one_of("type", &KINDS)?.ok_or_else(|| fields.must_be("type"))?;
+        fields.narrow(match kind {
+            AuthKind::Header => &HEADER,
+            AuthKind::Query => &QUERY,
+            AuthKind::Jwt => &JWT,
+        });
         let auth = match (kind, before) {
             (AuthKind::Header, Some(AuthConfig::Header(before))) => {
                 AuthConfig::Header(NamedSecret::read(&mut fields, Some(before))?)
@@ -62,7 +90,7 @@ impl AuthConfig {
         {
             return Err(fields.error("name", "must be the name of an HTTP header"));
         }
-        fields.finish_strict("auth")?;
+        fields.finish_strict()?;
         Ok(auth)
     }
 
@@ -98,9 +126,9 @@ impl AuthConfig {
 
 impl NamedSecret {
     fn read(fields: &mut Fields<'_>, before: Option<&NamedSecret>) -> Result<NamedSecret, ModelError> {
-        let name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        let name = fields.required_string("name")?;
         let Some(value) = fields.value("value") else {
-            return Err(fields.error("value", "is required: a string or a list of strings"));
+            return Err(fields.missing("value"));
         };
         let value = Secrets::read(value, "auth.value", before.map(|before| &before.value))?;
         Ok(NamedSecret { name, value })

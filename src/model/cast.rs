@@ -15,3 +15,12 @@ pub enum CastBuffersAs {
     /// Lower-case hex digits.
     Hex,
 }
+
+/// The words of [`CastBuffersAs`].
+pub(super) const CASTS: [(&str, CastBuffersAs); 5] = [
+    ("array", CastBuffersAs::Array),
+    ("binary", CastBuffersAs::Binary),
+    ("utf8", CastBuffersAs::Utf8),
+    ("base64", CastBuffersAs::Base64),
+    ("hex", CastBuffersAs::Hex),
+];

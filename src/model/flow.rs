@@ -5,14 +5,55 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::common::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
+use super::common::{Extra, IDENTITY, NAMES, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::{Fields, word_of};
 use super::flow_trigger::FlowTrigger;
-use super::global::{GLOBALS_MAX, Global};
+use super::global::{GLOBALS, Global};
 use super::known;
 use super::node::FlowNode;
+use super::spec::{FieldKind, FieldSpec, ObjectSpec, rows, words};
 use crate::base::id::Id;
+
+/// The fields of a flow.
+pub(crate) static FLOW: ObjectSpec = ObjectSpec {
+    name: "a flow",
+    groups: &[
+        &IDENTITY,
+        &NAMES,
+        &CONTENT,
+        &rows! {
+            "flowId": Id, read_only => "";
+            "flowClass": CLASS, at_creation, or_text("cloud") =>
+                "The platform's class of it; only flows of the class cloud run here.";
+            "defaultVersionId": Id, nullable =>
+                "The version that runs; null or missing: the flow itself. Without effect on a POST.";
+        },
+    ],
+    ignored: known::FLOW_IGNORED,
+    kept: known::FLOW_KEPT,
+};
+
+/// Rows of a flow and of its versions.
+pub(super) const CONTENT: [FieldSpec; 4] = [
+    ENABLED,
+    FieldSpec::new(
+        "triggers",
+        FieldKind::Objects { schema: "Trigger", most: Flow::TRIGGERS_MAX },
+        "What starts the flow.",
+    ),
+    FieldSpec::new(
+        "nodes",
+        FieldKind::Objects { schema: "Node", most: Flow::NODES_MAX },
+        "The steps that it runs.",
+    ),
+    GLOBALS,
+];
+pub(super) const ENABLED: FieldSpec =
+    FieldSpec::new("enabled", FieldKind::Boolean, "A disabled flow gets no triggers.").or_flag(true);
+
+/// The kind of `flowClass`.
+pub(super) const CLASS: FieldKind = FieldKind::Word(&words(&FLOW_CLASSES));
 
 /// A workflow, checked: node ids are unique, and every `outputIds` names nodes that are there.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,8 +143,8 @@ impl Flow {
             default_version_id: None,
             extra: Map::new(),
         };
-        let mut fields = Fields::of(body, "")?;
-        flow.name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        let mut fields = Fields::of(body, "", &FLOW)?;
+        flow.name = fields.required_string("name")?;
         flow.class = fields.one_of("flowClass", &FLOW_CLASSES)?.unwrap_or_default();
         // A new flow has no versions yet: what another one ran says nothing about it.
         fields.value("defaultVersionId");
@@ -114,13 +155,14 @@ impl Flow {
     /// Replaces the fields that the body of a PATCH names, triggers and nodes whole. On an error nothing is changed.
     pub fn patch(&mut self, body: &Value, unix_millis: u64) -> Result<(), ModelError> {
         let mut patched = self.clone();
-        let mut fields = Fields::of(body, "")?;
-        if fields.is_null("defaultVersionId") {
-            patched.default_version_id = None;
-        } else if let Some(id) = fields.string("defaultVersionId", 0..=NAME_CHARS_MAX)? {
-            let must = "must be the id of a version of this flow, or null";
-            patched.default_version_id =
-                Some(id.parse().map_err(|_| fields.error("defaultVersionId", must))?);
+        let mut fields = Fields::of(body, "", &FLOW)?;
+        if let Some(value) = fields.value("defaultVersionId") {
+            let id = value.as_str().and_then(|text| text.parse().ok());
+            if id.is_none() && !value.is_null() {
+                let must = "must be the id of a version of this flow, or null";
+                return Err(fields.error("defaultVersionId", must));
+            }
+            patched.default_version_id = id;
         }
         patched.read(fields)?;
         patched.last_updated = unix_millis;
@@ -138,10 +180,10 @@ impl Flow {
     }
 
     fn read(&mut self, mut fields: Fields<'_>) -> Result<(), ModelError> {
-        if let Some(name) = fields.string("name", 1..=NAME_CHARS_MAX)? {
+        if let Some(name) = fields.string("name")? {
             self.name = name;
         }
-        if let Some(description) = fields.string("description", 0..=TEXT_CHARS_MAX)? {
+        if let Some(description) = fields.string("description")? {
             self.description = description;
         }
         if let Some(class) = fields.one_of("flowClass", &FLOW_CLASSES)?
@@ -150,7 +192,7 @@ impl Flow {
             return Err(fields.error("flowClass", "is fixed when the flow is created"));
         }
         self.read_content(&mut fields)?;
-        fields.finish("a flow", known::FLOW_IGNORED, known::FLOW_KEPT, &mut self.extra)
+        fields.finish(&mut self.extra)
     }
 
     /// Reads what a flow and a version of it both have.
@@ -158,7 +200,7 @@ impl Flow {
         if let Some(enabled) = fields.boolean("enabled")? {
             self.enabled = enabled;
         }
-        let triggers = fields.list("triggers", Self::TRIGGERS_MAX)?;
+        let triggers = fields.list("triggers")?;
         if let Some(list) = triggers {
             self.triggers = list
                 .iter()
@@ -166,11 +208,11 @@ impl Flow {
                 .map(|(index, value)| FlowTrigger::read(value, &format!("triggers[{index}]")))
                 .collect::<Result<_, _>>()?;
         }
-        let nodes = fields.list("nodes", Self::NODES_MAX)?;
+        let nodes = fields.list("nodes")?;
         if let Some(list) = nodes {
             self.nodes = read_nodes(list, &self.nodes)?;
         }
-        if let Some(list) = fields.list("globals", GLOBALS_MAX)? {
+        if let Some(list) = fields.list("globals")? {
             self.globals = Global::read_list(list, "globals")?;
         }
         // What an earlier version kept is not refused because of another field.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::common::{NAME_CHARS_MAX, NODE_ID_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::{Fields, text};
+use super::spec::{FieldKind, FieldSpec, ObjectSpec, rows};
 use crate::base::id::Id;
 
 /// The type of a trigger that runs here.
@@ -12,6 +13,28 @@ pub(crate) const WEBHOOK_TRIGGER: &str = "webhook";
 
 /// Longest key of an inert trigger: the platform's number.
 const KEY_CHARS_MAX: usize = 1_024;
+
+/// The fields of a trigger.
+pub(crate) static TRIGGER: ObjectSpec = ObjectSpec::new(
+    "a trigger",
+    &[
+        &rows! {
+            "type": text(1, NAME_CHARS_MAX), required => "`webhook` starts the flow; any other type is kept and inert.";
+            "key": text(0, KEY_CHARS_MAX) => "The id of a webhook, where the type is `webhook`.";
+            "config": AnyObject => "Kept as it is.";
+        },
+        &[META, OUTPUT_IDS],
+    ],
+);
+
+/// Data of an editor.
+pub(super) const META: FieldSpec = FieldSpec::new("meta", FieldKind::AnyObject, "Kept as it is.");
+
+pub(super) const OUTPUT_IDS: FieldSpec = FieldSpec::new(
+    "outputIds",
+    FieldKind::OutputIds { most: OutputIds::COUNT_MAX },
+    "A list of node ids for each output; a flat list is that of one output.",
+);
 
 /// A trigger of a flow.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,23 +77,18 @@ impl OutputIds {
     }
 
     pub(super) fn read(fields: &mut Fields<'_>) -> Result<Option<OutputIds>, ModelError> {
-        const MUST: &str = "must be a list of lists of node ids, one for each output, or a list of node ids";
-        let Some(list) = fields.list("outputIds", Self::COUNT_MAX)? else { return Ok(None) };
+        let Some(list) = fields.list("outputIds")? else { return Ok(None) };
         let ids = |list: &[Value]| {
-            if list.len() > Self::COUNT_MAX {
-                return Err(fields.error("outputIds", format!("must have at most {} ids", Self::COUNT_MAX)));
-            }
-            list.iter()
-                .map(|id| text(id, &(1..=NODE_ID_CHARS_MAX)).map(str::to_owned))
-                .collect::<Result<Vec<String>, String>>()
-                .map_err(|_| fields.error("outputIds", MUST))
+            let ids = list.iter().map(|id| text(id, &(1..=NODE_ID_CHARS_MAX)).map(str::to_owned));
+            let ids = ids.collect::<Option<Vec<String>>>().filter(|ids| ids.len() <= Self::COUNT_MAX);
+            ids.ok_or_else(|| fields.must_be("outputIds"))
         };
         if list.iter().any(Value::is_string) {
             return Ok(Some(OutputIds(vec![ids(list)?])));
         }
         let outputs: Result<Vec<_>, ModelError> = list
             .iter()
-            .map(|output| ids(output.as_array().ok_or_else(|| fields.error("outputIds", MUST))?))
+            .map(|output| ids(output.as_array().ok_or_else(|| fields.must_be("outputIds"))?))
             .collect();
         outputs.map(|outputs| Some(OutputIds(outputs)))
     }
@@ -109,19 +127,19 @@ impl FlowTrigger {
     }
 
     pub(super) fn read(value: &Value, path: &str) -> Result<FlowTrigger, ModelError> {
-        let mut fields = Fields::of(value, path)?;
-        let type_name = fields.required_string("type", 1..=NAME_CHARS_MAX)?;
+        let mut fields = Fields::of(value, path, &TRIGGER)?;
+        let type_name = fields.required_string("type")?;
         let kind = if type_name == WEBHOOK_TRIGGER {
             let key = fields.value("key").and_then(Value::as_str).and_then(|key| key.parse().ok());
             let must = "must be the id of a webhook: 24 hex digits";
             TriggerKind::Webhook(key.ok_or_else(|| fields.error("key", must))?)
         } else {
-            TriggerKind::Inert { type_name, key: fields.string("key", 0..=KEY_CHARS_MAX)? }
+            TriggerKind::Inert { type_name, key: fields.string("key")? }
         };
         let config = fields.object("config")?.cloned().map(Value::Object);
         let meta = fields.object("meta")?.cloned().map(Value::Object);
         let output_ids = OutputIds::read(&mut fields)?;
-        fields.finish_strict("a trigger")?;
+        fields.finish_strict()?;
         Ok(FlowTrigger { kind, config, meta, output_ids })
     }
 

@@ -4,15 +4,41 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::common::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
+use super::common::{Extra, IDENTITY, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::Fields;
-use super::flow::{Flow, StoredFlow};
+use super::flow::{CLASS, CONTENT, ENABLED, Flow, StoredFlow};
 use super::known;
+use super::spec::{FieldKind, FieldSpec, ObjectSpec, rows};
 use crate::base::id::Id;
 
 /// The word for what is being worked on, as opposed to a version.
 pub(crate) const DEVELOP: &str = "develop";
+
+/// The fields of a version.
+pub(crate) static FLOW_VERSION: ObjectSpec = ObjectSpec {
+    name: "a flow version",
+    groups: &[
+        &IDENTITY,
+        &rows! {
+            "flowVersionId": Id, read_only => "";
+            "flowId": Id, read_only => "";
+            "flowClass": CLASS, read_only => "The flow's.";
+            "version": text(1, NAME_CHARS_MAX), required => "Its name, unique among the versions of the flow.";
+        },
+        &[NOTES],
+        &CONTENT,
+    ],
+    ignored: known::FLOW_VERSION_IGNORED,
+    kept: known::FLOW_VERSION_KEPT,
+};
+
+/// The fields of a version that can change.
+pub(crate) static FLOW_VERSION_PATCH: ObjectSpec =
+    ObjectSpec::new("a flow version that can change", &[&[NOTES, ENABLED]]);
+
+const NOTES: FieldSpec =
+    FieldSpec::new("notes", FieldKind::Text { least: 0, most: TEXT_CHARS_MAX }, "For people.").or_text("");
 
 /// A version of a flow, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +64,8 @@ impl FlowVersion {
     /// A version of `flow` from the body of a POST. Triggers, nodes and globals that the body does not name are the
     /// flow's.
     pub fn create(body: &Value, flow: &Flow, unix_millis: u64) -> Result<FlowVersion, ModelError> {
-        let mut fields = Fields::of(body, "")?;
-        let version = fields.required_string("version", 1..=NAME_CHARS_MAX)?;
+        let mut fields = Fields::of(body, "", &FLOW_VERSION)?;
+        let version = fields.required_string("version")?;
         if version == DEVELOP || version.parse::<Id>().is_ok() {
             let must = format!("must not be `{DEVELOP}`, nor 24 hex digits: those name other things");
             return Err(fields.error("version", must));
@@ -57,29 +83,24 @@ impl FlowVersion {
             flow: content,
             extra: Map::new(),
         };
-        if let Some(notes) = fields.string("notes", 0..=TEXT_CHARS_MAX)? {
+        if let Some(notes) = fields.string("notes")? {
             made.notes = notes;
         }
-        fields.finish(
-            "a flow version",
-            known::FLOW_VERSION_IGNORED,
-            known::FLOW_VERSION_KEPT,
-            &mut made.extra,
-        )?;
+        fields.finish(&mut made.extra)?;
         Ok(made)
     }
 
     /// Replaces `notes` and `enabled`, the only fields of a version that can change. On an error nothing is changed.
     pub fn patch(&mut self, body: &Value, unix_millis: u64) -> Result<(), ModelError> {
         let mut patched = self.clone();
-        let mut fields = Fields::of(body, "")?;
-        if let Some(notes) = fields.string("notes", 0..=TEXT_CHARS_MAX)? {
+        let mut fields = Fields::of(body, "", &FLOW_VERSION_PATCH)?;
+        if let Some(notes) = fields.string("notes")? {
             patched.notes = notes;
         }
         if let Some(enabled) = fields.boolean("enabled")? {
             patched.flow.enabled = enabled;
         }
-        fields.finish_strict("a flow version that can change")?;
+        fields.finish_strict()?;
         patched.last_updated = unix_millis;
         *self = patched;
         Ok(())

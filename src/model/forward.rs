@@ -6,7 +6,65 @@ use serde_json::Value;
 use super::common::TEXT_CHARS_MAX;
 use super::error::ModelError;
 use super::fields::{Fields, word_of};
-use super::signature::{Secrets, is_field_name};
+use super::signature::{SECRET, Secrets, is_field_name};
+use super::spec::{FieldKind, FieldSpec, ObjectSpec, rows, words};
+
+/// The fields of an `HttpForwardNode`'s config.
+pub(super) static HTTP_FORWARD: ObjectSpec = ObjectSpec::new(
+    "the config of an HttpForwardNode",
+    &[
+        &rows! {
+            "url": text(1, TEXT_CHARS_MAX), required =>
+                "A template; scheme, host and port stand in the text. A 2xx is done, anything else is tried again.";
+            "method": Word(&words(&FORWARD_METHODS)), or_text("POST") => "";
+        },
+        &[HEADERS],
+        &rows! {
+            "body": text(0, HttpForwardConfig::BODY_CHARS_MAX), or_text("payload") =>
+                "payload: the trigger as JSON; raw: the caller's body; or a template.";
+            "timeoutSeconds": integer(1, HttpForwardConfig::TIMEOUT_SECONDS_MAX), or_number(30) => "Of one attempt.";
+            "retry": Object(&RETRY) => "When a failed delivery is tried again.";
+            "maxInFlight": integer(1, HttpForwardConfig::MAX_IN_FLIGHT_MAX), or_number(HttpForwardConfig::MAX_IN_FLIGHT_DEFAULT) =>
+                "Requests under way.";
+            "ordered": Boolean, or_flag(false) => "One request at a time for each key.";
+            "orderKey": text(0, TEXT_CHARS_MAX) => "A template, with ordered alone. Empty: one order for all.";
+            "requestsPerSecond": Number { least: HttpForwardConfig::REQUESTS_PER_SECOND_MIN, most: HttpForwardConfig::REQUESTS_PER_SECOND_MAX }, nullable =>
+                "null: no limit.";
+        },
+        &[FieldSpec {
+            help: "Signs each request as Standard Webhooks says. Shown as ***; a PATCH with *** keeps it.",
+            ..SECRET
+        }
+        .nullable()],
+    ],
+);
+
+static RETRY: ObjectSpec = ObjectSpec::new(
+    "retry",
+    &[&rows! {
+        "attempts": integer(1, Retry::ATTEMPTS_MAX) => "In all. Missing: until the retention ends.";
+        "backoffSeconds": Number { least: Retry::BACKOFF_SECONDS_MIN, most: Retry::BACKOFF_SECONDS_MAX }, or_number(1) =>
+            "First pause, doubled each time, up to 300.";
+    }],
+);
+
+/// The fields of a `WorkerNode`'s config.
+pub(super) static WORKER: ObjectSpec = ObjectSpec::new(
+    "the config of a WorkerNode",
+    &[&rows! {
+        "ackTimeoutSeconds": integer(1, WorkerConfig::ACK_TIMEOUT_SECONDS_MAX), or_number(30) =>
+            "Time for an ack; then another worker gets the trigger.";
+        "maxInFlight": integer(1, WorkerConfig::MAX_IN_FLIGHT_MAX), or_number(1_000) =>
+            "Triggers that one worker holds.";
+    }],
+);
+
+/// Headers of a node's own.
+pub(super) const HEADERS: FieldSpec = FieldSpec::new(
+    "headers",
+    FieldKind::TextMap { most: HttpForwardConfig::HEADERS_MAX },
+    "Names, and templates of values.",
+);
 
 /// `HttpForwardNode`: a request to a URL for each trigger.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,14 +149,12 @@ impl Retry {
     pub const BACKOFF_SECONDS_MIN: f64 = 0.001;
 
     fn read(value: &Value, path: String) -> Result<Retry, ModelError> {
-        let mut fields = Fields::of(value, path)?;
+        let mut fields = Fields::of(value, path, &RETRY)?;
         let retry = Retry {
-            attempts: fields.integer("attempts", 1..=Self::ATTEMPTS_MAX)?,
-            backoff_seconds: fields
-                .number("backoffSeconds", Self::BACKOFF_SECONDS_MIN..=Self::BACKOFF_SECONDS_MAX)?
-                .unwrap_or(Retry::default().backoff_seconds),
+            attempts: fields.integer("attempts")?,
+            backoff_seconds: fields.number("backoffSeconds")?.unwrap_or(Retry::default().backoff_seconds),
         };
-        fields.finish_strict("retry")?;
+        fields.finish_strict()?;
         Ok(retry)
     }
 }
@@ -110,8 +166,6 @@ impl Default for Retry {
 }
 
 impl HttpForwardConfig {
-    /// Default of `timeoutSeconds`.
-    pub const TIMEOUT_SECONDS_DEFAULT: u32 = 30;
     /// Longest `timeoutSeconds`: an attempt holds a connection.
     pub const TIMEOUT_SECONDS_MAX: u32 = 3_600;
     /// Most headers: as many as a request's head may have ([limits and
@@ -133,38 +187,29 @@ impl HttpForwardConfig {
         path: &str,
         before: Option<&HttpForwardConfig>,
     ) -> Result<HttpForwardConfig, ModelError> {
-        let mut fields = Fields::of(value, path)?;
-        let url = fields.required_string("url", 1..=TEXT_CHARS_MAX)?;
+        let mut fields = Fields::of(value, path, &HTTP_FORWARD)?;
+        let url = fields.required_string("url")?;
         check_url(&url).map_err(|must| fields.error("url", must))?;
         let method = fields.one_of("method", &FORWARD_METHODS)?.unwrap_or_default();
         let headers = read_headers(&mut fields, is_set_by_engine)?;
-        let body = match fields.string("body", 0..=Self::BODY_CHARS_MAX)?.as_deref() {
+        let body = match fields.string("body")?.as_deref() {
             None | Some("payload") => ForwardBody::Payload,
             Some("raw") => ForwardBody::Raw,
             Some(template) => ForwardBody::Template(template.to_owned()),
         };
-        let timeout_seconds = fields
-            .integer("timeoutSeconds", 1..=Self::TIMEOUT_SECONDS_MAX)?
-            .unwrap_or(Self::TIMEOUT_SECONDS_DEFAULT);
+        let timeout_seconds = fields.integer_or_default("timeoutSeconds")?;
         let retry = match fields.value("retry") {
             Some(value) => Retry::read(value, fields.path_of("retry"))?,
             None => Retry::default(),
         };
-        let max_in_flight = fields
-            .integer("maxInFlight", 1..=Self::MAX_IN_FLIGHT_MAX)?
-            .unwrap_or(Self::MAX_IN_FLIGHT_DEFAULT);
+        let max_in_flight = fields.integer_or_default("maxInFlight")?;
         let is_ordered = fields.boolean("ordered")?.unwrap_or(false);
-        let order_key = fields.string("orderKey", 0..=TEXT_CHARS_MAX)?;
+        let order_key = fields.string("orderKey")?;
         if order_key.is_some() && !is_ordered {
             return Err(fields.error("orderKey", "must be left out where ordered is not true"));
         }
         let order_key = is_ordered.then(|| order_key.unwrap_or_default());
-        let rates = Self::REQUESTS_PER_SECOND_MIN..=Self::REQUESTS_PER_SECOND_MAX;
-        let requests_per_second = if fields.is_null("requestsPerSecond") {
-            None
-        } else {
-            fields.number("requestsPerSecond", rates)?
-        };
+        let requests_per_second = fields.number("requestsPerSecond")?;
         let secret = match fields.value("secret") {
             None | Some(Value::Null) => None,
             Some(value) => Some(Secrets::read(
@@ -173,7 +218,7 @@ impl HttpForwardConfig {
                 before.and_then(|before| before.secret.as_ref()),
             )?),
         };
-        fields.finish_strict("the config of an HttpForwardNode")?;
+        fields.finish_strict()?;
         Ok(HttpForwardConfig {
             url,
             method,
@@ -205,17 +250,12 @@ impl WorkerConfig {
     pub const MAX_IN_FLIGHT_MAX: u32 = 1_000_000;
 
     pub(super) fn read(value: &Value, path: &str) -> Result<WorkerConfig, ModelError> {
-        let mut fields = Fields::of(value, path)?;
-        let default = WorkerConfig::default();
+        let mut fields = Fields::of(value, path, &WORKER)?;
         let config = WorkerConfig {
-            ack_timeout_seconds: fields
-                .integer("ackTimeoutSeconds", 1..=Self::ACK_TIMEOUT_SECONDS_MAX)?
-                .unwrap_or(default.ack_timeout_seconds),
-            max_in_flight: fields
-                .integer("maxInFlight", 1..=Self::MAX_IN_FLIGHT_MAX)?
-                .unwrap_or(default.max_in_flight),
+            ack_timeout_seconds: fields.integer_or_default("ackTimeoutSeconds")?,
+            max_in_flight: fields.integer_or_default("maxInFlight")?,
         };
-        fields.finish_strict("the config of a WorkerNode")?;
+        fields.finish_strict()?;
         Ok(config)
     }
 }
@@ -234,8 +274,7 @@ pub(super) fn read_headers(
     let mut headers = Vec::new();
     let Some(object) = fields.object("headers")? else { return Ok(headers) };
     if object.len() > HttpForwardConfig::HEADERS_MAX {
-        let must = format!("must have at most {} fields", HttpForwardConfig::HEADERS_MAX);
-        return Err(fields.error("headers", must));
+        return Err(fields.must_be("headers"));
     }
     for (name, value) in object {
         let path = format!("headers.{name}");

@@ -10,6 +10,7 @@ use super::common::{Extra, NAME_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::Fields;
 use super::known;
+use super::spec::{FieldKind, FieldSpec, ObjectSpec, rows};
 use crate::base::json as strict;
 
 /// Most globals of an application, and of a flow: each is part of every payload.
@@ -20,8 +21,30 @@ pub(crate) const GLOBAL_JSON_CHARS_MAX: usize = 32_767;
 pub(super) const GLOBAL_DEPTH_MAX: usize = 128;
 /// Most characters of a key: the platform's number.
 const KEY_CHARS_MAX: usize = NAME_CHARS_MAX;
-/// Rule for a key, the platform's pattern.
-const KEY_MUST: &str = "must be 1 to 255 of the characters 0-9, a-z, A-Z, _ and -";
+
+/// A key, as the platform's schema has it.
+const KEY: FieldKind = FieldKind::Pattern {
+    pattern: "^[0-9a-zA-Z_-]{1,255}$",
+    phrase: "1 to 255 of the characters 0-9, a-z, A-Z, _ and -",
+};
+
+/// The fields of a global.
+pub(crate) static GLOBAL: ObjectSpec = ObjectSpec {
+    name: "a global",
+    groups: &[&rows! {
+        "key": KEY, required => "Templates read the value as {{globals.KEY}}.";
+        "json": text(1, GLOBAL_JSON_CHARS_MAX), required => "A text of valid JSON.";
+    }],
+    ignored: &[],
+    kept: known::GLOBAL_KEPT,
+};
+
+/// The row of a list of globals.
+pub(super) const GLOBALS: FieldSpec = FieldSpec::new(
+    "globals",
+    FieldKind::Objects { schema: "Global", most: GLOBALS_MAX },
+    "Values that templates and payloads see, by their keys. Those of a flow hide those of its application.",
+);
 
 /// One global.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,10 +111,10 @@ pub(crate) fn read_changes(list: &[Value], path: &str) -> Result<Vec<GlobalChang
     let mut changes = Vec::with_capacity(list.len());
     let mut keys = HashSet::new();
     for (index, value) in list.iter().enumerate() {
-        let mut fields = Fields::of(value, format!("{path}[{index}]"))?;
-        let key = fields.required_string("key", 1..=KEY_CHARS_MAX)?;
+        let mut fields = Fields::of(value, format!("{path}[{index}]"), &GLOBAL)?;
+        let key = fields.required_string("key")?;
         if !is_key(&key) {
-            return Err(fields.error("key", KEY_MUST));
+            return Err(fields.must_be("key"));
         }
         if !keys.insert(key.clone()) {
             return Err(fields.error("key", "must be unique among the globals"));
@@ -107,10 +130,10 @@ pub(crate) fn read_changes(list: &[Value], path: &str) -> Result<Vec<GlobalChang
 /// The field that is not valid.
 pub(crate) fn read_change_of(key: &str, body: &Value) -> Result<GlobalChange, ModelError> {
     if !is_key(key) {
-        return Err(ModelError::new("key", KEY_MUST));
+        return Err(ModelError::new("key", format!("must be {KEY}")));
     }
-    let mut fields = Fields::of(body, "")?;
-    if fields.string("key", 1..=KEY_CHARS_MAX)?.is_some_and(|given| given != key) {
+    let mut fields = Fields::of(body, "", &GLOBAL)?;
+    if fields.string("key")?.is_some_and(|given| given != key) {
         return Err(fields.error("key", "must be the key that the path names"));
     }
     read_change(fields, key.to_owned())
@@ -118,15 +141,15 @@ pub(crate) fn read_change_of(key: &str, body: &Value) -> Result<GlobalChange, Mo
 
 fn read_change(mut fields: Fields<'_>, key: String) -> Result<GlobalChange, ModelError> {
     if fields.is_null("json") {
-        fields.finish("a global", &[], known::GLOBAL_KEPT, &mut Map::new())?;
+        fields.finish(&mut Map::new())?;
         return Ok(GlobalChange::Remove(key));
     }
-    let json = fields.required_string("json", 1..=GLOBAL_JSON_CHARS_MAX)?;
+    let json = fields.required_string("json")?;
     if !strict::validate(json.as_bytes(), GLOBAL_DEPTH_MAX) {
         return Err(fields.error("json", "must be a string that holds valid JSON"));
     }
     let mut extra = Map::new();
-    fields.finish("a global", &[], known::GLOBAL_KEPT, &mut extra)?;
+    fields.finish(&mut extra)?;
     Ok(GlobalChange::Set(Global { key, json, extra }))
 }
 

@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 
 use super::common::NAME_CHARS_MAX;
 use super::error::ModelError;
-use super::fields::{Fields, must_be_one_of, text, word_of};
-use super::signature::Secrets;
+use super::fields::{Fields, text, word_of};
+use super::signature::{SECRETS, Secrets};
+use super::spec::{FieldKind, FieldSpec, ObjectSpec, rows, words};
 
 /// The tokens that are accepted, in `Authorization: Bearer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +87,37 @@ const URL_BYTES_MAX: usize = 2_048;
 const LEEWAY_SECONDS: u32 = 60;
 const LEEWAY_SECONDS_MAX: u32 = 3_600;
 
+/// The row `type` of a variant of `auth`.
+pub(super) const fn type_row(word: &'static str) -> FieldSpec {
+    FieldSpec::new("type", FieldKind::Const(word), "").required()
+}
+
+/// A claim's values.
+const NAMES: FieldKind = FieldKind::Either(&[
+    FieldKind::Text { least: 1, most: NAME_CHARS_MAX },
+    FieldKind::Texts { least: 1, most: NAMES_MAX, things: "strings" },
+]);
+
+/// The fields of `auth` of the type `jwt`.
+pub(super) static JWT: ObjectSpec = ObjectSpec::new(
+    "auth",
+    &[
+        &[type_row("jwt")],
+        &rows! {
+            "algorithms": Words(&words(&ALGORITHMS)) =>
+                "HS256 with a secret by default, else every one that verifies with a public key.";
+            "secret": SECRETS => "A shared secret, or several. Templates over the globals.";
+            "key": SECRETS => "A public key in PEM, or several. Templates over the globals.";
+            "jwksUrl": text(1, URL_BYTES_MAX) =>
+                "https URL of a JSON Web Key Set; keys are fetched when a token needs them.";
+            "issuer": NAMES => "Values of the claim iss, one of which a token must have. Missing: any.";
+            "audience": NAMES => "Values of the claim aud, one of which a token must have. Missing: any.";
+            "leewaySeconds": integer(0, LEEWAY_SECONDS_MAX), or_number(LEEWAY_SECONDS) =>
+                "How far the clocks may be apart.";
+        },
+    ],
+);
+
 impl JwtConfig {
     /// Reads the fields beside `type`. Masked secrets stand for those of `before`.
     pub(super) fn read(fields: &mut Fields<'_>, before: Option<&JwtConfig>) -> Result<JwtConfig, ModelError> {
@@ -96,9 +128,7 @@ impl JwtConfig {
             keys,
             issuer: names(fields, "issuer")?,
             audience: names(fields, "audience")?,
-            leeway_seconds: fields
-                .integer("leewaySeconds", 0..=LEEWAY_SECONDS_MAX)?
-                .unwrap_or(LEEWAY_SECONDS),
+            leeway_seconds: fields.integer_or_default("leewaySeconds")?,
         })
     }
 
@@ -133,7 +163,7 @@ impl JwtKeys {
             (Some(secret), None, None) => Secrets::read(secret, "auth.secret", kept).map(JwtKeys::Secret),
             (None, Some(key), None) => Secrets::read(key, "auth.key", None).map(JwtKeys::Public),
             (None, None, Some(url)) => {
-                let url = text(url, &(1..=URL_BYTES_MAX)).map_err(|must| fields.error("jwksUrl", must))?;
+                let url = text(url, &(1..=URL_BYTES_MAX)).ok_or_else(|| fields.must_be("jwksUrl"))?;
                 check_url(url).map_err(|must| fields.error("jwksUrl", must))?;
                 Ok(JwtKeys::Url(url.to_owned()))
             }
@@ -144,7 +174,7 @@ impl JwtKeys {
 
 fn algorithms(fields: &mut Fields<'_>, keys: &JwtKeys) -> Result<Vec<JwtAlgorithm>, ModelError> {
     let is_secret = matches!(keys, JwtKeys::Secret(_));
-    let Some(list) = fields.list("algorithms", ALGORITHMS.len())? else {
+    let Some(list) = fields.list("algorithms")? else {
         if is_secret {
             return Ok(vec![JwtAlgorithm::Hs256]);
         }
@@ -154,31 +184,26 @@ fn algorithms(fields: &mut Fields<'_>, keys: &JwtKeys) -> Result<Vec<JwtAlgorith
     let mut algorithms = Vec::new();
     for value in list {
         let found = ALGORITHMS.iter().find(|(word, _)| value.as_str() == Some(word));
-        let (_, algorithm) = found.ok_or_else(|| fields.error("algorithms", must_be_one_of(&ALGORITHMS)))?;
+        let (_, algorithm) = found.ok_or_else(|| fields.must_be("algorithms"))?;
         if algorithm.is_symmetric() != is_secret {
             let must = "must be HS256, HS384 or HS512 with a secret, and none of them with a public key";
             return Err(fields.error("algorithms", must));
         }
         algorithms.push(*algorithm);
     }
-    if algorithms.is_empty() {
-        Err(fields.error("algorithms", must_be_one_of(&ALGORITHMS)))
-    } else {
-        Ok(algorithms)
-    }
+    Ok(algorithms)
 }
 
 /// A string or a list of strings; none if it is absent.
 fn names(fields: &mut Fields<'_>, name: &'static str) -> Result<Vec<String>, ModelError> {
-    let must = format!("must be a string or a list of 1 to {NAMES_MAX} strings");
     let Some(value) = fields.value(name) else { return Ok(Vec::new()) };
     let list = match value {
         Value::Array(list) if (1..=NAMES_MAX).contains(&list.len()) => list.as_slice(),
         Value::String(_) => std::slice::from_ref(value),
-        _ => return Err(fields.error(name, must)),
+        _ => return Err(fields.must_be(name)),
     };
-    let one = |value: &Value| text(value, &(1..=NAME_CHARS_MAX)).map(str::to_owned).ok();
-    list.iter().map(one).collect::<Option<_>>().ok_or_else(|| fields.error(name, must))
+    let one = |value: &Value| text(value, &(1..=NAME_CHARS_MAX)).map(str::to_owned);
+    list.iter().map(one).collect::<Option<_>>().ok_or_else(|| fields.must_be(name))
 }
 
 /// Checks the URL of a key set: whoever answers there decides who is let in, so only a listener of this machine may

@@ -1,4 +1,4 @@
-//! The fields that the platform's published clients know and Tidegate has no use for.
+//! Fields that the platform's published clients know and Tidegate has no use for.
 //!
 //! From the schemas of `losant-rest`: `application`, `applicationPost`, `applicationPatch`, `flow`, `flowPost`,
 //! `flowPatch` and their kin. Kept fields are stored and given back as they came; ignored ones are the server's own
@@ -18,18 +18,9 @@ pub(crate) const IGNORED_ANYWHERE: [&str; 10] = [
     "warnings",
 ];
 
-/// Read-only fields of an application.
-pub(crate) const APPLICATION_IGNORED: &[&str] = &[
-    "id",
-    "applicationId",
-    "creationDate",
-    "lastUpdated",
-    "ownerId",
-    "ownerType",
-    "organizationName",
-    "organizationIconColor",
-    "summary",
-];
+/// Read-only fields of an application that are not shown here.
+pub(crate) const APPLICATION_IGNORED: &[&str] =
+    &["ownerId", "ownerType", "organizationName", "organizationIconColor", "summary"];
 
 /// Kept fields of an application.
 pub(crate) const APPLICATION_KEPT: &[&str] = &[
@@ -51,24 +42,8 @@ pub(crate) const APPLICATION_KEPT: &[&str] = &[
 /// Kept fields of a global.
 pub(crate) const GLOBAL_KEPT: &[&str] = &["cloudOnly", "description"];
 
-/// Read-only fields of a webhook.
-pub(crate) const WEBHOOK_IGNORED: &[&str] =
-    &["id", "webhookId", "applicationId", "creationDate", "lastUpdated", "token", "previousTokens"];
-
-/// Kept fields of a webhook: the platform has none that Tidegate does not use.
-pub(crate) const WEBHOOK_KEPT: &[&str] = &[];
-
-/// Read-only fields of a flow.
-pub(crate) const FLOW_IGNORED: &[&str] = &[
-    "id",
-    "flowId",
-    "applicationId",
-    "creationDate",
-    "lastUpdated",
-    "stats",
-    "customNodeUseCount",
-    "deletedInDevelop",
-];
+/// Read-only fields of a flow that are not shown here.
+pub(crate) const FLOW_IGNORED: &[&str] = &["stats", "customNodeUseCount", "deletedInDevelop"];
 
 /// Kept fields of a flow.
 pub(crate) const FLOW_KEPT: &[&str] = &[
@@ -83,20 +58,8 @@ pub(crate) const FLOW_KEPT: &[&str] = &[
     "notes",
 ];
 
-/// Read-only fields of a flow's version. `flowClass` is the flow's.
-pub(crate) const FLOW_VERSION_IGNORED: &[&str] = &[
-    "id",
-    "flowVersionId",
-    "flowId",
-    "applicationId",
-    "creationDate",
-    "lastUpdated",
-    "stats",
-    "flowClass",
-    "name",
-    "description",
-    "versions",
-];
+/// Read-only fields of a flow's version that are not shown here.
+pub(crate) const FLOW_VERSION_IGNORED: &[&str] = &["stats", "name", "description", "versions"];
 
 /// Kept fields of a flow's version.
 pub(crate) const FLOW_VERSION_KEPT: &[&str] = &["minimumAgentVersion", "customNodeConfig"];

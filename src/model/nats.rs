@@ -5,7 +5,21 @@ use serde_json::Value;
 use super::common::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::Fields;
-use super::forward::read_headers;
+use super::forward::{HEADERS, read_headers};
+use super::spec::{ObjectSpec, rows};
+
+/// The fields of a `NatsNode`'s config.
+pub(super) static NATS: ObjectSpec = ObjectSpec::new(
+    "the config of a NatsNode",
+    &[
+        &rows! {
+            "subject": text(1, TEXT_CHARS_MAX) => "A template. Missing: `tidegate.<applicationId>.<webhookId>`.";
+            "stream": text(1, NAME_CHARS_MAX) =>
+                "The stream of JetStream that must take it. Missing: any that takes the subject.";
+        },
+        &[HEADERS],
+    ],
+);
 
 /// `NatsNode`: publish to JetStream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,9 +34,9 @@ pub struct NatsConfig {
 
 impl NatsConfig {
     pub(super) fn read(value: &Value, path: &str) -> Result<NatsConfig, ModelError> {
-        let mut fields = Fields::of(value, path)?;
-        let subject = fields.string("subject", 1..=TEXT_CHARS_MAX)?;
-        let stream = fields.string("stream", 1..=NAME_CHARS_MAX)?;
+        let mut fields = Fields::of(value, path, &NATS)?;
+        let subject = fields.string("subject")?;
+        let stream = fields.string("stream")?;
         // NATS: a stream's name holds no white space, period, asterisk, greater-than or path separator.
         let is_bad = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
         if stream.as_deref().is_some_and(|name| name.contains(is_bad)) {
@@ -31,7 +45,7 @@ impl NatsConfig {
             );
         }
         let headers = read_headers(&mut fields, is_of_nats)?;
-        fields.finish_strict("the config of a NatsNode")?;
+        fields.finish_strict()?;
         Ok(NatsConfig { subject, stream, headers })
     }
 }

@@ -5,11 +5,12 @@ use serde_json::{Map, Value};
 use super::common::{Extra, NODE_ID_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::Fields;
-use super::flow_trigger::OutputIds;
-use super::forward::{HttpForwardConfig, WorkerConfig};
-use super::logic::{ConditionalConfig, DebugConfig};
-use super::nats::NatsConfig;
+use super::flow_trigger::{META, OUTPUT_IDS, OutputIds};
+use super::forward::{HTTP_FORWARD, HttpForwardConfig, WORKER, WorkerConfig};
+use super::logic::{CONDITIONAL, ConditionalConfig, DEBUG, DebugConfig};
+use super::nats::{NATS, NatsConfig};
 use super::reply_node::{BodyTemplateType, HeaderTemplate, WebhookReplyConfig};
+use super::spec::{ObjectSpec, rows, words};
 
 /// One step of a flow, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,53 @@ pub(crate) const NODE_TYPES: [&str; 7] = [
     "NatsNode",
 ];
 
+/// The fields of a node. `config` depends on the type ([`NODE_CONFIGS`]).
+pub(crate) static NODE: ObjectSpec = ObjectSpec::new(
+    "a node",
+    &[
+        &rows! {
+            "id": text(1, NODE_ID_CHARS_MAX) => "Unique in the flow; one is made if it is missing.";
+            "type": Word(&NODE_TYPES), required => "";
+            "config": AnyObject => "The configuration, by the type.";
+        },
+        &[META, OUTPUT_IDS],
+    ],
+);
+
+/// The fields of the configurations, in the order of [`NODE_TYPES`].
+pub(crate) static NODE_CONFIGS: [&ObjectSpec; 7] =
+    [&WEBHOOK_REPLY, &CONDITIONAL, &DEBUG, &ANNOTATION, &HTTP_FORWARD, &WORKER, &NATS];
+
+static WEBHOOK_REPLY: ObjectSpec = ObjectSpec::new(
+    "the config of a WebhookReplyNode",
+    &[&rows! {
+        "replyIdPath": text(0, TEXT_CHARS_MAX), or_text("data.replyId") =>
+            "Payload path of the replyId. Empty: data.replyId, the caller.";
+        "responseCodeTemplate": text(0, TEXT_CHARS_MAX) => "A template, such as 201. Empty: the webhook's own.";
+        "bodyTemplate": text(0, BODY_TEMPLATE_CHARS_MAX) =>
+            "{{x}} is escaped for HTML, {{{x}}} is not, {{jsonEncode x}} is JSON.";
+        "bodyTemplateType": Word(&words(&BODY_TEMPLATE_TYPES)), or_text("string") =>
+            "Whether the body is a template or a payload path; an object at a path is sent as JSON.";
+        "headerInfo": Objects { schema: "HeaderTemplate", most: REPLY_HEADERS_MAX } => "Templates of headers.";
+        "isWebsocketMessage": Boolean, or_flag(false) =>
+            "Sends a message to the connection instead of a response.";
+        "encodingTemplate": text(0, TEXT_CHARS_MAX) =>
+            "How the text becomes bytes: utf8, base64, hex, binary. Empty: utf8.";
+    }],
+);
+
+/// The fields of a header of a reply.
+pub(crate) static HEADER_TEMPLATE: ObjectSpec = ObjectSpec::new(
+    "a header of a WebhookReplyNode",
+    &[&rows! {
+        "keyTemplate": text(0, TEXT_CHARS_MAX), required => "";
+        "valueTemplate": text(0, TEXT_CHARS_MAX), required => "";
+    }],
+);
+
+/// A note for people: its fields are kept as they are.
+static ANNOTATION: ObjectSpec = ObjectSpec::new("the config of an AnnotationNode", &[]);
+
 /// Longest body template: half of what a REST body may hold.
 const BODY_TEMPLATE_CHARS_MAX: usize = 1024 * 1024;
 /// Most headers of a reply: as many as a request's head may have ([limits and
@@ -86,8 +134,8 @@ impl NodeKind {
 impl FlowNode {
     /// Reads a node at `path`. `before` are the flow's nodes until now, for the secrets that are to stay.
     pub(super) fn read(value: &Value, path: &str, before: &[FlowNode]) -> Result<FlowNode, ModelError> {
-        let mut fields = Fields::of(value, path)?;
-        let id = fields.string("id", 1..=NODE_ID_CHARS_MAX)?.unwrap_or_default();
+        let mut fields = Fields::of(value, path, &NODE)?;
+        let id = fields.string("id")?.unwrap_or_default();
         let before = before.iter().find(|node| node.id == id).map(|node| &node.kind);
         let type_path = fields.path_of("type");
         let type_name = fields.value("type").and_then(Value::as_str);
@@ -124,7 +172,7 @@ impl FlowNode {
         };
         let meta = fields.object("meta")?.cloned().map(Value::Object);
         let output_ids = OutputIds::read(&mut fields)?;
-        fields.finish_strict("a node")?;
+        fields.finish_strict()?;
         Ok(FlowNode { id, kind, config, meta, output_ids, extra: Map::new() })
     }
 
@@ -154,38 +202,39 @@ impl FlowNode {
 }
 
 fn read_reply(value: &Value, path: &str) -> Result<WebhookReplyConfig, ModelError> {
-    let mut fields = Fields::of(value, path)?;
+    let mut fields = Fields::of(value, path, &WEBHOOK_REPLY)?;
     let mut config = WebhookReplyConfig::default();
-    if let Some(reply_id_path) = fields.string("replyIdPath", 0..=TEXT_CHARS_MAX)?
+    if let Some(reply_id_path) = fields.string("replyIdPath")?
         && !reply_id_path.is_empty()
     {
         config.reply_id_path = reply_id_path;
     }
-    if let Some(template) = fields.string("responseCodeTemplate", 0..=TEXT_CHARS_MAX)? {
+    if let Some(template) = fields.string("responseCodeTemplate")? {
         config.response_code_template = template;
     }
-    if let Some(template) = fields.string("bodyTemplate", 0..=BODY_TEMPLATE_CHARS_MAX)? {
+    if let Some(template) = fields.string("bodyTemplate")? {
         config.body_template = template;
     }
     if let Some(kind) = fields.one_of("bodyTemplateType", &BODY_TEMPLATE_TYPES)? {
         config.body_template_type = kind;
     }
-    if let Some(list) = fields.list("headerInfo", REPLY_HEADERS_MAX)? {
+    if let Some(list) = fields.list("headerInfo")? {
         for (index, value) in list.iter().enumerate() {
-            let mut header = Fields::of(value, fields.path_of(&format!("headerInfo[{index}]")))?;
+            let mut header =
+                Fields::of(value, fields.path_of(&format!("headerInfo[{index}]")), &HEADER_TEMPLATE)?;
             config.header_info.push(HeaderTemplate {
-                key_template: header.required_string("keyTemplate", 0..=TEXT_CHARS_MAX)?,
-                value_template: header.required_string("valueTemplate", 0..=TEXT_CHARS_MAX)?,
+                key_template: header.required_string("keyTemplate")?,
+                value_template: header.required_string("valueTemplate")?,
             });
-            header.finish_strict("a header of a WebhookReplyNode")?;
+            header.finish_strict()?;
         }
     }
     if let Some(is_websocket_message) = fields.boolean("isWebsocketMessage")? {
         config.is_websocket_message = is_websocket_message;
     }
-    if let Some(template) = fields.string("encodingTemplate", 0..=TEXT_CHARS_MAX)? {
+    if let Some(template) = fields.string("encodingTemplate")? {
         config.encoding_template = template;
     }
-    fields.finish_strict("the config of a WebhookReplyNode")?;
+    fields.finish_strict()?;
     Ok(config)
 }

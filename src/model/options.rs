@@ -7,8 +7,39 @@ use super::auth::AuthConfig;
 use super::common::{NAME_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::ModelError;
 use super::fields::{Fields, text};
+use super::spec::{FieldSpec, ObjectSpec, rows, words};
 use crate::base::ip_net::IpNet;
 use crate::http::Method;
+
+static DEDUPLICATE: ObjectSpec = ObjectSpec::new(
+    "deduplicate",
+    &[&rows! {
+        "key": text(1, TEXT_CHARS_MAX), required =>
+            "A template over the payload, such as {{data.headers.x-event-id}}. A call whose key was taken is \
+            answered and triggers nothing; an empty key is none.";
+        "windowSeconds": integer(1, DeduplicateConfig::WINDOW_SECONDS_MAX), or_number(DeduplicateConfig::WINDOW_SECONDS_MAX) =>
+            "How long a key is remembered.";
+    }],
+);
+
+static RESPONSE_BODY: ObjectSpec = ObjectSpec::new(
+    "responseBody",
+    &[&rows! {
+        "contentType": text(1, NAME_CHARS_MAX), or_text("application/json") =>
+            "Such as text/plain or text/xml; charset=utf-8.";
+        "body": text(0, TEXT_CHARS_MAX), required => "Sent as it is.";
+    }],
+);
+
+static RECORD: ObjectSpec = ObjectSpec::new(
+    "record",
+    &[&rows! {
+        "events": integer(0, RecordConfig::EVENTS_MAX), required => "Number of calls; 0: none.";
+    }],
+);
+
+/// The fields of the options as the store keeps them.
+static STORED_OPTIONS: ObjectSpec = ObjectSpec::new("a webhook's options", &[&WebhookOptions::ROWS]);
 
 /// The options, each `None` or `false` where it is off.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,20 +76,14 @@ const METHODS: [(&str, Method); 5] = [
 ];
 
 impl MethodSet {
-    /// Reads a list of method names in any case.
-    fn read(value: &Value) -> Result<MethodSet, ModelError> {
-        let must = || {
-            let words: Vec<&str> = METHODS.iter().map(|(word, _)| *word).collect();
-            ModelError::new("methods", format!("must be null or a list of some of: {}", words.join(", ")))
-        };
-        let list = value.as_array().ok_or_else(must)?;
+    /// Reads a list of method names in any case; `None` for any other value.
+    fn read(value: &Value) -> Option<MethodSet> {
         let mut set = MethodSet(0);
-        for value in list {
-            let word = value.as_str().ok_or_else(must)?;
-            let place = METHODS.iter().position(|(known, _)| known.eq_ignore_ascii_case(word));
-            set.0 |= 1 << place.ok_or_else(must)?;
+        for value in value.as_array()? {
+            let word = value.as_str()?;
+            set.0 |= 1 << METHODS.iter().position(|(known, _)| known.eq_ignore_ascii_case(word))?;
         }
-        if set.0 == 0 { Err(must()) } else { Ok(set) }
+        (set.0 != 0).then_some(set)
     }
 
     /// Whether the method is in the set.
@@ -87,14 +112,12 @@ impl DeduplicateConfig {
     pub const WINDOW_SECONDS_MAX: u32 = 86_400;
 
     fn read(value: &Value) -> Result<DeduplicateConfig, ModelError> {
-        let mut fields = Fields::of(value, "deduplicate")?;
+        let mut fields = Fields::of(value, "deduplicate", &DEDUPLICATE)?;
         let config = DeduplicateConfig {
-            key: fields.required_string("key", 1..=TEXT_CHARS_MAX)?,
-            window_seconds: fields
-                .integer("windowSeconds", 1..=Self::WINDOW_SECONDS_MAX)?
-                .unwrap_or(Self::WINDOW_SECONDS_MAX),
+            key: fields.required_string("key")?,
+            window_seconds: fields.integer_or_default("windowSeconds")?,
         };
-        fields.finish_strict("deduplicate")?;
+        fields.finish_strict()?;
         Ok(config)
     }
 
@@ -112,18 +135,15 @@ pub struct ResponseBodyConfig {
     pub body: String,
 }
 
-const CONTENT_TYPE: &str = "application/json";
-
 impl ResponseBodyConfig {
     fn read(value: &Value) -> Result<ResponseBodyConfig, ModelError> {
-        let mut fields = Fields::of(value, "responseBody")?;
-        let content_type =
-            fields.string("contentType", 1..=NAME_CHARS_MAX)?.unwrap_or_else(|| CONTENT_TYPE.to_owned());
+        let mut fields = Fields::of(value, "responseBody", &RESPONSE_BODY)?;
+        let content_type = fields.string_or_default("contentType")?;
         if !is_media_type(&content_type) {
             return Err(fields.error("contentType", "must be a media type such as text/plain"));
         }
-        let body = fields.required_string("body", 0..=TEXT_CHARS_MAX)?;
-        fields.finish_strict("responseBody")?;
+        let body = fields.required_string("body")?;
+        fields.finish_strict()?;
         Ok(ResponseBodyConfig { content_type, body })
     }
 
@@ -155,24 +175,16 @@ pub enum CorsConfig {
 const LIST_MAX: usize = 256;
 
 impl CorsConfig {
-    fn read(value: &Value) -> Result<CorsConfig, ModelError> {
-        let must = || {
-            ModelError::new(
-                "cors",
-                format!(
-                    "must be null, true, false or a list of 1 to {LIST_MAX} origins such as https://example.org"
-                ),
-            )
+    /// Reads `cors`; `None` for a value that is none.
+    fn read(value: &Value) -> Option<CorsConfig> {
+        let list = match value {
+            Value::Bool(true) => return Some(CorsConfig::Any),
+            Value::Bool(false) => return Some(CorsConfig::Off),
+            Value::Array(list) if (1..=LIST_MAX).contains(&list.len()) => list,
+            _ => return None,
         };
-        match value {
-            Value::Bool(true) => return Ok(CorsConfig::Any),
-            Value::Bool(false) => return Ok(CorsConfig::Off),
-            _ => {}
-        }
-        let list = value.as_array().filter(|list| (1..=LIST_MAX).contains(&list.len())).ok_or_else(must)?;
-        let origin =
-            |value: &Value| value.as_str().filter(|text| is_origin(text)).map(str::to_owned).ok_or_else(must);
-        list.iter().map(origin).collect::<Result<_, _>>().map(CorsConfig::Origins)
+        let origin = |value: &Value| value.as_str().filter(|text| is_origin(text)).map(str::to_owned);
+        list.iter().map(origin).collect::<Option<_>>().map(CorsConfig::Origins)
     }
 
     fn to_value(&self) -> Value {
@@ -209,10 +221,9 @@ impl RecordConfig {
     pub const EVENTS_MAX: u32 = 10_000;
 
     fn read(value: &Value) -> Result<RecordConfig, ModelError> {
-        let mut fields = Fields::of(value, "record")?;
-        let events = fields.integer("events", 0..=Self::EVENTS_MAX)?;
-        let events = events.ok_or_else(|| fields.error("events", "must be given"))?;
-        fields.finish_strict("record")?;
+        let mut fields = Fields::of(value, "record", &RECORD)?;
+        let events = fields.integer("events")?.ok_or_else(|| fields.missing("events"))?;
+        fields.finish_strict()?;
         Ok(RecordConfig { events })
     }
 
@@ -221,25 +232,35 @@ impl RecordConfig {
     }
 }
 
-fn networks(value: &Value) -> Result<Vec<IpNet>, ModelError> {
-    let must = || {
-        ModelError::new(
-            "allowedNetworks",
-            format!("must be null or a list of 1 to {LIST_MAX} networks such as 192.0.2.0/24"),
-        )
-    };
-    let list = value.as_array().filter(|list| (1..=LIST_MAX).contains(&list.len())).ok_or_else(must)?;
-    let network = |value: &Value| {
-        let text = text(value, &(1..=NAME_CHARS_MAX)).map_err(|_| must())?;
-        text.parse().map_err(|error: String| ModelError::new("allowedNetworks", error))
-    };
-    list.iter().map(network).collect()
+/// Reads `allowedNetworks`; `None` for a value that is not a list of strings.
+fn networks(value: &Value) -> Option<Result<Vec<IpNet>, ModelError>> {
+    let list = value.as_array().filter(|list| (1..=LIST_MAX).contains(&list.len()))?;
+    let texts: Option<Vec<&str>> = list.iter().map(|value| text(value, &(1..=NAME_CHARS_MAX))).collect();
+    let network =
+        |text: &str| text.parse().map_err(|error: String| ModelError::new("allowedNetworks", error));
+    Some(texts?.into_iter().map(network).collect())
 }
 
 impl WebhookOptions {
-    /// Names of the fields, for those that show them.
-    pub(crate) const FIELDS: [&str; 8] =
-        ["methods", "allowedNetworks", "auth", "deduplicate", "responseBody", "cors", "rawBody", "record"];
+    /// The rows of the options, in the order in which they are shown.
+    pub(super) const ROWS: [FieldSpec; 8] = rows! {
+        "methods": Words(&words(&METHODS)), nullable =>
+            "Methods that are let in; others get a 405. null: all. HEAD and OPTIONS are answered in any case.";
+        "allowedNetworks": Texts { least: 1, most: LIST_MAX, things: "networks such as 192.0.2.0/24" }, nullable =>
+            "Addresses and networks that calls may come from; others get a 403. null: any.";
+        "auth": Schema("Auth"), nullable =>
+            "The credential that every call must carry, besides basic authentication; others get a 401.";
+        "deduplicate": Object(&DEDUPLICATE), nullable => "Calls with the same key trigger once.";
+        "responseBody": Object(&RESPONSE_BODY), nullable =>
+            "Sent in place of {\"success\":true} to a caller that does not wait.";
+        "cors": Either(&[
+            Boolean,
+            Texts { least: 1, most: LIST_MAX, things: "origins such as https://example.org" },
+        ]), nullable => "CORS headers for any origin, none, or those of a list. null: as the server's setting says.";
+        "rawBody": Boolean, or_flag(false) =>
+            "Payloads hold the body's bytes as they were received, in base64, as data.rawBody.";
+        "record": Object(&RECORD), nullable => "Last calls that are kept. null: as the server's setting says.";
+    };
 
     /// Takes over the options that a body names; `null` switches one off.
     pub(super) fn read(&mut self, fields: &mut Fields<'_>) -> Result<(), ModelError> {
@@ -247,20 +268,27 @@ impl WebhookOptions {
             fields: &mut Fields<'_>,
             name: &'static str,
             option: &mut Option<T>,
-            read: impl FnOnce(&Value, Option<&T>) -> Result<T, ModelError>,
+            read: impl FnOnce(&Value, Option<&T>) -> Result<Option<T>, ModelError>,
         ) -> Result<(), ModelError> {
             if let Some(value) = fields.value(name) {
-                *option = if value.is_null() { None } else { Some(read(value, option.as_ref())?) };
+                *option = match value {
+                    Value::Null => None,
+                    value => Some(read(value, option.as_ref())?.ok_or_else(|| fields.must_be(name))?),
+                };
             }
             Ok(())
         }
-        set(fields, "methods", &mut self.methods, |value, _| MethodSet::read(value))?;
-        set(fields, "allowedNetworks", &mut self.allowed_networks, |value, _| networks(value))?;
-        set(fields, "auth", &mut self.auth, AuthConfig::read)?;
-        set(fields, "deduplicate", &mut self.deduplicate, |value, _| DeduplicateConfig::read(value))?;
-        set(fields, "responseBody", &mut self.response_body, |value, _| ResponseBodyConfig::read(value))?;
-        set(fields, "cors", &mut self.cors, |value, _| CorsConfig::read(value))?;
-        set(fields, "record", &mut self.record, |value, _| RecordConfig::read(value))?;
+        set(fields, "methods", &mut self.methods, |value, _| Ok(MethodSet::read(value)))?;
+        set(fields, "allowedNetworks", &mut self.allowed_networks, |value, _| networks(value).transpose())?;
+        set(fields, "auth", &mut self.auth, |value, before| AuthConfig::read(value, before).map(Some))?;
+        set(fields, "deduplicate", &mut self.deduplicate, |value, _| {
+            DeduplicateConfig::read(value).map(Some)
+        })?;
+        set(fields, "responseBody", &mut self.response_body, |value, _| {
+            ResponseBodyConfig::read(value).map(Some)
+        })?;
+        set(fields, "cors", &mut self.cors, |value, _| Ok(CorsConfig::read(value)))?;
+        set(fields, "record", &mut self.record, |value, _| RecordConfig::read(value).map(Some))?;
         if let Some(raw_body) = fields.boolean("rawBody")? {
             self.raw_body = raw_body;
         }
@@ -303,8 +331,8 @@ impl WebhookOptions {
             Some(Value::from(self.raw_body)),
             self.record.map(RecordConfig::to_value),
         ];
-        for (name, value) in Self::FIELDS.into_iter().zip(values) {
-            shown.insert(name.to_owned(), value.unwrap_or(Value::Null));
+        for (row, value) in Self::ROWS.iter().zip(values) {
+            shown.insert(row.name.to_owned(), value.unwrap_or(Value::Null));
         }
     }
 
@@ -322,9 +350,9 @@ impl WebhookOptions {
     /// Reads what [`WebhookOptions::to_stored`] returned.
     pub(super) fn from_stored(stored: &Value) -> Result<WebhookOptions, ModelError> {
         let mut options = WebhookOptions::default();
-        let mut fields = Fields::of(stored, "options")?;
+        let mut fields = Fields::of(stored, "options", &STORED_OPTIONS)?;
         options.read(&mut fields)?;
-        fields.finish_strict("a webhook's options")?;
+        fields.finish_strict()?;
         Ok(options)
     }
 }

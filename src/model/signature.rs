@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::common::{MASK, NAME_CHARS_MAX, TEXT_CHARS_MAX};
 use super::error::{ModelError, StoredError};
-use super::fields::{Fields, must_be_one_of, text, word_of};
+use super::fields::{Fields, text, word_of};
+use super::spec::{FieldKind, FieldSpec, ObjectSpec, rows, words};
 
 /// A scheme and its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ const SIGNED_NAMES: [(&str, SignedPart); 4] = [
 
 impl SignedTemplate {
     fn body() -> SignedTemplate {
-        SignedTemplate { source: "{{body}}".to_owned(), parts: vec![SignedPart::Body] }
+        SignedTemplate { source: SIGNED.to_owned(), parts: vec![SignedPart::Body] }
     }
 
     /// # Errors
@@ -185,6 +186,8 @@ const SCHEME_ED25519: &str = "ed25519";
 const ID_HEADER: &str = "webhook-id";
 /// The member of a signature's header that holds its time, as Stripe and others write it.
 const TIMESTAMP_PREFIX: &str = "t=";
+/// The text that is signed unless a webhook says otherwise.
+const SIGNED: &str = "{{body}}";
 /// The tolerance of most senders' own libraries.
 const TOLERANCE_SECONDS: u32 = 300;
 const TOLERANCE_SECONDS_MAX: u32 = 86_400;
@@ -215,13 +218,49 @@ const ALGORITHMS: [(&str, HmacAlgorithm); 3] =
 
 const ENCODINGS: [(&str, HmacEncoding); 2] = [("hex", HmacEncoding::Hex), ("base64", HmacEncoding::Base64)];
 
-impl SignatureScheme {
-    /// The API's words for all of them.
-    #[must_use]
-    pub fn words() -> Vec<&'static str> {
-        SCHEMES.iter().map(|(word, _)| *word).collect()
-    }
+/// The kind of a secret, or of several.
+pub(super) const SECRETS: FieldKind = FieldKind::Either(&[
+    FieldKind::Text { least: 1, most: TEXT_CHARS_MAX },
+    FieldKind::Texts { least: 1, most: Secrets::COUNT_MAX, things: "strings" },
+]);
 
+/// The row of a secret that is masked.
+pub(super) const SECRET: FieldSpec = FieldSpec::new(
+    "secret",
+    SECRETS,
+    "Any of several may have signed. Templates over the globals. Shown as ***; a PATCH with *** keeps it.",
+);
+
+/// The fields of a signature. `header` and those after it are for the schemes `hmac` and `ed25519` alone.
+pub(crate) static SIGNATURE: ObjectSpec = ObjectSpec::new(
+    "a signature",
+    &[
+        &rows! {
+            "scheme": Word(&words(&SCHEMES)), required => "The sender's way of signing.";
+        },
+        &[SECRET.required()],
+        &rows! {
+            "header": text(1, NAME_CHARS_MAX) =>
+                "The header with the signature, such as X-Signature. Required with hmac and ed25519, and only there, \
+                as all that follow.";
+            "algorithm": Word(&words(&ALGORITHMS)), or_text("sha256") => "The hash of hmac.";
+            "encoding": Word(&words(&ENCODINGS)), or_text("hex") => "How the signature is written.";
+            "prefix": text(0, NAME_CHARS_MAX), or_text("") => "The text before the signature, such as sha256=.";
+            "separator": text(1, SEPARATOR_CHARS_MAX) =>
+                "The text between several members of the header, such as a comma. Missing: the header is one signature.";
+            "timestampHeader": text(1, NAME_CHARS_MAX) =>
+                "The header with the time of signing; the signature's own for a member of it.";
+            "timestampPrefix": text(1, NAME_CHARS_MAX), or_text(TIMESTAMP_PREFIX) => "The beginning of that member.";
+            "idHeader": text(1, NAME_CHARS_MAX), or_text(ID_HEADER) => "The header that {{id}} of what is signed is.";
+            "signed": text(1, NAME_CHARS_MAX), or_text(SIGNED) =>
+                "What is signed, with {{timestamp}}, {{body}}, {{url}} and {{id}} in it.";
+            "toleranceSeconds": integer(1, TOLERANCE_SECONDS_MAX), or_number(TOLERANCE_SECONDS) =>
+                "How far the time of signing may be from now.";
+        },
+    ],
+);
+
+impl SignatureScheme {
     /// The API's word for it.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -275,14 +314,11 @@ impl Secrets {
         if value.as_str() == Some(MASK) {
             return before.cloned().ok_or_else(nothing_to_keep);
         }
-        let one = |value: &Value| {
-            text(value, &(1..=TEXT_CHARS_MAX))
-                .map(str::to_owned)
-                .map_err(|must| ModelError::new(path, format!("{must}, or a list of such strings")))
-        };
+        let must_be = || ModelError::new(path, format!("must be {SECRETS}"));
+        let one = |value: &Value| text(value, &(1..=TEXT_CHARS_MAX)).map(str::to_owned).ok_or_else(must_be);
         let Some(list) = value.as_array() else { return one(value).map(Secrets::One) };
         if list.is_empty() || list.len() > Self::COUNT_MAX {
-            return Err(ModelError::new(path, format!("must be a list of 1 to {} strings", Self::COUNT_MAX)));
+            return Err(must_be());
         }
         let mut secrets = Vec::with_capacity(list.len());
         for (index, value) in list.iter().enumerate() {
@@ -322,21 +358,19 @@ impl SignatureConfig {
         if value.is_null() {
             return Ok(None);
         }
-        let mut fields = Fields::of(value, "signature")?;
+        let mut fields = Fields::of(value, "signature", &SIGNATURE)?;
         let word = fields.value("scheme").and_then(Value::as_str);
-        let scheme = SCHEMES
-            .iter()
-            .find(|(known, _)| Some(*known) == word)
-            .ok_or_else(|| fields.error("scheme", must_be_one_of(&SCHEMES)))?;
+        let scheme =
+            SCHEMES.iter().find(|(known, _)| Some(*known) == word).ok_or_else(|| fields.must_be("scheme"))?;
         let scheme = match &scheme.1 {
             Some(scheme) => scheme.clone(),
             None => SignatureScheme::Header(Box::new(HeaderScheme::read(scheme.0, &mut fields)?)),
         };
         let Some(secret) = fields.value("secret") else {
-            return Err(fields.error("secret", "is required: a string or a list of strings"));
+            return Err(fields.missing("secret"));
         };
         let secret = Secrets::read(secret, "signature.secret", before.map(|before| &before.secret))?;
-        fields.finish_strict(&format!("a signature of the scheme {}", scheme.as_str()))?;
+        fields.finish_as(&format!("a signature of the scheme {}", scheme.as_str()), &mut Map::new())?;
         Ok(Some(SignatureConfig { scheme, secret }))
     }
 
@@ -379,10 +413,10 @@ impl HeaderScheme {
         let header = field_name(fields, "header")?
             .ok_or_else(|| fields.error("header", "is required: the name of an HTTP header"))?;
         let encoding = fields.one_of("encoding", &ENCODINGS)?.unwrap_or_default();
-        let prefix = fields.string("prefix", 0..=NAME_CHARS_MAX)?.unwrap_or_default();
-        let separator = fields.string("separator", 1..=SEPARATOR_CHARS_MAX)?;
+        let prefix = fields.string("prefix")?.unwrap_or_default();
+        let separator = fields.string("separator")?;
         let timestamp_header = field_name(fields, "timestampHeader")?;
-        let timestamp_prefix = fields.string("timestampPrefix", 1..=NAME_CHARS_MAX)?;
+        let timestamp_prefix = fields.string("timestampPrefix")?;
         let timestamp = match timestamp_header {
             None if timestamp_prefix.is_some() => {
                 return Err(fields.error("timestampHeader", "is required with timestampPrefix"));
@@ -403,7 +437,7 @@ impl HeaderScheme {
             }
             Some(name) => Some(TimestampSource::Header(name)),
         };
-        let signed = match fields.string("signed", 1..=NAME_CHARS_MAX)? {
+        let signed = match fields.string("signed")? {
             None => SignedTemplate::body(),
             Some(source) => SignedTemplate::parse(&source).map_err(|must| fields.error("signed", must))?,
         };
@@ -415,8 +449,7 @@ impl HeaderScheme {
             return Err(fields.error("signed", "must hold {{timestamp}} where there is a timestampHeader"));
         }
         let id_header = field_name(fields, "idHeader")?.unwrap_or_else(|| ID_HEADER.to_owned());
-        let tolerance_seconds =
-            fields.integer("toleranceSeconds", 1..=TOLERANCE_SECONDS_MAX)?.unwrap_or(TOLERANCE_SECONDS);
+        let tolerance_seconds = fields.integer_or_default("toleranceSeconds")?;
         Ok(HeaderScheme {
             signer,
             header,
@@ -465,7 +498,7 @@ impl HeaderScheme {
 }
 
 fn field_name(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<String>, ModelError> {
-    match fields.string(name, 1..=NAME_CHARS_MAX)? {
+    match fields.string(name)? {
         Some(text) if !is_field_name(&text) => Err(fields.error(name, "must be the name of an HTTP header")),
         text => Ok(text),
     }

@@ -3,6 +3,7 @@
 mod forward;
 mod platform;
 mod signatures;
+mod tables;
 
 use serde_json::{Value, json};
 

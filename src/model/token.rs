@@ -5,9 +5,20 @@ use serde_json::Value;
 
 use super::error::ModelError;
 use super::fields::Fields;
-use super::previous_token::PreviousToken;
+use super::previous_token::{PreviousToken, TOKEN_KIND};
+use super::spec::{ObjectSpec, rows};
 use super::webhook::Webhook;
-use crate::base::id::{TOKEN_CHARACTERS_MAX, TOKEN_CHARACTERS_MIN, TokenText};
+use crate::base::id::TokenText;
+
+/// The fields of the body of `POST …/token`.
+pub(crate) static TOKEN_POST: ObjectSpec = ObjectSpec::new(
+    "the change of a token",
+    &[&rows! {
+        "token": TOKEN_KIND => "The new token; one is made if it is missing.";
+        "graceSeconds": integer(0, TokenChange::GRACE_SECONDS_MAX), or_number(0) =>
+            "How long the old token stays valid.";
+    }],
+);
 
 /// The body of `POST …/token`.
 #[derive(Clone, Debug)]
@@ -25,19 +36,16 @@ impl TokenChange {
     /// Reads the body; a token that it does not give is made.
     pub fn read(body: &Value) -> Result<TokenChange, ModelError> {
         const MILLIS_PER_SECOND: u64 = 1_000;
-        let mut fields = Fields::of(body, "")?;
-        let must = || {
-            format!("must be {TOKEN_CHARACTERS_MIN} to {TOKEN_CHARACTERS_MAX} characters of A–Z a–z 0–9 _ -")
-        };
+        let mut fields = Fields::of(body, "", &TOKEN_POST)?;
         let token = match fields.value("token") {
             None => TokenText::generate(),
             Some(value) => {
                 let token = value.as_str().and_then(TokenText::parse);
-                token.ok_or_else(|| fields.error("token", must()))?
+                token.ok_or_else(|| fields.must_be("token"))?
             }
         };
-        let grace_seconds = fields.integer("graceSeconds", 0..=Self::GRACE_SECONDS_MAX)?.unwrap_or(0);
-        fields.finish_strict("the change of a token")?;
+        let grace_seconds = fields.integer_or_default("graceSeconds")?;
+        fields.finish_strict()?;
         Ok(TokenChange { token, grace_millis: u64::from(grace_seconds) * MILLIS_PER_SECOND })
     }
 }

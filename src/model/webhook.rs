@@ -5,15 +5,70 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::cast::CastBuffersAs;
-use super::common::{Extra, NAME_CHARS_MAX, TEXT_CHARS_MAX, time_text};
+use super::cast::{CASTS, CastBuffersAs};
+use super::common::{Extra, IDENTITY, NAME_CHARS_MAX, NAMES, TEXT_CHARS_MAX, time_text};
 use super::error::{ModelError, StoredError};
 use super::fields::{Fields, word_of};
-use super::known;
 use super::options::WebhookOptions;
-use super::previous_token::PreviousToken;
+use super::previous_token::{PREVIOUS_TOKEN, PreviousToken, TOKEN_KIND};
 use super::signature::{SignatureConfig, StoredSignature};
+use super::spec::{ObjectSpec, rows, words};
 use crate::base::id::{Id, TokenText};
+
+/// The fields of a webhook.
+pub(crate) static WEBHOOK: ObjectSpec = ObjectSpec::new(
+    "a webhook",
+    &[
+        &IDENTITY,
+        &NAMES,
+        &rows! {
+            "webhookId": Id, read_only => "";
+            "token": TOKEN_KIND, read_only => "The secret part of its URL.";
+            "previousTokens": List(&PREVIOUS_TOKEN), read_only => "Tokens that are valid until their grace ends.";
+            "isWebsocket": Boolean, or_flag(false), at_creation =>
+                "Callers open a WebSocket instead of sending requests.";
+            "enabled": Boolean, or_flag(true) =>
+                "A disabled webhook answers 200 and triggers nothing (a WebSocket webhook: 404).";
+            "waitForReply": Boolean, or_flag(false) =>
+                "The caller waits until a flow or a worker replies, and gets a 504 if none does in time. Otherwise \
+                the response leaves at once.";
+            "responseCode": integer(Webhook::RESPONSE_CODE_MIN, Webhook::RESPONSE_CODE_MAX),
+                or_number(Webhook::RESPONSE_CODE_DEFAULT as u32) => "The status where no reply says otherwise.";
+            "verificationType": Word(&words(&VERIFICATION_TYPES)), or_text("none") =>
+                "The sender whose handshake it answers.";
+            "verificationCode": text(0, TEXT_CHARS_MAX), or_text("") =>
+                "The secret of the sender's handshake. A template over the globals: {{globals.key}}.";
+            "basicAuthUsername": text(0, NAME_CHARS_MAX), or_text("") =>
+                "Basic authentication; none if name and password are empty. A template over the globals.";
+            "basicAuthPassword": text(0, NAME_CHARS_MAX), or_text("") =>
+                "Shown to every reader of the webhook. A template over the globals.";
+            "signature": Schema("Signature"), nullable => "Every request must be signed with a shared secret.";
+            "castBuffersAs": Word(&words(&CASTS)), or_text("array") =>
+                "The form of uploads and binary bodies in a payload.";
+            "annotateMultipart": Boolean, or_flag(false) =>
+                "A file of a form becomes {filename, contentType, encoding, data} instead of its bytes alone.";
+            "limits": Object(&LIMITS), nullable => "A limit that is missing falls back to the server's setting.";
+        },
+        &WebhookOptions::ROWS,
+    ],
+);
+
+/// The fields of a webhook's limits.
+static LIMITS: ObjectSpec = ObjectSpec::new(
+    "a webhook's limits",
+    &[&rows! {
+        "requestsPerWindow": integer(0, HookLimits::REQUESTS_PER_WINDOW_MAX), nullable =>
+            "Calls in a window; over it callers get a 429. 0: no limit.";
+        "windowSeconds": integer(1, HookLimits::WINDOW_SECONDS_MAX), nullable =>
+            "No span of this length ever holds more calls than that.";
+        "concurrency": integer(0, HookLimits::CONCURRENCY_MAX), nullable =>
+            "Requests that wait for a reply, and open WebSockets. 0: no limit.";
+        "payloadBytes": integer(1, HookLimits::PAYLOAD_BYTES_MAX), nullable =>
+            "Of a body, a message, a reply; over it callers get a 413.";
+        "replyTimeoutSeconds": integer(1, HookLimits::REPLY_TIMEOUT_SECONDS_MAX), nullable =>
+            "Longest wait for a reply; then callers get a 504.";
+    }],
+);
 
 /// One public endpoint, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,17 +157,15 @@ impl HookLimits {
         if value.is_null() {
             return Ok(HookLimits::default());
         }
-        let mut fields = Fields::of(value, "limits")?;
+        let mut fields = Fields::of(value, "limits", &LIMITS)?;
         let limits = HookLimits {
-            requests_per_window: fields
-                .nullable_integer("requestsPerWindow", 0..=Self::REQUESTS_PER_WINDOW_MAX)?,
-            window_seconds: fields.nullable_integer("windowSeconds", 1..=Self::WINDOW_SECONDS_MAX)?,
-            concurrency: fields.nullable_integer("concurrency", 0..=Self::CONCURRENCY_MAX)?,
-            payload_bytes: fields.nullable_integer("payloadBytes", 1..=Self::PAYLOAD_BYTES_MAX)?,
-            reply_timeout_seconds: fields
-                .nullable_integer("replyTimeoutSeconds", 1..=Self::REPLY_TIMEOUT_SECONDS_MAX)?,
+            requests_per_window: fields.integer("requestsPerWindow")?,
+            window_seconds: fields.integer("windowSeconds")?,
+            concurrency: fields.integer("concurrency")?,
+            payload_bytes: fields.integer("payloadBytes")?,
+            reply_timeout_seconds: fields.integer("replyTimeoutSeconds")?,
         };
-        fields.finish_strict("a webhook's limits")?;
+        fields.finish_strict()?;
         Ok(limits)
     }
 }
@@ -139,14 +192,6 @@ const VERIFICATION_TYPES: [(&str, VerificationType); 5] = [
     ("fitbit", VerificationType::Fitbit),
     ("twilio", VerificationType::Twilio),
     ("alexa", VerificationType::Alexa),
-];
-
-const CASTS: [(&str, CastBuffersAs); 5] = [
-    ("array", CastBuffersAs::Array),
-    ("binary", CastBuffersAs::Binary),
-    ("utf8", CastBuffersAs::Utf8),
-    ("base64", CastBuffersAs::Base64),
-    ("hex", CastBuffersAs::Hex),
 ];
 
 impl VerificationType {
@@ -191,8 +236,8 @@ impl Webhook {
             options: WebhookOptions::default(),
             extra: Map::new(),
         };
-        let mut fields = Fields::of(body, "")?;
-        webhook.name = fields.required_string("name", 1..=NAME_CHARS_MAX)?;
+        let mut fields = Fields::of(body, "", &WEBHOOK)?;
+        webhook.name = fields.required_string("name")?;
         webhook.is_websocket = fields.boolean("isWebsocket")?.unwrap_or(false);
         webhook.read(fields)?;
         Ok(webhook)
@@ -201,7 +246,7 @@ impl Webhook {
     /// Replaces the fields that the body of a PATCH names. On an error nothing is changed.
     pub fn patch(&mut self, body: &Value, unix_millis: u64) -> Result<(), ModelError> {
         let mut patched = self.clone();
-        let fields = Fields::of(body, "")?;
+        let fields = Fields::of(body, "", &WEBHOOK)?;
         patched.read(fields)?;
         patched.last_updated = unix_millis;
         *self = patched;
@@ -209,7 +254,7 @@ impl Webhook {
     }
 
     fn read(&mut self, mut fields: Fields<'_>) -> Result<(), ModelError> {
-        if let Some(name) = fields.string("name", 1..=NAME_CHARS_MAX)? {
+        if let Some(name) = fields.string("name")? {
             self.name = name;
         }
         if let Some(is_websocket) = fields.boolean("isWebsocket")?
@@ -217,27 +262,25 @@ impl Webhook {
         {
             return Err(fields.error("isWebsocket", "is fixed when the webhook is created"));
         }
-        if let Some(description) = fields.string("description", 0..=TEXT_CHARS_MAX)? {
+        if let Some(description) = fields.string("description")? {
             self.description = description;
         }
-        if let Some(code) =
-            fields.integer("responseCode", Self::RESPONSE_CODE_MIN..=Self::RESPONSE_CODE_MAX)?
-        {
+        if let Some(code) = fields.integer("responseCode")? {
             self.response_code = u16::try_from(code).unwrap_or(Self::RESPONSE_CODE_DEFAULT);
         }
         if let Some(verification_type) = fields.one_of("verificationType", &VERIFICATION_TYPES)? {
             self.verification_type = verification_type;
         }
-        if let Some(code) = fields.string("verificationCode", 0..=TEXT_CHARS_MAX)? {
+        if let Some(code) = fields.string("verificationCode")? {
             self.verification_code = code;
         }
         if let Some(wait) = fields.boolean("waitForReply")? {
             self.wait_for_reply = wait;
         }
-        if let Some(username) = fields.string("basicAuthUsername", 0..=NAME_CHARS_MAX)? {
+        if let Some(username) = fields.string("basicAuthUsername")? {
             self.basic_auth_username = username;
         }
-        if let Some(password) = fields.string("basicAuthPassword", 0..=NAME_CHARS_MAX)? {
+        if let Some(password) = fields.string("basicAuthPassword")? {
             self.basic_auth_password = password;
         }
         if let Some(cast) = fields.one_of("castBuffersAs", &CASTS)? {
@@ -258,7 +301,7 @@ impl Webhook {
         self.options.read(&mut fields)?;
         let has_basic = !self.basic_auth_username.is_empty() || !self.basic_auth_password.is_empty();
         self.options.check(self.is_websocket, has_basic)?;
-        fields.finish("a webhook", known::WEBHOOK_IGNORED, known::WEBHOOK_KEPT, &mut self.extra)
+        fields.finish(&mut self.extra)
     }
 
     /// As the API shows it, secrets masked.

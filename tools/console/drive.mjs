@@ -58,7 +58,7 @@ await step("a webhook needs a name, and nothing else", async () => {
   await heading("Add Webhook");
   await press("Add Webhook");
   await see("It needs a name");
-  for (const text of ["200 by default", "No span of this length", "Off unless you say so"]) check((await page.content()).includes(text), `the form explains: ${text}`);
+  for (const text of ["200 by default", "No span of this length", "Off by default"]) check((await page.content()).includes(text), `the form explains: ${text}`);
   await judge("webhook-new", async () => page.locator("details:not([open]) > summary").evaluateAll((all) => all.forEach((one) => one.click())));
   await fill("Name", "orders");
   await press("Add Webhook");

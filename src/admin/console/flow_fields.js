@@ -1,53 +1,48 @@
 // The forms of the nodes: a field for each member of a node's config, with what its template makes of a call beneath it.
 
 import { h, put } from "./dom.js";
+import { described } from "./schema.js";
 import { button, field, select } from "./ui.js";
 
-const METHODS = ["POST", "PUT", "PATCH", "DELETE", "GET"].map((method) => [method, method]);
+const asString = () => "string";
+const asText = () => "text";
 
 /**
- * For each type: its fields in order. `kind` is the control, `preview` the way in which the text is rendered, `more`
- * what stands behind a fold.
+ * For each type: its fields in order. `kind` is the control where the schema does not say, `preview` the way in which the
+ * text is rendered, `more` what stands behind a fold.
  */
 const FIELDS = {
   WebhookReplyNode: [
-    { name: "bodyTemplateType", label: "Body is", kind: "select", options: [["string", "a template"], ["path", "a payload path"]], fallback: "string", help: "An object at a path is sent as JSON." },
-    { name: "bodyTemplate", label: "Body", kind: "area", preview: (config) => config.bodyTemplateType ?? "string", help: "{{x}} is escaped for HTML, {{{x}}} is not, {{jsonEncode x}} is JSON." },
-    { name: "responseCodeTemplate", label: "Response code", kind: "text", preview: () => "string", when: (config) => !config.isWebsocketMessage, help: "A template, such as 201. Empty: the webhook's own." },
+    { name: "bodyTemplateType", label: "Body is", labels: { string: "a template", path: "a payload path" } },
+    { name: "bodyTemplate", label: "Body", kind: "area", preview: (config) => config.bodyTemplateType ?? "string" },
+    { name: "responseCodeTemplate", label: "Response code", preview: asString, when: (config) => !config.isWebsocketMessage },
     { name: "headerInfo", label: "Headers", kind: "replyHeaders", when: (config) => !config.isWebsocketMessage },
-    { name: "isWebsocketMessage", label: "Answers a WebSocket", kind: "check", help: "Sends a message to the connection instead of a response." },
-    { name: "encodingTemplate", label: "Encoding", kind: "text", preview: () => "string", more: true, help: "How the text becomes bytes: utf8, base64, hex, binary. Empty: utf8." },
-    { name: "replyIdPath", label: "Path of the replyId", kind: "text", preview: () => "path", more: true, help: "Whom it answers. Empty: data.replyId, the caller." },
+    { name: "isWebsocketMessage", label: "Answers a WebSocket" },
+    { name: "encodingTemplate", label: "Encoding", preview: asString, more: true },
+    { name: "replyIdPath", label: "Path of the replyId", preview: () => "path", more: true },
   ],
-  ConditionalNode: [
-    { name: "expression", label: "Expression", kind: "area", rows: 2, preview: () => "condition", help: "Payload paths in {{ }}, == === != < > && || ! and arithmetic, as in JavaScript." },
-  ],
+  ConditionalNode: [{ name: "expression", label: "Expression", kind: "area", rows: 2, preview: () => "condition" }],
   HttpForwardNode: [
-    { name: "url", label: "URL", kind: "text", preview: () => "text", help: "A template; the host stands in the text. A 2xx is done, anything else is tried again." },
-    { name: "method", label: "Method", kind: "select", options: METHODS, fallback: "POST" },
+    { name: "url", label: "URL", preview: asText },
+    { name: "method", label: "Method" },
     { name: "body", label: "Body", kind: "forwardBody", preview: (config) => (["payload", "raw", undefined].includes(config.body) ? null : "text") },
     { name: "headers", label: "Headers", kind: "headers" },
-    { name: "secret", label: "Secret", kind: "password", help: "Signs each request as Standard Webhooks says. *** is one that is kept and not shown." },
-    { name: "timeoutSeconds", label: "Time-out, in seconds", kind: "number", more: true, help: "Of one attempt; 30 by default." },
-    { name: "retry.attempts", label: "Attempts", kind: "number", more: true, help: "In all. Empty: until the retention ends." },
-    { name: "retry.backoffSeconds", label: "First pause, in seconds", kind: "number", more: true, help: "Doubled each time, up to 300. 1 by default." },
-    { name: "maxInFlight", label: "At a time", kind: "number", more: true, help: "Requests under way; 100 by default." },
-    { name: "requestsPerSecond", label: "Requests a second", kind: "number", more: true, help: "Empty: no limit." },
-    { name: "ordered", label: "In order", kind: "check", more: true, help: "One at a time for each key." },
-    { name: "orderKey", label: "Key of the order", kind: "text", preview: () => "text", more: true, when: (config) => config.ordered, help: "A template. Empty: one order for all." },
+    { name: "secret", label: "Secret", kind: "password" },
+    { name: "timeoutSeconds", label: "Time-out, in seconds", more: true },
+    { name: "retry.attempts", label: "Attempts", more: true },
+    { name: "retry.backoffSeconds", label: "First pause, in seconds", more: true },
+    { name: "maxInFlight", label: "At a time", more: true },
+    { name: "requestsPerSecond", label: "Requests a second", more: true },
+    { name: "ordered", label: "In order", more: true },
+    { name: "orderKey", label: "Key of the order", preview: asText, more: true, when: (config) => config.ordered },
   ],
-  WorkerNode: [
-    { name: "ackTimeoutSeconds", label: "Time for an ack, in seconds", kind: "number", help: "Then another worker gets it; 30 by default." },
-    { name: "maxInFlight", label: "At a time", kind: "number", help: "That one worker holds; 1,000 by default." },
-  ],
+  WorkerNode: [{ name: "ackTimeoutSeconds", label: "Time for an ack, in seconds" }, { name: "maxInFlight", label: "At a time" }],
   NatsNode: [
-    { name: "subject", label: "Subject", kind: "text", preview: () => "text", help: "A template; tidegate.<applicationId>.<webhookId> by default." },
-    { name: "stream", label: "Stream", kind: "text", help: "Of JetStream. Empty: whichever takes the subject." },
+    { name: "subject", label: "Subject", preview: asText },
+    { name: "stream", label: "Stream" },
     { name: "headers", label: "Headers", kind: "headers" },
   ],
-  DebugNode: [
-    { name: "message", label: "Message", kind: "area", rows: 3, preview: () => "text", help: "A template. It is in the log where that shows debug." },
-  ],
+  DebugNode: [{ name: "message", label: "Message", kind: "area", rows: 3, preview: asText }],
   AnnotationNode: [{ name: "text", label: "Text", kind: "area", rows: 3 }],
 };
 
@@ -57,7 +52,9 @@ const FIELDS = {
  */
 export function nodeFields(node, set, preview) {
   const config = () => node().config ?? {};
-  const specs = FIELDS[node().type] ?? [];
+  const { type } = node();
+  // A note has fields of its own, which the server keeps and does not read.
+  const specs = (FIELDS[type] ?? []).map((spec) => (type === "AnnotationNode" ? spec : described(`${type}Config`, spec)));
   const made = specs.map((spec) => ({ spec, ...control(spec, config, set, preview, () => settle()) }));
   const settle = () => {
     for (const one of made) one.element.hidden = one.spec.when ? !one.spec.when(config()) : false;

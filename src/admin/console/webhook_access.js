@@ -1,6 +1,7 @@
 // The controls of a webhook's access: each writes one option, which is null where it is off.
 
 import { append, h, put } from "./dom.js";
+import { helpOf, schemaOf } from "./schema.js";
 import { field, select } from "./ui.js";
 
 const split = (text) => text.split(/[\n,]/).map((part) => part.trim()).filter(Boolean);
@@ -16,6 +17,8 @@ const JWT_KEYS = [["secret", "Shared secret"], ["key", "Public key (PEM)"], ["jw
 const ORIGINS = [["", "As the server's setting says"], ["any", "Any origin"], ["none", "No origin"], ["list", "These origins"]];
 const SECRETS_HELP = "One a line: any is right, so that they can be changed without a gap. *** stands for one that is kept and never shown. May be templates: {{globals.key}}.";
 
+const help = (path) => helpOf(schemaOf("WebhookPost", path));
+
 /** Makes the control of an option. `value()` is what it is now, `set(value)` changes it. */
 export function accessControl(spec, value, set) {
   switch (spec.access) {
@@ -24,15 +27,15 @@ export function accessControl(spec, value, set) {
     case "auth": return choice(spec, AUTHS, () => value()?.type ?? "", (type) => set(newAuth(type)), () => authFields(value, set));
     case "deduplicate":
       return choice(spec, [["", "Off"], ["on", "On"]], () => (value() ? "on" : ""),
-        (on) => set(on ? { key: "", windowSeconds: 86400 } : null), () => [
-          text("Key", value, set, "key", "A template over the payload, such as {{data.headers.x-event-id}}. A call whose key was taken is answered and triggers nothing; an empty key is none."),
-          whole("Window, in seconds", value, set, "windowSeconds", "How long a key is remembered, at most a day."),
+        (on) => set(on ? { key: "", windowSeconds: schemaOf("WebhookPost", "deduplicate.windowSeconds").default } : null), () => [
+          text("Key", value, set, "key", help("deduplicate.key")),
+          whole("Window, in seconds", value, set, "windowSeconds", help("deduplicate.windowSeconds")),
         ]);
     default:
       return choice(spec, [["", "{\"success\":true}"], ["own", "Its own"]], () => (value() ? "own" : ""),
         (own) => set(own ? { contentType: "text/plain", body: "" } : null), () => [
-          text("Content type", value, set, "contentType", "Such as text/plain or text/xml; charset=utf-8."),
-          area("Body", value, set, "body", "Sent as it is to a caller that does not wait.", (typed) => typed),
+          text("Content type", value, set, "contentType", help("responseBody.contentType")),
+          area("Body", value, set, "body", help("responseBody.body"), (typed) => typed),
         ]);
   }
 }
@@ -44,6 +47,7 @@ function newAuth(type) {
 
 function authFields(value, set) {
   const now = value();
+  const jwt = (name) => helpOf(schemaOf("Auth", name, "jwt"));
   if (now.type !== "jwt") {
     return [
       text("Name", value, set, "name", now.type === "header" ? "Of the header, such as X-Api-Key." : "Of the parameter; it stays out of payloads."),
@@ -54,9 +58,8 @@ function authFields(value, set) {
   const kinds = select(JWT_KEYS, kind);
   const key = h("div", {});
   const draw = () => {
-    const help = { secret: SECRETS_HELP, key: "Of the tokens' issuer.", jwksUrl: "https://…/.well-known/jwks.json. Keys are fetched when a token needs them." };
     const shape = kinds.value === "secret" ? oneOrMore : (typed) => typed.trim();
-    put(key, area(kinds.options[kinds.selectedIndex].text, value, set, kinds.value, help[kinds.value], shape));
+    put(key, area(kinds.options[kinds.selectedIndex].text, value, set, kinds.value, kinds.value === "secret" ? SECRETS_HELP : jwt(kinds.value), shape));
   };
   kinds.addEventListener("change", () => {
     const next = { ...value(), algorithms: undefined };
@@ -68,10 +71,10 @@ function authFields(value, set) {
   const optional = (typed) => (typed.trim() === "" ? undefined : oneOrMore(typed));
   return [
     field("Tokens are verified with", kinds).element, key,
-    area("Algorithms", value, set, "algorithms", "Such as RS256, ES256. Empty: HS256 with a secret, every one with a public key.", (typed) => (split(typed).length > 0 ? split(typed) : undefined)),
-    area("Issuer", value, set, "issuer", "What the claim iss must be. Empty: anything.", optional),
-    area("Audience", value, set, "audience", "What the claim aud must hold. Empty: anything.", optional),
-    whole("Leeway, in seconds", value, set, "leewaySeconds", "How far the clocks may be apart. 60 by default."),
+    area("Algorithms", value, set, "algorithms", jwt("algorithms"), (typed) => (split(typed).length > 0 ? split(typed) : undefined)),
+    area("Issuer", value, set, "issuer", jwt("issuer"), optional),
+    area("Audience", value, set, "audience", jwt("audience"), optional),
+    whole("Leeway, in seconds", value, set, "leewaySeconds", jwt("leewaySeconds")),
   ];
 }
 

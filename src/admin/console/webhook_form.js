@@ -2,10 +2,11 @@
 
 import { ApiError, ask, paths, settings } from "./api.js";
 import { append, h, put } from "./dom.js";
+import { described } from "./schema.js";
 import { drafts } from "./store.js";
 import { button, field, notice, number, select } from "./ui.js";
 import { accessControl } from "./webhook_access.js";
-import { DEFAULTS, SECTIONS, SIGNATURE_SCHEMES, fallback } from "./webhook_fields.js";
+import { DEFAULTS, SECTIONS, SIGNATURE_SCHEMES, limitText } from "./webhook_fields.js";
 
 /** What stands for a secret that is kept and not shown. */
 const KEPT = "***";
@@ -124,7 +125,7 @@ function control(spec, values, about, changed) {
     case "limit": {
       const isLimit = spec.kind === "limit";
       const input = h("input", { inputmode: "numeric", autocomplete: "off", value: holder[key] ?? "",
-        placeholder: isLimit ? fallback(spec.limit, about.limits[spec.limit]) : null });
+        placeholder: isLimit ? limitText(spec.limit, about.limits[spec.limit]) : null });
       input.addEventListener("input", () => {
         const text = input.value.trim();
         if (text === "") set(isLimit ? null : "");
@@ -164,8 +165,9 @@ function signature(spec, values, set) {
   const scheme = select(SIGNATURE_SCHEMES, now()?.scheme ?? "");
   const made = field(spec.label, scheme, spec.help);
   const more = h("div", {});
-  const part = (name, label, help, options) => {
-    const input = options ? select(options, now()[name] ?? options[0][0]) : h("input", { value: now()[name] ?? "", autocomplete: "off" });
+  const part = (name, label, labels) => {
+    const { options, fallback, help } = described("Signature", { name, labels });
+    const input = options ? select(options, now()[name] ?? fallback) : h("input", { value: now()[name] ?? "", autocomplete: "off" });
     input.addEventListener("input", () => set({ ...now(), [name]: input.value || undefined }));
     return field(label, input, help).element;
   };
@@ -181,13 +183,13 @@ function signature(spec, values, set) {
     append(more, [field("Secret", secret, `One a line: any may match, so that secrets can be changed without a gap. ${KEPT} stands for one that is kept and never shown.`).element]);
     if (now().scheme !== "hmac" && now().scheme !== "ed25519") return;
     append(more, [
-      part("header", "Header", "Where the signature stands, such as X-Signature."),
-      now().scheme === "hmac" ? part("algorithm", "Algorithm", null, [["sha256", "SHA-256"], ["sha512", "SHA-512"], ["sha1", "SHA-1"]]) : null,
-      part("encoding", "Written as", null, [["hex", "hex"], ["base64", "base64"]]),
-      part("prefix", "Prefix", "What stands before it, such as sha256=."),
-      part("separator", "Separator", "What stands between several members of the header, such as a comma. Empty: the header is one signature."),
-      part("timestampHeader", "Timestamp header", "Where the time of signing stands. The signature's own header: a member of it that begins with t=."),
-      part("signed", "What is signed", "Text with {{timestamp}}, {{body}}, {{url}} and {{id}} in it. Empty: the body."),
+      part("header", "Header"),
+      now().scheme === "hmac" ? part("algorithm", "Algorithm", { sha1: "SHA-1", sha256: "SHA-256", sha512: "SHA-512" }) : null,
+      part("encoding", "Written as"),
+      part("prefix", "Prefix"),
+      part("separator", "Separator"),
+      part("timestampHeader", "Timestamp header"),
+      part("signed", "What is signed"),
     ].filter(Boolean));
   };
   scheme.addEventListener("change", () => {
