@@ -256,3 +256,22 @@ impl Output {
         Ok(self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_grows_by_doubling_and_ends_behind_the_limit() {
+        const LIMIT: usize = 1 << 20;
+        let (mut output, mut sizes) = (Output::new(LIMIT), Vec::new());
+        while let Ok(room) = output.room() {
+            let size = room.len();
+            sizes.push(size);
+            output.wrote(size);
+        }
+        assert_eq!(sizes.iter().sum::<usize>(), LIMIT + 1, "one byte more tells that it is too large");
+        assert!(sizes.len() <= 10, "{sizes:?}");
+        assert!(matches!(output.finish(), Err(BodyRefused::TooLarge)));
+    }
+}

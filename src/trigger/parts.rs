@@ -88,3 +88,36 @@ impl Parts {
         self.0 & !TEXT != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_member_of_data_asks_for_its_part_alone() {
+        let all = [
+            ("method", Part::Kind),
+            ("type", Part::Kind),
+            ("path", Part::Path),
+            ("headers", Part::Headers),
+            ("query", Part::Query),
+            ("body", Part::Body),
+            ("message", Part::Body),
+            ("replyId", Part::ReplyId),
+            ("rawBody", Part::RawBody),
+            ("claims", Part::Claims),
+        ];
+        for (member, part) in all {
+            for behind in [None, Some("x")] {
+                assert_eq!(Parts::of(Read::Member("data", member, behind)), Parts::one(part), "{member}");
+            }
+        }
+        assert_eq!(Parts::of(Read::Key("time")), Parts::one(Part::Kind));
+        for nothing in
+            [Read::Member("data", "other", None), Read::Member("globals", "body", None), Read::Key("x")]
+        {
+            assert_eq!(Parts::of(nothing), Parts::NONE, "{nothing:?}");
+        }
+        assert_eq!((Parts::of(Read::Whole), Parts::of(Read::Key("data"))), (Parts::ALL, Parts::ALL));
+    }
+}

@@ -100,3 +100,23 @@ fn decode<'a>(text: &'a [u8], charset: &'static Encoding) -> Cow<'a, str> {
     percent_decode_into(&mut bytes, text, true);
     Cow::Owned(charset.decode_without_bom_handling(&bytes).0.into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_query_is_as_it_was_but_for_the_values_of_one_name() {
+        for (query, expected) in [
+            ("", ""),
+            ("token=s", "token=***"),
+            ("a=1&token=s&b=2&token=&token", "a=1&token=***&b=2&token=***&token=***"),
+            ("tok%65n=s&Token=s&a=token=s", "tok%65n=***&Token=s&a=token=s"),
+            ("&&a", "&&a"),
+        ] {
+            let mut out = Vec::new();
+            write_masked(&mut out, query.as_bytes(), "token");
+            assert_eq!(out.escape_ascii().to_string(), expected, "{query}");
+        }
+    }
+}
