@@ -224,3 +224,32 @@ fn the_buffer_is_used_again_unless_the_event_is_large() {
     assert!(scratch.is_empty());
     assert_eq!(event.body().bytes().len(), large.len() + 2);
 }
+
+#[test]
+fn a_payload_counts_what_it_keeps_and_what_a_lookup_looks_through() {
+    let globals = br#"{"a":"0123456789"}"#;
+    let tail = Arc::new(tail(globals));
+    let plain = Payload { event: event(&post(&[], b"body")).unwrap(), tail: tail.clone() };
+    assert_eq!(plain.kept_len(), plain.len());
+    let raw = RawBody { bytes: bytes::Bytes::from_static(b"as it came"), ..RawBody::default() };
+    let with_raw = Payload { event: plain.event.clone().with_raw(raw), tail };
+    assert_eq!(with_raw.event.raw().unwrap().bytes, "as it came");
+    assert_eq!(with_raw.kept_len(), plain.len() + "as it came".len());
+    assert_eq!(with_raw.len(), plain.len(), "it is no part of the payload");
+    for (key, cost) in
+        [("time", 0), ("data", 0), ("globals", 0), ("flowName", plain.tail.len() - globals.len())]
+    {
+        assert_eq!(plain.get_cost(key), cost, "{key}");
+    }
+}
+
+#[test]
+fn a_body_that_is_refused_is_told_why() {
+    for (refused, status, message) in [
+        (BodyRefused::UnsupportedCoding, 415, "Content-Encoding must be gzip, deflate or br"),
+        (BodyRefused::TooLarge, 413, "Content too large"),
+        (BodyRefused::BadCoding, 400, "Content does not match its Content-Encoding"),
+    ] {
+        assert_eq!((refused.status(), refused.to_string().as_str()), (status, message));
+    }
+}
