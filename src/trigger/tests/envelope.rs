@@ -253,3 +253,24 @@ fn a_body_that_is_refused_is_told_why() {
         assert_eq!((refused.status(), refused.to_string().as_str()), (status, message));
     }
 }
+
+#[test]
+fn a_path_leads_to_what_the_request_that_opened_a_websocket_said() {
+    let fields: &[Field<'_>] = &[(b"X-A", b"1"), (b"X-B", b"2")];
+    let claims = br#"{"sub":"me"}"#;
+    for claims in [None, Some(&claims[..])] {
+        let fields = fields.iter().copied();
+        let upgrade = UpgradeData::new(b"/p", Some(b"a=1"), fields, PEER, false, Hidden::default(), claims);
+        let said = WsEvent::Message { text: true, data: b"hello" };
+        let mut scratch = Vec::new();
+        let event = websocket_draft(&mut scratch, NOW, &upgrade, said, "a reply's id", Parts::ALL).keep();
+        let whole: serde_json::Value = serde_json::from_slice(event.data().bytes()).unwrap();
+        let payload = Payload { event, tail: Arc::new(tail(b"{}")) };
+        for (name, value) in whole.as_object().unwrap() {
+            let found = payload.get_member("data", name).map(shown);
+            assert_eq!(found, Some(value.to_string()), "{name}");
+        }
+        assert_eq!(whole.get("claims").is_some(), claims.is_some());
+        assert_eq!(upgrade.path(), b"/p");
+    }
+}
