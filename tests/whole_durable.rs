@@ -383,6 +383,8 @@ fn live(
             ((0..count).map(|_| None).collect::<Vec<_>>(), Some(keeper), left)
         }
     };
+    // Nothing of this life is under way.
+    story.unsure = 0;
     let kernels = journals.into_iter().map(|journal| DrivenKernel {
         io: world.kernel(),
         ingress: world.listener(INGRESS),

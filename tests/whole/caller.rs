@@ -15,6 +15,8 @@ pub struct Story {
     pub accepted: BTreeSet<u64>,
     /// Answered as calls whose keys were not taken.
     pub first: BTreeSet<u64>,
+    /// Of numbers up to this one, keys that this life has yet to answer for may be lost by a bit that has flipped.
+    pub unsure: u64,
     /// Numbers that were sent again, which is their key.
     pub sent_again: BTreeSet<u64>,
     /// Answers to repeats.
@@ -172,7 +174,7 @@ impl Caller {
                     if is_duplicate {
                         story.duplicates += 1;
                     } else {
-                        let is_first = story.first.insert(number);
+                        let is_first = number <= story.unsure || story.first.insert(number);
                         assert!(is_first || !self.keys_last, "{number} triggers again");
                     }
                     if !is_quiet(number) {

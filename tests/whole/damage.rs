@@ -92,8 +92,9 @@ pub fn flip(disk: &Disk, story: &mut Story, random: &mut Random) -> Option<Struc
     story.struck.push(struck);
     story.may_be_lost.extend(number);
     if header.notes > 0 {
-        // Nobody knows whose keys these were.
+        // Nobody knows whose keys these were; the answers for some may be on their way.
         story.first.clear();
+        story.unsure = story.next;
     }
     if struck.is_completion {
         // What was taken back in it comes again.
