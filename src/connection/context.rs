@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::buffers::Buffers;
 use super::calls::CallSink;
 use super::chains::{ChainSource, Chains};
-use super::flow_queues::{FinishedDelivery, FlowQueues, Undelivered};
+use super::flow_queues::{FinishedDelivery, FlowQueues, PendingOrders, Undelivered};
 use super::forward_queues::{DeadLetters, ForwardQueues, Forwarder, NoForwarding};
 use super::gate::Gate;
 use super::journal_state::CoreJournal;
@@ -80,6 +80,13 @@ pub(crate) enum Timer {
     Drain,
     /// Freed memory goes back to the system.
     ReturnMemory,
+}
+
+impl Timer {
+    /// Whether it is about one connection or one trigger, and not about all of something.
+    pub(crate) fn is_of_one(self) -> bool {
+        matches!(self, Timer::Connection(_) | Timer::Ack(..) | Timer::Attempt(_))
+    }
 }
 
 /// Settings that connections read.
@@ -200,6 +207,8 @@ pub(crate) struct CoreState {
     pub(crate) flows: FlowQueues,
     pub(crate) forwards: ForwardQueues,
     pub(crate) undelivered: Vec<Undelivered>,
+    /// Requests of the flows' queues that are not carried out yet, in order.
+    pub(crate) orders: VecDeque<PendingOrders>,
     /// Deliveries that are done and have nodes behind them, which run before anything else is handled.
     pub(crate) finished: VecDeque<FinishedDelivery>,
     pub(crate) records: CoreRecords,
@@ -297,6 +306,7 @@ impl CoreState {
             flows: FlowQueues::default(),
             forwards,
             undelivered: Vec::new(),
+            orders: VecDeque::new(),
             finished: VecDeque::new(),
             records,
             present: Present::Undecided,

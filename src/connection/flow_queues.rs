@@ -25,6 +25,14 @@ pub(crate) type FlowQueues = HashMap<Id, OwnedFlow, ahash::RandomState>;
 /// The actions that a queue requests.
 pub(crate) type QueueActions = Vec<Order<WorkerPlace>>;
 
+/// Actions that a flow's queue has requested and that are not carried out yet.
+pub(crate) struct PendingOrders {
+    pub(crate) flow: Id,
+    /// The flow's backlog when they were requested; `None`: the flow was not there.
+    pub(crate) backlog: Option<Arc<Backlog>>,
+    pub(crate) orders: std::vec::IntoIter<Order<WorkerPlace>>,
+}
+
 /// One flow at its owner.
 pub(crate) struct OwnedFlow {
     pub(crate) queue: FlowQueue<WorkerPlace>,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::context::{CoreState, Timer};
 use super::flow_queues::{
-    FinishedDelivery, OwnedFlow, QueueActions, REDELIVER_NANOS, Undelivered, owner_core,
+    FinishedDelivery, OwnedFlow, PendingOrders, QueueActions, REDELIVER_NANOS, Undelivered, owner_core,
 };
 use super::forwards;
 use super::lending;
@@ -28,6 +28,10 @@ use crate::registry::Backlog;
 
 /// Why a trigger is given to another worker, as its record tells.
 const NOT_ACKED: &str = "a worker did not ack it, or left";
+/// Actions of queues that are carried out in one piece: each takes a microsecond at the most.
+pub(crate) const ORDERS_PIECE: usize = 1_024;
+/// Actions that take a negligible time together.
+const ORDERS_SHORT: usize = 16;
 
 /// A trigger cannot be taken now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +193,9 @@ fn on_actions(core: &mut CoreState, flow: Id, from: WorkerAddress, all: impl Ite
     let Some(owned) = core.flows.get_mut(&flow) else { return };
     let Some(&worker) = owned.workers.get(&from) else { return };
     let mut is_new = false;
+    let mut count = 0;
     for action in all {
+        count += 1;
         let (is_known, seq) = match action {
             WorkerAction::Ready(credit) => {
                 owned.queue.ready(worker, credit, now, &mut actions);
@@ -207,6 +213,9 @@ fn on_actions(core: &mut CoreState, flow: Id, from: WorkerAddress, all: impl Ite
         if !is_known {
             wrong = Some(wrong.map_or((seq, 0), |(first, more)| (first, more + 1)));
         }
+    }
+    if count > ORDERS_SHORT {
+        core.worked();
     }
     carry_out(core, flow, actions);
     if is_new {
@@ -264,6 +273,9 @@ pub(crate) fn clear_all(core: &mut CoreState) {
     let mut flows: Vec<Id> = core.flows.keys().copied().collect();
     flows.extend(core.forwards.targets.flows());
     flows.into_iter().for_each(|flow| clear(core, flow));
+    while !core.orders.is_empty() {
+        continue_orders(core);
+    }
 }
 
 /// Number of triggers that are not delivered, of all flows owned here, and whether anybody may take some of them.
@@ -276,77 +288,107 @@ pub(crate) fn open(core: &CoreState) -> (usize, bool) {
     )
 }
 
-/// Does what the queue asks for.
+/// Does what the queue asks for, as far as one piece of work allows; the rest in the turns that follow, in order.
 pub(crate) fn carry_out(core: &mut CoreState, flow: Id, actions: QueueActions) {
-    for action in actions {
-        match action {
-            Order::Send { worker, seq, trigger, flight, deadline_nanos } => {
-                let timer = core.set_timer(deadline_nanos, Timer::Ack(flow, flight));
-                if let Some(owned) = core.flows.get_mut(&flow) {
-                    owned.queue.timed(flight, timer);
-                }
-                if trigger.attempt > 1 && trigger.guest.is_none() {
-                    core.metrics.event(Event::DeliveryRetried);
-                    let failed = trigger.attempt - 1;
-                    let fate = NewFate::new(FateKind::Retried, flow, &trigger.node_id);
-                    core.note_fate(trigger.record, &NewFate { attempts: failed, error: NOT_ACKED, ..fate });
-                }
-                match worker {
-                    WorkerPlace::Here(worker) => {
-                        let trigger = ConnectionMessage::Trigger { seq, trigger: Box::new(trigger) };
-                        core.post_to_worker(worker, trigger, "a trigger for a worker");
-                    }
-                    WorkerPlace::Lent(worker) => lending::send(core, flow, worker, seq, &trigger),
-                }
-            }
-            Order::Returned { bytes, guest } => {
-                lending::answer(core, flow, guest, GuestAnswer::Returned);
-                if let Some(owned) = core.flows.get(&flow) {
-                    owned.backlog.release(bytes);
-                }
-            }
-            Order::Done { bytes, guest: Some(guest), .. } => {
-                lending::answer(core, flow, guest, GuestAnswer::Acked);
-                if let Some(owned) = core.flows.get(&flow) {
-                    owned.backlog.release(bytes);
-                }
-            }
-            Order::Done { bytes, acked, receipt, recorded, guest: None } => {
-                core.metrics.event(Event::DeliveryDone);
-                if let Some(end) = recorded {
-                    let kind = if end.is_acked { FateKind::Delivered } else { FateKind::Expired };
-                    let fate = NewFate::new(kind, flow, &end.node_id);
-                    core.note_fate(Some(end.of), &NewFate { attempts: end.attempt, ..fate });
-                }
-                match (acked.and_then(|trigger| finished(*trigger)), receipt) {
-                    (Some(finished), _) => core.finished.push_back(finished),
-                    (None, Some(receipt)) => receipts::give_back(core, receipt),
-                    (None, None) => {}
-                }
-                if let Some(owned) = core.flows.get(&flow) {
-                    owned.backlog.release(bytes);
-                }
-            }
-            Order::Cancel(timer) => {
+    let backlog = core.flows.get(&flow).map(|owned| Arc::clone(&owned.backlog));
+    core.orders.push_back(PendingOrders { flow, backlog, orders: actions.into_iter() });
+    // Those that wait already are before them.
+    if core.orders.len() == 1 {
+        continue_orders(core);
+    }
+}
+
+/// Continues with what queues have asked for and the turns before had no time for.
+pub(crate) fn continue_orders(core: &mut CoreState) {
+    let mut left = ORDERS_PIECE;
+    while left > 0
+        && let Some(mut pending) = core.orders.pop_front()
+    {
+        let flow = pending.flow;
+        let before = left;
+        while left > 0
+            && let Some(order) = pending.orders.next()
+        {
+            carry_out_one(core, flow, pending.backlog.as_deref(), order);
+            left -= 1;
+        }
+        if before - left > ORDERS_SHORT {
+            core.worked();
+        }
+        if pending.orders.len() > 0 {
+            core.orders.push_front(pending);
+            return;
+        }
+        if let Entry::Occupied(owned) = core.flows.entry(flow)
+            && owned.get().queue.is_empty()
+        {
+            for timer in owned.remove().into_timers() {
                 core.wheel.cancel(timer);
             }
-            Order::Watch { expires_nanos } => {
-                if let Some(owned) = core.flows.get_mut(&flow)
-                    && owned.sweep.is_none()
-                {
-                    owned.sweep = Some(core.wheel.insert(expires_nanos, Timer::Sweep(flow)));
+        }
+        lending::look(core, flow);
+    }
+}
+
+fn carry_out_one(core: &mut CoreState, flow: Id, backlog: Option<&Backlog>, order: Order<WorkerPlace>) {
+    let release = |bytes: usize| {
+        if let Some(backlog) = backlog {
+            backlog.release(bytes);
+        }
+    };
+    match order {
+        Order::Send { worker, seq, trigger, flight, deadline_nanos } => {
+            let timer = core.set_timer(deadline_nanos, Timer::Ack(flow, flight));
+            if let Some(owned) = core.flows.get_mut(&flow) {
+                owned.queue.timed(flight, timer);
+            }
+            if trigger.attempt > 1 && trigger.guest.is_none() {
+                core.metrics.event(Event::DeliveryRetried);
+                let failed = trigger.attempt - 1;
+                let fate = NewFate::new(FateKind::Retried, flow, &trigger.node_id);
+                core.note_fate(trigger.record, &NewFate { attempts: failed, error: NOT_ACKED, ..fate });
+            }
+            match worker {
+                WorkerPlace::Here(worker) => {
+                    let trigger = ConnectionMessage::Trigger { seq, trigger: Box::new(trigger) };
+                    core.post_to_worker(worker, trigger, "a trigger for a worker");
                 }
+                WorkerPlace::Lent(worker) => lending::send(core, flow, worker, seq, &trigger),
+            }
+        }
+        Order::Returned { bytes, guest } => {
+            lending::answer(core, flow, guest, GuestAnswer::Returned);
+            release(bytes);
+        }
+        Order::Done { bytes, guest: Some(guest), .. } => {
+            lending::answer(core, flow, guest, GuestAnswer::Acked);
+            release(bytes);
+        }
+        Order::Done { bytes, acked, receipt, recorded, guest: None } => {
+            core.metrics.event(Event::DeliveryDone);
+            if let Some(end) = recorded {
+                let kind = if end.is_acked { FateKind::Delivered } else { FateKind::Expired };
+                let fate = NewFate::new(kind, flow, &end.node_id);
+                core.note_fate(Some(end.of), &NewFate { attempts: end.attempt, ..fate });
+            }
+            match (acked.and_then(|trigger| finished(*trigger)), receipt) {
+                (Some(finished), _) => core.finished.push_back(finished),
+                (None, Some(receipt)) => receipts::give_back(core, receipt),
+                (None, None) => {}
+            }
+            release(bytes);
+        }
+        Order::Cancel(timer) => {
+            core.wheel.cancel(timer);
+        }
+        Order::Watch { expires_nanos } => {
+            if let Some(owned) = core.flows.get_mut(&flow)
+                && owned.sweep.is_none()
+            {
+                owned.sweep = Some(core.wheel.insert(expires_nanos, Timer::Sweep(flow)));
             }
         }
     }
-    if let Entry::Occupied(owned) = core.flows.entry(flow)
-        && owned.get().queue.is_empty()
-    {
-        for timer in owned.remove().into_timers() {
-            core.wheel.cancel(timer);
-        }
-    }
-    lending::look(core, flow);
 }
 
 /// The delivery of an acked trigger, for the nodes behind it.

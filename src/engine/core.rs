@@ -34,6 +34,8 @@ use crate::registry::Pin;
 
 /// Pause after accepting failed for want of descriptors or memory: the connections wait in the kernel meanwhile.
 const ACCEPT_PAUSE_NANOS: u64 = NANOS_PER_SECOND / 10;
+/// Messages between connections that take a negligible time together.
+const POSTED_SHORT: usize = 16;
 /// Connections over the limit that get the time to read why, on each core; more are told and cut.
 const REFUSED_MAX: usize = 256;
 /// After this many buffers were given back to the allocator, its memory goes back to the system, this much later.
@@ -184,7 +186,12 @@ impl<I: Io> Core<I> {
 
     /// Delivers the messages that connections have left for each other, and runs the nodes behind what is delivered.
     fn deliver_posted(&mut self, pin: &Pin<'_>) {
+        let mut delivered = 0;
         loop {
+            delivered += 1;
+            if delivered > POSTED_SHORT {
+                self.state.worked();
+            }
             if !self.state.finished.is_empty() {
                 fanout::run_finished(&mut self.state);
             }

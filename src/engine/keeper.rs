@@ -98,5 +98,5 @@ impl<F> Keeper<F> {
 pub(super) fn is_settled(core: &CoreState) -> bool {
     let is_settled =
         |journal: &CoreJournal| journal.journal.is_settled() && journal.returned.iter().all(Vec::is_empty);
-    core.journal.as_ref().is_none_or(|journal| is_settled(journal))
+    core.orders.is_empty() && core.journal.as_ref().is_none_or(|journal| is_settled(journal))
 }

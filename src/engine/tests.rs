@@ -2,7 +2,7 @@
 
 mod workers;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
@@ -134,6 +134,8 @@ struct Scene {
     counts: Arc<SharedCounts>,
     /// The flow of the webhook, if it has one.
     flow: Option<Id>,
+    /// Readings of the clock.
+    readings: Rc<Cell<u32>>,
 }
 
 const ACCESS_TOKEN: &str = "0123456789abcdef";
@@ -159,7 +161,8 @@ impl Scene {
         let store = Store::open(folder.path()).unwrap();
         let application = Application::create(&json!({"name": "a"}), millis).unwrap();
         let application = store.insert_application(application).unwrap().value;
-        let fields = json!({"name": "w", "waitForReply": true, "limits": {"payloadBytes": 2_000_000}});
+        let limits = json!({"payloadBytes": 2_000_000, "requestsPerWindow": 0});
+        let fields = json!({"name": "w", "waitForReply": nodes.is_none(), "limits": limits});
         let webhook = Webhook::create(&fields, application.id, millis).unwrap();
         let webhook = store.insert_webhook(webhook).unwrap().value;
         let flow = nodes.map(|nodes| {
@@ -187,10 +190,12 @@ impl Scene {
             record_events: 100,
         };
         let counts = Arc::new(SharedCounts::default());
-        let clock = Rc::clone(&time);
+        let (clock, readings) = (Rc::clone(&time), Rc::new(Cell::new(0)));
+        let counted = Rc::clone(&readings);
         let state = CoreState::new(CoreParts {
             index: 0,
             clock: Box::new(move || {
+                counted.set(counted.get() + 1);
                 let nanos = *clock.borrow();
                 Now { nanos, unix_millis: millis + nanos / 1_000_000 }
             }),
@@ -211,7 +216,8 @@ impl Scene {
         let core = Core::new(io.clone(), state, receiver, listeners, None).unwrap();
         let token = webhook.to_api()["token"].as_str().unwrap().to_owned();
         let request = format!("GET /webhooks/{token} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
-        let mut scene = Scene { core, turns: Turns::default(), io, mailbox, time, request, counts, flow };
+        let mut scene =
+            Scene { core, turns: Turns::default(), io, mailbox, time, request, counts, flow, readings };
         scene.complete(Completion::Accepted { listener: INGRESS, socket: SOCKET, peer: None });
         scene
     }

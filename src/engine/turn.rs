@@ -73,8 +73,9 @@ impl Turns {
         while !core.state.is_turn_over()
             && let Some(timer) = self.timers.pop_front()
         {
+            let is_short = timer.is_of_one();
             core.on_timer(&pin, timer);
-            let _ = core.state.step(true);
+            let _ = core.state.step(is_short);
         }
         core.on_continued(&pin);
         core.state.end_turn();

@@ -116,13 +116,18 @@ impl<I: Io> Core<I> {
         }
     }
 
-    /// Whether a round over the WebSockets is not at its end.
+    /// Whether a round over the WebSockets is not at its end, or queues of flows have requested more than is done.
     pub(crate) fn has_rounds(&self) -> bool {
-        !self.changes.is_over() || !self.restarts.is_over() || !self.searches.is_over()
+        !self.changes.is_over()
+            || !self.restarts.is_over()
+            || !self.searches.is_over()
+            || !self.state.orders.is_empty()
     }
 
-    /// Brings changes of the model, and the end of the process, to some of the WebSockets.
+    /// Brings changes of the model, and the end of the process, to some of the WebSockets; does a piece of what the queues
+    /// of flows have requested.
     pub(crate) fn continue_rounds(&mut self, pin: &Pin<'_>) {
+        flows::continue_orders(&mut self.state);
         if let Some(places) = self.changes.piece(ROUND_PLACES) {
             for id in self.websockets(places) {
                 self.state.post(id, ConnectionMessage::Refresh);
