@@ -221,6 +221,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_platform_has_a_word_for_is_called_so() {
+        for (name, words) in [
+            ("webhook.js", "Delete Webhook"),
+            ("webhook_delete.js", "Delete Webhook"),
+            ("test.js", "Send Test Request"),
+            ("webhook_fields.js", "Wait for reply from workflow"),
+        ] {
+            let file = FILES.iter().find(|file| file.name == name).expect("the file");
+            assert!((file.text)().contains(words), "{words:?} in {name}");
+        }
+    }
+
+    #[test]
     fn the_folder_and_the_table_hold_the_same_files() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/admin/console");
         let mut found: Vec<String> = std::fs::read_dir(folder)

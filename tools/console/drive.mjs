@@ -149,7 +149,7 @@ await step("a webhook is edited, and what is wrong is said at its field", async 
   await until("the field is marked", async () => (await page.getByLabel("Password", { exact: true }).getAttribute("aria-invalid")) === "true");
   await judge("webhook-settings");
   await fill("Password", "");
-  await page.getByLabel("Wait for a flow's reply").check();
+  await page.getByLabel("Wait for reply from workflow").check();
   await fill("Description", "of the shop");
   await press("Save");
   await see("Saved");

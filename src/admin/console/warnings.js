@@ -18,7 +18,7 @@ export function warningList(resource, actions = []) {
 
 /** A button that makes a webhook wait for its flows' replies. */
 export function waitButton(app, webhook, done) {
-  const made = button(`Turn on “Wait for a flow's reply” of ${webhook.name}`, async () => {
+  const made = button(`Turn on “Wait for reply from workflow” of ${webhook.name}`, async () => {
     made.disabled = true;
     try {
       await ask(paths.webhook(app, webhook.id), { method: "PATCH", body: { waitForReply: true } });

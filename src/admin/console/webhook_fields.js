@@ -30,7 +30,7 @@ export const SECTIONS = [
     { name: "enabled", label: "Enabled" },
   ] },
   { title: "Response", fields: [
-    { name: "waitForReply", label: "Wait for a flow's reply", when: http },
+    { name: "waitForReply", label: "Wait for reply from workflow", when: http },
     { name: "responseCode", label: "Response code", when: http, fixed: fixedCode },
     access("responseBody", "Response body", { when: http }),
   ] },
