@@ -8,6 +8,7 @@
 mod common;
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ use tidegate::base::buffer::ReceiveBuffer;
 use tidegate::base::clock::Now;
 use tidegate::base::json::{DOCUMENT_DEPTH_MAX, Raw, validate};
 use tidegate::deliver::protocol;
+use tidegate::expression::Expression;
 use tidegate::http::{Connection, Limits, Step};
 use tidegate::model::CastBuffersAs;
 use tidegate::proxy;
@@ -34,7 +36,7 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A parser: makes an input of about so many bytes, and what is done with it.
 type Parser = (&'static str, fn(usize) -> Box<dyn FnMut()>);
 
-const PARSERS: [Parser; 20] = [
+const PARSERS: [Parser; 26] = [
     ("head", |bytes| head("", &"x-name: value\r\n".repeat((bytes / 15).min(90)))),
     ("head-long-field", |bytes| head("", &format!("x: {}\r\n", "v".repeat(bytes.min(15_000))))),
     ("head-target", |bytes| head(&"/%41&=?".repeat(bytes.min(7_000) / 7), "")),
@@ -54,6 +56,38 @@ const PARSERS: [Parser; 20] = [
     ("form-names", |bytes| event(Some(FORM), None, (0..bytes / 7).map(|at| format!("k{at}=v&")).collect())),
     ("multipart", |bytes| multipart(bytes, "some text\r\n--")),
     ("multipart-boundaries", |bytes| multipart(bytes, &"\r\n--b\r\n--".repeat(40))),
+    ("form-charset", |bytes| {
+        let pairs = "a=%83%41+b&%83%42=c&".repeat(bytes / 20);
+        event(Some("application/x-www-form-urlencoded; charset=shift_jis"), None, pairs)
+    }),
+    ("text-charset", |bytes| event(Some("text/plain; charset=utf-16le"), None, "a\0".repeat(bytes / 2))),
+    ("disposition", |bytes| {
+        // A part's head is bounded: there are more of them.
+        let name = "%C3%A9".repeat(200);
+        let part = format!(
+            "--b-1\r\nContent-Disposition: form-data; name=\"a\"; filename*=utf-8''{name}\r\n\r\nx\r\n"
+        );
+        let body = part.repeat((bytes / part.len()).max(1)) + "--b-1--\r\n";
+        event(Some("multipart/form-data; boundary=b-1"), None, body)
+    }),
+    ("gzip", |bytes| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(document(bytes).as_bytes()).expect("into memory");
+        body(
+            b"content-type: application/json\r\ncontent-encoding: gzip\r\n",
+            None,
+            &encoder.finish().expect("gzip"),
+        )
+    }),
+    ("expression", |bytes| {
+        let text = format!("{}true", "{{data.body.a}} > 1.5 && 'x\\n' !== {{b}} || ".repeat(bytes / 44));
+        expression(text)
+    }),
+    ("expression-nested", |bytes| {
+        // How deep it may be nested is bounded: there are more of them.
+        let nested = format!("{}1{} + ", "(-".repeat(20), ")".repeat(20));
+        expression(format!("{}1", nested.repeat(bytes / nested.len())))
+    }),
     ("json", |bytes| event(Some("application/json"), None, document(bytes))),
     ("json-validate", |bytes| {
         let text = document(bytes).into_bytes();
@@ -248,15 +282,16 @@ fn frames(first_byte: u8, payload: &[u8], count: usize, one_message: bool) -> Bo
 }
 
 /// The payload of a request.
-fn event(content_type: Option<&'static str>, query: Option<String>, body: String) -> Box<dyn FnMut()> {
-    let fields = match content_type {
-        Some(kind) => format!("content-type: {kind}\r\n"),
-        None => String::new(),
-    };
-    let length = body.len();
-    let text = format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}content-length: {length}\r\n\r\n{body}");
+fn event(content_type: Option<&'static str>, query: Option<String>, text: String) -> Box<dyn FnMut()> {
+    let fields = content_type.map(|kind| format!("content-type: {kind}\r\n")).unwrap_or_default();
+    body(fields.as_bytes(), query, text.as_bytes())
+}
+
+/// The payload of a request with these fields.
+fn body(fields: &[u8], query: Option<String>, body: &[u8]) -> Box<dyn FnMut()> {
+    let length = format!("content-length: {}\r\n\r\n", body.len());
     let (mut connection, mut buffer) = machine();
-    buffer.extend(text.as_bytes());
+    buffer.extend(&[b"POST / HTTP/1.1\r\nhost: a\r\n", fields, length.as_bytes(), body].concat());
     assert_eq!(connection.poll(&mut buffer), Step::Head);
     connection.take_body(BYTES_MAX);
     assert_eq!(connection.poll(&mut buffer), Step::Request);
@@ -295,6 +330,13 @@ fn multipart(bytes: usize, data: &str) -> Box<dyn FnMut()> {
 fn document(bytes: usize) -> String {
     let item = r#"{"a":[1.50,"x\u00e9\n",null,true],"b":{}},"#;
     format!("[{}1]", item.repeat(bytes / item.len()))
+}
+
+fn expression(source: String) -> Box<dyn FnMut()> {
+    Box::new(move || {
+        let compiled = Expression::compile(black_box(&source), &mut |path| Ok(path.to_owned()));
+        assert!(compiled.map(|_: Expression<String>| ()).is_ok());
+    })
 }
 
 fn template(source: String) -> Box<dyn FnMut()> {

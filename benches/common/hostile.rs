@@ -25,7 +25,7 @@ impl Seed {
 type Member = (&'static str, fn(usize, &mut String));
 
 /// Members of the document, each of them about as long as the bytes that are asked for.
-const MEMBERS: [Member; 15] = [
+const MEMBERS: [Member; 20] = [
     ("ones", |bytes, out| list(bytes, out, "1")),
     ("tiny", |bytes, out| list(bytes, out, "1e-300")),
     ("huge", |bytes, out| list(bytes, out, "1.7976931348623157e308")),
@@ -48,10 +48,19 @@ const MEMBERS: [Member; 15] = [
     ("letters", |bytes, out| text(bytes, out, "ab")),
     ("foreign", |bytes, out| text(bytes, out, "\u{130}ß")),
     ("digits", |bytes, out| out.push_str(&"7".repeat(bytes + 1))),
+    ("dates", |bytes, out| list(bytes, out, "\"2026-02-19T17:26:05.123+01:00\"")),
+    ("millis", |bytes, out| list(bytes, out, "1771521965123")),
+    ("points", |bytes, out| list(bytes, out, "\"39.10000000000000000000001,-84.5\"")),
+    ("marked", |bytes, out| {
+        let element = r#"{"type":"tag","name":"p","attribs":{"a":"\"","b":"c"},"children":["#;
+        let depth = 40.min(bytes / 70);
+        out.extend([&element.repeat(depth), r#"{"type":"text","data":"x"}"#, &"]}".repeat(depth)]);
+    }),
+    ("sources", |bytes, out| list(bytes, out, "\"{{#if a}}{{upper b}} {{else}}x{{/if}} L {{c}}\"")),
 ];
 
 /// Helpers by the number of their arguments.
-const ONE: [&str; 13] = [
+const ONE: [&str; 29] = [
     "upper",
     "lower",
     "trim",
@@ -65,8 +74,24 @@ const ONE: [&str; 13] = [
     "decodeURI",
     "decodeURIComponent",
     "join",
+    "ceil",
+    "floor",
+    "last",
+    "toHtml",
+    "jsonDecode",
+    "format",
+    "formatDate",
+    "formatDateRelative",
+    "currentDateTime",
+    "array",
+    "merge",
+    "template",
+    "formatDate",
+    "toHtml",
+    "array",
+    "merge",
 ];
-const TWO: [&str; 15] = [
+const TWO: [&str; 30] = [
     "eq",
     "ne",
     "gt",
@@ -82,7 +107,26 @@ const TWO: [&str; 15] = [
     "join",
     "format",
     "eq",
+    "formatDate",
+    "formatDateRelative",
+    "gpsDistance",
+    "jsonEncode",
+    "includes",
+    "indexByKey",
+    "max",
+    "min",
+    "defaultTo",
+    "array",
+    "merge",
+    "template",
+    "valueByKey",
+    "indexByKey",
+    "gpsDistance",
 ];
+/// Formats of dates: of the tokens that write most for their length, and of what is no token.
+const DATE_FORMATS: [&str; 8] =
+    ["L", "L L L L L L L L", "LLLL llll", "zZzZz", "wWgGwW", "SSSSSSSSS", "Q?#Q?#", "[dddd] dddd Do MMMM"];
+const ZONES: [&str; 3] = ["UTC", "America/New_York", "Asia/Kolkata"];
 const FORMATS: [&str; 12] =
     [".2f", ".20f", "d", "x", "b", ".20e", ".3p", "s", ".1s", "256,.2f", ".20%", "*^200.17g"];
 const PATTERNS: [&str; 6] =
@@ -112,7 +156,7 @@ pub fn case(seed: u64, bytes_max: usize) -> (String, String) {
         document.push(',');
         names.push(name);
     }
-    document.push_str("\"zero\":0}");
+    document.push_str(r#""time":"2026-02-19T17:26:00.123Z","zero":0}"#);
     let mut template = String::new();
     nodes(&mut seed, &names, 0, &mut template);
     (template, document)
@@ -161,9 +205,20 @@ fn argument(seed: &mut Seed, names: &[&str], depth: usize) -> String {
 
 fn call(seed: &mut Seed, names: &[&str], depth: usize) -> String {
     let first = if seed.below(3) == 0 { value(seed, names, depth) } else { argument(seed, names, depth + 1) };
-    match seed.below(8) {
+    match seed.below(14) {
         0 => format!("format {first} '{}'", seed.one_of(&FORMATS)),
         1 => format!("match {first} '{}'", seed.one_of(&PATTERNS)),
+        8 => format!("formatDate {first} '{}' tz='{}'", seed.one_of(&DATE_FORMATS), seed.one_of(&ZONES)),
+        9 => format!("formatDate {} {first} tz={}", value(seed, names, depth), value(seed, names, depth)),
+        10 => format!("currentDateTime '{}'", seed.one_of(&DATE_FORMATS)),
+        11 => {
+            let more = [1; 4].map(|_| value(seed, names, depth)).join(" ");
+            format!("scaleLinear {first} {more}")
+        }
+        12 => format!("obj a={first} bc={} d={}", value(seed, names, depth), value(seed, names, depth)),
+        13 => {
+            format!("{} {first} 'value' 'key'", seed.one_of(&["valueByKey", "indexByKey", "array", "merge"]))
+        }
         2..=4 => format!("{} {first}", seed.one_of(&ONE)),
         _ => format!("{} {first} {}", seed.one_of(&TWO), argument(seed, names, depth + 1)),
     }

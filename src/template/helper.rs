@@ -131,6 +131,12 @@ impl Helper {
         HELPERS.iter().find(|entry| entry.name == name).map(|entry| entry.helper)
     }
 
+    /// The names of all helpers.
+    #[cfg(test)]
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        HELPERS.iter().map(|entry| entry.name)
+    }
+
     /// Whether it takes so many arguments; if not, what it takes.
     pub(super) fn check_count(self, count: usize) -> Result<(), &'static str> {
         let takes = HELPERS.iter().find(|entry| entry.helper == self).map_or((0, 0), |entry| entry.takes);

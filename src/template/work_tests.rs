@@ -46,6 +46,17 @@ fn hostile_templates_pay_for_their_steps() {
 }
 
 #[test]
+fn every_helper_is_among_the_hostile_templates() {
+    let sources: Vec<String> = (0..3_000).map(|seed| hostile::case(seed, 10).0).collect();
+    for name in super::helper::Helper::names() {
+        let has = |source: &String| {
+            [format!("({name} "), format!("{{{name} ")].iter().any(|call| source.contains(call))
+        };
+        assert!(sources.iter().any(has), "no hostile template calls {name}");
+    }
+}
+
+#[test]
 fn what_was_found_to_hold_a_core_gives_up_or_is_cheap() {
     let list =
         |item: &str, count: usize| format!("{{\"data\":{{\"body\":[{}1]}}", format!("{item},").repeat(count));
