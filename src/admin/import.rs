@@ -138,20 +138,9 @@ impl Plan {
     }
 
     fn report(&self, mode: Mode) -> Value {
-        let application = ReportItem {
-            kind: "application",
-            id: self.application.resource.id,
-            name: self.application.resource.name.clone(),
-            action: self.application.action,
-        };
-        let webhooks = self.webhooks.iter().map(|planned| ReportItem {
-            kind: "webhook",
-            id: planned.resource.id,
-            name: planned.resource.name.clone(),
-            action: planned.action,
-        });
+        let webhooks = self.webhooks.iter().map(Planned::item);
         let all: Vec<ReportItem> =
-            std::iter::once(application).chain(webhooks).chain(self.flows.items()).collect();
+            std::iter::once(self.application.item()).chain(webhooks).chain(self.flows.items()).collect();
         let all = || all.iter().chain(&self.deleted);
         let count = |action| all().filter(|item| item.action == action).count();
         let items = all().filter_map(|item| {
@@ -176,29 +165,9 @@ impl Plan {
 
     fn write(self, changes: &mut Changes<'_>) -> Result<(), ChangeError> {
         let id = self.application.resource.id;
-        match self.application.action {
-            ImportAction::Create => drop(changes.insert_application(self.application.resource)?),
-            ImportAction::Change => {
-                let new = self.application.resource;
-                changes.update_application(&id, |kept| {
-                    *kept = new;
-                    Ok(())
-                })?;
-            }
-            ImportAction::Keep | ImportAction::Delete => {}
-        }
-        for Planned { resource, action } in self.webhooks {
-            match action {
-                ImportAction::Create => drop(changes.insert_webhook(resource)?),
-                ImportAction::Change => {
-                    let webhook = resource.id;
-                    changes.update_webhook(&id, &webhook, |kept| {
-                        *kept = resource;
-                        Ok(())
-                    })?;
-                }
-                ImportAction::Keep | ImportAction::Delete => {}
-            }
+        self.application.write(changes, &id)?;
+        for webhook in self.webhooks {
+            webhook.write(changes, &id)?;
         }
         self.flows.write(changes, &id)?;
         for item in self.deleted {

@@ -252,18 +252,7 @@ impl ImportedFlows {
 
     /// A line for each.
     pub(super) fn items(&self) -> impl Iterator<Item = ReportItem> {
-        let flows = self.flows.iter().map(|planned| ReportItem {
-            kind: "flow",
-            id: planned.resource.id,
-            name: planned.resource.name.clone(),
-            action: planned.action,
-        });
-        flows.chain(self.versions.iter().map(|planned| ReportItem {
-            kind: "flowVersion",
-            id: planned.resource.id,
-            name: planned.resource.version.clone(),
-            action: planned.action,
-        }))
+        self.flows.iter().map(Planned::item).chain(self.versions.iter().map(Planned::item))
     }
 
     /// Writes what was planned.
@@ -271,23 +260,11 @@ impl ImportedFlows {
     /// # Errors
     /// A database that failed.
     pub(super) fn write(self, changes: &mut Changes<'_>, application: &Id) -> Result<(), ChangeError> {
-        for Planned { resource, action } in self.flows {
-            match action {
-                ImportAction::Create => drop(changes.insert_flow(resource)?),
-                ImportAction::Change => {
-                    let flow = resource.id;
-                    changes.update_flow(application, &flow, |kept| {
-                        *kept = resource;
-                        Ok(())
-                    })?;
-                }
-                ImportAction::Keep | ImportAction::Delete => {}
-            }
+        for flow in self.flows {
+            flow.write(changes, application)?;
         }
-        for Planned { resource, action } in self.versions {
-            if matches!(action, ImportAction::Create | ImportAction::Change) {
-                changes.insert_flow_version(resource, true)?;
-            }
+        for version in self.versions {
+            version.write(changes, application)?;
         }
         for (flow, version) in self.defaults {
             changes.update_flow(application, &flow, |kept| {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Engine;
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};
+use crate::store::{ChangeError, Changes};
 
 /// The refusal of an id that is taken.
 pub(super) const OTHERS_ID: &str =
@@ -46,29 +47,101 @@ pub(super) struct Planned<R> {
     pub action: ImportAction,
 }
 
-/// A resource whose fields a document gives anew.
-pub(super) trait Dated: Clone + PartialEq {
+/// A resource that a document gives anew.
+pub(super) trait ImportedResource: Clone + PartialEq {
+    /// Its kind, as the report names it.
+    const KIND: &'static str;
+
+    fn id(&self) -> Id;
+    /// The name that the report shows.
+    fn title(&self) -> &str;
     /// When it was changed last, in milliseconds since 1970.
     fn last_updated(&mut self) -> &mut u64;
+    /// Keeps a new one.
+    fn insert(self, changes: &mut Changes<'_>) -> Result<Self, ChangeError>;
+    /// Puts it in the place of the one of the application that has its id.
+    fn replace(self, changes: &mut Changes<'_>, application: &Id) -> Result<Self, ChangeError>;
 }
 
-macro_rules! dated {
-    ($($resource:ty),+) => {
-        $(impl Dated for $resource {
+macro_rules! imported {
+    ($($resource:ident, $kind:literal, $title:ident, $insert:expr, $replace:expr;)+) => {
+        $(impl ImportedResource for $resource {
+            const KIND: &'static str = $kind;
+
+            fn id(&self) -> Id {
+                self.id
+            }
+
+            fn title(&self) -> &str {
+                &self.$title
+            }
+
             fn last_updated(&mut self) -> &mut u64 {
                 &mut self.last_updated
+            }
+
+            fn insert(self, changes: &mut Changes<'_>) -> Result<$resource, ChangeError> {
+                let insert: fn(&mut Changes<'_>, $resource) -> Result<$resource, ChangeError> = $insert;
+                insert(changes, self)
+            }
+
+            fn replace(self, changes: &mut Changes<'_>, application: &Id) -> Result<$resource, ChangeError> {
+                let replace: fn(&mut Changes<'_>, &Id, $resource) -> Result<$resource, ChangeError> = $replace;
+                replace(changes, application, self)
             }
         })+
     };
 }
 
-dated!(Application, Webhook, Flow, FlowVersion);
+imported! {
+    Application, "application", name, |changes, new| changes.insert_application(new),
+        |changes, _, new| changes.update_application(&new.id(), put(new));
+    Webhook, "webhook", name, |changes, new| changes.insert_webhook(new),
+        |changes, application, new| changes.update_webhook(application, &new.id(), put(new));
+    Flow, "flow", name, |changes, new| changes.insert_flow(new),
+        |changes, application, new| changes.update_flow(application, &new.id(), put(new));
+    // It replaces the one with its name.
+    FlowVersion, "flowVersion", version, |changes, new| changes.insert_flow_version(new, true),
+        |changes, _, new| changes.insert_flow_version(new, true);
+}
+
+/// The alteration that leaves nothing of what was there.
+fn put<R>(new: R) -> impl FnOnce(&mut R) -> Result<(), ModelError> {
+    move |kept| {
+        *kept = new;
+        Ok(())
+    }
+}
+
+impl<R: ImportedResource> Planned<R> {
+    /// Its line of the report.
+    pub(super) fn item(&self) -> ReportItem {
+        ReportItem {
+            kind: R::KIND,
+            id: self.resource.id(),
+            name: self.resource.title().to_owned(),
+            action: self.action,
+        }
+    }
+
+    /// Writes it as it is to be.
+    ///
+    /// # Errors
+    /// A database that failed.
+    pub(super) fn write(self, changes: &mut Changes<'_>, application: &Id) -> Result<(), ChangeError> {
+        match self.action {
+            ImportAction::Create => self.resource.insert(changes).map(drop),
+            ImportAction::Change => self.resource.replace(changes, application).map(drop),
+            ImportAction::Keep | ImportAction::Delete => Ok(()),
+        }
+    }
+}
 
 /// Plans a resource that is there: `patch` makes of it what the document says. Its time changes only if anything else does.
 ///
 /// # Errors
 /// As `patch`.
-pub(super) fn changed<R: Dated>(
+pub(super) fn changed<R: ImportedResource>(
     old: &R,
     now: u64,
     patch: impl FnOnce(&mut R) -> Result<(), ModelError>,

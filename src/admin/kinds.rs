@@ -67,135 +67,105 @@ impl RestResource for Application {
     }
 }
 
-impl RestResource for Webhook {
-    const KIND: Resource = Resource::Webhook;
-    const LIST: &'static ListKind = &query::WEBHOOKS;
-    type Owner = Id;
-    type Key = (Id, Id);
+/// Makes a resource of one that an application owns and that its path names by an id: webhooks and flows differ in the
+/// names of what they are read, kept and checked with.
+macro_rules! owned_by_application {
+    ($owned:ident, $list_kind:path, $list:ident, $find:ident, $check:ident, $insert:ident, $update:ident, $delete:expr, $warnings:path) => {
+        impl RestResource for $owned {
+            const KIND: Resource = Resource::$owned;
+            const LIST: &'static ListKind = &$list_kind;
+            type Owner = Id;
+            type Key = (Id, Id);
 
-    fn owner(call: &Call) -> Result<Id, ApiError> {
-        call.id(Resource::Application)
-    }
+            fn owner(call: &Call) -> Result<Id, ApiError> {
+                call.id(Resource::Application)
+            }
 
-    fn key(call: &Call) -> Result<(Id, Id), ApiError> {
-        Ok((call.id(Resource::Application)?, call.id(Resource::Webhook)?))
-    }
+            fn key(call: &Call) -> Result<(Id, Id), ApiError> {
+                Ok((call.id(Resource::Application)?, call.id(Self::KIND)?))
+            }
 
-    fn owner_members(application: &Id) -> Map<String, Value> {
-        member("applicationId", application)
-    }
+            fn owner_members(application: &Id) -> Map<String, Value> {
+                member("applicationId", application)
+            }
 
-    fn list(
-        store: &Store,
-        application: &Id,
-        query: &ListQuery,
-    ) -> Result<Result<Listed<Webhook>, Resource>, StoreError> {
-        in_application(store, application, || store.webhooks(application, query))
-    }
+            fn list(
+                store: &Store,
+                application: &Id,
+                query: &ListQuery,
+            ) -> Result<Result<Listed<$owned>, Resource>, StoreError> {
+                in_application(store, application, || store.$list(application, query))
+            }
 
-    fn find(store: &Store, (application, id): &(Id, Id)) -> Result<Option<Webhook>, StoreError> {
-        Ok(store.webhook(id)?.filter(|webhook| webhook.application_id == *application))
-    }
+            fn find(store: &Store, (application, id): &(Id, Id)) -> Result<Option<$owned>, StoreError> {
+                Ok(store.$find(id)?.filter(|found| found.application_id == *application))
+            }
 
-    fn create(changes: &mut Changes<'_>, application: &Id, save: &Save) -> Result<Webhook, ChangeError> {
-        must_be_there(changes, application)?;
-        let webhook = Webhook::create(&save.body, *application, save.now)?;
-        save.engine.check_webhook(&webhook)?;
-        changes.insert_webhook(webhook)
-    }
+            fn create(
+                changes: &mut Changes<'_>,
+                application: &Id,
+                save: &Save,
+            ) -> Result<$owned, ChangeError> {
+                must_be_there(changes, application)?;
+                let created = $owned::create(&save.body, *application, save.now)?;
+                save.engine.$check(&created)?;
+                changes.$insert(created)
+            }
 
-    fn patch(
-        changes: &mut Changes<'_>,
-        (application, id): &(Id, Id),
-        save: &Save,
-    ) -> Result<Webhook, ChangeError> {
-        changes.update_webhook(application, id, |webhook| {
-            webhook.patch(&save.body, save.now)?;
-            save.engine.check_webhook(webhook)
-        })
-    }
+            fn patch(
+                changes: &mut Changes<'_>,
+                (application, id): &(Id, Id),
+                save: &Save,
+            ) -> Result<$owned, ChangeError> {
+                changes.$update(application, id, |patched| {
+                    patched.patch(&save.body, save.now)?;
+                    save.engine.$check(patched)
+                })
+            }
 
-    fn delete(
-        changes: &mut Changes<'_>,
-        (application, id): &(Id, Id),
-        options: &Options,
-    ) -> Result<(), ChangeError> {
-        changes.delete_webhook(application, id, options.include_workflows)
-    }
+            fn delete(
+                changes: &mut Changes<'_>,
+                (application, id): &(Id, Id),
+                options: &Options,
+            ) -> Result<(), ChangeError> {
+                let delete: fn(&mut Changes<'_>, &Id, &Id, &Options) -> Result<(), ChangeError> = $delete;
+                delete(changes, application, id, options)
+            }
 
-    fn shown(&self) -> Value {
-        self.to_api()
-    }
+            fn shown(&self) -> Value {
+                self.to_api()
+            }
 
-    fn warnings(&self, store: &Store) -> Result<Option<Vec<String>>, StoreError> {
-        warnings::of_webhook(store, self).map(Some)
-    }
+            fn warnings(&self, store: &Store) -> Result<Option<Vec<String>>, StoreError> {
+                $warnings(store, self).map(Some)
+            }
+        }
+    };
 }
 
-impl RestResource for Flow {
-    const KIND: Resource = Resource::Flow;
-    const LIST: &'static ListKind = &query::FLOWS;
-    type Owner = Id;
-    type Key = (Id, Id);
+owned_by_application!(
+    Webhook,
+    query::WEBHOOKS,
+    webhooks,
+    webhook,
+    check_webhook,
+    insert_webhook,
+    update_webhook,
+    |changes, application, id, options| changes.delete_webhook(application, id, options.include_workflows),
+    warnings::of_webhook
+);
 
-    fn owner(call: &Call) -> Result<Id, ApiError> {
-        call.id(Resource::Application)
-    }
-
-    fn key(call: &Call) -> Result<(Id, Id), ApiError> {
-        Ok((call.id(Resource::Application)?, call.id(Resource::Flow)?))
-    }
-
-    fn owner_members(application: &Id) -> Map<String, Value> {
-        member("applicationId", application)
-    }
-
-    fn list(
-        store: &Store,
-        application: &Id,
-        query: &ListQuery,
-    ) -> Result<Result<Listed<Flow>, Resource>, StoreError> {
-        in_application(store, application, || store.flows(application, query))
-    }
-
-    fn find(store: &Store, (application, id): &(Id, Id)) -> Result<Option<Flow>, StoreError> {
-        Ok(store.flow(id)?.filter(|flow| flow.application_id == *application))
-    }
-
-    fn create(changes: &mut Changes<'_>, application: &Id, save: &Save) -> Result<Flow, ChangeError> {
-        must_be_there(changes, application)?;
-        let flow = Flow::create(&save.body, *application, save.now)?;
-        save.engine.check_flow(&flow)?;
-        changes.insert_flow(flow)
-    }
-
-    fn patch(
-        changes: &mut Changes<'_>,
-        (application, id): &(Id, Id),
-        save: &Save,
-    ) -> Result<Flow, ChangeError> {
-        changes.update_flow(application, id, |flow| {
-            flow.patch(&save.body, save.now)?;
-            save.engine.check_flow(flow)
-        })
-    }
-
-    fn delete(
-        changes: &mut Changes<'_>,
-        (application, id): &(Id, Id),
-        _options: &Options,
-    ) -> Result<(), ChangeError> {
-        changes.delete_flow(application, id)
-    }
-
-    fn shown(&self) -> Value {
-        self.to_api()
-    }
-
-    fn warnings(&self, store: &Store) -> Result<Option<Vec<String>>, StoreError> {
-        warnings::of_flow(store, self).map(Some)
-    }
-}
+owned_by_application!(
+    Flow,
+    query::FLOWS,
+    flows,
+    flow,
+    check_flow,
+    insert_flow,
+    update_flow,
+    |changes, application, id, _| changes.delete_flow(application, id),
+    warnings::of_flow
+);
 
 impl RestResource for FlowVersion {
     const KIND: Resource = Resource::FlowVersion;
