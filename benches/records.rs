@@ -7,7 +7,7 @@ use std::time::Instant;
 use tidegate::base::clock::Now;
 use tidegate::base::id::Id;
 use tidegate::base::random::Random;
-use tidegate::record::{BookLimits, CoreRecords, Kind, NewAnswer, NewCall, RecordQuery, RecordSink, Shelf};
+use tidegate::record::{BookLimits, CoreRecords, NewAnswer, NewCall, RecordQuery, RecordSink, Shelf};
 
 const WEBHOOKS: u64 = 100_000;
 const RECORDS: u64 = 1_000_000;
@@ -50,26 +50,12 @@ fn main() {
         let id = webhook(number * 7_919 % WEBHOOKS);
         if core.admit(id, None, now, 0) {
             let open = core.call(&NewCall {
-                webhook: id,
-                now,
-                events: None,
-                kind: Kind::Request,
-                is_sent: false,
-                is_text: false,
-                is_http10: false,
-                is_whole: true,
-                is_chunked: false,
                 peer: Some([192, 0, 2, 1].into()),
-                connection: None,
-                replay_of: None,
-                method: b"POST",
-                path: b"/readings",
                 query: Some(b"floor=1"),
                 fields: FIELDS,
-                hidden_field: None,
                 body: BODY,
                 body_bytes: BODY.len() as u64,
-                request_id: b"",
+                ..NewCall::new(id, now, b"POST", b"/readings")
             });
             let answer = NewAnswer { status: 200, refusal: None, response: RESPONSE, nanos: now.nanos };
             core.answer(&open, &answer);
@@ -110,26 +96,11 @@ fn main() {
     for number in 0..2_000u64 {
         let now = Now { nanos: 1 << 50 | (number * 2_000_000_000), unix_millis: 1_771_521_960_000 + number };
         let call = NewCall {
-            webhook: busy,
-            now,
             events: Some(10_000),
-            kind: Kind::Request,
-            is_sent: false,
-            is_text: false,
-            is_http10: false,
-            is_whole: true,
-            is_chunked: false,
-            peer: None,
-            connection: None,
-            replay_of: None,
-            method: b"POST",
-            path: b"/",
-            query: None,
             fields: FIELDS,
-            hidden_field: None,
             body: &long,
             body_bytes: long.len() as u64,
-            request_id: b"",
+            ..NewCall::new(busy, now, b"POST", b"/")
         };
         let open = core.call(&call);
         core.answer(&open, &NewAnswer { status: 200, refusal: None, response: RESPONSE, nanos: now.nanos });

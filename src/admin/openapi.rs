@@ -141,15 +141,18 @@ fn path_parameters(path: &str) -> Vec<Value> {
 
 fn query_parameters(reads: Reads) -> Vec<Value> {
     let parameter = |name: &str, schema: Value, description: &str| json!({"name": name, "in": "query", "required": false, "schema": schema, "description": description});
+    let page = |what: &str| {
+        let per_page =
+            json!({"type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX, "default": PER_PAGE_DEFAULT});
+        vec![
+            parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counted from 0"),
+            parameter("perPage", per_page, &format!("{what} on a page")),
+        ]
+    };
     let list = |kind: &ListKind| {
         let fields: Vec<&str> = kind.sort_fields.iter().map(|(word, _)| *word).collect();
-        let mut parameters = vec![
-            parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counted from 0"),
-            parameter(
-                "perPage",
-                json!({"type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX, "default": PER_PAGE_DEFAULT}),
-                "Items on a page",
-            ),
+        let mut parameters = page("Items");
+        parameters.extend([
             parameter(
                 "sortField",
                 json!({"type": "string", "enum": fields, "default": fields[0]}),
@@ -170,7 +173,7 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
                 json!({"type": "string"}),
                 "A glob over the whole name, case ignored: `*` any run, `?` any character, `\\` quotes",
             ),
-        ];
+        ]);
         parameters.extend(kind.more.iter().map(|name| narrowing(name, &parameter)));
         parameters
     };
@@ -186,14 +189,8 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
     match reads {
         Reads::Nothing => Vec::new(),
         Reads::Stream => {
-            let most = PER_PAGE_MAX;
-            let mut parameters = vec![
-                parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counts from 0"),
-                parameter(
-                    "perPage",
-                    json!({"type": "integer", "minimum": 1, "maximum": most, "default": PER_PAGE_DEFAULT}),
-                    "Records of a page",
-                ),
+            let mut parameters = page("Records");
+            parameters.extend([
                 parameter(
                     "payload",
                     json!({"type": "boolean", "default": true}),
@@ -204,7 +201,7 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
                     json!({"type": "boolean", "default": false}),
                     "Of a stream: whether records that have changed are told again",
                 ),
-            ];
+            ]);
             parameters.extend(record_filters(&parameter));
             parameters
         }
@@ -242,20 +239,9 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             parameters
         }
         Reads::DeadLetters => {
-            let most = PER_PAGE_MAX;
-            let mut parameters = vec![
-                parameter("page", json!({"type": "integer", "minimum": 0, "default": 0}), "Counts from 0"),
-                parameter(
-                    "perPage",
-                    json!({"type": "integer", "minimum": 1, "maximum": most, "default": PER_PAGE_DEFAULT}),
-                    "Letters of a page",
-                ),
-                parameter(
-                    "before",
-                    json!({"type": "integer", "minimum": 0}),
-                    "Those of lower places: the `next` of a list continues it",
-                ),
-            ];
+            let mut parameters = page("Letters");
+            let lower = "Those of lower places: the `next` of a list continues it";
+            parameters.push(parameter("before", json!({"type": "integer", "minimum": 0}), lower));
             parameters.extend(letter_filters(&parameter));
             parameters
         }

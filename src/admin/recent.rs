@@ -67,27 +67,7 @@ mod tests {
         let mut batch = Vec::new();
         for (number, (age, status)) in calls.iter().enumerate() {
             let id = Id::from_raw([u8::try_from(number).expect("few"); 12]);
-            let call = Call {
-                id,
-                webhook: WEBHOOK,
-                unix_millis: NOW - age,
-                events,
-                kind: Kind::Request,
-                is_sent: false,
-                is_text: false,
-                is_http10: false,
-                is_whole: true,
-                is_chunked: false,
-                peer: None,
-                connection: None,
-                replay_of: None,
-                body_bytes: 0,
-                method: b"POST",
-                path: b"/",
-                fields: b"",
-                body: b"",
-                request_id: b"",
-            };
+            let call = Call { events, ..Call::request(id, WEBHOOK, NOW - age, b"POST", b"/") };
             Entry::Call(call).write(&mut batch);
             let answer = Answer {
                 record: id,

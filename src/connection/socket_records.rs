@@ -49,27 +49,16 @@ impl SocketRecords<'_> {
         if !is_recorded {
             return Present::Unrecorded;
         }
+        let method: &[u8] = if kind == Kind::Close { b"CLOSE" } else { b"MESSAGE" };
         Present::Open(core.records.call(&NewCall {
-            webhook,
-            now,
             events,
             kind,
             is_sent,
             is_text,
-            is_http10: false,
-            is_whole: true,
-            is_chunked: false,
-            peer: None,
             connection: Some(self.id),
-            replay_of: None,
-            method: if kind == Kind::Close { b"CLOSE" } else { b"MESSAGE" },
-            path: self.path,
-            query: None,
-            fields: b"",
-            hidden_field: None,
             body: data,
             body_bytes: data.len() as u64,
-            request_id: b"",
+            ..NewCall::new(webhook, now, method, self.path)
         }))
     }
 }

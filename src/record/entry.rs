@@ -131,6 +131,40 @@ pub struct Call<'e> {
     pub request_id: &'e [u8],
 }
 
+#[cfg(test)]
+impl<'e> Call<'e> {
+    /// A request without a peer, fields or a body, for tests to begin with.
+    pub(crate) const fn request(
+        id: Id,
+        webhook: Id,
+        unix_millis: u64,
+        method: &'e [u8],
+        path: &'e [u8],
+    ) -> Call<'e> {
+        Call {
+            id,
+            webhook,
+            unix_millis,
+            events: 0,
+            kind: Kind::Request,
+            is_sent: false,
+            is_text: false,
+            is_http10: false,
+            is_whole: true,
+            is_chunked: false,
+            peer: None,
+            connection: None,
+            replay_of: None,
+            body_bytes: 0,
+            method,
+            path,
+            fields: b"",
+            body: b"",
+            request_id: b"",
+        }
+    }
+}
+
 /// The end of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer<'e> {

@@ -66,6 +66,35 @@ pub struct NewCall<'a> {
     pub request_id: &'a [u8],
 }
 
+impl<'a> NewCall<'a> {
+    /// A call without a peer, fields or a body; what else there is to tell is set over it.
+    #[must_use]
+    pub const fn new(webhook: Id, now: Now, method: &'a [u8], path: &'a [u8]) -> NewCall<'a> {
+        NewCall {
+            webhook,
+            now,
+            events: None,
+            kind: Kind::Request,
+            is_sent: false,
+            is_text: false,
+            is_http10: false,
+            is_whole: true,
+            is_chunked: false,
+            peer: None,
+            connection: None,
+            replay_of: None,
+            method,
+            path,
+            query: None,
+            fields: b"",
+            hidden_field: None,
+            body: b"",
+            body_bytes: 0,
+            request_id: b"",
+        }
+    }
+}
+
 /// The end of a call that is recorded.
 #[derive(Clone, Copy, Debug)]
 pub struct NewAnswer<'a> {

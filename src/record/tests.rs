@@ -90,26 +90,12 @@ impl Pair {
 
 fn new_call<'a>(webhook: Id, now: Now, path: &'a str, fields: &'a [u8], body: &'a [u8]) -> NewCall<'a> {
     NewCall {
-        webhook,
-        now,
-        events: None,
-        kind: Kind::Request,
-        is_sent: false,
-        is_text: false,
-        is_http10: false,
-        is_whole: true,
-        is_chunked: false,
         peer: Some([192, 0, 2, 1].into()),
-        connection: None,
-        replay_of: None,
-        method: b"POST",
-        path: path.as_bytes(),
-        query: None,
         fields,
         hidden_field: Some("x-key"),
         body,
         body_bytes: body.len() as u64,
-        request_id: b"",
+        ..NewCall::new(webhook, now, b"POST", path.as_bytes())
     }
 }
 
@@ -438,25 +424,12 @@ fn entries_that_are_damaged_make_no_record() {
 #[test]
 fn a_call_has_its_requests_id_among_its_fields_and_one_of_an_earlier_version_has_none() {
     let mut call = Call {
-        id: hook(1),
-        webhook: hook(2),
-        unix_millis: 1,
         events: 1,
-        kind: Kind::Request,
-        is_sent: false,
-        is_text: false,
-        is_http10: false,
-        is_whole: true,
-        is_chunked: false,
-        peer: None,
-        connection: None,
-        replay_of: None,
         body_bytes: 1,
-        method: b"POST",
-        path: b"/",
         fields: b"a: 1\r\nX-Request-ID: its own\r\nb: 2\r\n",
         body: b"x",
         request_id: b"an-id",
+        ..Call::request(hook(1), hook(2), 1, b"POST", b"/")
     };
     let names = |call: &Call<'_>| -> Vec<Vec<u8>> {
         call.shown_headers().map(|(name, value)| [name, b"=", value].concat()).collect()

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::record::{Answer as RecordAnswer, Call, Entry, Kind as RecordKind};
+use crate::record::{Answer as RecordAnswer, Call, Entry};
 
 /// A call that was recorded.
 #[derive(Clone, Copy)]
@@ -33,25 +33,14 @@ impl Seen {
     /// The entries of the call as record `id` of a webhook.
     pub(super) fn batch(&self, webhook: Id, id: u64) -> Vec<u8> {
         let call = Call {
-            id: number(id),
-            webhook,
-            unix_millis: 1_771_521_960_123 + id,
             events: 100,
-            kind: RecordKind::Request,
-            is_sent: false,
-            is_text: false,
-            is_http10: false,
             is_whole: self.is_whole,
             is_chunked: self.is_chunked,
             peer: Some([192, 0, 2, 9].into()),
-            connection: None,
-            replay_of: None,
             body_bytes: self.body.len() as u64,
-            method: b"POST",
-            path: self.path.as_bytes(),
             fields: b"Host: a\r\nX-Two:  b\r\nAuthorization: ***\r\n",
             body: self.body,
-            request_id: b"",
+            ..Call::request(number(id), webhook, 1_771_521_960_123 + id, b"POST", self.path.as_bytes())
         };
         let mut batch = Vec::new();
         Entry::Call(call).write(&mut batch);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::record::{BookLimits, Call, Kind, Record, RecordQuery};
+use crate::record::{BookLimits, Call, Record, RecordQuery};
 
 const PLENTY: BookLimits = BookLimits { bytes: 256 * 1024 * 1024, age_millis: u64::MAX };
 /// A moment of which no record is too old.
@@ -17,25 +17,10 @@ fn id(number: u64) -> Id {
 /// The entry of a call.
 fn call(webhook: u64, number: u64, body: &[u8]) -> Vec<u8> {
     let call = Call {
-        id: id(number),
-        webhook: id(webhook),
-        unix_millis: MILLIS + number,
         events: 8,
-        kind: Kind::Request,
-        is_sent: false,
-        is_text: false,
-        is_http10: false,
-        is_whole: true,
-        is_chunked: false,
-        peer: None,
-        connection: None,
-        replay_of: None,
         body_bytes: body.len() as u64,
-        method: b"POST",
-        path: b"/",
-        fields: b"",
         body,
-        request_id: b"",
+        ..Call::request(id(number), id(webhook), MILLIS + number, b"POST", b"/")
     };
     let mut entry = Vec::new();
     Entry::Call(call).write(&mut entry);
