@@ -513,6 +513,19 @@ fn an_answer_of_an_earlier_attachment_is_about_another_trigger() {
 }
 
 #[test]
+fn a_worker_that_had_credit_and_refused_is_not_offered_again_before_it_acks() {
+    for (credit, is_offered) in [(0, true), (1, false)] {
+        let (mut queue, mut lending) = (FlowQueue::<Place>::default(), Lending::default());
+        let key = queue.attach(Place::Here(0));
+        queue.ready(key, credit, 0, &mut Vec::new());
+        lending.refused(&queue, id(1), name_of(key), 1, 0);
+        queue.ready(key, 1, 0, &mut Vec::new());
+        let offer = lending.on_resume(&queue, id(1), name_of(key), 0);
+        assert_eq!(offer.is_some(), is_offered, "it had credit for {credit}");
+    }
+}
+
+#[test]
 fn every_trigger_reaches_a_worker_in_order_and_within_its_credit() {
     for seed in 0..SEEDS {
         let outcome = std::panic::catch_unwind(|| simulate(seed, Mistake::None));
