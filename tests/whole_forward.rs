@@ -581,6 +581,7 @@ fn simulate(model: &Model, seed: u64, totals: &mut Totals) {
             forwarder: Arc::clone(&outside) as Arc<dyn Forwarder>,
             dead_letters: Arc::clone(&outside) as Arc<dyn DeadLetters>,
             permits: Arc::new(NoCluster),
+            keys: None,
             remote: Arc::new(NoCluster),
             node: None,
             links: None,

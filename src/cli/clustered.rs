@@ -22,8 +22,8 @@ use crate::cluster::membership::Adopter;
 use crate::cluster::names::Names;
 use crate::cluster::rate::give_back_places;
 use crate::cluster::replies::{self, LocalReplies, Replies};
-use crate::cluster::{Adoptions, Connection, Node, Replicas, Setup};
-use crate::engine::{NodeLinks, Services};
+use crate::cluster::{Adoptions, Connection, Keys, Node, Replicas, Setup};
+use crate::engine::{NodeLinks, Services, SharedKeys};
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -37,6 +37,7 @@ pub(super) struct Clustered {
     replay: Arc<OnceLock<Replay>>,
     adoptions: Arc<Adoptions>,
     links: Arc<Links>,
+    keys: Arc<Keys>,
     /// Until they are served.
     outgoing: Mutex<Option<Outgoing>>,
 }
@@ -70,19 +71,13 @@ pub(super) fn start(
         adoptions: &adoptions,
         clock,
     });
+    let ack_timeout = Duration::from_secs(u64::from(settings.cluster.ack_timeout));
+    let (names, replicas) = (Names::new(cluster), Replicas(settings.cluster.replicas));
+    let keys = Arc::new(Keys::start(connection, &names, replicas, ack_timeout, clock));
     let connection = Arc::clone(connection);
     let (links, outgoing) = Links::new();
     let (links, outgoing) = (Arc::new(links), Mutex::new(Some(outgoing)));
-    Clustered {
-        node: Arc::new(node),
-        connection,
-        names: Names::new(cluster),
-        inc,
-        replay,
-        adoptions,
-        links,
-        outgoing,
-    }
+    Clustered { node: Arc::new(node), connection, names, inc, replay, adoptions, links, keys, outgoing }
 }
 
 /// Adopts journals of nodes that have ended, once the cores of this one are there to deliver.
@@ -144,7 +139,8 @@ impl Clustered {
     pub(super) fn services(&self, services: Services) -> Services {
         let remote = Arc::new(Replies::new(&self.connection, &self.names));
         let links = Some(Arc::clone(&self.links) as Arc<dyn NodeLinks>);
-        Services { permits: self.node.rates(), remote, node: Some(self.inc), links, ..services }
+        let keys = Some(Arc::clone(&self.keys) as Arc<dyn SharedKeys>);
+        Services { permits: self.node.rates(), keys, remote, node: Some(self.inc), links, ..services }
     }
 
     /// Takes what other nodes send and leave, from here on.

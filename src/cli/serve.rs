@@ -125,6 +125,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
         forwarder,
         dead_letters,
         permits: Arc::new(NoCluster),
+        keys: None,
         remote: Arc::new(NoCluster),
         node: None,
         links: None,

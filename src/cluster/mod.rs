@@ -13,6 +13,7 @@
 //! | `membership/` | the bucket `KV_P_nodes`: heartbeats, leases, tombstones, and who adopts the open triggers of a dead node |
 //! | `rate/` | tokens of a webhook's rate, leased in blocks from the stream `P_limit` |
 //! | `slots/` | places of a webhook's concurrency, taken in blocks by compare and set |
+//! | `keys` | keys of calls (`deduplicate`) that all nodes share, on the stream `P_keys` |
 //! | `api` | requests of the REST API about what each node keeps for itself |
 //! | `replies` | replies to callers of other nodes, by subject |
 //! | `links/` | messages of the cores to those of other nodes: the workers that nodes lend each other |
@@ -27,6 +28,7 @@ mod adoptions;
 pub mod api;
 pub mod connection;
 pub mod journal;
+mod keys;
 pub mod links;
 pub mod membership;
 pub mod model;
@@ -39,5 +41,6 @@ pub mod replies;
 pub use adoptions::Adoptions;
 pub(crate) use connection::connected;
 pub use connection::{ConnectError, Connection};
+pub use keys::Keys;
 pub use node::{Node, Replicas, Setup};
 pub use publisher::Publisher;

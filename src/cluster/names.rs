@@ -57,6 +57,18 @@ impl Names {
         format!("{}.p.{webhook}.{block}", self.prefix)
     }
 
+    /// The stream of the keys of calls.
+    #[must_use]
+    pub fn keys_stream(&self) -> String {
+        format!("{}_keys", self.prefix)
+    }
+
+    /// The subject of a key of a webhook's calls, or of all with `*`.
+    #[must_use]
+    pub fn key_of_call(&self, webhook: &str, key: &str) -> String {
+        format!("{}.k.{webhook}.{key}", self.prefix)
+    }
+
     /// Replies to callers of an incarnation.
     #[must_use]
     pub fn reply(&self, inc: Incarnation) -> String {

@@ -22,6 +22,7 @@ use super::permits::{Links, NoCluster, PermitQueue, Permits, RemoteReplies};
 use super::present::Present;
 use super::refusals::Refusals;
 use super::seal::Seal;
+use super::shared_keys::{KeyClaims, SharedKeys};
 use super::timeouts::Timeouts;
 use super::tls::CoreTls;
 use crate::base::clock::Now;
@@ -135,6 +136,8 @@ pub struct Services {
     pub forwarder: Arc<dyn Forwarder>,
     pub dead_letters: Arc<dyn DeadLetters>,
     pub permits: Arc<dyn Permits>,
+    /// Claims the keys of calls over all nodes; `None` if there is no cluster.
+    pub keys: Option<Arc<dyn SharedKeys>>,
     /// Told of calls; `None` if nobody is.
     pub calls: Option<Arc<dyn CallSink>>,
     pub remote: Arc<dyn RemoteReplies>,
@@ -156,6 +159,7 @@ impl Services {
             forwarder: nothing.clone(),
             dead_letters: nothing,
             permits,
+            keys: None,
             remote,
             node: None,
             links: None,
@@ -201,6 +205,7 @@ pub(crate) struct CoreState {
     pub(crate) chains: Chains,
     pub(crate) key_sets: KeySets,
     pub(crate) permits: PermitQueue,
+    pub(crate) key_claims: KeyClaims,
     remote: Arc<dyn RemoteReplies>,
     pub(crate) links: Links,
     pub(crate) link_ids: Random,
@@ -275,8 +280,18 @@ impl CoreState {
     /// A core without connections.
     pub(crate) fn new(parts: CoreParts) -> CoreState {
         let now = (parts.clock)();
-        let Services { chains, forwarder, dead_letters, permits, remote, node: _, links, calls, records } =
-            parts.services;
+        let Services {
+            chains,
+            forwarder,
+            dead_letters,
+            permits,
+            keys,
+            remote,
+            node: _,
+            links,
+            calls,
+            records,
+        } = parts.services;
         let mailbox = parts.peers.own_mailbox();
         let mut random = parts.random;
         let records = CoreRecords::new(parts.rules.record_events, records, Random::new(random.next_u64()));
@@ -299,6 +314,7 @@ impl CoreState {
             pending: PendingReplies::default(),
             key_sets: KeySets::new(Arc::clone(&chains)),
             permits: PermitQueue::new(permits),
+            key_claims: KeyClaims::new(keys),
             remote,
             links,
             link_ids,

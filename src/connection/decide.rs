@@ -11,13 +11,14 @@ use bytes::Bytes;
 pub(crate) use self::caller::reply_status;
 use self::caller::{Caller, ReplyTarget};
 use self::waits::settle_key;
-pub(crate) use self::waits::{AdmissionGuard, ChainWait, ReplyWait};
+pub(crate) use self::waits::{AdmissionGuard, ChainWait, KeyWait, ReplyWait};
 
 use super::answer::Exchange;
 use super::context::CoreState;
 use super::durable;
 use super::fanout::{Demand, NotTaken, TriggerContext, demand, reply_at_once, run_flows};
 use super::key_notes;
+use super::shared_keys::SharedKey;
 use super::upgrade::Origin;
 use super::waiters::FETCH_WAIT_NANOS;
 use crate::base::clock::NANOS_PER_SECOND;
@@ -25,7 +26,7 @@ use crate::base::slots::Key;
 use crate::ingress::request::{self, AtBody};
 use crate::ingress::respond::Answer;
 use crate::journal::Note;
-use crate::limit::{CallKey, Taken};
+use crate::limit::{CallKey, Claim, KeyOutcome, Taken};
 use crate::metrics::Event;
 use crate::registry::{Deduplicate, Hook};
 use crate::reply::{Rendered, Reply};
@@ -53,8 +54,14 @@ pub(crate) enum Decision {
     Replied(u16),
     WaitForReply(Box<ReplyWait>),
     WaitForChain(Box<ChainWait>),
+    WaitForKey(Box<KeyWait>),
 }
 
+/// Reason for refusing a call where no other node can be asked for its key.
+const KEY_UNKNOWN: &str = "The cluster does not answer whether this is a repeat, try again later";
+/// How long the claim of a key lasts whose node has ended, beside the time that its call may wait for a reply: no call
+/// takes longer to be accepted, as a rule.
+const CLAIM_SECONDS: u64 = 60;
 /// Reason for refusing a call whose key another one has that may be refused still.
 const KEY_CLAIMED: &str = "A call with the same key is being accepted, try again later";
 impl CompleteRequest<'_> {
@@ -129,14 +136,68 @@ impl CompleteRequest<'_> {
         let now = self.exchange.now;
         let claim = match deduplicate.keys.claim(key, now.unix_millis, deduplicate.window_millis) {
             Ok(claim) => claim,
-            // What is answered now would be lost with the other call.
-            Err(Taken::Claimed) if !self.hook.wait_for_reply => {
-                return Decision::Answer(Answer::Busy(KEY_CLAIMED));
-            }
-            Err(Taken::Kept | Taken::Claimed) => {
-                return Decision::Answer(Answer::Duplicate(Box::new(request::default_answer(self.hook))));
-            }
+            Err(taken) => return self.repeat(taken),
         };
+        if core.key_claims.are_shared() {
+            self.claim_everywhere(core, deduplicate, claim)
+        } else {
+            self.trigger_once(core, out, deduplicate, claim)
+        }
+    }
+
+    /// The answer to a call whose key another one has.
+    fn repeat(&self, taken: Taken) -> Decision {
+        Decision::Answer(match taken {
+            // What is answered now would be lost with the other call.
+            Taken::Claimed if !self.hook.wait_for_reply => Answer::Busy(KEY_CLAIMED),
+            Taken::Kept | Taken::Claimed => Answer::Duplicate(Box::new(request::default_answer(self.hook))),
+        })
+    }
+
+    /// Has the key of the call claimed on the other nodes, too.
+    fn claim_everywhere(&self, core: &mut CoreState, deduplicate: &Deduplicate, claim: Claim) -> Decision {
+        let (hook, now) = (Arc::clone(self.hook), self.exchange.now);
+        let reply_seconds = if hook.wait_for_reply { u64::from(hook.reply_timeout_seconds) } else { 0 };
+        let key = SharedKey {
+            webhook: hook.webhook_id,
+            mark: deduplicate.mark,
+            taken: claim.taken(),
+            window_millis: deduplicate.window_millis,
+            claim_seconds: CLAIM_SECONDS + reply_seconds,
+            waits_for_others: !hook.wait_for_reply,
+        };
+        let CoreState { key_claims, peers, .. } = core;
+        let (ticket, deadline) = key_claims.ask(peers.own_sender(), key, self.origin.id, now);
+        Decision::WaitForKey(Box::new(KeyWait { hook, claim, ticket, deadline }))
+    }
+
+    /// Continues with a request whose key this node has, once it is known whether another node has it.
+    pub(crate) fn claimed(
+        &self,
+        core: &mut CoreState,
+        out: &mut Vec<u8>,
+        claim: Claim,
+        outcome: KeyOutcome,
+    ) -> Decision {
+        match (outcome, self.hook.deduplicate()) {
+            (KeyOutcome::Claimed(shared), Some(deduplicate)) => {
+                self.trigger_once(core, out, deduplicate, claim.share(shared))
+            }
+            // The hook is the one that the key was rendered for.
+            (KeyOutcome::Claimed(_), None) => self.trigger(core, out, None),
+            (KeyOutcome::Taken(taken), _) => self.repeat(taken),
+            (KeyOutcome::Unknown, _) => Decision::Answer(Answer::Busy(KEY_UNKNOWN)),
+        }
+    }
+
+    /// Triggers for a call that has its key, which is kept or given back by its answer.
+    fn trigger_once(
+        &self,
+        core: &mut CoreState,
+        out: &mut Vec<u8>,
+        deduplicate: &Deduplicate,
+        claim: Claim,
+    ) -> Decision {
         let note = key_notes::note(self.hook, deduplicate, &claim);
         let decision = match self.trigger(core, out, Some(&note)) {
             Decision::WaitForReply(mut wait) => {
@@ -356,7 +417,7 @@ impl Decision {
             Decision::Answer(answer) => answer.status(),
             Decision::Reply(reply) => reply_status(hook, reply),
             Decision::Replied(status) => *status,
-            Decision::WaitForReply(_) | Decision::WaitForChain(_) => 0,
+            Decision::WaitForReply(_) | Decision::WaitForChain(_) | Decision::WaitForKey(_) => 0,
         }
     }
 }

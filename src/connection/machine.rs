@@ -21,6 +21,7 @@ use crate::base::id::Id;
 use crate::base::wheel::TimerId;
 use crate::ingress::respond::Answer;
 use crate::io::CloseHow;
+use crate::limit::KeyOutcome;
 use crate::metrics::{ConnectionKind, Outcome};
 use crate::verify::alexa::FetchError;
 
@@ -310,6 +311,11 @@ impl Connection {
                     machine.on_chain(context, origin, out, Some(ticket), outcome)
                 });
             }
+            (Phase::Http(_), ConnectionMessage::Key { ticket, outcome }) => {
+                self.with_machine(context, |machine, context, origin, out| {
+                    machine.on_key(context, origin, out, Some(ticket), outcome)
+                });
+            }
             (Phase::Http(_), ConnectionMessage::KeysReady { ticket }) => {
                 self.with_machine(context, |machine, context, origin, out| {
                     machine.on_keys(context, origin, out, Some(ticket))
@@ -358,6 +364,10 @@ impl Connection {
                 } else if machine.waits_for_chain() {
                     self.with_machine(context, |machine, context, origin, out| {
                         machine.on_chain(context, origin, out, None, Err(FetchError::TimedOut))
+                    });
+                } else if machine.waits_for_key() {
+                    self.with_machine(context, |machine, context, origin, out| {
+                        machine.on_key(context, origin, out, None, KeyOutcome::Unknown)
                     });
                 } else if machine.waits_for_keys() {
                     self.with_machine(context, |machine, context, origin, out| {

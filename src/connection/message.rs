@@ -14,7 +14,7 @@ use crate::deliver::workers::WorkerTrigger;
 use crate::ingress::socket::Closing;
 use crate::io::SocketId;
 use crate::journal::{LeftOpen, Sequence};
-use crate::limit::PermitKind;
+use crate::limit::{KeyOutcome, PermitKind};
 use crate::record::{CallRecord, record_of};
 use crate::registry::Backlog;
 use crate::reply::{CallerKind, Reply};
@@ -197,6 +197,8 @@ pub(crate) enum ConnectionMessage {
     KeysReady { ticket: u64 },
     /// A token of the rate that is waited for is there, or there is none; by the ticket of the wait.
     Permit { ticket: u64 },
+    /// Whether the suspended request has its key on all nodes, by the ticket of its wait.
+    Key { ticket: u64, outcome: KeyOutcome },
     /// A reply for the client of a WebSocket.
     Reply { reply: Box<Reply>, sender: ReplySender },
     /// A trigger for a worker.

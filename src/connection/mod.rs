@@ -58,6 +58,7 @@ pub(crate) mod replay;
 pub(crate) mod seal;
 mod send_queue;
 mod session;
+mod shared_keys;
 mod socket_records;
 pub(crate) mod spill;
 mod telling;
@@ -82,4 +83,5 @@ pub use self::forward_queues::{
 pub(crate) use self::idle::{IdleConnection, QuietConnection};
 pub(crate) use self::machine::Connection;
 pub use self::permits::{NoCluster, NodeLinks, PermitTold, Permits, RemoteReplies};
+pub use self::shared_keys::{KeyTold, SharedKey, SharedKeys};
 pub use self::waiters::KeysFetched;

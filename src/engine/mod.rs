@@ -78,6 +78,7 @@ pub use crate::connection::{
     Attempt, AttemptError, AttemptReport, AttemptResult, BegunAnswer, ChainSource, DeadLetter, DeadLetters,
     Fetched, Forwarder, KeysFetched, LetterReport, NoCluster, Services, TargetAnswer,
 };
+pub(crate) use crate::connection::{KeyTold, SharedKey, SharedKeys};
 
 /// Messages that wait for a core before its senders are told that it is busy.
 const MAILBOX_MESSAGES: usize = 65_536;

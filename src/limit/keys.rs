@@ -11,6 +11,7 @@
 //! Keys outlive the process through their owner: [`Claim::taken`] is what has to be written down when a claim is kept,
 //! and [`KeyStore::restore`] takes it back at the next start. Times are the wall clock's for that reason.
 
+use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -123,7 +124,7 @@ impl KeyStore {
             Entry::Occupied(mut entry) => drop(entry.insert(claimed)),
             Entry::Vacant(entry) => drop(entry.insert(claimed)),
         }
-        Ok(Claim { store: Arc::clone(self), taken, is_kept: false, window_millis })
+        Ok(Claim { store: Arc::clone(self), shared: None, taken, is_kept: false, window_millis })
     }
 
     /// Takes a key over from an earlier process; the oldest first.
@@ -175,11 +176,29 @@ impl KeyStore {
     }
 }
 
+/// The part of a claim that other processes know of. Given back when it is dropped, unless it was kept.
+pub trait SharedClaim: Debug + Send {
+    /// Keeps the key everywhere.
+    fn keep(self: Box<Self>);
+}
+
+/// The outcome of claiming a key that several processes share.
+#[derive(Debug)]
+pub enum KeyOutcome {
+    /// The call has the key, in all of them.
+    Claimed(Box<dyn SharedClaim>),
+    /// Another call has it.
+    Taken(Taken),
+    /// The others cannot be asked.
+    Unknown,
+}
+
 /// A key that a call has taken. Given back when it is dropped, unless it was kept.
 #[derive(Debug)]
 #[must_use]
 pub struct Claim {
     store: Arc<KeyStore>,
+    shared: Option<Box<dyn SharedClaim>>,
     taken: TakenKey,
     window_millis: u64,
     is_kept: bool,
@@ -192,9 +211,18 @@ impl Claim {
         self.taken
     }
 
+    /// Adds what other processes know of it: its fate is the same.
+    pub fn share(mut self, shared: Box<dyn SharedClaim>) -> Claim {
+        self.shared = Some(shared);
+        self
+    }
+
     /// Keeps the key: the call has its answer, at this time.
     pub fn keep(mut self, unix_millis: u64) {
         self.is_kept = true;
+        if let Some(shared) = self.shared.take() {
+            shared.keep();
+        }
         if let Some(mut unix_millis) = self.store.taken.get_mut(&self.taken.key)
             && *unix_millis & !CLAIMED == self.taken.unix_millis
         {

@@ -17,7 +17,7 @@ mod rate;
 mod spent;
 
 pub use concurrency::Concurrency;
-pub(crate) use keys::{CallKey, Claim, KEY_BYTES, KeyStore, Taken, TakenKey};
+pub(crate) use keys::{CallKey, Claim, KEY_BYTES, KeyOutcome, KeyStore, SharedClaim, Taken, TakenKey};
 pub(crate) use rate::Shortage;
 pub use rate::{CLOCK_STALE_NANOS_MAX, Rate, TICK_NANOS};
 

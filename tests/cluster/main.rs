@@ -8,6 +8,7 @@ mod common;
 mod sockets;
 
 mod adoption;
+mod keys;
 mod letters;
 mod limits;
 mod members;

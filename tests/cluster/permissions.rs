@@ -5,7 +5,7 @@ use serde_json::json;
 use super::common::nats::{Nats, NatsConfig};
 use super::common::{Server, eventually, request};
 use super::sockets::Worker;
-use super::status;
+use super::{in_step, status};
 
 /// The configuration of NATS that the guide shows.
 fn authorization() -> &'static str {
@@ -37,6 +37,12 @@ fn a_node_needs_no_more_than_the_guide_says() {
     let post = request("POST", &hook.target(""), &[("Content-Type", "application/json")], b"7");
     eventually("a trigger is stored", || (nodes[0].wire().ask(&post).status == 200).then_some(()));
     assert_eq!(worker.take()["body"], 7);
+    // A key is claimed, kept, and found by the other node.
+    let keyed = nodes[0].webhook(json!({"deduplicate": {"key": "{{data.body}}"}}));
+    in_step(&nodes[0], &nodes[1]);
+    assert_eq!(nodes[0].wire().ask(keyed.post(b"key")).status, 200);
+    let repeat = nodes[1].wire().ask(keyed.post(b"key"));
+    assert_eq!((repeat.status, repeat.header("tidegate-duplicate")), (200, Some("true")));
     // What the other node has recorded is shown at this one, in parts that are acknowledged.
     let records = nodes[1].done("GET", &hook.resource("/requests"), &serde_json::Value::Null);
     let expected = (json!(1), json!([]));

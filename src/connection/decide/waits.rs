@@ -113,6 +113,14 @@ impl ChainWait {
     }
 }
 
+/// A request that has its key on this node, and waits until it is known whether another node has it.
+pub(crate) struct KeyWait {
+    pub(crate) hook: Arc<Hook>,
+    pub(crate) claim: Claim,
+    pub(crate) ticket: u64,
+    pub(crate) deadline: u64,
+}
+
 /// Keeps a key, or gives it back: the sender of a call that got an error sends it again.
 pub(super) fn settle_key(core: &mut CoreState, note: &Note, claim: Claim, status: u16) {
     if status < FIRST_ERROR_STATUS

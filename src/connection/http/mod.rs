@@ -22,7 +22,7 @@ use self::steps::{
 use super::answer::{Exchange, refuse_into};
 use super::buffers::OutOfMemory;
 use super::context::{CoreContext, CoreState};
-use super::decide::{ChainWait, CompleteRequest, ReplyWait};
+use super::decide::{ChainWait, CompleteRequest, KeyWait, ReplyWait};
 use super::key_sets::KeysWait;
 use super::pace::Pace;
 use super::permits::PermitWait;
@@ -47,6 +47,8 @@ enum Waiting {
     /// Its reply is being sent while it is received.
     Relay(Box<Relay>),
     Chain(Box<ChainWait>),
+    /// Of `deduplicate`.
+    Key(Box<KeyWait>),
     Keys(KeysWait),
     Permit(PermitWait),
 }
@@ -313,6 +315,10 @@ impl HttpMachine {
                             *waiting = Some(Waiting::Chain(wait));
                             return Next::Wait;
                         }
+                        Some(Wait::Key(wait)) => {
+                            *waiting = Some(Waiting::Key(wait));
+                            return Next::Wait;
+                        }
                     }
                     http.finish(buffer);
                     *ongoing = Ongoing::default();
@@ -345,6 +351,7 @@ impl HttpMachine {
             Some(Waiting::Reply(waiting)) => return waiting.deadline(),
             Some(Waiting::Relay(_)) => return now + RELAY_CHECK_NANOS,
             Some(Waiting::Chain(wait)) => return wait.deadline,
+            Some(Waiting::Key(wait)) => return wait.deadline,
             Some(Waiting::Keys(wait)) => return wait.deadline,
             Some(Waiting::Permit(wait)) => return wait.deadline,
             None => {}

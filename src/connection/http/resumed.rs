@@ -7,14 +7,15 @@ use super::steps::{Ongoing, Wait, reply_with, settle, stays};
 use super::{HttpMachine, Next, Waiting, WaitingRequest};
 use crate::base::buffer::ReceiveBuffer;
 use crate::connection::answer::Exchange;
-use crate::connection::context::CoreContext;
-use crate::connection::decide::{CompleteRequest, reply_status};
+use crate::connection::context::{CoreContext, CoreState};
+use crate::connection::decide::{CompleteRequest, Decision, KeyWait, reply_status};
 use crate::connection::message::ChainOutcome;
 use crate::connection::upgrade::Origin;
 use crate::ingress::request::Waited;
 use crate::ingress::respond::Answer;
-use crate::limit::PermitKind;
+use crate::limit::{KeyOutcome, PermitKind};
 use crate::metrics::Event;
+use crate::registry::Hook;
 
 impl HttpMachine {
     /// Continues with the request that waits for its reply, if it has one or is overdue.
@@ -130,14 +131,51 @@ impl HttpMachine {
                 return Next::Wait;
             }
         };
+        let now = context.core.now();
+        let hook = Arc::clone(&wait.hook);
+        self.decide_again(context, origin, out, &hook, |complete, core, out| {
+            let verdict = wait.verdict(outcome, complete.body, now);
+            complete.verified(core, out, verdict)
+        })
+    }
+
+    /// Continues with the request that waits for its key with this ticket; `None`: any.
+    pub(crate) fn on_key(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+        ticket: Option<u64>,
+        outcome: KeyOutcome,
+    ) -> Next {
+        let wait = match self.waiting.take() {
+            Some(Waiting::Key(wait)) if ticket.is_none_or(|ticket| ticket == wait.ticket) => wait,
+            other => {
+                self.waiting = other;
+                return Next::Wait;
+            }
+        };
+        let KeyWait { hook, claim, .. } = *wait;
+        self.decide_again(context, origin, out, &hook, |complete, core, out| {
+            complete.claimed(core, out, claim, outcome)
+        })
+    }
+
+    /// Decides the complete request that has waited.
+    fn decide_again(
+        &mut self,
+        context: &mut CoreContext<'_>,
+        origin: Origin<'_>,
+        out: &mut Vec<u8>,
+        hook: &Arc<Hook>,
+        decide: impl FnOnce(&CompleteRequest<'_>, &mut CoreState, &mut Vec<u8>) -> Decision,
+    ) -> Next {
         let core = &mut *context.core;
         let now = core.now();
         let HttpMachine { http, request: ongoing, carry, waiting } = self;
         let stays = stays(http, carry, core);
         let request = http.request(carry);
         let body = http.body(carry);
-        let verdict = wait.verdict(outcome, body, now);
-        let hook = &wait.hook;
         let exchange = Exchange {
             body: Some(body),
             bytes: body.len(),
@@ -147,12 +185,17 @@ impl HttpMachine {
             ..Exchange::new(&request, Some(hook), origin, now)
         };
         let complete = CompleteRequest { origin, hook, exchange: &exchange, body, number: ongoing.number };
-        let decision = complete.verified(core, out, verdict);
+        let decision = decide(&complete, core, out);
         match settle(core, &exchange, out, hook, decision) {
             Some(Wait::Reply(wait)) => {
                 let request = http.suspend(carry);
                 *waiting = Some(Waiting::Reply(Box::new(WaitingRequest { wait, request })));
                 core.buffers.release(carry);
+                Next::Wait
+            }
+            // One that was signed by the chain may have to claim its key.
+            Some(Wait::Key(wait)) => {
+                *waiting = Some(Waiting::Key(wait));
                 Next::Wait
             }
             // A request that was verified waits for no other chain.

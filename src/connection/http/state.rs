@@ -36,6 +36,11 @@ impl HttpMachine {
         matches!(self.waiting, Some(Waiting::Chain(_)))
     }
 
+    /// Whether a request waits for its key of `deduplicate`.
+    pub(crate) fn waits_for_key(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Key(_)))
+    }
+
     /// Whether a request waits for keys.
     pub(crate) fn waits_for_keys(&self) -> bool {
         matches!(self.waiting, Some(Waiting::Keys(_)))

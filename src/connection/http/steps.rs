@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::answer::{Exchange, refuse_into};
 use super::super::context::CoreState;
-use super::super::decide::{ChainWait, Decision, ReplyWait};
+use super::super::decide::{ChainWait, Decision, KeyWait, ReplyWait};
 use super::super::key_sets::KeysWait;
 use super::super::message::ConnectionId;
 use super::super::pace::Pace;
@@ -51,6 +51,7 @@ pub(super) struct Ongoing {
 pub(super) enum Wait {
     Reply(Box<ReplyWait>),
     Chain(Box<ChainWait>),
+    Key(Box<KeyWait>),
 }
 
 /// Writes the answer where there is one; else returns what the request waits for.
@@ -68,6 +69,7 @@ pub(super) fn settle(
         Decision::Replied(_) => {}
         Decision::WaitForReply(wait) => return Some(Wait::Reply(wait)),
         Decision::WaitForChain(wait) => return Some(Wait::Chain(wait)),
+        Decision::WaitForKey(wait) => return Some(Wait::Key(wait)),
     }
     core.gate_answer(start);
     None
