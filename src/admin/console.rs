@@ -51,6 +51,7 @@ static FILES: &[File] = files! {
     "base.css" CSS,
     "calls.js" MODULE,
     "chart.js" MODULE,
+    "cluster.js" MODULE,
     "connections.js" MODULE,
     "dom.js" MODULE,
     "flow_canvas.js" MODULE,

@@ -97,8 +97,9 @@ pub(super) fn all() -> Map<String, Value> {
                 "limits": {"type": "object", "additionalProperties": {"type": "integer"},
                     "description": "What a webhook without limits of its own has"},
                 "nodeTypes": {"type": "array", "items": {"type": "string"}, "description": "The nodes that run in this build"},
+                "isClusterNode": {"type": "boolean", "description": "Whether /cluster tells something"},
             }),
-            &["version", "ingressUrl", "ingressListen", "limits", "nodeTypes"],
+            &["version", "ingressUrl", "ingressListen", "limits", "nodeTypes", "isClusterNode"],
         ),
         "Usage": object(
             json!({

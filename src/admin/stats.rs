@@ -61,6 +61,7 @@ pub(super) async fn settings(call: Call) -> Outcome {
             "replyTimeoutSeconds": about.limits.reply_timeout_seconds,
         },
         "nodeTypes": NODE_TYPES,
+        "isClusterNode": call.state.engine.cluster().is_some(),
     }))
     .into_response())
 }

@@ -3,11 +3,12 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::call::{Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::nodes::Others;
+use super::query::Parameters;
 use super::resources::webhook_of;
 use crate::base::id::Id;
 use crate::base::json::{self as strict, Raw};
@@ -17,6 +18,8 @@ use crate::store::Resource;
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Deepest nesting of a reply, as of a worker's: the body of a request, at its deepest, can be sent back in it.
 const REPLY_DEPTH_MAX: usize = strict::DOCUMENT_DEPTH_MAX;
+/// The members of a node's status that others show.
+const STATUS_PARTS: [&str; 7] = ["ready", "connected", "lease", "model", "rates", "journal", "adoptions"];
 const NOT_A_NODE: &str = "This process is not a node of a cluster: cluster.nats is not set";
 
 pub(super) async fn healthz(_call: Call) -> Outcome {
@@ -36,8 +39,24 @@ pub(super) async fn metrics(call: Call) -> Outcome {
 }
 
 pub(super) async fn cluster(call: Call) -> Outcome {
+    let parameters = Parameters::of(&call.uri)?;
+    parameters.only(&["all"])?;
     let missing = || ApiError::new(Kind::NotFound, NOT_A_NODE);
-    Ok(Json(call.state.engine.cluster().ok_or_else(missing)?).into_response())
+    let mut own = call.state.engine.cluster().ok_or_else(missing)?;
+    if parameters.flag("all")? {
+        let theirs = Others::of(&call).ask::<Value>("GET", Vec::new()).await;
+        let mut statuses = theirs.bodies;
+        statuses.push(own.clone());
+        for node in own["nodes"].as_array_mut().into_iter().flatten() {
+            let status = statuses.iter().find(|status| status["node"] == node["process"]);
+            let told = |status: &Value| {
+                let parts = STATUS_PARTS.map(|part| (part.to_owned(), status[part].clone()));
+                Value::Object(parts.into_iter().collect())
+            };
+            node["status"] = status.map_or(Value::Null, told);
+        }
+    }
+    Ok(Json(own).into_response())
 }
 
 pub(super) async fn drain_node(call: Call) -> Outcome {

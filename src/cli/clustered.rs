@@ -62,6 +62,7 @@ pub(super) fn start(
         connection,
         cluster,
         host: &host,
+        monitor: &settings.cluster.monitor,
         replicas: Replicas(settings.cluster.replicas),
         ack_timeout: Duration::from_secs(u64::from(settings.cluster.ack_timeout)),
         store,

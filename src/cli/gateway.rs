@@ -30,7 +30,7 @@ use crate::engine::{self, CertificateEnd, Engine, Inside, Outcome, ReplayCallbac
 use crate::ingress::recorded::{self, Viewer};
 use crate::journal::LeftOpen;
 use crate::metrics::{Metrics, Snapshot};
-use crate::model::{Flow, ModelError, Webhook};
+use crate::model::{Flow, ModelError, Webhook, time_text};
 use crate::record::{Record, Shelf};
 use crate::registry::{self, Registry};
 use crate::reply;
@@ -365,7 +365,14 @@ impl admin::Engine for Gateway {
     }
 
     fn cluster(&self) -> Option<serde_json::Value> {
-        self.cluster.as_ref().map(|node| node.status())
+        let node = self.cluster.as_ref()?;
+        let mut status = node.status();
+        let gauges = self.metrics.snapshot().total.journal.gauges;
+        status["journal"] = serde_json::json!({
+            "isWritable": gauges.down == 0, "openTriggers": gauges.open_entries, "openBytes": gauges.open_bytes,
+            "oldest": (gauges.oldest_unix_millis > 0).then(|| time_text(gauges.oldest_unix_millis)),
+        });
+        Some(status)
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::{Value, json};
+
 /// The counts.
 #[derive(Debug, Default)]
 pub struct Adoptions {
@@ -15,6 +17,13 @@ impl Adoptions {
     pub fn note(&self, triggers: usize, unreadable: usize) {
         self.triggers.fetch_add(triggers as u64, Ordering::Relaxed);
         self.unreadable.fetch_add(unreadable as u64, Ordering::Relaxed);
+    }
+
+    /// The counts as the API shows them.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        json!({"triggers": load(&self.triggers), "unreadable": load(&self.unreadable)})
     }
 
     /// Appends what `/metrics` tells.

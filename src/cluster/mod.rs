@@ -15,6 +15,7 @@
 //! | `slots/` | places of a webhook's concurrency, taken in blocks by compare and set |
 //! | `keys` | keys of calls (`deduplicate`) that all nodes share, on the stream `P_keys` |
 //! | `api` | requests of the REST API about what each node keeps for itself |
+//! | `monitor` | whether the servers sync what they ack, by their monitoring ports |
 //! | `replies` | replies to callers of other nodes, by subject |
 //! | `links/` | messages of the cores to those of other nodes: the workers that nodes lend each other |
 //! | `adoptions` | counts of what was taken over from nodes that ended |
@@ -32,6 +33,7 @@ mod keys;
 pub mod links;
 pub mod membership;
 pub mod model;
+mod monitor;
 pub mod names;
 pub mod node;
 mod publisher;

@@ -12,12 +12,14 @@ use super::api::{self, Asker, LocalApi, NodeReplies, PassedRequest};
 use super::connection::Connection;
 use super::membership::{Adopter, Incarnation, Membership, NodeState};
 use super::model::{Progress, SharedModel};
+use super::monitor::Monitor;
 use super::names::Names;
 use super::rate::Rates;
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
 use crate::model::time_text;
 use crate::registry::Registry;
+use crate::settings::MonitorUrl;
 use crate::store::Store;
 
 /// How long the end of a process waits for its own tombstone. Without it the others take the node for dead, later.
@@ -50,6 +52,8 @@ pub struct Setup<'s> {
     pub cluster: &'s str,
     /// Name of the machine, for people.
     pub host: &'s str,
+    /// `cluster.monitor`.
+    pub monitor: &'s [MonitorUrl],
     pub replicas: Replicas,
     /// How long a write is tried.
     pub ack_timeout: Duration,
@@ -78,6 +82,7 @@ pub struct Node {
     unfollowed: Mutex<Option<SharedModel>>,
     rates: Arc<Rates>,
     adoptions: Arc<Adoptions>,
+    monitor: Monitor,
 }
 
 impl Node {
@@ -99,6 +104,7 @@ impl Node {
             unfollowed: Mutex::new(Some(model)),
             rates: Arc::new(rates),
             adoptions: Arc::clone(setup.adoptions),
+            monitor: Monitor::start(setup.monitor, |looking| connection.spawn(looking)),
         }
     }
 
@@ -205,6 +211,8 @@ impl Node {
                 "tokens": tokens,
                 "waitSeconds": {"p50": half, "p99": most},
             },
+            "adoptions": self.adoptions.shown(),
+            "monitor": self.monitor.shown(),
             "nodes": self.nodes(),
         })
     }
@@ -219,6 +227,8 @@ impl Node {
             };
             json!({
                 "id": inc.to_string(),
+                // A node that joined again goes on under the name of its journal.
+                "process": record.journal.unwrap_or(inc).to_string(),
                 "self": inc == self.inc,
                 "name": record.name,
                 "version": record.version,

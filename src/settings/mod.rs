@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub use address::Address;
 pub use entry::Entry;
 pub(crate) use names::check_access_token;
-pub(crate) use nats::{Cluster, Nats, NatsLogin, NatsUrl};
+pub(crate) use nats::{Cluster, MonitorUrl, Nats, NatsLogin, NatsUrl};
 pub use table::ENTRIES;
 
 use crate::base::ip_net::IpNet;

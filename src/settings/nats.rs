@@ -54,6 +54,8 @@ pub struct Cluster {
     pub ack_timeout: u32,
     /// Streams of its journal.
     pub shards: usize,
+    /// Monitoring ports of its servers, which tell whether they sync what they ack.
+    pub monitor: Vec<MonitorUrl>,
 }
 
 impl Cluster {
@@ -69,7 +71,14 @@ impl Cluster {
 
 impl Default for Cluster {
     fn default() -> Cluster {
-        Cluster { nats: Nats::default(), name: None, replicas: 0, ack_timeout: 10, shards: 1 }
+        Cluster {
+            nats: Nats::default(),
+            name: None,
+            replicas: 0,
+            ack_timeout: 10,
+            shards: 1,
+            monitor: Vec::new(),
+        }
     }
 }
 
@@ -107,6 +116,12 @@ impl SettingsResolver {
             }
         }
         let has_servers = !self.settings.nats.urls.is_empty() || !self.settings.cluster.nats.urls.is_empty();
+        if !self.settings.cluster.monitor.is_empty() && self.settings.cluster_nats().is_none() {
+            return Err(self.refuse(
+                &["cluster.monitor"],
+                "cluster.monitor is of a cluster: cluster.nats must be given too",
+            ));
+        }
         if self.settings.cluster.name.is_some() && !has_servers {
             return Err(self.refuse(
                 &["cluster.name"],
@@ -114,6 +129,31 @@ impl SettingsResolver {
             ));
         }
         Ok(())
+    }
+}
+
+/// URL of the monitoring port of a server: `http://`, host, and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorUrl {
+    /// Host and port.
+    address: String,
+}
+
+impl fmt::Display for MonitorUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.address)
+    }
+}
+
+impl FromStr for MonitorUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<MonitorUrl, String> {
+        let must = || "must be URLs such as http://nats-1:8222, with commas".to_owned();
+        let address = text.strip_prefix("http://").ok_or_else(must)?;
+        let address = address.strip_suffix('/').unwrap_or(address);
+        check_host_port(address).map_err(|_| must())?;
+        Ok(MonitorUrl { address: address.to_owned() })
     }
 }
 
@@ -211,6 +251,19 @@ mod tests {
         assert_eq!(login, Some(NatsLogin::User("u@x".to_owned(), Secret("s3c ret/+@".to_owned()))));
         assert_eq!(url("nats://t%3A@a").login, Some(NatsLogin::Token(Secret("t:".to_owned()))));
         assert!(!format!("{:?}", url("nats://user:hidden@a")).contains("hidden"));
+    }
+
+    #[test]
+    fn a_monitoring_port_has_a_host_and_a_port_and_nothing_more() {
+        for text in ["http://nats-1:8222", "http://[::1]:1", "http://10.0.0.1:65535/"] {
+            let url: MonitorUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), text.trim_end_matches('/'));
+        }
+        for text in
+            ["nats-1:8222", "https://a:1", "http://a", "http://a:0", "http://a:1/jsz", "http://u@a b:1"]
+        {
+            assert!(text.parse::<MonitorUrl>().is_err(), "{text}");
+        }
     }
 
     #[test]

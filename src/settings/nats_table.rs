@@ -12,7 +12,7 @@ const ACK_SECONDS_MAX: u32 = 300;
 const SHARDS_MAX: usize = 64;
 
 /// In the order of the guide's table.
-pub(super) const ENTRIES: [Entry; 16] = [
+pub(super) const ENTRIES: [Entry; 17] = [
     entry!(
         "nats.url",
         "TIDEGATE_NATS_URL",
@@ -118,6 +118,17 @@ pub(super) const ENTRIES: [Entry; 16] = [
         "Streams of the journal, the same on every node; more is set while nothing is open",
         |s, v| {
             s.cluster.shards = within(v, 1, SHARDS_MAX)?;
+            Ok(())
+        }
+    ),
+    entry!(
+        "cluster.monitor",
+        "TIDEGATE_CLUSTER_MONITOR",
+        None,
+        "none",
+        "Monitoring ports of all its servers, with commas: http://host:8222; looks whether they sync what they ack",
+        |s, v| {
+            s.cluster.monitor = list(v).map(str::parse).collect::<Result<_, _>>()?;
             Ok(())
         }
     ),

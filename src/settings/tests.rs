@@ -113,6 +113,18 @@ fn what_is_unknown_or_bad_is_named_with_its_place() {
         ("", &[], &[("driver", "kqueue")], "--driver: driver must be auto, io_uring or epoll"),
         ("", &[], &[("durability", "disk")], "--durability: journal.durability must be fsync, os or memory"),
         ("", &[], &[("nats", "nats://u:s3cret@x:0")], "--nats: cluster.nats must be URLs with a host"),
+        (
+            "cluster.monitor = \"8222\"",
+            &[],
+            &[],
+            "t.toml:1: cluster.monitor must be URLs such as http://nats-1:8222",
+        ),
+        (
+            "cluster.monitor = \"http://a:1\"",
+            &[],
+            &[],
+            "t.toml:1: cluster.monitor is of a cluster: cluster.nats must be given too",
+        ),
         ("", &[], &[("cluster", "A b")], "--cluster: cluster.name must be 1 to 64 of a-z"),
         ("", &[], &[("cluster", "a")], "--cluster: cluster.name needs cluster.nats or nats.url"),
         (

@@ -13,6 +13,7 @@ mod letters;
 mod limits;
 mod members;
 mod model;
+mod monitor;
 mod partition;
 mod permissions;
 mod records;

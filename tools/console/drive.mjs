@@ -449,6 +449,33 @@ await step("an access token is made, shown once, takes its rights, and is revoke
   await heading("Overview");
 });
 
+await step("a node of a cluster shows it", async () => {
+  check(!(await page.getByRole("link", { name: "Cluster", exact: true }).isVisible()), "a server alone has no such page");
+  const node = (id, more) => ({ id, process: id, self: false, name: `host-${id.slice(-1)}`, version: "0.1.0", state: "serving", since: new Date(Date.now() - 90_000).toISOString(), adoptedBy: null, status: null, ...more });
+  const ids = [1, 2, 3].map((number) => `6b0ed78d308abf746d1b68e${number}`);
+  const status = {
+    ready: true, connected: true, lease: true, model: { current: true, revision: 7, behind: 0, failure: null },
+    journal: { isWritable: true, openTriggers: 12, openBytes: 34_567, oldest: new Date(Date.now() - 5_000).toISOString() },
+    rates: { webhooks: 3, tokens: 45, waitSeconds: { p50: 0.001, p99: 0.004 } }, adoptions: { triggers: 9, unreadable: 1 },
+  };
+  await page.route("**/settings", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), isClusterNode: true } });
+  });
+  await page.route("**/cluster?all=true", (route) => route.fulfill({ json: {
+    name: "shop", node: ids[0], ...status, monitor: [["a", "always"], ["b", "later"], ["c", "unknown"]].map(([name, syncs]) => ({ url: `http://nats-${name}:8222`, syncs })),
+    nodes: [node(ids[0], { self: true, status }), node(ids[1], {}), node(ids[2], { state: "dead", adoptedBy: ids[0] })],
+  } }));
+  await page.reload();
+  await follow("Cluster");
+  await heading("Cluster");
+  for (const text of ["this node", "12 open", "45 tokens of 3 webhooks", "9 triggers", "1 unreadable", "does not answer", "acked before it is synced", "synced before it is acked", `host-1 ${ids[0]}`]) await see(text);
+  await judge("cluster");
+  await page.unroute("**/settings");
+  await page.unroute("**/cluster?all=true");
+  await follow("Overview");
+});
+
 await step("the keyboard leads through the page", async () => {
   await page.reload();
   await heading("Overview");

@@ -1,8 +1,9 @@
 // The console: who may see it, what stands at its top, and which page fills the rest.
 
-import { ApiError, ask, forgetSettings, isAborted, observe, paths } from "./api.js";
+import { ApiError, ask, forgetSettings, isAborted, observe, paths, settings } from "./api.js";
 import { h, put } from "./dom.js";
 import { applicationsPage } from "./applications.js";
+import { clusterPage } from "./cluster.js";
 import { flowPage, flowsPage } from "./flows.js";
 import { globalsPage } from "./globals.js";
 import { overviewPage } from "./overview.js";
@@ -79,6 +80,9 @@ async function loadApplications() {
 /** Asks for the access token. */
 function signIn(message) {
   leave.abort();
+  const cluster = h("a", { href: "#/cluster", hidden: true, "aria-current": at.section === "cluster" ? "page" : null }, "Cluster");
+  // Without an answer there is nothing to lead to; the page says that the server is away.
+  settings().then((about) => { cluster.hidden = !about.isClusterNode; }, () => {});
   put(top, brand(), h("div", { class: "grow" }), themeButton());
   const input = h("input", { type: "password", id: "token", autocomplete: "off", spellcheck: "false", required: true });
   const said = h("p", { class: "error", role: "alert" }, message ?? "");
@@ -182,6 +186,7 @@ function choose(at) {
     case "flows": return isOne ? flowPage : flowsPage;
     case "globals": return globalsPage;
     case "tokens": return tokensPage;
+    case "cluster": return clusterPage;
     default: return async () => {
       put(main, heading("Nothing here"), h("p", {}, "This address leads nowhere. ", h("a", { href: "#/" }, "To the overview")));
     };
@@ -204,7 +209,7 @@ function drawTop(at, app) {
       h("a", { href: "#/", "aria-current": at.section === "" ? "page" : null }, "Overview"),
       inApplication("webhooks", "Webhooks"), inApplication("flows", "Flows"), inApplication("globals", "Globals"),
       h("a", { href: "#/applications", "aria-current": at.section === "applications" ? "page" : null }, "Applications"),
-      h("a", { href: "#/tokens", "aria-current": at.section === "tokens" ? "page" : null }, "Tokens")),
+      h("a", { href: "#/tokens", "aria-current": at.section === "tokens" ? "page" : null }, "Tokens"), cluster),
     h("div", { class: "grow" }), chooser, themeButton(), button("Sign out", signOut, { class: "small" }));
 }
 

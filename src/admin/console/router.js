@@ -3,6 +3,7 @@
 //   #/                                     the overview
 //   #/applications                         the applications
 //   #/tokens                               the access tokens
+//   #/cluster                              the cluster, where the server is a node of one
 //   #/a/<application>/webhooks[/<id>[/<tab>]]
 //   #/a/<application>/flows[/<id>[/<tab>]]
 //   #/a/<application>/globals
