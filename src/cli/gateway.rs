@@ -1,6 +1,8 @@
 //! Where the admin listener meets the engine: the trait that `admin` asks for, on top of registry, cores and counters.
 
-use std::fmt::Write as _;
+mod inside;
+mod rendering;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -8,11 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
+use inside::{send, send_bytes};
+use rendering::{render_certificates, render_letters};
 use serde_json::value::RawValue;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::admin::{self, FlowActivity, NodeFailure, Replay, Replayed, TestRequest, TestResponse, Usage};
 use crate::base::clock::Clock;
@@ -26,7 +26,7 @@ use crate::cluster::membership::NodeState;
 use crate::control::calls::Calls;
 use crate::control::process;
 use crate::control::records::KeptRecords;
-use crate::engine::{self, CertificateEnd, Engine, Inside, Outcome, ReplayCallback, SearchOutcome};
+use crate::engine::{self, Engine, Inside, Outcome, ReplayCallback, SearchOutcome};
 use crate::ingress::recorded::{self, Viewer};
 use crate::journal::LeftOpen;
 use crate::metrics::{Metrics, Snapshot};
@@ -34,7 +34,7 @@ use crate::model::{Flow, ModelError, Webhook, time_text};
 use crate::record::{Record, Shelf};
 use crate::registry::{self, Registry};
 use crate::reply;
-use crate::store::letters::{LetterCounts, LetterQuery, Letters};
+use crate::store::letters::{LetterQuery, Letters};
 use crate::store::{Affected, Source as _, Store};
 use crate::trigger::Tail;
 use crate::verify::access::AccessTokens;
@@ -472,111 +472,3 @@ const NO_WEBSOCKET: &str = "the webhook has no open connection with this id";
 
 /// How long the cores may take to hand over what they have recorded.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
-/// Bytes of a response's head that are read.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-
-/// Sends bytes over the connection and returns the status of the final response.
-async fn send_bytes(stream: std::os::unix::net::UnixStream, request: &[u8]) -> anyhow::Result<u16> {
-    stream.set_nonblocking(true)?;
-    let mut stream = tokio::net::UnixStream::from_std(stream)?;
-    let (mut reading, mut writing) = stream.split();
-    let send = async {
-        // A response may come before all of it is taken, and the connection end with that.
-        let _ = writing.write_all(request).await;
-        std::future::pending::<()>().await;
-    };
-    let receive = async {
-        let mut received = Vec::new();
-        loop {
-            while let Some((status, end)) = status_of(&received)? {
-                if status >= 200 {
-                    return Ok(status);
-                }
-                received.drain(..end);
-            }
-            anyhow::ensure!(received.len() < HEAD_BYTES_MAX, "the response has no end of its head");
-            anyhow::ensure!(
-                reading.read_buf(&mut received).await? > 0,
-                "the connection ended without a response"
-            );
-        }
-    };
-    tokio::select! {
-        () = send => anyhow::bail!("the request was not sent"),
-        status = receive => status,
-    }
-}
-
-/// Status of the response that the bytes begin with, and where its head ends; `None` if it is not complete.
-fn status_of(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
-    const FIELDS_MAX: usize = 128;
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(bytes)? {
-        httparse::Status::Complete(end) => Ok(response.code.map(|code| (code, end))),
-        httparse::Status::Partial => Ok(None),
-    }
-}
-
-/// Appends when certificates end.
-fn render_letters(page: &mut String, counts: LetterCounts) {
-    let LetterCounts { letters, bytes, evicted, expired } = counts;
-    // A string takes everything.
-    let _ = writeln!(
-        page,
-        "# HELP tidegate_dead_letters_kept Dead letters that are kept.\n# TYPE tidegate_dead_letters_kept gauge\n\
-         tidegate_dead_letters_kept {letters}\n\
-         # HELP tidegate_dead_letters_bytes Bytes of the dead letters that are kept.\n\
-         # TYPE tidegate_dead_letters_bytes gauge\ntidegate_dead_letters_bytes {bytes}\n\
-         # HELP tidegate_dead_letters_removed_total Dead letters that were removed because of the limits.\n\
-         # TYPE tidegate_dead_letters_removed_total counter\n\
-         tidegate_dead_letters_removed_total{{reason=\"bytes\"}} {evicted}\n\
-         tidegate_dead_letters_removed_total{{reason=\"age\"}} {expired}"
-    );
-}
-
-fn render_certificates(page: &mut String, ends: &[(&str, CertificateEnd)]) {
-    const NAME: &str = "tidegate_certificate_expiry_seconds";
-    if ends.is_empty() {
-        return;
-    }
-    // A string takes everything.
-    let _ = writeln!(
-        page,
-        "# HELP {NAME} End of a certificate's validity, in seconds since 1970.\n# TYPE {NAME} gauge"
-    );
-    for (listener, CertificateEnd { file, unix_seconds }) in ends {
-        let file = file.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let _ = writeln!(page, "{NAME}{{listener=\"{listener}\",certificate=\"{file}\"}} {unix_seconds}");
-    }
-}
-
-type Parts = (u16, Vec<(String, String)>, Vec<u8>);
-
-/// Sends the request over the connection and reads the whole response.
-async fn send(
-    stream: std::os::unix::net::UnixStream,
-    target: String,
-    request: TestRequest,
-) -> anyhow::Result<Parts> {
-    stream.set_nonblocking(true)?;
-    let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
-    let driver = tokio::spawn(connection);
-    let mut builder =
-        hyper::Request::builder().method(request.method.as_str()).uri(target).header("host", "localhost");
-    for (name, value) in &request.headers {
-        builder = builder.header(name.as_str(), value.as_str());
-    }
-    let response =
-        sender.send_request(builder.body(Full::new(Bytes::from(request.body.unwrap_or_default())))?).await?;
-    let status = response.status().as_u16();
-    let headers = response
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect();
-    let body = response.into_body().collect().await?.to_bytes().to_vec();
-    driver.abort();
-    Ok((status, headers, body))
-}
