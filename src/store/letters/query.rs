@@ -15,7 +15,7 @@ pub const LOOKED_AT_MAX: u64 = 10_000;
 /// Bytes of letters that one look reads, but for its last letter.
 pub const LOOKED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Letters that a list passes over at most: 10 ms of one thread. [`LetterSpan::before`] leads further.
+/// Letters that a list passes over at most: 25 ms of one thread. [`LetterSpan::before`] leads further.
 pub const SKIPPED_MAX: u64 = 100_000;
 
 /// Letters that are asked for.
