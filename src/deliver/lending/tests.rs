@@ -502,10 +502,13 @@ fn an_answer_of_an_earlier_attachment_is_about_another_trigger() {
     for link in [1, 2] {
         lending.on_offer(&mut queue, id(1), &offers, || link, 0, &mut orders);
         assert!(matches!(orders.last(), Some(Order::Send { worker: Place::Lent(_), seq: 1, .. })));
+        assert!(lending.sent(answer(link), 0));
         if link == 1 {
             lending.on_gone(&mut queue, id(1), None, 0, &mut orders);
+            assert!(!lending.sent(answer(link), 0), "nobody is there");
         }
     }
+    assert!(!lending.sent(answer(1), 0), "it is another attachment");
     lending.on_answer(&mut queue, answer(1), 1, GuestAnswer::Acked, 0, &mut orders);
     assert_eq!(queue.open(), 1);
     lending.on_answer(&mut queue, answer(2), 1, GuestAnswer::Acked, 0, &mut orders);
@@ -523,6 +526,18 @@ fn a_worker_that_had_credit_and_refused_is_not_offered_again_before_it_acks() {
         let offer = lending.on_resume(&queue, id(1), name_of(key), 0);
         assert_eq!(offer.is_some(), is_offered, "it had credit for {credit}");
     }
+}
+
+#[test]
+fn a_worker_is_offered_to_those_who_have_asked_of_late() {
+    let (mut queue, mut lending) = (FlowQueue::<Place>::default(), Lending::default());
+    let key = queue.attach(Place::Here(0));
+    assert_eq!(lending.on_trigger(id(1), name_of(key), 1, SECOND), Some(key));
+    assert_eq!(lending.offers(&queue, key, SECOND), [], "it has no credit");
+    queue.ready(key, 3, 0, &mut Vec::new());
+    let offer = (id(1), WorkerOffer { worker: name_of(key), credit: 3 });
+    assert_eq!(lending.offers(&queue, key, SECOND + ASKED_NANOS - 1), [offer]);
+    assert_eq!(lending.offers(&queue, key, SECOND + ASKED_NANOS), []);
 }
 
 #[test]
