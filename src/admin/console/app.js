@@ -80,9 +80,6 @@ async function loadApplications() {
 /** Asks for the access token. */
 function signIn(message) {
   leave.abort();
-  const cluster = h("a", { href: "#/cluster", hidden: true, "aria-current": at.section === "cluster" ? "page" : null }, "Cluster");
-  // Without an answer there is nothing to lead to; the page says that the server is away.
-  settings().then((about) => { cluster.hidden = !about.isClusterNode; }, () => {});
   put(top, brand(), h("div", { class: "grow" }), themeButton());
   const input = h("input", { type: "password", id: "token", autocomplete: "off", spellcheck: "false", required: true });
   const said = h("p", { class: "error", role: "alert" }, message ?? "");
@@ -204,6 +201,9 @@ function drawTop(at, app) {
   const chooser = applications.length === 0 ? null : select(
     applications.map((one) => [one.id, one.name]), app,
     { "aria-label": "Application", onchange: (event) => go(link(event.target.value, sectionFor(at))) });
+  const cluster = h("a", { href: "#/cluster", hidden: true, "aria-current": at.section === "cluster" ? "page" : null }, "Cluster");
+  // Without an answer there is nothing to lead to; the page says that the server is away.
+  settings().then((about) => { cluster.hidden = !about.isClusterNode; }, () => {});
   put(top, brand(),
     h("nav", { "aria-label": "Console" },
       h("a", { href: "#/", "aria-current": at.section === "" ? "page" : null }, "Overview"),
