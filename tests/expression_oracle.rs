@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tidegate::base::json::Raw;
-use tidegate::expression::{Expression, ExpressionError, Operand, Work};
+use tidegate::expression::{Expression, ExpressionError, ExpressionWork, Operand};
 
 /// Reads `[payload, expression]` pairs, a JSON list of them, and answers a list: what each value is as a boolean, and as
 /// a text behind `+ "|"` and behind `+ 1 + "|"`; `null` for what is not JavaScript.
@@ -212,9 +212,10 @@ fn compile(source: &str) -> Result<Expression<String>, ExpressionError> {
 
 fn is_true(expression: &Expression<String>, payload: &str) -> bool {
     let root = Raw::document(payload.as_bytes()).expect("JSON");
-    let find =
-        &mut |name: &String, _: &mut Work| Ok(root.get(name).map_or(Operand::Undefined, Operand::Json));
-    expression.is_true(find, &mut Work::new(WORK_BYTES), &mut Vec::new()).expect("little work")
+    let find = &mut |name: &String, _: &mut ExpressionWork| {
+        Ok(root.get(name).map_or(Operand::Undefined, Operand::Json))
+    };
+    expression.is_true(find, &mut ExpressionWork::new(WORK_BYTES), &mut Vec::new()).expect("little work")
 }
 
 /// As Node.js reads it: `{{a}}` is a call there.

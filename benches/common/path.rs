@@ -12,7 +12,7 @@ use tidegate::base::request_id::RequestNumbers;
 use tidegate::deliver::{self, Origin};
 use tidegate::http::encode::DateField;
 use tidegate::http::{self, Limits, Step};
-use tidegate::ingress::request::{self, AtBody, AtHead, Door, Waited};
+use tidegate::ingress::request::{self, AtBody, AtHead, IngressContext, Waited};
 use tidegate::ingress::respond::{self, Cors, Frame};
 use tidegate::metrics::{CoreMetrics, Event as Counted, Metrics, Outcome};
 use tidegate::registry::{Hook, Pin, Reads, Registry};
@@ -158,7 +158,7 @@ fn at_head<'g>(
     out: &mut Vec<u8>,
 ) -> Result<(&'g Arc<Hook>, usize), (Outcome, u16, u64)> {
     let at_head = KEY_SETS.with(|key_sets| {
-        let door = Door {
+        let door = IngressContext {
             core: 0,
             now,
             peer: None,

@@ -7,7 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::base::json::Raw;
-use tidegate::expression::{Expression, Operand, TooMuchWork, Work};
+use tidegate::expression::{Expression, Operand, TooMuchWork, ExpressionWork};
 
 const WORK_BYTES: usize = 1 << 20;
 const DOCUMENT: &[u8] = br#"{"n":1.50,"e":1e400,"s":"\u00e9 12","list":[1,"x",null,{"y":[[],{}]}],"o":{"k":"v"},"t":true,"u":null}"#;
@@ -37,17 +37,17 @@ fuzz_target!(init: { GOOD.iter().for_each(|source| { compile(source).expect("it 
     };
     assert!(expression.paths().all(|path| source.contains(path)));
     let mut scratch = b"what was there before".to_vec();
-    let mut work = Work::new(WORK_BYTES);
+    let mut work = ExpressionWork::new(WORK_BYTES);
     let is_true = evaluate(&expression, document, &mut work, &mut scratch);
     assert!(scratch.len() <= WORK_BYTES, "what is written is paid for");
     let spent = WORK_BYTES - work.left();
-    let again = evaluate(&compile(source).expect("what compiled"), document, &mut Work::new(spent), &mut Vec::new());
+    let again = evaluate(&compile(source).expect("what compiled"), document, &mut ExpressionWork::new(spent), &mut Vec::new());
     assert_eq!(again, is_true);
     if is_true.is_ok() {
-        assert_eq!(evaluate(&expression, document, &mut Work::new(spent - 1), &mut scratch), Err(TooMuchWork));
+        assert_eq!(evaluate(&expression, document, &mut ExpressionWork::new(spent - 1), &mut scratch), Err(TooMuchWork));
         let negated = compile(&format!("!({source}\n)"));
         if let Ok(negated) = negated {
-            let opposite = evaluate(&negated, document, &mut Work::new(2 * WORK_BYTES), &mut scratch);
+            let opposite = evaluate(&negated, document, &mut ExpressionWork::new(2 * WORK_BYTES), &mut scratch);
             assert_eq!(opposite, is_true.map(|value| !value));
         }
     }
@@ -60,11 +60,11 @@ fn compile(source: &str) -> Result<Expression<String>, tidegate::expression::Exp
 fn evaluate(
     expression: &Expression<String>,
     document: Raw<'_>,
-    work: &mut Work,
+    work: &mut ExpressionWork,
     scratch: &mut Vec<u8>,
 ) -> Result<bool, TooMuchWork> {
     // The document outlives the call; so does the expression.
-    let find = &mut |path: &String, work: &mut Work| {
+    let find = &mut |path: &String, work: &mut ExpressionWork| {
         work.spend(document.bytes().len())?;
         Ok(if path.is_empty() {
             Operand::Document

@@ -16,7 +16,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tidegate::base::clock::Now;
 use tidegate::model::{JwtAlgorithm, JwtConfig, JwtKeys};
-use tidegate::verify::jwt::{Jwt, KeySet, Rendered, Verdict, unverified_claims};
+use tidegate::verify::jwt::{Jwt, KeySet, RenderedKeys, Verdict, unverified_claims};
 
 const SECRET: &str = "a secret";
 const NOW: Now = Now { nanos: 0, unix_millis: 1_771_521_960_000 };
@@ -48,7 +48,7 @@ fn jwt() -> Jwt {
         audience: Vec::new(),
         leeway_seconds: 60,
     };
-    Jwt::compile(&config, Rendered::Secrets(vec![SECRET.to_owned()]), |_, _| panic!("a secret is a key"))
+    Jwt::compile(&config, RenderedKeys::Secrets(vec![SECRET.to_owned()]), |_, _| panic!("a secret is a key"))
 }
 
 fn tag(algorithm: hmac::Algorithm, text: &[u8]) -> Vec<u8> {

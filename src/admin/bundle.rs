@@ -13,7 +13,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-use super::Engine;
+use super::EngineAccess;
 use super::call::{BODY_DEPTH_MAX, Call, Outcome};
 use super::error::{ApiError, Kind};
 use super::kinds::{id_in, within};
@@ -103,7 +103,7 @@ pub(super) async fn import_application(mut call: Call) -> Outcome {
     let changed = call.state.change(move |store| {
         store.change(move |changes| {
             let application = changes.application(&id)?.ok_or(ChangeError::Missing(Resource::Application))?;
-            Plan::new(changes, application, &import, &*engine, now)?.write(changes, now)
+            BundlePlan::new(changes, application, &import, &*engine, now)?.write(changes, now)
         })
     });
     Ok(Json(changed.await?.value.to_api()).into_response())
@@ -195,30 +195,30 @@ impl Import {
 }
 
 /// A resource that is to be kept, and whether it is there already.
-struct Planned<R> {
+struct BundleItem<R> {
     resource: R,
     is_new: bool,
 }
 
 /// An import, checked.
-struct Plan {
+struct BundlePlan {
     application: Application,
     globals: Vec<GlobalChange>,
-    webhooks: Vec<Planned<Webhook>>,
-    flows: Vec<Planned<Flow>>,
+    webhooks: Vec<BundleItem<Webhook>>,
+    flows: Vec<BundleItem<Flow>>,
     versions: Vec<FlowVersion>,
     /// By flow: the name of the version that is to run.
     defaults: HashMap<Id, String>,
 }
 
-impl Plan {
+impl BundlePlan {
     fn new(
         changes: &Changes<'_>,
         application: Application,
         import: &Import,
-        engine: &dyn Engine,
+        engine: &dyn EngineAccess,
         now: u64,
-    ) -> Result<Plan, ChangeError> {
+    ) -> Result<BundlePlan, ChangeError> {
         let id = application.id;
         let globals = import.document.get("application").and_then(|shown| shown.get("globals"));
         let globals = match globals.and_then(Value::as_array) {
@@ -242,9 +242,9 @@ impl Plan {
             let resource = resource.and_then(|webhook| engine.check_webhook(&webhook).map(|()| webhook));
             let resource = resource.map_err(|error| within(error, "webhooks", index))?;
             ids.extend(old.map(|old| (old, resource.id)));
-            webhooks.push(Planned { resource, is_new });
+            webhooks.push(BundleItem { resource, is_new });
         }
-        let mut plan = Plan {
+        let mut plan = BundlePlan {
             application,
             globals,
             webhooks,
@@ -260,7 +260,7 @@ impl Plan {
         &mut self,
         changes: &Changes<'_>,
         import: &Import,
-        engine: &dyn Engine,
+        engine: &dyn EngineAccess,
         now: u64,
         webhook_ids: &HashMap<Id, Id>,
     ) -> Result<(), ChangeError> {
@@ -284,7 +284,7 @@ impl Plan {
             let resource = resource.map_err(|error| within(error, "flows", index))?;
             flow_ids.extend(old.map(|old| (old, resource.id)));
             defaults.extend(default.map(|default| (default, resource.id)));
-            self.flows.push(Planned { resource, is_new });
+            self.flows.push(BundleItem { resource, is_new });
         }
         for (index, value) in import.list("FlowVersion", "flowVersions")?.iter().enumerate() {
             let mut value = value.clone();
@@ -317,7 +317,7 @@ impl Plan {
         let globals = self.globals;
         let application =
             changes.update_application(&id, |application| application.change_globals(globals, now))?;
-        for Planned { resource, is_new } in self.webhooks {
+        for BundleItem { resource, is_new } in self.webhooks {
             if is_new {
                 changes.insert_webhook(resource)?;
             } else {
@@ -328,7 +328,7 @@ impl Plan {
                 })?;
             }
         }
-        for Planned { resource, is_new } in self.flows {
+        for BundleItem { resource, is_new } in self.flows {
             if is_new {
                 changes.insert_flow(resource)?;
             } else {

@@ -26,15 +26,15 @@ const KEPT: &str = "***";
 const CORES: usize = 1;
 
 /// A dry run that was asked for.
-pub(super) struct Asked {
+pub(super) struct DryRunRequest {
     application: Id,
     webhook: Option<Id>,
     flow: Value,
 }
 
-impl Asked {
+impl DryRunRequest {
     /// Reads what is asked beside the payload.
-    pub(super) fn read(document: &Raw<'_>, flow: Raw<'_>) -> Result<Asked, ApiError> {
+    pub(super) fn read(document: &Raw<'_>, flow: Raw<'_>) -> Result<DryRunRequest, ApiError> {
         let id = |name: &str| match document.get(name).filter(|value| value.kind() != Kind::Null) {
             None => Ok(None),
             Some(value) => {
@@ -54,12 +54,12 @@ impl Asked {
             object.insert("name".to_owned(), Value::from("a flow"));
         }
         drop_kept_secrets(object);
-        Ok(Asked { application, webhook: id("webhookId")?, flow })
+        Ok(DryRunRequest { application, webhook: id("webhookId")?, flow })
     }
 
     /// Runs the flow; the answer of the API. `payload` is an object.
     pub(super) async fn run(self, state: &AdminState, payload: Vec<u8>) -> Result<Value, ApiError> {
-        let Asked { application: id, webhook, flow } = self;
+        let DryRunRequest { application: id, webhook, flow } = self;
         let now = state.clock.now();
         let (flow, errors) = checked(&flow, id, now.unix_millis);
         let called = flow.as_ref().and_then(|flow| trigger_of(flow, webhook));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::Engine;
+use super::EngineAccess;
 use crate::base::id::Id;
 use crate::model::{Application, Flow, FlowVersion, ModelError, Webhook};
 use crate::store::{ChangeError, Changes};
@@ -16,7 +16,7 @@ pub(super) const OTHERS_ID: &str =
 /// A document that is being worked on.
 pub(super) struct ImportContext<'d> {
     pub document: &'d Value,
-    pub engine: &'d dyn Engine,
+    pub engine: &'d dyn EngineAccess,
     /// Milliseconds since 1970.
     pub now: u64,
 }

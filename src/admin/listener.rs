@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tls::{self, Tls};
+use super::tls::{self, AdminTls};
 use super::write_timeout::WriteTimeout;
 use crate::base::log::bounded_log;
 use axum::Router;
@@ -87,7 +87,7 @@ impl Listener {
 /// Serves the router until `shutdown` is there; then finishes what is in flight, for some seconds.
 pub(crate) async fn serve(
     listener: Listener,
-    tls: Option<Tls>,
+    tls: Option<AdminTls>,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -137,7 +137,7 @@ struct Service<P> {
 }
 
 /// Serves a connection from an address. A browser that was sent to `http://` is told of TLS in its own protocol.
-async fn accepted_tcp<P>(mut stream: TcpStream, tls: Option<Tls>, mut service: Service<P>) {
+async fn accepted_tcp<P>(mut stream: TcpStream, tls: Option<AdminTls>, mut service: Service<P>) {
     if let Some(tls) = &tls {
         let is_plain = tokio::select! {
             is_plain = tls::is_plain_http(&stream, tls.handshake_limit) => is_plain,
@@ -154,7 +154,7 @@ async fn accepted_tcp<P>(mut stream: TcpStream, tls: Option<Tls>, mut service: S
 }
 
 /// Serves a connection, behind a handshake where there is TLS.
-async fn accepted<S, P>(stream: S, tls: Option<Tls>, mut service: Service<P>)
+async fn accepted<S, P>(stream: S, tls: Option<AdminTls>, mut service: Service<P>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -292,7 +292,7 @@ mod tests {
         let config = std::sync::LazyLock::new(config);
         for (stops, seconds) in [(false, HANDSHAKE_LIMIT.as_secs()), (true, 0)] {
             let config = Arc::clone(&config);
-            let tls = Tls::new(move || Some(Arc::clone(&config)), HANDSHAKE_LIMIT);
+            let tls = AdminTls::new(move || Some(Arc::clone(&config)), HANDSHAKE_LIMIT);
             let (near, mut far) = tokio::io::duplex(4096);
             let (stop, stopped) = watch::channel(stops);
             let service = Service { peer: Peer(None), router: router(), stopped, place: stop };

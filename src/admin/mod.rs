@@ -13,7 +13,7 @@
 //! - Blank parameters are as good as absent. Warnings of a resource stand in every answer that shows it alone.
 //! - Without a token every path but the open ones is a 401, known or not.
 //!
-//! Not here: what happens on cores. That is reached through [`Engine`].
+//! Not here: what happens on cores. That is reached through [`EngineAccess`].
 
 mod activity;
 mod backup;
@@ -81,7 +81,7 @@ pub(crate) use activity::{FlowActivity, NodeFailure};
 pub(crate) use listener::{Listener, serve};
 pub(crate) use router::router;
 pub(crate) use stats::sample;
-pub(crate) use tls::Tls;
+pub(crate) use tls::AdminTls;
 
 use crate::base::clock::Clock;
 use crate::base::id::Id;
@@ -101,7 +101,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 const NO_RECORDS: BookLimits = BookLimits { bytes: 0, age_millis: 0 };
 
 /// A future that an engine answers with.
-pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
+pub(crate) type EngineAnswer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
 
 /// Header of a request that one node of a cluster passes to another, which answers it with what it has itself.
 pub(crate) const PASSED_ON: &str = "tidegate-passed-on";
@@ -123,7 +123,7 @@ pub(crate) type NodeAnswers = Pin<Box<dyn Future<Output = Vec<(String, Option<(u
 pub(crate) type NodeEvents = Pin<Box<dyn Future<Output = Option<Receiver<Bytes>>> + Send>>;
 
 /// The functions of the process that the admin listener needs.
-pub(crate) trait Engine: Send + Sync {
+pub(crate) trait EngineAccess: Send + Sync {
     /// Passes a request about what each node keeps to the other nodes of the cluster; nobody answers where there is none.
     fn ask_nodes(&self, _request: ToNodes) -> NodeAnswers {
         Box::pin(std::future::ready(Vec::new()))
@@ -158,23 +158,23 @@ pub(crate) trait Engine: Send + Sync {
 
     /// Gives a reply ([replies and templates](crate::guide::replies_and_templates)) to the caller that waits for it;
     /// answers whether it was accepted, or a status and a message.
-    fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool>;
+    fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> EngineAnswer<bool>;
 
     /// Gives a reply to the open WebSocket of a webhook that its records know by this name, whichever core holds it; answers
     /// whether it was accepted, or a status and a message: 404 where there is none.
-    fn send_to_websocket(&self, webhook: Id, connection: Id, reply_json: Vec<u8>) -> Answer<bool>;
+    fn send_to_websocket(&self, webhook: Id, connection: Id, reply_json: Vec<u8>) -> EngineAnswer<bool>;
 
     /// Sends a request through the ingress ([REST API](crate::guide::rest_api)); answers what came back, or a status
     /// and a message.
-    fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse>;
+    fn test_request(&self, webhook: &Webhook, request: TestRequest) -> EngineAnswer<TestResponse>;
 
     /// Delivers the event of a dead letter again; returns once it is accepted. 404 if what it was for is gone, 503 if it can be
     /// tried again.
-    fn replay(&self, event: Vec<u8>) -> Answer<()>;
+    fn replay(&self, event: Vec<u8>) -> EngineAnswer<()>;
 
     /// Has every core hand over what it has recorded, and when these webhooks were last called: what was answered before is
     /// on the shelf then.
-    fn settle_records(&self, webhooks: &[Id]) -> Answer<()>;
+    fn settle_records(&self, webhooks: &[Id]) -> EngineAnswer<()>;
 
     /// The payload of a recorded call as a flow of the webhook got it; `None` if it cannot be made. `connect` is the record
     /// of the WebSocket's handshake, `tail` for a webhook without flows.
@@ -182,13 +182,13 @@ pub(crate) trait Engine: Send + Sync {
     -> Option<Vec<u8>>;
 
     /// Sends the request of a record through the ingress; answers its response's status, or a status and a message.
-    fn replay_request(&self, webhook: Id, replay: Replay) -> Answer<Replayed>;
+    fn replay_request(&self, webhook: Id, replay: Replay) -> EngineAnswer<Replayed>;
 
     /// Whether the webhook is there.
     fn serves(&self, webhook: Id) -> bool;
 
     /// The present usage of these webhooks' limits; webhooks that do not exist are left out.
-    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>>;
+    fn usage(&self, webhooks: &[Id]) -> EngineAnswer<Vec<Usage>>;
 
     /// Counts of a flow's recent runs, on all cores.
     fn activity(&self, flow: Id) -> FlowActivity;
@@ -314,7 +314,7 @@ pub(crate) struct AdminState {
     /// The model.
     pub store: Arc<Store>,
     /// The rest of the process.
-    pub engine: Arc<dyn Engine>,
+    pub engine: Arc<dyn EngineAccess>,
     /// The valid tokens of `Authorization: Bearer`.
     pub tokens: Arc<AccessTokens>,
     /// `admin.hosts`: names, with or without a port, that are served beside addresses and `localhost`.
@@ -343,7 +343,7 @@ pub(crate) struct AdminState {
 
 impl AdminState {
     /// The state of a listener with the defaults of the settings. From here on the engine hears of every commit.
-    pub(crate) fn new(store: Arc<Store>, engine: Arc<dyn Engine>, access_token: &str) -> AdminState {
+    pub(crate) fn new(store: Arc<Store>, engine: Arc<dyn EngineAccess>, access_token: &str) -> AdminState {
         let told = Arc::clone(&engine);
         store.observe(Box::new(move |store, affected| told.refresh(store, affected)));
         AdminState {

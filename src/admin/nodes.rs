@@ -13,14 +13,14 @@ use tokio::sync::mpsc::Receiver;
 use super::call::Call;
 use super::error::ApiError;
 use super::query::{PER_PAGE_DEFAULT, PER_PAGE_MAX, Parameters, number};
-use super::{Engine, PASSED_ON, ToNodes};
+use super::{EngineAccess, PASSED_ON, ToNodes};
 
 /// How long the answers of other nodes are waited for.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// The other nodes, as one request asks them.
 pub(super) struct Others {
-    engine: Arc<dyn Engine>,
+    engine: Arc<dyn EngineAccess>,
     path: String,
     /// Of the request, without the parameters of a page.
     filters: String,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::activity::{DURATION_MILLIS_MAX, HOUR_MILLIS};
 use super::query::{ListKind, PER_PAGE_DEFAULT, PER_PAGE_MAX};
-use super::route::{Access, Reads, Route, Verb};
+use super::route::{Access, QueryParameters, Route, Verb};
 use super::schemas;
 use super::shape::Shape;
 use crate::metrics::SAMPLES_MAX;
@@ -64,7 +64,7 @@ fn operation(route: &Route) -> Value {
         Some((status, shape)) => {
             let content = content(shape);
             responses.insert(status.to_string(), json!({"description": "Done", "content": content}));
-            if route.reads == Reads::Stream
+            if route.reads == QueryParameters::Stream
                 && let Some(kinds) = responses[&status.to_string()]["content"].as_object_mut()
             {
                 kinds.insert("text/event-stream".to_owned(), json!({"schema": {"type": "string",
@@ -139,7 +139,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
     names.map(parameter).collect()
 }
 
-fn query_parameters(reads: Reads) -> Vec<Value> {
+fn query_parameters(reads: QueryParameters) -> Vec<Value> {
     let parameter = |name: &str, schema: Value, description: &str| json!({"name": name, "in": "query", "required": false, "schema": schema, "description": description});
     let page = |what: &str| {
         let per_page =
@@ -187,8 +187,8 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
         ]
     };
     match reads {
-        Reads::Nothing => Vec::new(),
-        Reads::Stream => {
+        QueryParameters::Nothing => Vec::new(),
+        QueryParameters::Stream => {
             let mut parameters = page("Records");
             parameters.extend([
                 parameter(
@@ -205,8 +205,8 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             parameters.extend(record_filters(&parameter));
             parameters
         }
-        Reads::RecordFilters => record_filters(&parameter),
-        Reads::Ids => vec![
+        QueryParameters::RecordFilters => record_filters(&parameter),
+        QueryParameters::Ids => vec![
             parameter("ids", json!({"type": "string"}), "Ids of webhooks, with commas"),
             parameter(
                 "recent",
@@ -214,14 +214,14 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
                 "Whether what their records tell of the last minutes is in it",
             ),
         ],
-        Reads::List(kind) => list(kind),
-        Reads::Export | Reads::Import => document_parameters(reads, &parameter),
-        Reads::Keys => vec![parameter(
+        QueryParameters::List(kind) => list(kind),
+        QueryParameters::Export | QueryParameters::Import => document_parameters(reads, &parameter),
+        QueryParameters::Keys => vec![parameter(
             "key",
             json!({"type": "array", "items": {"type": "string"}}),
             "Only the globals with these keys",
         )],
-        Reads::FlowStats => {
+        QueryParameters::FlowStats => {
             let mut parameters = span();
             parameters.push(parameter(
                 "resolution",
@@ -230,7 +230,7 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             ));
             parameters
         }
-        Reads::FlowErrors => {
+        QueryParameters::FlowErrors => {
             let mut parameters = span();
             let limit = json!({"type": "integer", "minimum": 1, "maximum": 100, "default": 25});
             parameters.push(parameter("limit", limit, "Most errors"));
@@ -238,25 +238,25 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
             parameters.push(parameter("sortDirection", direction, "The order, by time"));
             parameters
         }
-        Reads::DeadLetters => {
+        QueryParameters::DeadLetters => {
             let mut parameters = page("Letters");
             let lower = "Those of lower places: the `next` of a list continues it";
             parameters.push(parameter("before", json!({"type": "integer", "minimum": 0}), lower));
             parameters.extend(letter_filters(&parameter));
             parameters
         }
-        Reads::DeadLetterFilters => letter_filters(&parameter),
-        Reads::AllowReplacement => vec![parameter(
+        QueryParameters::DeadLetterFilters => letter_filters(&parameter),
+        QueryParameters::AllowReplacement => vec![parameter(
             "allowReplacement",
             json!({"type": "boolean", "default": false}),
             "Replaces the version with the same name",
         )],
-        Reads::IncludeWorkflows => vec![parameter(
+        QueryParameters::IncludeWorkflows => vec![parameter(
             "includeWorkflows",
             json!({"type": "boolean", "default": false}),
             "Deletes every flow that has a trigger on the webhook too",
         )],
-        Reads::Seconds => {
+        QueryParameters::Seconds => {
             vec![parameter(
                 "seconds",
                 json!({"type": "integer", "minimum": 1, "maximum": SAMPLES_MAX, "default": SAMPLES_MAX}),
@@ -267,11 +267,11 @@ fn query_parameters(reads: Reads) -> Vec<Value> {
 }
 
 /// The parameters of an export and of an import.
-fn document_parameters(reads: Reads, parameter: &dyn Fn(&str, Value, &str) -> Value) -> Vec<Value> {
+fn document_parameters(reads: QueryParameters, parameter: &dyn Fn(&str, Value, &str) -> Value) -> Vec<Value> {
     let flag =
         |name, default: bool, help| parameter(name, json!({"type": "boolean", "default": default}), help);
     let id = || json!({"$ref": "#/components/schemas/Id"});
-    if reads == Reads::Import {
+    if reads == QueryParameters::Import {
         return vec![
             parameter("applicationId", id(), "Imports into this application, whatever the document names"),
             flag("dryRun", false, "Answers what would be done, and does nothing"),

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome};
-use super::dry_run::Asked;
+use super::dry_run::DryRunRequest;
 use super::error::ApiError;
 use crate::base::json::{Kind, Raw};
 use crate::expression;
@@ -48,10 +48,10 @@ pub(super) async fn preview(mut call: Call) -> Outcome {
 }
 
 /// The dry run that is asked for, with its payload; `None` where templates alone are.
-fn dry_run_of(body: &[u8]) -> Result<Option<(Asked, Vec<u8>)>, ApiError> {
+fn dry_run_of(body: &[u8]) -> Result<Option<(DryRunRequest, Vec<u8>)>, ApiError> {
     let (document, payload) = read_document(body)?;
     let Some(flow) = document.get("flow") else { return Ok(None) };
-    Ok(Some((Asked::read(&document, flow)?, payload.bytes().to_vec())))
+    Ok(Some((DryRunRequest::read(&document, flow)?, payload.bytes().to_vec())))
 }
 
 fn read_document(body: &[u8]) -> Result<(Raw<'_>, Raw<'_>), ApiError> {
@@ -106,7 +106,7 @@ fn render(source: &str, payload: Raw<'_>, escape: Escape) -> Result<Option<Strin
 fn decide(expression: String, payload: Raw<'_>) -> Result<Option<String>, String> {
     let condition = Condition::compile(&ConditionalConfig { expression });
     let condition = condition.map_err(|error| error.message().to_owned())?;
-    let mut work = expression::Work::new(CONDITION_BYTES_MAX);
+    let mut work = expression::ExpressionWork::new(CONDITION_BYTES_MAX);
     let is_true = condition.is_true(&payload, &mut work, &mut Vec::new()).map_err(said)?;
     Ok(Some(is_true.to_string()))
 }

@@ -57,7 +57,7 @@ pub(super) fn recent(records: &[Record], now_millis: u64) -> Value {
 mod tests {
     use super::*;
     use crate::base::id::Id;
-    use crate::record::{Answer, Book, BookLimits, Call, Entry};
+    use crate::record::{Book, BookLimits, CallAnswer, Entry, RecordedCall};
 
     const NOW: u64 = 1_771_521_960_000;
     const WEBHOOK: Id = Id::from_raw([7; 12]);
@@ -67,9 +67,10 @@ mod tests {
         let mut batch = Vec::new();
         for (number, (age, status)) in calls.iter().enumerate() {
             let id = Id::from_raw([u8::try_from(number).expect("few"); 12]);
-            let call = Call { events, ..Call::request(id, WEBHOOK, NOW - age, b"POST", b"/") };
+            let call =
+                RecordedCall { events, ..RecordedCall::request(id, WEBHOOK, NOW - age, b"POST", b"/") };
             Entry::Call(call).write(&mut batch);
-            let answer = Answer {
+            let answer = CallAnswer {
                 record: id,
                 webhook: WEBHOOK,
                 status: *status,

@@ -11,7 +11,7 @@ use super::AdminState;
 use crate::base::id::Id;
 use crate::base::text::base64_into;
 use crate::model::time_text;
-use crate::record::{Answer, Call, Fate, Kind, Record, RecordQuery};
+use crate::record::{CallAnswer, Fate, Kind, Record, RecordQuery, RecordedCall};
 use crate::trigger::Tail;
 
 /// Fields of a response that are shown: as many as a reply can have, and those of the engine.
@@ -112,7 +112,7 @@ impl Shower {
         })
     }
 
-    fn payload(&self, record: &Record, call: &Call<'_>) -> Option<Box<RawValue>> {
+    fn payload(&self, record: &Record, call: &RecordedCall<'_>) -> Option<Box<RawValue>> {
         let connect = call.connection.filter(|_| call.kind != Kind::Connect).and_then(|connection| {
             let query = RecordQuery {
                 kinds: vec![Kind::Connect],
@@ -153,7 +153,7 @@ fn fate_of(fate: &Fate<'_>) -> Value {
     })
 }
 
-fn request_of(call: &Call<'_>) -> Value {
+fn request_of(call: &RecordedCall<'_>) -> Value {
     let headers: Vec<[String; 2]> =
         call.headers().map(|(name, value)| [text_of(name), text_of(value)]).collect();
     json!({
@@ -167,7 +167,7 @@ fn request_of(call: &Call<'_>) -> Value {
     })
 }
 
-fn response_of(answer: &Answer<'_>) -> Value {
+fn response_of(answer: &CallAnswer<'_>) -> Value {
     if answer.response.is_empty() {
         return Value::Null;
     }

@@ -54,7 +54,7 @@ pub(super) fn stream(
     };
     let place = Arc::clone(&state.watches).try_acquire_owned().map_err(|_| full())?;
     let (sender, noted) = channel(STREAM_ROOM);
-    state.shelf.watch(shower.webhook, Arc::new(Reader { sender, skipped: AtomicU64::new(0) }));
+    state.shelf.watch(shower.webhook, Arc::new(StreamReader { sender, skipped: AtomicU64::new(0) }));
     let body = Events {
         shower,
         query,
@@ -70,13 +70,13 @@ pub(super) fn stream(
 }
 
 /// The reader of a stream.
-struct Reader {
+struct StreamReader {
     sender: Sender<Noted>,
     /// Left out for want of room.
     skipped: AtomicU64,
 }
 
-impl Watcher for Reader {
+impl Watcher for StreamReader {
     fn note(&self, noted: Noted) -> bool {
         let skipped = self.skipped.swap(0, Ordering::Relaxed);
         let webhook = noted.webhook();

@@ -73,7 +73,7 @@ pub(super) async fn requests(call: Call) -> Outcome {
             (OfNode::of_all(nodes, merged), theirs.unreachable)
         }
     };
-    shown_list(&List {
+    shown_list(&RequestList {
         count: all.items.len(),
         all,
         page,
@@ -122,7 +122,7 @@ impl OfNode {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List {
+struct RequestList {
     #[serde(flatten)]
     all: OfNode,
     count: usize,
@@ -133,7 +133,7 @@ struct List {
     unreachable: Vec<String>,
 }
 
-fn shown_list(list: &List) -> Outcome {
+fn shown_list(list: &RequestList) -> Outcome {
     json_answer(serde_json::to_vec(list))
 }
 

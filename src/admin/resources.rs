@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::call::{Call, MadeId, Outcome};
 use super::error::ApiError;
 use super::query::{self, ListKind, ListParameters, Parameters};
-use super::{AdminState, Engine};
+use super::{AdminState, EngineAccess};
 use crate::base::id::Id;
 use crate::model::Webhook;
 use crate::store::{ChangeError, Changes, ListQuery, Listed, Resource, Source, Store, StoreError};
@@ -61,7 +61,7 @@ pub(super) trait RestResource: Sized + Send + 'static {
 pub(super) struct Save {
     pub body: Value,
     pub options: Options,
-    pub engine: Arc<dyn Engine>,
+    pub engine: Arc<dyn EngineAccess>,
     /// Milliseconds since 1970.
     pub now: u64,
 }

@@ -24,7 +24,7 @@ pub(super) struct Route {
     /// A summary of it, for the document.
     pub summary: &'static str,
     /// Which query parameters it reads.
-    pub reads: Reads,
+    pub reads: QueryParameters,
     /// The body that it takes.
     pub takes: Option<Shape>,
     /// The status and the body of its success; no status where this version does not have it.
@@ -94,7 +94,7 @@ impl Verb {
 
 /// The query parameters of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reads {
+pub(super) enum QueryParameters {
     Nothing,
     /// Page, order and filter, and what else the list knows.
     List(&'static ListKind),

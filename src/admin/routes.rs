@@ -21,7 +21,7 @@ use super::record_replays::{replay_request, replay_requests};
 use super::replays::replay_dead_letter;
 use super::requests::{requests, show_request};
 use super::resources::{create, delete, list, patch, show};
-use super::route::{Access, Reads, Route, Verb};
+use super::route::{Access, QueryParameters, Route, Verb};
 use super::shape::Shape;
 use super::stats::{settings, stats, usage};
 use super::system::{cluster, drain_node, healthz, metrics, readyz, reply, send_to_connection};
@@ -41,7 +41,7 @@ macro_rules! routes {
             access: Access::$access,
             name: $name,
             summary: $summary,
-            reads: Reads::$reads$((&$kind))?,
+            reads: QueryParameters::$reads$((&$kind))?,
             takes: $takes,
             gives: $gives,
             handler: |call| Box::pin($handler(call)),

@@ -21,19 +21,19 @@ pub(super) const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type:
 
 /// How connections of a listener become TLS ones.
 #[derive(Clone)]
-pub(crate) struct Tls {
+pub(crate) struct AdminTls {
     source: TlsSource,
     /// How long a handshake may take.
     pub(super) handshake_limit: Duration,
 }
 
-impl Tls {
+impl AdminTls {
     /// TLS with the configuration that `source` has at each connection.
     pub(crate) fn new(
         source: impl Fn() -> Option<Arc<ServerConfig>> + Send + Sync + 'static,
         handshake_limit: Duration,
-    ) -> Tls {
-        Tls { source: Arc::new(source), handshake_limit }
+    ) -> AdminTls {
+        AdminTls { source: Arc::new(source), handshake_limit }
     }
 
     /// Performs the handshake of a connection.

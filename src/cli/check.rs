@@ -3,7 +3,7 @@
 
 use clap::ArgMatches;
 
-use super::{Failure, given, output};
+use super::{CommandError, given, output};
 use crate::cluster;
 use crate::control::chains::check_alexa;
 use crate::control::forward::check_roots;
@@ -17,17 +17,17 @@ const DEFAULT: &str = "default";
 ///
 /// # Errors
 /// The first setting that is unknown or not valid, or the first file of certificates that cannot be used.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let (settings, given) = given::settings(matches)?;
     for (_, files) in settings.tls_files().filter(|(_, files)| files.is_set()) {
-        check_tls(files).map_err(|error| Failure::Failed(error.into()))?;
+        check_tls(files).map_err(|error| CommandError::Failed(error.into()))?;
     }
-    check_alexa(&settings.alexa).map_err(|error| Failure::Failed(error.into()))?;
-    check_roots(settings.forward.roots.as_deref()).map_err(|error| Failure::Failed(error.into()))?;
+    check_alexa(&settings.alexa).map_err(|error| CommandError::Failed(error.into()))?;
+    check_roots(settings.forward.roots.as_deref()).map_err(|error| CommandError::Failed(error.into()))?;
     for nats in [settings.node_nats(), settings.cluster_nats()].into_iter().flatten() {
-        cluster::connection::check(nats).map_err(|error| Failure::Failed(error.into()))?;
+        cluster::connection::check(nats).map_err(|error| CommandError::Failed(error.into()))?;
     }
-    output::print(&shown(&settings, &given)).map_err(Failure::Failed)
+    output::print(&shown(&settings, &given)).map_err(CommandError::Failed)
 }
 
 fn shown(settings: &Settings, given: &[Given]) -> String {

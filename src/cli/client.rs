@@ -16,9 +16,9 @@ use ureq::http::{Request, Response};
 use ureq::unversioned::resolver::DefaultResolver;
 
 use super::options::{CA_VARIABLE, SERVER_VARIABLE};
-use super::stream::{StreamConnector, Tls};
+use super::stream::{ClientTls, StreamConnector};
 use super::trust::Trust;
-use super::{Failure, addresses, given};
+use super::{CommandError, addresses, given};
 use crate::base::visible::visible;
 use crate::settings::{Address, Settings, check_access_token};
 use crate::store::ACCESS_TOKEN_FILE;
@@ -45,11 +45,11 @@ pub(super) struct Client {
 }
 
 /// Where workers attach to a server, and how.
-pub(super) struct Door {
+pub(super) struct WorkerListener {
     /// `host:port`, or the path of a Unix socket.
-    pub(super) place: Place,
+    pub(super) place: ListenerAddress,
     /// `None`: it is plain.
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<ClientTls>,
     /// As the user knows it.
     pub(super) shown: String,
     /// The value of the field.
@@ -57,29 +57,29 @@ pub(super) struct Door {
 }
 
 /// Where a listener is.
-pub(super) enum Place {
+pub(super) enum ListenerAddress {
     Tcp(String),
     Unix(String),
 }
 
 /// The server's words for what it will not do, however often it is asked.
 #[derive(Debug)]
-pub(super) struct Refused(String);
+pub(super) struct ServerRefusal(String);
 
-impl fmt::Display for Refused {
+impl fmt::Display for ServerRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ServerRefusal {}
 
-impl Door {
+impl WorkerListener {
     /// Finds the workers' listener and the access token.
     ///
     /// # Errors
     /// A setting that is not valid, a listener that cannot be meant, a token that cannot be read.
-    pub(super) fn new(matches: &ArgMatches) -> Result<Door, Failure> {
+    pub(super) fn new(matches: &ArgMatches) -> Result<WorkerListener, CommandError> {
         let (settings, _) = given::settings(matches)?;
         let named = matches.get_one::<String>("door").cloned();
         let addresses = if named.is_some() { None } else { addresses::read(&settings.data)? };
@@ -88,8 +88,9 @@ impl Door {
             (None, Some(addresses)) => addresses.workers.clone(),
             (None, None) => settings.workers.listen.to_string(),
         };
-        let must =
-            || Failure::Usage("--workers must be ws://host:port, wss://host:port or unix:/path".to_owned());
+        let must = || {
+            CommandError::Usage("--workers must be ws://host:port, wss://host:port or unix:/path".to_owned())
+        };
         let url = match shown.split_once("://") {
             Some(("ws", rest)) => format!("http://{rest}"),
             Some(("wss", rest)) => format!("https://{rest}"),
@@ -100,12 +101,12 @@ impl Door {
         let certificates = addresses.map(|addresses| addresses.workers_certificates).unwrap_or_default();
         let tls = located.tls(matches, &certificates)?;
         let place = match (located.socket, located.authority) {
-            (Some(path), _) => Place::Unix(path),
-            (None, authority) if has_port(&authority) => Place::Tcp(authority),
-            (None, authority) if located.is_tls => Place::Tcp(format!("{authority}:{HTTPS_PORT}")),
+            (Some(path), _) => ListenerAddress::Unix(path),
+            (None, authority) if has_port(&authority) => ListenerAddress::Tcp(authority),
+            (None, authority) if located.is_tls => ListenerAddress::Tcp(format!("{authority}:{HTTPS_PORT}")),
             _ => return Err(must()),
         };
-        Ok(Door { place, tls, shown, authorization: format!("Bearer {}", token(&settings)?) })
+        Ok(WorkerListener { place, tls, shown, authorization: format!("Bearer {}", token(&settings)?) })
     }
 }
 
@@ -114,7 +115,7 @@ impl Client {
     ///
     /// # Errors
     /// A setting that is not valid, a server that cannot be meant, a token that cannot be read.
-    pub(super) fn new(matches: &ArgMatches) -> Result<Client, Failure> {
+    pub(super) fn new(matches: &ArgMatches) -> Result<Client, CommandError> {
         let (settings, _) = given::settings(matches)?;
         let named = matches.get_one::<String>("server").cloned().or_else(|| given::variable(SERVER_VARIABLE));
         let addresses = if named.is_some() { None } else { addresses::read(&settings.data)? };
@@ -123,7 +124,7 @@ impl Client {
             (None, Some(addresses)) => addresses.admin.clone(),
             (None, None) => settings.admin.listen.to_string(),
         };
-        let located = locate(&server).map_err(Failure::Usage)?;
+        let located = locate(&server).map_err(CommandError::Usage)?;
         let certificates = addresses.map(|addresses| addresses.admin_certificates).unwrap_or_default();
         let tls = located.tls(matches, &certificates)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -147,13 +148,13 @@ impl Client {
     }
 
     /// GET.
-    pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
+    pub(super) fn get(&self, path: &str) -> Result<String, CommandError> {
         let request = self.request("GET", path).body(());
         self.answer(self.agent.run(request.map_err(unsendable)?))
     }
 
     /// GET of a stream of events: what the server sends, for as long as it does.
-    pub(super) fn events(&self, path: &str) -> Result<impl Read + use<>, Failure> {
+    pub(super) fn events(&self, path: &str) -> Result<impl Read + use<>, CommandError> {
         let request = self.request("GET", path).header("accept", "text/event-stream").body(());
         let request = self.agent.configure_request(request.map_err(unsendable)?);
         // It has no end of its own.
@@ -162,13 +163,13 @@ impl Client {
             Ok(response) if response.status().is_success() => Ok(response.into_body().into_reader()),
             other => Err(match self.answer(other) {
                 Err(failure) => failure,
-                Ok(_) => Failure::Failed(anyhow!("{} sends no events", self.shown)),
+                Ok(_) => CommandError::Failed(anyhow!("{} sends no events", self.shown)),
             }),
         }
     }
 
     /// GET of bytes, with their number where the server says it.
-    pub(super) fn download(&self, path: &str) -> Result<(Option<u64>, impl Read + use<>), Failure> {
+    pub(super) fn download(&self, path: &str) -> Result<(Option<u64>, impl Read + use<>), CommandError> {
         let request = self.request("GET", path).body(()).map_err(unsendable)?;
         match self.agent.run(request) {
             Ok(response) if response.status().is_success() => {
@@ -177,19 +178,24 @@ impl Client {
             }
             other => Err(match self.answer(other) {
                 Err(failure) => failure,
-                Ok(_) => Failure::Failed(anyhow!("{} sends no file", self.shown)),
+                Ok(_) => CommandError::Failed(anyhow!("{} sends no file", self.shown)),
             }),
         }
     }
 
     /// DELETE.
-    pub(super) fn delete(&self, path: &str) -> Result<String, Failure> {
+    pub(super) fn delete(&self, path: &str) -> Result<String, CommandError> {
         let request = self.request("DELETE", path).body(());
         self.answer(self.agent.run(request.map_err(unsendable)?))
     }
 
     /// POST or PATCH of a JSON body.
-    pub(super) fn send(&self, method: &str, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+    pub(super) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<String, CommandError> {
         let body = serde_json::to_string(body).context("the request cannot be written as JSON")?;
         let request = self.request(method, path).header("content-type", "application/json").body(body);
         self.answer(self.agent.run(request.map_err(unsendable)?))
@@ -201,7 +207,7 @@ impl Client {
     }
 
     /// The answer's text, or the server's words for why there is none.
-    fn answer(&self, outcome: Result<Response<ureq::Body>, ureq::Error>) -> Result<String, Failure> {
+    fn answer(&self, outcome: Result<Response<ureq::Body>, ureq::Error>) -> Result<String, CommandError> {
         let mut response = outcome.map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
@@ -222,14 +228,14 @@ impl Client {
             }
         };
         let message = visible(&message).into_owned();
-        Err(Failure::Failed(if status.is_client_error() {
-            Refused(message).into()
+        Err(CommandError::Failed(if status.is_client_error() {
+            ServerRefusal(message).into()
         } else {
             anyhow!(message)
         }))
     }
 
-    fn unreachable(&self, error: ureq::Error) -> Failure {
+    fn unreachable(&self, error: ureq::Error) -> CommandError {
         let why = match &error {
             ureq::Error::Io(error) if is_absent(error) => {
                 format!("nobody listens there ({error}): is `tidegate serve` running? (--server, --data)")
@@ -237,7 +243,7 @@ impl Client {
             ureq::Error::HostNotFound => "there is no such host".to_owned(),
             error => error.to_string(),
         };
-        Failure::Failed(anyhow!("{}: {why}", self.shown))
+        CommandError::Failed(anyhow!("{}: {why}", self.shown))
     }
 }
 
@@ -262,7 +268,7 @@ struct Located {
 
 impl Located {
     /// TLS of the connections, where it was asked for or a server on this machine shows `certificates`.
-    fn tls(&self, matches: &ArgMatches, certificates: &[PathBuf]) -> Result<Option<Tls>, Failure> {
+    fn tls(&self, matches: &ArgMatches, certificates: &[PathBuf]) -> Result<Option<ClientTls>, CommandError> {
         if !self.is_tls && certificates.is_empty() {
             return Ok(None);
         }
@@ -279,9 +285,10 @@ impl Located {
             &self.authority
         };
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Failure::Usage(format!("{host:?} is not a name that a certificate can have")))?;
-        Ok(Some(Tls { config: trust.config()?, name }))
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            CommandError::Usage(format!("{host:?} is not a name that a certificate can have"))
+        })?;
+        Ok(Some(ClientTls { config: trust.config()?, name }))
     }
 }
 

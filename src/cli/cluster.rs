@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::lookup::member;
 use super::options::{self, Format};
-use super::{Failure, output};
+use super::{CommandError, output};
 
 /// `tidegate cluster`.
 pub(super) fn command() -> Command {
@@ -27,9 +27,9 @@ pub(super) fn command() -> Command {
 ///
 /// # Errors
 /// The server's refusal, in its words.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let Some((command, matches)) = matches.subcommand() else {
-        return Err(Failure::Usage("status, nodes or drain".to_owned()));
+        return Err(CommandError::Usage("status, nodes or drain".to_owned()));
     };
     let client = Client::new(matches)?;
     if command == "drain" {

@@ -15,8 +15,8 @@ use crate::admin;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
-use crate::cluster::api::{Frames, PassedRequest};
-use crate::cluster::journal::{Heir, NodeJournal, Replay, Taken};
+use crate::cluster::api::{FrameStream, PassedRequest};
+use crate::cluster::journal::{AdoptionReplay, Heir, NodeJournal, TakeoverShare};
 use crate::cluster::links::{self, Links, LocalEvents, Outgoing};
 use crate::cluster::membership::Adopter;
 use crate::cluster::names::Names;
@@ -34,7 +34,7 @@ pub(super) struct Clustered {
     connection: Arc<Connection>,
     names: Names,
     inc: Id,
-    replay: Arc<OnceLock<Replay>>,
+    replay: Arc<OnceLock<AdoptionReplay>>,
     adoptions: Arc<Adoptions>,
     links: Arc<Links>,
     keys: Arc<Keys>,
@@ -82,14 +82,14 @@ pub(super) fn start(
 }
 
 /// Adopts journals of nodes that have ended, once the cores of this one are there to deliver.
-fn adopter(replay: &Arc<OnceLock<Replay>>, adoptions: &Arc<Adoptions>) -> Adopter {
+fn adopter(replay: &Arc<OnceLock<AdoptionReplay>>, adoptions: &Arc<Adoptions>) -> Adopter {
     let (replay, adoptions) = (Arc::clone(replay), Arc::clone(adoptions));
     Arc::new(move |journal| {
         let (replay, adoptions) = (replay.get().cloned(), Arc::clone(&adoptions));
         Box::pin(async move {
             let Some(replay) = replay else { return false };
             match replay.run(&journal.to_string()).await {
-                Ok(Taken { triggers, unreadable }) => {
+                Ok(TakeoverShare { triggers, unreadable }) => {
                     adoptions.note(triggers, unreadable);
                     if unreadable > 0 {
                         bounded_log!(error, %journal, triggers, unreadable, "not all open triggers of a node that has ended were taken over: this version cannot read some");
@@ -123,7 +123,7 @@ impl Clustered {
                 .header(admin::PASSED_ON, "1")
                 .body(Body::from(passed.body));
             Box::pin(async move {
-                let no_body = || Box::pin(futures_util::stream::empty()) as Frames;
+                let no_body = || Box::pin(futures_util::stream::empty()) as FrameStream;
                 let Ok(request) = request else { return (StatusCode::BAD_REQUEST.as_u16(), no_body()) };
                 let response = match router.call(request).await {
                     Ok(response) => response,
@@ -131,7 +131,10 @@ impl Clustered {
                 };
                 let status = response.status().as_u16();
                 let frames = response.into_body().into_data_stream();
-                (status, Box::pin(frames.map(|frame| frame.map_err(|error| error.to_string()))) as Frames)
+                (
+                    status,
+                    Box::pin(frames.map(|frame| frame.map_err(|error| error.to_string()))) as FrameStream,
+                )
             })
         }));
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::lookup::{self, Kind, encoded, member};
 use super::options::{self, Format};
-use super::{Failure, output};
+use super::{CommandError, output};
 
 /// Letters that are listed where no number is given.
 const LISTED_DEFAULT: u64 = 100;
@@ -75,9 +75,9 @@ pub(super) fn command() -> Command {
 ///
 /// # Errors
 /// Arguments that make no sense; what the server refused, in its words.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let Some((command, matches)) = matches.subcommand() else {
-        return Err(Failure::Usage("list, show, replay or drop".to_owned()));
+        return Err(CommandError::Usage("list, show, replay or drop".to_owned()));
     };
     let client = Client::new(matches)?;
     let flows = lookup::folder(&client, Kind::Flow, matches)?;
@@ -91,17 +91,18 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         }
         "replay" => replay(&client, &path, matches),
         "drop" => drop_letters(&client, &path, matches),
-        other => Err(Failure::Usage(format!("there is no command deadletters {other}"))),
+        other => Err(CommandError::Usage(format!("there is no command deadletters {other}"))),
     }
 }
 
 /// The id that is meant, as it stands in a path.
-fn target(matches: &ArgMatches) -> Result<String, Failure> {
+fn target(matches: &ArgMatches) -> Result<String, CommandError> {
     if matches.try_get_one::<bool>("all").ok().flatten().is_some_and(|all| *all) {
         return Ok(ALL.to_owned());
     }
     let id = matches.get_one::<String>("id").filter(|id| *id != ALL);
-    id.map(|id| encoded(id)).ok_or_else(|| Failure::Usage("name a letter by its id, or --all".to_owned()))
+    id.map(|id| encoded(id))
+        .ok_or_else(|| CommandError::Usage("name a letter by its id, or --all".to_owned()))
 }
 
 /// The parameters of the API that the flags make.
@@ -113,7 +114,7 @@ fn narrowed(matches: &ArgMatches) -> String {
     given.collect()
 }
 
-fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), CommandError> {
     let count = matches.get_one::<u64>("count").copied().unwrap_or(LISTED_DEFAULT);
     let answer = listed(client, path, &narrowed(matches), count)?;
     let format = options::format(matches, Format::Table);
@@ -144,8 +145,8 @@ fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure
 }
 
 /// The newest `count` letters. One answer has those that one request can search for: the list is asked for on.
-fn listed(client: &Client, path: &str, narrowed: &str, count: u64) -> Result<Value, Failure> {
-    let ask = |count: u64, before: &str| -> Result<Value, Failure> {
+fn listed(client: &Client, path: &str, narrowed: &str, count: u64) -> Result<Value, CommandError> {
+    let ask = |count: u64, before: &str| -> Result<Value, CommandError> {
         let answer = client.get(&format!("{path}?perPage={count}{before}{narrowed}"))?;
         Ok(serde_json::from_str(&answer).context("the server's list is not JSON")?)
     };
@@ -177,11 +178,11 @@ fn next_of(list: &Value) -> Option<u64> {
 }
 
 /// Delivers letters again; of all, waits for the end.
-fn replay(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+fn replay(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), CommandError> {
     let id = target(matches)?;
     let narrowed = narrowed(matches);
     if id != ALL && !narrowed.is_empty() {
-        return Err(Failure::Usage("the flags that narrow are for --all".to_owned()));
+        return Err(CommandError::Usage("the flags that narrow are for --all".to_owned()));
     }
     let query = narrowed.strip_prefix('&').map_or(String::new(), |query| format!("?{query}"));
     let begun = client.send("POST", &format!("{path}/{id}/replay{query}"), &serde_json::json!({}))?;
@@ -197,11 +198,11 @@ fn replay(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failu
     output::print_as(&progress.to_string(), options::format(matches, Format::Json))?;
     match progress.get("failed").and_then(Value::as_u64) {
         Some(0) | None => Ok(()),
-        Some(failed) => Err(Failure::Failed(anyhow::anyhow!("{failed} could not be delivered again"))),
+        Some(failed) => Err(CommandError::Failed(anyhow::anyhow!("{failed} could not be delivered again"))),
     }
 }
 
-fn drop_letters(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+fn drop_letters(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), CommandError> {
     let id = target(matches)?;
     let what = if id == ALL { "all dead letters of the flow" } else { "the dead letter" };
     output::confirm_unless(matches.get_flag("yes"), &format!("Drop {what}?"))?;

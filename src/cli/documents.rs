@@ -13,7 +13,7 @@ use super::client::Client;
 use super::input::read;
 use super::lookup::{self, application, member};
 use super::options::{self, Format};
-use super::{Failure, output};
+use super::{CommandError, output};
 use crate::model::yaml;
 
 /// Rights of a backup: secrets are in it.
@@ -58,7 +58,7 @@ pub(super) fn commands() -> [Command; 3] {
 ///
 /// # Errors
 /// The server's refusal.
-pub(super) fn export(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn export(matches: &ArgMatches) -> Result<(), CommandError> {
     let client = Client::new(matches)?;
     let application = application(&client, matches)?;
     let ids = if matches.get_flag("no-ids") { "&ids=false" } else { "" };
@@ -75,16 +75,18 @@ const NOT_JSON: &str = "the server's answer is not JSON";
 ///
 /// # Errors
 /// A file that is no document; what the server refused.
-pub(super) fn import(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn import(matches: &ArgMatches) -> Result<(), CommandError> {
     let client = Client::new(matches)?;
     let file = matches.get_one::<String>("file").map_or("", String::as_str);
     let text = read(file)?;
     let document: Value = match serde_json::from_str(&text) {
         Ok(document) => document,
         Err(error) if text.trim_start().starts_with('{') => {
-            return Err(Failure::Usage(format!("{file}: is not JSON: {error}")));
+            return Err(CommandError::Usage(format!("{file}: is not JSON: {error}")));
         }
-        Err(_) => yaml::read(&text).map_err(|why| Failure::Usage(format!("{file}: is not YAML: {why}")))?,
+        Err(_) => {
+            yaml::read(&text).map_err(|why| CommandError::Usage(format!("{file}: is not YAML: {why}")))?
+        }
     };
     let mut query = String::new();
     if matches.get_one::<String>("app").is_some() {
@@ -94,7 +96,7 @@ pub(super) fn import(matches: &ArgMatches) -> Result<(), Failure> {
     if prunes {
         query += "&prune=true";
     }
-    let post = |more: &str| -> Result<Value, Failure> {
+    let post = |more: &str| -> Result<Value, CommandError> {
         let report = client.send(
             "POST",
             &format!("/import?{}", format!("{query}{more}").trim_start_matches('&')),
@@ -117,7 +119,7 @@ pub(super) fn import(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 /// Prints a line for each change, and on standard error how many there were.
-fn print_report(report: &Value, matches: &ArgMatches) -> Result<(), Failure> {
+fn print_report(report: &Value, matches: &ArgMatches) -> Result<(), CommandError> {
     let format = options::format(matches, Format::Table);
     if format != Format::Table {
         return Ok(output::print_as(&report.to_string(), format)?);
@@ -143,7 +145,7 @@ fn print_report(report: &Value, matches: &ArgMatches) -> Result<(), Failure> {
 ///
 /// # Errors
 /// A file that cannot be written; what the server refused; a copy that did not arrive whole.
-pub(super) fn backup(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn backup(matches: &ArgMatches) -> Result<(), CommandError> {
     let path = matches.get_one::<PathBuf>("file").cloned().unwrap_or_default();
     let client = Client::new(matches)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -152,7 +154,7 @@ pub(super) fn backup(matches: &ArgMatches) -> Result<(), Failure> {
     let written = download(&client, &temporary);
     let kept = written.and_then(|()| {
         let renamed = std::fs::rename(&temporary, &path);
-        renamed.with_context(|| format!("{} cannot be written", path.display())).map_err(Failure::Failed)
+        renamed.with_context(|| format!("{} cannot be written", path.display())).map_err(CommandError::Failed)
     });
     if kept.is_err() {
         // What is left of it is of no use; where it cannot be removed, its name says what it is.
@@ -161,7 +163,7 @@ pub(super) fn backup(matches: &ArgMatches) -> Result<(), Failure> {
     kept
 }
 
-fn download(client: &Client, path: &Path) -> Result<(), Failure> {
+fn download(client: &Client, path: &Path) -> Result<(), CommandError> {
     let failed = || format!("{} cannot be written", path.display());
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(BACKUP_MODE).open(path);
     let mut file: File = opened.with_context(failed)?;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 
-use super::Failure;
+use super::CommandError;
 use super::client::Client;
 use super::lookup::{Kind, last_part, resource};
 use crate::model::WEBHOOK_TRIGGER;
@@ -46,7 +46,7 @@ pub(super) fn add(
     webhooks: &str,
     matches: &ArgMatches,
     fields: &mut Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let mut triggers = Vec::new();
     let mut callers = Callers::default();
     for word in matches.get_many::<String>("webhook").unwrap_or_default() {
@@ -74,7 +74,7 @@ pub(super) fn resolve_keys(
     client: &Client,
     webhooks: &str,
     fields: &mut Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let triggers = fields.get_mut("triggers").and_then(Value::as_array_mut);
     for trigger in triggers.into_iter().flatten() {
         let is_webhook = trigger.get("type").and_then(Value::as_str) == Some(WEBHOOK_TRIGGER);
@@ -94,7 +94,7 @@ struct Callers {
 
 impl Callers {
     /// Adds those of a webhook, as the server shows it.
-    fn note(&mut self, shown: &str) -> Result<(), Failure> {
+    fn note(&mut self, shown: &str) -> Result<(), CommandError> {
         let webhook: Value = serde_json::from_str(shown).context("the server's answer is not JSON")?;
         let is_websocket = webhook.get("isWebsocket").and_then(Value::as_bool) == Some(true);
         self.websocket |= is_websocket;
@@ -104,7 +104,7 @@ impl Callers {
 }
 
 /// The nodes that the flags ask for: one, or a reply for each kind of caller.
-fn nodes(matches: &ArgMatches, callers: Callers) -> Result<Vec<Value>, Failure> {
+fn nodes(matches: &ArgMatches, callers: Callers) -> Result<Vec<Value>, CommandError> {
     let text = |name: &str| matches.get_one::<String>(name);
     if let Some(template) = text("reply") {
         return replies(template, text("code"), callers);
@@ -116,7 +116,7 @@ fn nodes(matches: &ArgMatches, callers: Callers) -> Result<Vec<Value>, Failure> 
     Ok(is_worker.then(|| json!({"id": "worker", "type": "WorkerNode"})).into_iter().collect())
 }
 
-fn replies(template: &str, code: Option<&String>, callers: Callers) -> Result<Vec<Value>, Failure> {
+fn replies(template: &str, code: Option<&String>, callers: Callers) -> Result<Vec<Value>, CommandError> {
     let mut nodes = Vec::new();
     if callers.http || !callers.websocket {
         let mut config = json!({"bodyTemplate": template});
@@ -125,7 +125,7 @@ fn replies(template: &str, code: Option<&String>, callers: Callers) -> Result<Ve
         }
         nodes.push(json!({"id": "reply", "type": "WebhookReplyNode", "config": config}));
     } else if code.is_some() {
-        return Err(Failure::Usage(
+        return Err(CommandError::Usage(
             "--code is for callers over HTTP; a WebSocket's message has none".to_owned(),
         ));
     }

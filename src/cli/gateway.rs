@@ -3,9 +3,7 @@
 mod inside;
 mod rendering;
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +12,9 @@ use inside::{send, send_bytes};
 use rendering::{render_certificates, render_letters};
 use serde_json::value::RawValue;
 
-use crate::admin::{self, FlowActivity, NodeFailure, Replay, Replayed, TestRequest, TestResponse, Usage};
+use crate::admin::{
+    self, EngineAnswer, FlowActivity, NodeFailure, Replay, Replayed, TestRequest, TestResponse, Usage,
+};
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::ip_net::IpNet;
@@ -66,8 +66,6 @@ pub(super) struct Gateway {
     pub(super) trusted_proxies: Vec<IpNet>,
 }
 
-type Answer<T> = Pin<Box<dyn Future<Output = Result<T, (u16, String)>> + Send>>;
-
 /// Drops the dead letters of flows that were deleted, on a thread of its own: there may be a million.
 fn drop_letters(store: &Store, affected: &Affected) {
     for &flow in &affected.flows {
@@ -102,7 +100,7 @@ impl Heir for Gateway {
     }
 }
 
-impl admin::Engine for Gateway {
+impl admin::EngineAccess for Gateway {
     fn refresh(&self, store: &Store, affected: &Affected) -> Result<(), String> {
         let refreshed = self.registry.refresh(store, affected, self.clock.now());
         // Some of it may be published, whatever became of the rest.
@@ -130,14 +128,14 @@ impl admin::Engine for Gateway {
         registry::check_flow(flow)
     }
 
-    fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool> {
+    fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> EngineAnswer<bool> {
         match reply::parse_body(&reply_json) {
             Ok(reply) => Box::pin(passed_on(Arc::clone(&self.engine), reply_id, reply)),
             Err(error) => Box::pin(std::future::ready(Err((400, error.to_string())))),
         }
     }
 
-    fn send_to_websocket(&self, webhook: Id, connection: Id, reply_json: Vec<u8>) -> Answer<bool> {
+    fn send_to_websocket(&self, webhook: Id, connection: Id, reply_json: Vec<u8>) -> EngineAnswer<bool> {
         let reply = match reply::parse_body(&reply_json) {
             Ok(reply) => reply,
             Err(error) => return Box::pin(std::future::ready(Err((400, error.to_string())))),
@@ -168,7 +166,7 @@ impl admin::Engine for Gateway {
         })
     }
 
-    fn replay(&self, event: Vec<u8>) -> Answer<()> {
+    fn replay(&self, event: Vec<u8>) -> EngineAnswer<()> {
         let (tell, told) = tokio::sync::oneshot::channel();
         let done = Box::new(move |outcome| {
             // The client of the API may have gone away meanwhile.
@@ -184,7 +182,7 @@ impl admin::Engine for Gateway {
         })
     }
 
-    fn test_request(&self, webhook: &Webhook, request: TestRequest) -> Answer<TestResponse> {
+    fn test_request(&self, webhook: &Webhook, request: TestRequest) -> EngineAnswer<TestResponse> {
         let payloads: Arc<Mutex<Vec<Box<RawValue>>>> = Arc::default();
         let seen = Arc::clone(&payloads);
         let tap = Arc::new(move |bytes: Vec<u8>| {
@@ -219,7 +217,7 @@ impl admin::Engine for Gateway {
         })
     }
 
-    fn settle_records(&self, webhooks: &[Id]) -> Answer<()> {
+    fn settle_records(&self, webhooks: &[Id]) -> EngineAnswer<()> {
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let records = Arc::clone(&self.records);
         let left = AtomicUsize::new(self.engine.cores());
@@ -253,7 +251,7 @@ impl admin::Engine for Gateway {
         recorded::payload(viewer, &hook, record, connect)
     }
 
-    fn replay_request(&self, webhook: Id, replay: Replay) -> Answer<Replayed> {
+    fn replay_request(&self, webhook: Id, replay: Replay) -> EngineAnswer<Replayed> {
         let inside = Inside::Replay { record: replay.record, peer: replay.peer };
         let stream = match self.engine.connect(inside) {
             Ok(stream) => stream,
@@ -280,7 +278,7 @@ impl admin::Engine for Gateway {
         self.registry.by_id(webhook).is_some()
     }
 
-    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>> {
+    fn usage(&self, webhooks: &[Id]) -> EngineAnswer<Vec<Usage>> {
         let now = self.clock.now();
         let hooks = webhooks.iter().filter_map(|id| self.registry.by_id(*id));
         let mut usages: Vec<Usage> = hooks

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
-use super::Failure;
+use super::CommandError;
 use super::options::CONFIG_VARIABLE;
 use crate::settings::{ENTRIES, Given, Settings, SettingsError};
 
@@ -19,7 +19,7 @@ const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 ///
 /// # Errors
 /// The setting that is unknown or not valid, and where it stands; a file that cannot be read.
-pub(super) fn settings(matches: &ArgMatches) -> Result<(Settings, Vec<Given>), Failure> {
+pub(super) fn settings(matches: &ArgMatches) -> Result<(Settings, Vec<Given>), CommandError> {
     let environment = environment()?;
     let file = match matches.get_one::<PathBuf>("config") {
         Some(path) => Some((path.clone(), "--config".to_owned())),

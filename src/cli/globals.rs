@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::lookup::{application, encoded, failed, member};
 use super::options::{self, Format};
-use super::{Failure, output};
+use super::{CommandError, output};
 
 /// `tidegate global`.
 pub(super) fn command() -> Command {
@@ -39,9 +39,9 @@ pub(super) fn command() -> Command {
 ///
 /// # Errors
 /// Arguments that make no sense; what the server refused, in its words.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let Some((command, matches)) = matches.subcommand() else {
-        return Err(Failure::Usage("list, show, set or delete".to_owned()));
+        return Err(CommandError::Usage("list, show, set or delete".to_owned()));
     };
     let client = Client::new(matches)?;
     let path = format!("/applications/{}/globals", application(&client, matches)?);
@@ -61,15 +61,15 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             Ok(())
         }
         "delete" => delete(&client, &path, matches),
-        other => Err(Failure::Usage(format!("there is no command global {other}"))),
+        other => Err(CommandError::Usage(format!("there is no command global {other}"))),
     }
 }
 
-fn read(text: &str) -> Result<Value, Failure> {
+fn read(text: &str) -> Result<Value, CommandError> {
     Ok(serde_json::from_str(text).context("the server's answer is not JSON")?)
 }
 
-fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), CommandError> {
     let mut answer = read(&client.get(path)?)?;
     let items = answer.get_mut("items").map(Value::take).unwrap_or_default();
     let format = options::format(matches, Format::Table);
@@ -83,15 +83,15 @@ fn list(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure
 }
 
 /// The change that `key=value` asks for. The text of JSON is kept as it stands.
-fn change(assignment: &str) -> Result<Value, Failure> {
-    let must = || Failure::Usage(format!("{assignment:?} must be key=value"));
+fn change(assignment: &str) -> Result<Value, CommandError> {
+    let must = || CommandError::Usage(format!("{assignment:?} must be key=value"));
     let (key, value) = assignment.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(must)?;
     let is_json = serde_json::from_str::<&serde_json::value::RawValue>(value).is_ok();
     let json = if is_json { value.to_owned() } else { Value::from(value).to_string() };
     Ok(json!({"key": key, "json": json}))
 }
 
-fn delete(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+fn delete(client: &Client, path: &str, matches: &ArgMatches) -> Result<(), CommandError> {
     let keys: Vec<&String> = matches.get_many("key").unwrap_or_default().collect();
     let there = read(&client.get(path)?)?;
     let there = there.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

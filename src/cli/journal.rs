@@ -10,7 +10,7 @@ use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
 
 use super::options::{self, Format};
-use super::{Failure, given, output};
+use super::{CommandError, given, output};
 use crate::deliver::entry::{StoredDelivery, StoredEntry};
 use crate::journal::segment::{HeaderState, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::journal::{
@@ -46,7 +46,7 @@ pub(super) fn command() -> Command {
 ///
 /// # Errors
 /// A server that runs on the folder; a journal that cannot be read, or is damaged where it is verified.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let (settings, _) = given::settings(matches)?;
     let _lock = lock(&settings.data)?;
     let folder = JournalFolder::open(settings.data.join(JOURNAL_FOLDER))?;
@@ -55,19 +55,19 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("verify", matches)) => verify(&folder, options::format(matches, Format::Table)),
         Some(("show", matches)) => {
             let word = matches.get_one::<String>("sequence").map_or("", String::as_str);
-            let sequence = word.parse().map_err(|must| Failure::Usage(format!("SEQUENCE {must}")))?;
+            let sequence = word.parse().map_err(|must| CommandError::Usage(format!("SEQUENCE {must}")))?;
             show(&folder, sequence, options::format(matches, Format::Json))
         }
-        _ => Err(Failure::Usage("list, verify or show".to_owned())),
+        _ => Err(CommandError::Usage("list, verify or show".to_owned())),
     }
 }
 
 /// Holds the folder's lock, as far as there is one, so that no server starts meanwhile.
-fn lock(data: &Path) -> Result<Option<File>, Failure> {
+fn lock(data: &Path) -> Result<Option<File>, CommandError> {
     let Ok(lock) = File::open(data.join(LOCK_FILE)) else { return Ok(None) };
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(Some(lock)),
-        Err(_) => Err(Failure::Failed(anyhow::anyhow!(
+        Err(_) => Err(CommandError::Failed(anyhow::anyhow!(
             "a server runs on {}: its journal can be read once it has ended",
             data.display()
         ))),
@@ -140,7 +140,7 @@ fn read_manifest(path: &Path) -> anyhow::Result<Option<Manifest>> {
     }
 }
 
-fn list(folder: &JournalFolder, format: Format) -> Result<(), Failure> {
+fn list(folder: &JournalFolder, format: Format) -> Result<(), CommandError> {
     let recovered = folder.recover()?;
     let entries =
         recovered.shares.iter().flat_map(|share| share.open.iter().map(|entry| (entry, share.place(entry))));
@@ -183,7 +183,7 @@ fn open_of(entry: &RecoveredEntry) -> String {
     format!("{} of {}", entry.open_deliveries(), entry.deliveries())
 }
 
-fn verify(folder: &JournalFolder, format: Format) -> Result<(), Failure> {
+fn verify(folder: &JournalFolder, format: Format) -> Result<(), CommandError> {
     let recovered = folder.recover()?;
     let mut rows = Vec::new();
     let mut items = Vec::new();
@@ -227,11 +227,11 @@ fn verify(folder: &JournalFolder, format: Format) -> Result<(), Failure> {
     }
     match recovered.fault_count {
         0 => Ok(()),
-        count => Err(Failure::Failed(anyhow::anyhow!("{count} places of the journal are damaged"))),
+        count => Err(CommandError::Failed(anyhow::anyhow!("{count} places of the journal are damaged"))),
     }
 }
 
-fn show(folder: &JournalFolder, sequence: Sequence, format: Format) -> Result<(), Failure> {
+fn show(folder: &JournalFolder, sequence: Sequence, format: Format) -> Result<(), CommandError> {
     for file in &folder.files {
         let HeaderState::Used(_) = SegmentHeader::read(&file.header) else { continue };
         let bytes = folder.segment(file.name)?;
@@ -250,7 +250,7 @@ fn show(folder: &JournalFolder, sequence: Sequence, format: Format) -> Result<()
         });
         return Ok(output::print_as(&entry_text(&mut shown, payload), format)?);
     }
-    Err(Failure::Failed(anyhow::anyhow!("there is no entry {sequence} in {}", folder.path.display())))
+    Err(CommandError::Failed(anyhow::anyhow!("there is no entry {sequence} in {}", folder.path.display())))
 }
 
 /// An entry as JSON: its deliveries, and the payload of the first one as its node gets it, with all its digits.

@@ -15,13 +15,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, Door};
+use super::client::{Client, WorkerListener};
 use super::handler::{Handled, Handler, Trigger};
 use super::lookup::{self, Kind, encoded, failed, ingress_url, last_part, member, webhook_url};
-use super::program::{ANSWER_LIMIT, Answered, Program, ProgramCall};
+use super::program::{ANSWER_LIMIT, Answered, ChildProgram, ProgramCall};
 use super::worker::{Attachment, work};
 use super::worker_socket::Stop;
-use super::{Failure, options, output};
+use super::{CommandError, options, output};
 use crate::base::clock::Clock;
 use crate::base::visible::visible;
 use crate::model::WEBHOOK_TRIGGER;
@@ -76,15 +76,19 @@ pub(super) fn workers() -> Arg {
 ///
 /// # Errors
 /// A webhook that cannot be listened to; a server or a listener that is not there.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let url = matches.get_one::<String>("forward").map_or("", String::as_str);
     let parallel = matches.get_one::<u32>("parallel").copied().unwrap_or(PARALLEL);
     let mut handlers: Vec<Box<dyn Handler>> = Vec::new();
     let clock = Clock::new();
     for _ in 0..parallel {
-        handlers.push(Box::new(Forwarder { program: Program::new(url)?, url: url.to_owned(), clock }));
+        handlers.push(Box::new(ProgramForwarder {
+            program: ChildProgram::new(url)?,
+            url: url.to_owned(),
+            clock,
+        }));
     }
-    let (client, door) = (Client::new(matches)?, Door::new(matches)?);
+    let (client, door) = (Client::new(matches)?, WorkerListener::new(matches)?);
     let webhooks = lookup::folder(&client, Kind::Webhook, matches)?;
     let word = matches.get_one::<String>("id").map_or("", String::as_str);
     let webhook = lookup::resource(&client, Kind::Webhook, &webhooks, word)?;
@@ -110,7 +114,7 @@ struct Presence<'c> {
 }
 
 impl Presence<'_> {
-    fn set_up(&mut self, url: &str) -> Result<(), Failure> {
+    fn set_up(&mut self, url: &str) -> Result<(), CommandError> {
         let webhook = self.read(&self.webhook)?;
         if webhook.get("isWebsocket") == Some(&Value::Bool(true)) {
             let message =
@@ -144,7 +148,7 @@ impl Presence<'_> {
     }
 
     /// Removes the flows that killed processes of this machine left.
-    fn remove_left(&self, flows: &str) -> Result<(), Failure> {
+    fn remove_left(&self, flows: &str) -> Result<(), CommandError> {
         let mine = format!("{FLOW_NAME} ({}, process ", host_name());
         for flow in lookup::items(self.client, flows, Some(&format!("{FLOW_NAME} (*")))? {
             let name = member(&flow, "name");
@@ -157,12 +161,12 @@ impl Presence<'_> {
         Ok(())
     }
 
-    fn undo(&self) -> Result<(), Failure> {
+    fn undo(&self) -> Result<(), CommandError> {
         if let Some(flow) = &self.flow {
             let deleted = self.client.delete(flow);
             // Somebody may have deleted it meanwhile, which ends the listening.
-            if let Err(Failure::Failed(error)) = deleted
-                && !error.is::<super::client::Refused>()
+            if let Err(CommandError::Failed(error)) = deleted
+                && !error.is::<super::client::ServerRefusal>()
             {
                 return Err(error.context("the flow of this listener stays").into());
             }
@@ -173,7 +177,7 @@ impl Presence<'_> {
         Ok(())
     }
 
-    fn read(&self, path: &str) -> Result<Value, Failure> {
+    fn read(&self, path: &str) -> Result<Value, CommandError> {
         Ok(serde_json::from_str(&self.client.get(path)?).context(NOT_JSON)?)
     }
 }
@@ -186,8 +190,8 @@ fn host_name() -> String {
 }
 
 /// Hands calls to the program.
-struct Forwarder {
-    program: Program,
+struct ProgramForwarder {
+    program: ChildProgram,
     url: String,
     clock: Clock,
 }
@@ -197,12 +201,12 @@ struct Forwarder {
 struct Payload<'p> {
     time: String,
     #[serde(borrow)]
-    data: Data<'p>,
+    data: CallData<'p>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Data<'p> {
+struct CallData<'p> {
     method: String,
     path: String,
     headers: Map<String, Value>,
@@ -212,7 +216,7 @@ struct Data<'p> {
     raw_body: Option<String>,
 }
 
-impl Data<'_> {
+impl CallData<'_> {
     /// The bytes of the body. Without `rawBody`, which somebody may have turned off meanwhile, what the payload tells of
     /// it.
     fn bytes(&self) -> anyhow::Result<Vec<u8>> {
@@ -241,7 +245,7 @@ impl Data<'_> {
     }
 }
 
-impl Handler for Forwarder {
+impl Handler for ProgramForwarder {
     fn handle(&mut self, trigger: &Trigger<'_>, alive: &mut dyn FnMut()) -> anyhow::Result<Handled> {
         let payload: Payload<'_> =
             serde_json::from_str(trigger.payload.get()).context("the server's payload is not one")?;
@@ -289,7 +293,7 @@ fn no_answer() -> Answered {
 mod tests {
     use super::*;
 
-    fn data(text: &str) -> Data<'_> {
+    fn data(text: &str) -> CallData<'_> {
         serde_json::from_str(text).unwrap()
     }
 

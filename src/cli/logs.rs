@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::{FormatFields, format};
 
-use super::Failure;
+use super::CommandError;
 use crate::base::log::{self, LogLimit};
 use crate::base::visible::{visible, visible_json};
 use crate::control::calls;
@@ -22,10 +22,10 @@ use crate::settings::{LogFormat, LogRequests, Settings};
 ///
 /// # Errors
 /// Directives that cannot be read; the settings have checked them before.
-pub(super) fn start(settings: &Settings) -> Result<(), Failure> {
+pub(super) fn start(settings: &Settings) -> Result<(), CommandError> {
     let directives = &settings.log;
     let cannot = |error: &dyn std::fmt::Display| {
-        Failure::Usage(format!("log: {directives:?} cannot be read: {error}"))
+        CommandError::Usage(format!("log: {directives:?} cannot be read: {error}"))
     };
     let mut filter = EnvFilter::builder().parse(directives).map_err(|error| cannot(&error))?;
     if settings.log_requests != LogRequests::Off {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
 use serde_json::Value;
 
-use super::Failure;
+use super::CommandError;
 use super::client::Client;
 use crate::base::id::Id;
 use crate::base::visible::visible;
@@ -69,7 +69,7 @@ pub(super) fn text<'m>(matches: &'m ArgMatches, name: &str) -> Option<&'m str> {
 ///
 /// # Errors
 /// If there is none, or several and none is named.
-pub(super) fn application(client: &Client, matches: &ArgMatches) -> Result<String, Failure> {
+pub(super) fn application(client: &Client, matches: &ArgMatches) -> Result<String, CommandError> {
     if let Some(word) = text(matches, "app") {
         let path = resource(client, Kind::Application, "/applications", word)?;
         return Ok(last_part(&path).to_owned());
@@ -87,7 +87,7 @@ pub(super) fn application(client: &Client, matches: &ArgMatches) -> Result<Strin
             let more = if all.len() > names.len() { ", …" } else { "" };
             let names = names.join(", ");
             let count = all.len();
-            Err(Failure::Usage(format!(
+            Err(CommandError::Usage(format!(
                 "there are {count} applications ({names}{more}): name one with --app"
             )))
         }
@@ -98,7 +98,7 @@ pub(super) fn application(client: &Client, matches: &ArgMatches) -> Result<Strin
 ///
 /// # Errors
 /// As [`application`].
-pub(super) fn folder(client: &Client, kind: Kind, matches: &ArgMatches) -> Result<String, Failure> {
+pub(super) fn folder(client: &Client, kind: Kind, matches: &ArgMatches) -> Result<String, CommandError> {
     Ok(match kind {
         Kind::Application => "/applications".to_owned(),
         Kind::Webhook | Kind::Flow => {
@@ -111,7 +111,12 @@ pub(super) fn folder(client: &Client, kind: Kind, matches: &ArgMatches) -> Resul
 ///
 /// # Errors
 /// If none has the name, or several do: then they are listed.
-pub(super) fn resource(client: &Client, kind: Kind, folder: &str, word: &str) -> Result<String, Failure> {
+pub(super) fn resource(
+    client: &Client,
+    kind: Kind,
+    folder: &str,
+    word: &str,
+) -> Result<String, CommandError> {
     if word.parse::<Id>().is_ok() {
         return Ok(format!("{folder}/{word}"));
     }
@@ -154,15 +159,15 @@ pub(super) fn last_part(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
-pub(super) fn failed(message: impl Into<String>) -> Failure {
-    Failure::Failed(anyhow!(message.into()))
+pub(super) fn failed(message: impl Into<String>) -> CommandError {
+    CommandError::Failed(anyhow!(message.into()))
 }
 
 /// Every resource of a folder, by name.
 ///
 /// # Errors
 /// The server's refusal.
-pub(super) fn items(client: &Client, folder: &str, filter: Option<&str>) -> Result<Vec<Value>, Failure> {
+pub(super) fn items(client: &Client, folder: &str, filter: Option<&str>) -> Result<Vec<Value>, CommandError> {
     let filter =
         filter.map_or(String::new(), |filter| format!("&filterField=name&filter={}", encoded(filter)));
     let mut all = Vec::new();
@@ -209,7 +214,7 @@ pub(super) fn encoded(text: &str) -> String {
 ///
 /// # Errors
 /// The server's refusal.
-pub(super) fn ingress_url(client: &Client) -> Result<String, Failure> {
+pub(super) fn ingress_url(client: &Client) -> Result<String, CommandError> {
     let settings: Value =
         serde_json::from_str(&client.get("/settings")?).context("the server's settings are not JSON")?;
     Ok(member(&settings, "ingressUrl"))

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
-use super::{Failure, output};
+use super::{CommandError, output};
 
 /// Name of the program.
 const PROGRAM: &str = "tidegate";
@@ -36,9 +36,9 @@ pub(super) fn commands() -> [Command; 2] {
 ///
 /// # Errors
 /// Output that cannot be written.
-pub(super) fn completions(mut command: Command, matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn completions(mut command: Command, matches: &ArgMatches) -> Result<(), CommandError> {
     let Some(shell) = matches.get_one::<Shell>("shell") else {
-        return Err(Failure::Usage("name a shell".to_owned()));
+        return Err(CommandError::Usage("name a shell".to_owned()));
     };
     let mut script = Vec::new();
     clap_complete::generate(*shell, &mut command, PROGRAM, &mut script);
@@ -49,7 +49,7 @@ pub(super) fn completions(mut command: Command, matches: &ArgMatches) -> Result<
 ///
 /// # Errors
 /// A command that there is not; output that cannot be written.
-pub(super) fn man(mut command: Command, matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn man(mut command: Command, matches: &ArgMatches) -> Result<(), CommandError> {
     command.build();
     if let Some(folder) = matches.get_one::<PathBuf>("folder") {
         let written =
@@ -58,7 +58,7 @@ pub(super) fn man(mut command: Command, matches: &ArgMatches) -> Result<(), Fail
     }
     for word in matches.get_many::<String>("command").unwrap_or_default() {
         let found = command.find_subcommand(word).cloned();
-        command = found.ok_or_else(|| Failure::Usage(format!("there is no command {word}")))?;
+        command = found.ok_or_else(|| CommandError::Usage(format!("there is no command {word}")))?;
     }
     let name = command.get_bin_name().unwrap_or(PROGRAM).replace(' ', "-");
     let mut page = Vec::new();

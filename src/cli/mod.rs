@@ -59,22 +59,22 @@ const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 
 /// Why a command ended early.
-enum Failure {
+enum CommandError {
     /// It was asked for wrongly.
     Usage(String),
     /// It failed.
     Failed(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Failure {
-        Failure::Failed(error)
+impl From<anyhow::Error> for CommandError {
+    fn from(error: anyhow::Error) -> CommandError {
+        CommandError::Failed(error)
     }
 }
 
-impl From<SettingsError> for Failure {
-    fn from(error: SettingsError) -> Failure {
-        Failure::Usage(error.to_string())
+impl From<SettingsError> for CommandError {
+    fn from(error: SettingsError) -> CommandError {
+        CommandError::Usage(error.to_string())
     }
 }
 
@@ -92,9 +92,9 @@ pub fn run() -> ExitCode {
     };
     let (message, code) = match dispatch(&matches) {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) if output::is_closed_pipe(&error) => return ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) => (format!("{error:#}"), FAILED),
-        Err(Failure::Usage(message)) => (message, MISUSED),
+        Err(CommandError::Failed(error)) if output::is_closed_pipe(&error) => return ExitCode::SUCCESS,
+        Err(CommandError::Failed(error)) => (format!("{error:#}"), FAILED),
+        Err(CommandError::Usage(message)) => (message, MISUSED),
     };
     output::complain(&message);
     ExitCode::from(code)
@@ -112,9 +112,9 @@ fn told(printed: std::io::Result<()>) -> ExitCode {
     }
 }
 
-fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
+fn dispatch(matches: &ArgMatches) -> Result<(), CommandError> {
     if let Some(message) = arguments::misplaced(matches) {
-        return Err(Failure::Usage(message));
+        return Err(CommandError::Usage(message));
     }
     let Some((name, matches)) = matches.subcommand() else {
         refuse_server(matches)?;
@@ -142,19 +142,19 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         "man" => manual::man(arguments::command(), matches),
         name => match lookup::Kind::named(name) {
             Some(kind) => resources::run(kind, matches),
-            None => Err(Failure::Usage(format!("there is no command {name}"))),
+            None => Err(CommandError::Usage(format!("there is no command {name}"))),
         },
     }
 }
 
 /// Refuses `--server` where no server is asked.
-fn refuse_server(matches: &ArgMatches) -> Result<(), Failure> {
+fn refuse_server(matches: &ArgMatches) -> Result<(), CommandError> {
     let given = ["server", "ca"].into_iter().find(|name| {
         // Of any type.
         matches.try_get_raw(name).ok().flatten().is_some()
     });
     match given {
-        Some(name) => Err(Failure::Usage(format!("--{name} is for the commands that talk to a server"))),
+        Some(name) => Err(CommandError::Usage(format!("--{name} is for the commands that talk to a server"))),
         None => Ok(()),
     }
 }

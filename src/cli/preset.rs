@@ -16,7 +16,7 @@ use super::client::Client;
 use super::input::{STANDARD_INPUT, read};
 use super::lookup::{encoded, ingress_url};
 use super::options::{self, Format};
-use super::{Failure, output};
+use super::{CommandError, output};
 use crate::base::text::{base64_into, hex_into};
 
 /// Random bytes of a secret that is made: as many as HMAC-SHA256 has.
@@ -30,22 +30,22 @@ const NOT_READ: &str = "the server's presets are not what this version reads";
 
 #[derive(Deserialize)]
 struct Presets {
-    items: Vec<Preset>,
+    items: Vec<SenderPreset>,
 }
 
 #[derive(Deserialize)]
-struct Preset {
+struct SenderPreset {
     id: String,
     name: String,
     checks: String,
     webhook: Map<String, Value>,
-    secrets: Vec<Secret>,
+    secrets: Vec<SenderSecret>,
     steps: Vec<PresetStep>,
     limits: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Secret {
+struct SenderSecret {
     field: String,
     label: String,
     from: String,
@@ -61,7 +61,7 @@ struct PresetStep {
 
 /// The secrets, once the webhook's fields are complete.
 #[derive(Default)]
-struct Secrets {
+struct SenderSecrets {
     /// Values by their field: what was made or given here and is to be pasted.
     known: Vec<(String, String)>,
     /// Labels of those that the sender makes and that are to be set later.
@@ -72,7 +72,7 @@ struct Secrets {
 ///
 /// # Errors
 /// The server's refusal.
-pub(super) fn list(client: &Client, matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn list(client: &Client, matches: &ArgMatches) -> Result<(), CommandError> {
     let format = options::format(matches, Format::Table);
     if format != Format::Table {
         let answer: Value = serde_json::from_str(&client.get("/presets")?).context(NOT_READ)?;
@@ -93,11 +93,14 @@ pub(super) fn create(
     matches: &ArgMatches,
     id: &str,
     fields: Map<String, Value>,
-) -> Result<String, Failure> {
+) -> Result<String, CommandError> {
     let presets = presets(client)?;
     let Some(preset) = presets.iter().find(|preset| preset.id == id) else {
         let known: Vec<&str> = presets.iter().map(|preset| preset.id.as_str()).collect();
-        return Err(Failure::Usage(format!("there is no preset {id:?}; they are: {}", known.join(", "))));
+        return Err(CommandError::Usage(format!(
+            "there is no preset {id:?}; they are: {}",
+            known.join(", ")
+        )));
     };
     let mut body = preset.webhook.clone();
     merge(&mut body, fields);
@@ -120,7 +123,7 @@ pub(super) fn create(
     Ok(saved.to_string())
 }
 
-fn presets(client: &Client) -> Result<Vec<Preset>, Failure> {
+fn presets(client: &Client) -> Result<Vec<SenderPreset>, CommandError> {
     let presets: Presets = serde_json::from_str(&client.get("/presets")?).context(NOT_READ)?;
     Ok(presets.items)
 }
@@ -136,12 +139,16 @@ fn merge(body: &mut Map<String, Value>, fields: Map<String, Value>) {
 }
 
 /// Fills in the secrets that the fields do not have.
-fn fill(preset: &Preset, body: &mut Map<String, Value>, matches: &ArgMatches) -> Result<Secrets, Failure> {
-    let mut secrets = Secrets::default();
+fn fill(
+    preset: &SenderPreset,
+    body: &mut Map<String, Value>,
+    matches: &ArgMatches,
+) -> Result<SenderSecrets, CommandError> {
+    let mut secrets = SenderSecrets::default();
     let given = matches.get_one::<String>("secret");
     let main = preset.secrets.iter().position(|secret| secret.field == MAIN_FIELD).unwrap_or(0);
     if given.is_some() && preset.secrets.is_empty() {
-        return Err(Failure::Usage(format!("--secret: the preset {} has none", preset.id)));
+        return Err(CommandError::Usage(format!("--secret: the preset {} has none", preset.id)));
     }
     for (index, secret) in preset.secrets.iter().enumerate() {
         if let Some(value) = place(body, &secret.field).and_then(|(object, name)| object.get(name)) {
@@ -169,16 +176,16 @@ fn fill(preset: &Preset, body: &mut Map<String, Value>, matches: &ArgMatches) ->
 
 /// The value of a secret; `None` where the sender makes it and it is to be set later.
 fn value_of(
-    preset: &Preset,
-    secret: &Secret,
+    preset: &SenderPreset,
+    secret: &SenderSecret,
     given: Option<&String>,
     matches: &ArgMatches,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, CommandError> {
     let is_public_key = ["ed25519", "p256"].contains(&secret.form.as_str());
     if let Some(given) = given {
         let text = if given == STANDARD_INPUT { read(STANDARD_INPUT)? } else { given.clone() };
         return match text.trim() {
-            "" => Err(Failure::Usage("--secret must not be empty".to_owned())),
+            "" => Err(CommandError::Usage("--secret must not be empty".to_owned())),
             text => Ok(Some(text.to_owned())),
         };
     }
@@ -194,12 +201,12 @@ fn value_of(
     let is_optional = secret.field != MAIN_FIELD || matches.get_flag("secret-later");
     match asked {
         Some(text) => Ok(Some(text)),
-        None if is_public_key => Err(Failure::Usage(format!(
+        None if is_public_key => Err(CommandError::Usage(format!(
             "the preset {} needs the {}, which {} makes: --secret VALUE, or - for standard input. {place}",
             preset.id, secret.label, preset.name
         ))),
         None if is_optional => Ok(None),
-        None => Err(Failure::Usage(format!(
+        None => Err(CommandError::Usage(format!(
             "the preset {} needs the {}, which {} makes: --secret VALUE, - for standard input, or --secret-later. {place}",
             preset.id, secret.label, preset.name
         ))),
@@ -221,7 +228,7 @@ fn place<'b, 'f>(
 }
 
 /// A new secret.
-fn made(form: &str) -> Result<String, Failure> {
+fn made(form: &str) -> Result<String, CommandError> {
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
     let mut text = Vec::new();
@@ -235,7 +242,7 @@ fn made(form: &str) -> Result<String, Failure> {
 }
 
 /// Asks on the terminal, without showing what is typed; `None` for an empty line.
-fn asked(what: &str) -> Result<Option<String>, Failure> {
+fn asked(what: &str) -> Result<Option<String>, CommandError> {
     let terminal = std::io::stdin();
     output::ask(&format!("{what}; empty to set it later: "));
     let before = tcgetattr(&terminal).context("the terminal does not say how it is set")?;
@@ -253,7 +260,7 @@ fn asked(what: &str) -> Result<Option<String>, Failure> {
 }
 
 /// A step with the value to paste.
-fn shown(step: &PresetStep, webhook: &Value, base: &str, secrets: &Secrets) -> Value {
+fn shown(step: &PresetStep, webhook: &Value, base: &str, secrets: &SenderSecrets) -> Value {
     let text = |name: &str| webhook.get(name).and_then(Value::as_str).unwrap_or_default();
     let url = format!("{base}/webhooks/{}", text("token"));
     let known =
@@ -299,7 +306,7 @@ mod tests {
     fn a_url_carries_the_login_where_the_sender_wants_it_there() {
         let webhook = json!({"token": "T", "basicAuthUsername": "sns", "basicAuthPassword": "p@"});
         let step = PresetStep { text: "Endpoint".to_owned(), paste: Some("urlWithLogin".to_owned()) };
-        let shown = shown(&step, &webhook, "https://a.example", &Secrets::default());
+        let shown = shown(&step, &webhook, "https://a.example", &SenderSecrets::default());
         assert_eq!(shown, json!({"text": "Endpoint", "value": "https://sns:p%40@a.example/webhooks/T"}));
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
 
 use super::handler::{ALIVE_EVERY, Handled, Handler, Trigger, bytes_reply, printed_reply};
-use super::{Failure, output};
+use super::{CommandError, output};
 use crate::ingress::worker::FRAME_BYTES_MAX;
 
 /// How long a program may take to answer. A waiting caller is gone after 60 s by default; the rest is for longer settings.
@@ -37,7 +37,7 @@ const OWN_HEADERS: [&str; 12] = [
 ];
 
 /// A program and the connections to it.
-pub(super) struct Program {
+pub(super) struct ChildProgram {
     /// `http://host:port/path?query`
     url: Uri,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -52,13 +52,13 @@ pub(super) struct Answered {
     pub(super) body: Vec<u8>,
 }
 
-impl Program {
+impl ChildProgram {
     /// Reads the URL of `--forward`; nothing is connected yet.
     ///
     /// # Errors
     /// A URL that is none, or of another scheme than `http`.
-    pub(super) fn new(url: &str) -> Result<Program, Failure> {
-        let must = || Failure::Usage(format!("--forward {url:?} must be http://host:port/path"));
+    pub(super) fn new(url: &str) -> Result<ChildProgram, CommandError> {
+        let must = || CommandError::Usage(format!("--forward {url:?} must be http://host:port/path"));
         let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let parsed: Uri = with_scheme.parse().map_err(|_| must())?;
         if parsed.scheme_str() != Some("http") || parsed.host().is_none_or(str::is_empty) {
@@ -70,7 +70,7 @@ impl Program {
             .map_err(anyhow::Error::from)?;
         // A connection for each call: nobody looks at one that is idle, to see it closed.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-        Ok(Program { url: parsed, client, runtime })
+        Ok(ChildProgram { url: parsed, client, runtime })
     }
 
     /// The URL with what a call adds to it: more of a path, and a query.
@@ -178,7 +178,7 @@ impl Answered {
 
 /// POSTs each payload to a program: `tidegate worker --forward`.
 pub(super) struct Poster {
-    program: Program,
+    program: ChildProgram,
     shown: String,
 }
 
@@ -186,9 +186,9 @@ impl Poster {
     /// Reads the URL.
     ///
     /// # Errors
-    /// As [`Program::new`].
-    pub(super) fn new(url: &str) -> Result<Poster, Failure> {
-        Ok(Poster { program: Program::new(url)?, shown: url.to_owned() })
+    /// As [`ChildProgram::new`].
+    pub(super) fn new(url: &str) -> Result<Poster, CommandError> {
+        Ok(Poster { program: ChildProgram::new(url)?, shown: url.to_owned() })
     }
 }
 
@@ -229,11 +229,11 @@ mod tests {
             ("http://localhost:3000/hook?x=1", "/up", "a=b", "http://localhost:3000/hook/up?x=1&a=b"),
             ("http://localhost:3000/hook?x=1", "/", "", "http://localhost:3000/hook?x=1"),
         ] {
-            let Ok(program) = Program::new(url) else { panic!("{url}") };
+            let Ok(program) = ChildProgram::new(url) else { panic!("{url}") };
             assert_eq!(program.target(path, query).unwrap().to_string(), expected);
         }
         for bad in ["https://localhost", "ftp://a", "http://", "", "http://a b/"] {
-            assert!(Program::new(bad).is_err(), "{bad}");
+            assert!(ChildProgram::new(bad).is_err(), "{bad}");
         }
     }
 

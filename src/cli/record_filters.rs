@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgMatches};
 
-use super::Failure;
+use super::CommandError;
 use super::lookup::encoded;
 use crate::base::clock::Clock;
 
@@ -30,7 +30,7 @@ pub(super) fn flags() -> Vec<Arg> {
 ///
 /// # Errors
 /// A time that is none.
-pub(super) fn parameters(matches: &ArgMatches) -> Result<String, Failure> {
+pub(super) fn parameters(matches: &ArgMatches) -> Result<String, CommandError> {
     let mut parameters = String::new();
     for (name, ..) in TEXTS {
         if let Some(value) = matches.get_one::<String>(name) {
@@ -41,7 +41,7 @@ pub(super) fn parameters(matches: &ArgMatches) -> Result<String, Failure> {
     for (name, _) in TIMES {
         if let Some(value) = matches.get_one::<String>(name) {
             let time =
-                time(value, now).map_err(|must| Failure::Usage(format!("--{name} {value:?} {must}")))?;
+                time(value, now).map_err(|must| CommandError::Usage(format!("--{name} {value:?} {must}")))?;
             parameters += &format!("&{name}={}", encoded(&time));
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::lookup::{self, Kind, encoded, member};
 use super::options::{self, Format};
-use super::{Failure, output, record_filters};
+use super::{CommandError, output, record_filters};
 
 /// Pause between two looks at a replay of several.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
@@ -40,12 +40,12 @@ pub(super) fn command() -> Command {
 ///
 /// # Errors
 /// Nothing that is to be sent; what the server refused; requests that could not be sent.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let client = Client::new(matches)?;
     let parameters = record_filters::parameters(matches)?;
     let ids: Vec<&String> = matches.get_many("id").unwrap_or_default().collect();
     if ids.is_empty() && parameters.is_empty() && !matches.get_flag("all") {
-        return Err(Failure::Usage(
+        return Err(CommandError::Usage(
             "name requests by their ids, by a flag that narrows, or --all".to_owned(),
         ));
     }
@@ -60,14 +60,19 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 /// Sends each of these again, in their order.
-fn replay_some(client: &Client, path: &str, ids: &[&String], matches: &ArgMatches) -> Result<(), Failure> {
+fn replay_some(
+    client: &Client,
+    path: &str,
+    ids: &[&String],
+    matches: &ArgMatches,
+) -> Result<(), CommandError> {
     let format = options::format(matches, Format::Table);
     let (mut items, mut failures) = (Vec::new(), 0);
     for id in ids {
         let answer = client.send("POST", &format!("{path}/{}/replay", encoded(id)), &json!({}));
         let mut item: Value = match answer {
             Ok(answer) => serde_json::from_str(&answer).context(NOT_JSON)?,
-            Err(Failure::Failed(error)) => {
+            Err(CommandError::Failed(error)) => {
                 output::complain(&format!("{id}: {error:#}"));
                 failures += 1;
                 continue;
@@ -92,7 +97,12 @@ fn replay_some(client: &Client, path: &str, ids: &[&String], matches: &ArgMatche
 }
 
 /// Sends all that the parameters narrow, and waits for the end.
-fn replay_all(client: &Client, path: &str, parameters: &str, matches: &ArgMatches) -> Result<(), Failure> {
+fn replay_all(
+    client: &Client,
+    path: &str,
+    parameters: &str,
+    matches: &ArgMatches,
+) -> Result<(), CommandError> {
     let query = parameters.trim_start_matches('&');
     let begun = client.send("POST", &format!("{path}/replay?{query}"), &json!({}))?;
     let mut progress: Value = serde_json::from_str(&begun).context(NOT_JSON)?;

@@ -9,8 +9,8 @@ use super::input::read;
 use super::lookup::{Kind, failed, ingress_url, items, member, resource, text, webhook_url};
 use super::options::{self, Format};
 use super::preset::AT_THE_SENDER;
-use super::test_request::TestRequest;
-use super::{Failure, flow_fields, lookup, output, preset};
+use super::test_request::TestCommand;
+use super::{CommandError, flow_fields, lookup, output, preset};
 use crate::model::{self, known};
 
 /// Member that the commands add to a webhook.
@@ -22,9 +22,9 @@ const OURS: [&str; 2] = [URL, AT_THE_SENDER];
 ///
 /// # Errors
 /// Arguments that make no sense; what the server refused, in its words.
-pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), CommandError> {
     let Some((command, matches)) = matches.subcommand() else {
-        return Err(Failure::Usage(format!("{} needs a command", kind.word())));
+        return Err(CommandError::Usage(format!("{} needs a command", kind.word())));
     };
     let client = Client::new(matches)?;
     if command == "presets" {
@@ -57,7 +57,7 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
             let mut body = file_fields(matches)?;
             let assignments: Vec<&String> = matches.get_many("set").unwrap_or_default().collect();
             if body.is_empty() && assignments.is_empty() {
-                return Err(Failure::Usage("set needs a field=value, or --json with fields".to_owned()));
+                return Err(CommandError::Usage("set needs a field=value, or --json with fields".to_owned()));
             }
             refuse_read_only(kind, &assignments)?;
             let path = one()?;
@@ -85,15 +85,15 @@ pub(super) fn run(kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
             print_saved(&with_url(&client, kind, saved)?, format)
         }
         "test" => {
-            let request = TestRequest::read(matches)?;
+            let request = TestCommand::read(matches)?;
             print_one(&client.send("POST", &format!("{}/test", one()?), &request)?, format)
         }
-        other => Err(Failure::Usage(format!("there is no command {} {other}", kind.word()))),
+        other => Err(CommandError::Usage(format!("there is no command {} {other}", kind.word()))),
     }
 }
 
 /// Deletes a resource; asks first where a person can answer.
-fn delete(client: &Client, kind: Kind, path: &str, matches: &ArgMatches) -> Result<(), Failure> {
+fn delete(client: &Client, kind: Kind, path: &str, matches: &ArgMatches) -> Result<(), CommandError> {
     let with_flows = kind == Kind::Webhook && matches.get_flag("include-workflows");
     let noun = kind.noun();
     let named = text(matches, "id").unwrap_or_default();
@@ -108,7 +108,7 @@ fn delete(client: &Client, kind: Kind, path: &str, matches: &ArgMatches) -> Resu
 }
 
 /// Refuses what is set by name and is the server's own: it would be ignored without a word.
-fn refuse_read_only(kind: Kind, assignments: &[&String]) -> Result<(), Failure> {
+fn refuse_read_only(kind: Kind, assignments: &[&String]) -> Result<(), CommandError> {
     let spec = match kind {
         Kind::Application => &model::APPLICATION,
         Kind::Webhook => &model::WEBHOOK,
@@ -121,7 +121,7 @@ fn refuse_read_only(kind: Kind, assignments: &[&String]) -> Result<(), Failure> 
                 "token" | URL => ": `tidegate webhook rotate` gives another",
                 _ => "",
             };
-            return Err(Failure::Usage(format!("{name} is read-only{hint}")));
+            return Err(CommandError::Usage(format!("{name} is read-only{hint}")));
         }
     }
     Ok(())
@@ -131,7 +131,7 @@ fn refuse_read_only(kind: Kind, assignments: &[&String]) -> Result<(), Failure> 
 ///
 /// # Errors
 /// An answer that is not JSON; output that cannot be written.
-pub(super) fn print_saved(text: &str, format: Format) -> Result<(), Failure> {
+pub(super) fn print_saved(text: &str, format: Format) -> Result<(), CommandError> {
     print_one(text, format)?;
     let saved: Value = serde_json::from_str(text).context("the server's answer is not JSON")?;
     for warning in saved.get("warnings").and_then(Value::as_array).into_iter().flatten() {
@@ -144,12 +144,12 @@ pub(super) fn print_saved(text: &str, format: Format) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`print_saved`].
-pub(super) fn print_one(text: &str, format: Format) -> Result<(), Failure> {
+pub(super) fn print_one(text: &str, format: Format) -> Result<(), CommandError> {
     Ok(output::print_as(text, format)?)
 }
 
 /// A webhook's JSON with its URL.
-fn with_url(client: &Client, kind: Kind, text: String) -> Result<String, Failure> {
+fn with_url(client: &Client, kind: Kind, text: String) -> Result<String, CommandError> {
     if kind != Kind::Webhook {
         return Ok(text);
     }
@@ -164,7 +164,7 @@ fn with_url(client: &Client, kind: Kind, text: String) -> Result<String, Failure
 /// A resource as the cells of a table.
 type Row<'r> = &'r dyn Fn(&Value) -> Vec<String>;
 
-fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Result<(), Failure> {
+fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Result<(), CommandError> {
     let items = items(client, folder, text(matches, "filter"))?;
     let format =
         options::format(matches, if matches.get_flag("json") { Format::Json } else { Format::Table });
@@ -212,7 +212,7 @@ fn list(client: &Client, kind: Kind, folder: &str, matches: &ArgMatches) -> Resu
 }
 
 /// The fields that `--json` and `field=value` give; the latter win.
-fn fields(kind: Kind, matches: &ArgMatches) -> Result<Map<String, Value>, Failure> {
+fn fields(kind: Kind, matches: &ArgMatches) -> Result<Map<String, Value>, CommandError> {
     let mut fields = file_fields(matches)?;
     let assignments: Vec<&String> = matches.get_many("set").unwrap_or_default().collect();
     refuse_read_only(kind, &assignments)?;
@@ -221,7 +221,7 @@ fn fields(kind: Kind, matches: &ArgMatches) -> Result<Map<String, Value>, Failur
 }
 
 /// The fields that `--json` gives.
-fn file_fields(matches: &ArgMatches) -> Result<Map<String, Value>, Failure> {
+fn file_fields(matches: &ArgMatches) -> Result<Map<String, Value>, CommandError> {
     let Some(file) = text(matches, "json") else { return Ok(Map::new()) };
     match serde_json::from_str(&read(file)?) {
         Ok(Value::Object(mut fields)) => {
@@ -229,13 +229,13 @@ fn file_fields(matches: &ArgMatches) -> Result<Map<String, Value>, Failure> {
             fields.retain(|name, _| !OURS.contains(&name.as_str()));
             Ok(fields)
         }
-        Ok(_) => Err(Failure::Usage(format!("--json {file}: must hold a JSON object"))),
-        Err(error) => Err(Failure::Usage(format!("--json {file}: is not JSON: {error}"))),
+        Ok(_) => Err(CommandError::Usage(format!("--json {file}: must hold a JSON object"))),
+        Err(error) => Err(CommandError::Usage(format!("--json {file}: is not JSON: {error}"))),
     }
 }
 
-fn assign_all(fields: &mut Map<String, Value>, assignments: &[&String]) -> Result<(), Failure> {
-    assignments.iter().try_for_each(|assignment| assign(fields, assignment)).map_err(Failure::Usage)
+fn assign_all(fields: &mut Map<String, Value>, assignments: &[&String]) -> Result<(), CommandError> {
+    assignments.iter().try_for_each(|assignment| assign(fields, assignment)).map_err(CommandError::Usage)
 }
 
 /// Puts in, as it stands, each object of the resource that an assignment reaches into: a PATCH replaces it whole, and
@@ -245,7 +245,7 @@ fn keep_members(
     path: &str,
     assignments: &[&String],
     fields: &mut Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let names = assignments.iter().filter_map(|assignment| assignment.split('=').next()?.split_once('.'));
     let mut reached = names.map(|(object, _)| object).filter(|name| !fields.contains_key(*name)).peekable();
     if reached.peek().is_none() {

@@ -11,7 +11,7 @@ use super::addresses;
 use super::clustered;
 use super::gateway::Gateway;
 use super::notify::{self, State};
-use super::targets::Targets;
+use super::targets::TargetThreads;
 use crate::admin::{self, AdminState};
 use crate::base::clock::Clock;
 use crate::base::id::Id;
@@ -108,7 +108,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let prefix = settings.cluster.prefix();
     let publisher = nats.map(|nats| Publisher::new(nats, prefix, metrics.targets(), settings.cores));
     let http = ForwardThreads::start(settings, metrics.targets(), spans, clock)?;
-    let forwarder = Arc::new(Targets { http, nats: publisher });
+    let forwarder = Arc::new(TargetThreads { http, nats: publisher });
     let dead_letters = Arc::new(KeptDeadLetters::start(store.letters()?, clock)?);
     let limits = BookLimits {
         bytes: usize::try_from(settings.record.bytes).unwrap_or(usize::MAX),
@@ -157,8 +157,11 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     if let (Some(journal), Some(clustered)) = (&journal, &clustered) {
         clustered.serve(&gateway, journal, &settings.data);
     }
-    let mut state =
-        AdminState::new(Arc::clone(&store), Arc::clone(&gateway) as Arc<dyn admin::Engine>, &token.secret);
+    let mut state = AdminState::new(
+        Arc::clone(&store),
+        Arc::clone(&gateway) as Arc<dyn admin::EngineAccess>,
+        &token.secret,
+    );
     if let Some(clustered) = &clustered {
         clustered.node.follow();
     }
@@ -182,7 +185,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let admin_tls = settings.admin.tls.is_set().then(|| {
         let tls = Arc::clone(gateway.engine.tls());
         let limit = Duration::from_secs(u64::from(settings.timeouts.tls_handshake));
-        admin::Tls::new(move || tls.admin(), limit)
+        admin::AdminTls::new(move || tls.admin(), limit)
     });
 
     let folder = store.folder().path();
@@ -207,8 +210,8 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
         let is_overdrawn = loop {
             tokio::select! {
                 asked = signals.next() => match asked {
-                    Asked::ToStop => break false,
-                    Asked::ToReload => reload(&gateway.engine),
+                    SignalAction::ToStop => break false,
+                    SignalAction::ToReload => reload(&gateway.engine),
                 },
                 () = &mut overdrawn => break true,
             }
@@ -342,7 +345,7 @@ struct Signals {
 }
 
 /// The action that a signal requests.
-enum Asked {
+enum SignalAction {
     ToStop,
     ToReload,
 }
@@ -359,13 +362,13 @@ impl Signals {
     }
 
     /// Waits for the next of them.
-    async fn next(&mut self) -> Asked {
+    async fn next(&mut self) -> SignalAction {
         let [user1, user2] = &mut self.users;
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return Asked::ToStop,
-                _ = self.interrupt.recv() => return Asked::ToStop,
-                _ = self.hangup.recv() => return Asked::ToReload,
+                _ = self.terminate.recv() => return SignalAction::ToStop,
+                _ = self.interrupt.recv() => return SignalAction::ToStop,
+                _ = self.hangup.recv() => return SignalAction::ToReload,
                 _ = user1.recv() => bounded_log!(info, "SIGUSR1: it means nothing here"),
                 _ = user2.recv() => bounded_log!(info, "SIGUSR2: it means nothing here"),
             }
@@ -374,7 +377,7 @@ impl Signals {
 
     /// Waits for the next one that asks to stop.
     async fn stop(&mut self) {
-        while matches!(self.next().await, Asked::ToReload) {}
+        while matches!(self.next().await, SignalAction::ToReload) {}
     }
 }
 

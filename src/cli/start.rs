@@ -6,17 +6,17 @@ use clap::ArgMatches;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Failure, given, logs, serve};
+use super::{CommandError, given, logs, serve};
 use crate::engine::StartError;
 use crate::settings::ENTRIES;
 use crate::store::StoreError;
 
 /// `tidegate serve`.
-pub(super) fn serve(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn serve(matches: &ArgMatches) -> Result<(), CommandError> {
     let (settings, _) = given::settings(matches)?;
     logs::start(&settings)?;
     raise_open_files();
-    serve::run(&settings).map_err(|error| Failure::Failed(explained(error)))
+    serve::run(&settings).map_err(|error| CommandError::Failed(explained(error)))
 }
 
 /// Lets the process open as many files as the system allows it: every connection is one.

@@ -93,12 +93,12 @@ impl Write for Socket {
 
 /// TLS for connections to one server.
 #[derive(Clone)]
-pub(super) struct Tls {
+pub(super) struct ClientTls {
     pub(super) config: Arc<ClientConfig>,
     pub(super) name: ServerName<'static>,
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
     }
@@ -113,8 +113,8 @@ pub(super) enum Stream {
 
 impl Stream {
     /// A stream on a socket; the handshake comes with the first bytes.
-    pub(super) fn new(socket: Socket, tls: Option<&Tls>) -> io::Result<Stream> {
-        let Some(Tls { config, name }) = tls else { return Ok(Stream::Plain(socket)) };
+    pub(super) fn new(socket: Socket, tls: Option<&ClientTls>) -> io::Result<Stream> {
+        let Some(ClientTls { config, name }) = tls else { return Ok(Stream::Plain(socket)) };
         let client = ClientConnection::new(Arc::clone(config), name.clone()).map_err(io::Error::other)?;
         Ok(Stream::Tls(Box::new(StreamOwned::new(client, socket))))
     }
@@ -156,7 +156,7 @@ impl Write for Stream {
 #[derive(Debug)]
 pub(super) struct StreamConnector {
     pub(super) path: Option<String>,
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<ClientTls>,
 }
 
 impl Connector for StreamConnector {

@@ -14,11 +14,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::client::{Client, Refused};
+use super::client::{Client, ServerRefusal};
 use super::events::EventReader;
 use super::lookup::{self, Kind, failed, last_part, member};
 use super::options::{self, Format};
-use super::{Failure, output, record_filters};
+use super::{CommandError, output, record_filters};
 use crate::base::visible::visible;
 
 /// Requests that are remembered, to tell which were printed: as many as a server shows at a time.
@@ -64,7 +64,7 @@ pub(super) fn command() -> Command {
 ///
 /// # Errors
 /// A server or a webhook that is not there at the start; one that refuses later on.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let client = Arc::new(Client::new(matches)?);
     let folder = lookup::folder(&client, Kind::Webhook, matches)?;
     let mut webhooks: Vec<(String, String)> = Vec::new();
@@ -83,7 +83,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         count => {
             let message =
                 format!("{count} webhooks are more than can be followed: name {WEBHOOKS_MAX} at most");
-            return Err(Failure::Usage(message));
+            return Err(CommandError::Usage(message));
         }
     }
     let default = if matches.get_flag("json") { Format::Json } else { Format::Table };
@@ -101,7 +101,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     let (sender, ended) = mpsc::channel();
     for (path, name) in webhooks {
-        let mut tail = Tail {
+        let mut tail = TailCommand {
             client: Arc::clone(&client),
             path: format!("{path}/requests"),
             parameters: parameters.clone(),
@@ -137,7 +137,7 @@ struct Recent {
     unreachable: Vec<String>,
 }
 
-struct Tail {
+struct TailCommand {
     client: Arc<Client>,
     /// Of the requests.
     path: String,
@@ -162,8 +162,8 @@ fn key(item: &Value) -> Value {
     item.get("id").unwrap_or(item).clone()
 }
 
-impl Tail {
-    fn run(&mut self) -> Result<(), Failure> {
+impl TailCommand {
+    fn run(&mut self) -> Result<(), CommandError> {
         let mut backoff = BACKOFF;
         let mut begun = false;
         loop {
@@ -175,7 +175,7 @@ impl Tail {
                     (begun, backoff) = (true, BACKOFF);
                     self.follow(events)?;
                 }
-                Err(Failure::Failed(error)) if begun && !error.is::<Refused>() => {
+                Err(CommandError::Failed(error)) if begun && !error.is::<ServerRefusal>() => {
                     output::complain(&format!("{error:#}; trying again"))
                 }
                 Err(failure) => return Err(failure),
@@ -186,7 +186,7 @@ impl Tail {
     }
 
     /// Prints the last requests, oldest first, as far as they were not.
-    fn catch_up(&mut self, is_first: bool) -> Result<(), Failure> {
+    fn catch_up(&mut self, is_first: bool) -> Result<(), CommandError> {
         let asked = if is_first { self.count.max(1) } else { REMEMBERED };
         let answer = self.client.get(&format!("{}?perPage={asked}{}", self.path, self.parameters))?;
         let answer: Recent = serde_json::from_str(&answer).context("the server's list is not one")?;
@@ -223,7 +223,7 @@ impl Tail {
     }
 
     /// Prints what a stream tells, to its end.
-    fn follow(&mut self, events: impl Read) -> Result<(), Failure> {
+    fn follow(&mut self, events: impl Read) -> Result<(), CommandError> {
         let mut reader = EventReader::new(events);
         // A stream that breaks is one that ended.
         while let Ok(Some(event)) = reader.next() {
@@ -248,7 +248,7 @@ impl Tail {
     }
 
     /// Prints a request. `raw` is its text, whose numbers keep their digits.
-    fn print(&mut self, request: &Value, raw: &str) -> Result<(), Failure> {
+    fn print(&mut self, request: &Value, raw: &str) -> Result<(), CommandError> {
         match self.format {
             Format::Json => output::print_json_line(&self.labelled(raw))?,
             Format::Yaml => output::print_document(request)?,

@@ -7,13 +7,13 @@ use crate::engine::{Attempt, AttemptError, AttemptResult, Forwarder};
 use crate::registry::TargetNode;
 
 /// Everything that makes attempts.
-pub(super) struct Targets {
+pub(super) struct TargetThreads {
     pub(super) http: ForwardThreads,
     /// `None`: no server of NATS is set.
     pub(super) nats: Option<Publisher>,
 }
 
-impl Forwarder for Targets {
+impl Forwarder for TargetThreads {
     fn send(&self, attempt: Attempt) {
         match (&attempt.node, &self.nats) {
             (TargetNode::Http(_), _) => self.http.send(attempt),

@@ -5,13 +5,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::Failure;
+use super::CommandError;
 use super::input::{STANDARD_INPUT, read};
 use super::lookup::text;
 
 /// The body of `POST …/test`. The request's own body goes out as it was written: its numbers keep their digits.
 #[derive(Serialize)]
-pub(super) struct TestRequest<'m> {
+pub(super) struct TestCommand<'m> {
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'m str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,17 +23,17 @@ pub(super) struct TestRequest<'m> {
     sign: bool,
 }
 
-impl<'m> TestRequest<'m> {
+impl<'m> TestCommand<'m> {
     /// Reads the arguments.
     ///
     /// # Errors
     /// A header that is none; a body that cannot be read.
-    pub(super) fn read(matches: &'m ArgMatches) -> Result<TestRequest<'m>, Failure> {
+    pub(super) fn read(matches: &'m ArgMatches) -> Result<TestCommand<'m>, CommandError> {
         let mut headers = Map::new();
         for header in matches.get_many::<String>("header").unwrap_or_default() {
             let (name, value) = header
                 .split_once(':')
-                .ok_or_else(|| Failure::Usage(format!("--header {header:?} must be 'name: value'")))?;
+                .ok_or_else(|| CommandError::Usage(format!("--header {header:?} must be 'name: value'")))?;
             // RFC 9110, 5.3: fields of one name are one list.
             match headers.get_mut(name.trim()) {
                 Some(Value::String(values)) => *values += &format!(", {}", value.trim()),
@@ -46,7 +46,7 @@ impl<'m> TestRequest<'m> {
             None => None,
         };
         let (method, path) = (text(matches, "method"), text(matches, "path"));
-        Ok(TestRequest { method, path, headers, body, sign: matches.get_flag("sign") })
+        Ok(TestCommand { method, path, headers, body, sign: matches.get_flag("sign") })
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::options::{self, Format};
 use super::resources::print_saved;
-use super::{Failure, output};
+use super::{CommandError, output};
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::text::write_time;
@@ -36,9 +36,9 @@ struct ListedToken {
 ///
 /// # Errors
 /// Arguments that make no sense; what the server refused, in its words.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let Some((command, matches)) = matches.subcommand() else {
-        return Err(Failure::Usage("token needs a command".to_owned()));
+        return Err(CommandError::Usage("token needs a command".to_owned()));
     };
     let client = Client::new(matches)?;
     match command {
@@ -76,22 +76,23 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             client.delete(&format!("/tokens/{id}"))?;
             Ok(())
         }
-        other => Err(Failure::Usage(format!("there is no command token {other}"))),
+        other => Err(CommandError::Usage(format!("there is no command token {other}"))),
     }
 }
 
 const NOT_JSON: &str = "the server's answer is not what this version reads";
 
-fn tokens(client: &Client) -> Result<Vec<ListedToken>, Failure> {
+fn tokens(client: &Client) -> Result<Vec<ListedToken>, CommandError> {
     let tokens: Tokens = serde_json::from_str(&client.get("/tokens")?).context(NOT_JSON)?;
     Ok(tokens.items)
 }
 
 /// The end of a token: a time as it stands, or so many days from now.
-fn end(text: &str) -> Result<String, Failure> {
+fn end(text: &str) -> Result<String, CommandError> {
     let Some(days) = text.strip_suffix('d') else { return Ok(text.to_owned()) };
-    let must =
-        || Failure::Usage(format!("--expires {text:?} must be a time of RFC 3339, or 1d to {DAYS_MAX}d"));
+    let must = || {
+        CommandError::Usage(format!("--expires {text:?} must be a time of RFC 3339, or 1d to {DAYS_MAX}d"))
+    };
     let days: u64 = days.parse().ok().filter(|days| (1..=DAYS_MAX).contains(days)).ok_or_else(must)?;
     let mut time = Vec::new();
     write_time(&mut time, Clock::new().now().unix_millis + days * MILLIS_PER_DAY);

@@ -13,14 +13,14 @@ use serde_json::value::RawValue;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message, WebSocket};
 
-use super::client::{Client, Door};
+use super::client::{Client, WorkerListener};
 use super::command::ShellCommand;
 use super::handler::{Handled, Handler, Trigger};
 use super::lookup::{self, Kind, last_part};
 use super::program::Poster;
 use super::stream::Stream;
-use super::worker_socket::{Refused, Stop, attach};
-use super::{Failure, output};
+use super::worker_socket::{AttachError, Stop, attach};
+use super::{CommandError, output};
 use crate::base::id::Id;
 use crate::base::visible::visible;
 use crate::ingress::worker::FRAME_BYTES_MAX;
@@ -50,11 +50,11 @@ struct Frame<'f> {
 #[derive(Deserialize)]
 struct Payload<'f> {
     #[serde(borrow)]
-    data: Data<'f>,
+    data: SendData<'f>,
 }
 
 #[derive(Deserialize)]
-struct Data<'f> {
+struct SendData<'f> {
     #[serde(borrow, rename = "replyId")]
     reply_id: Option<Cow<'f, str>>,
     /// Only a WebSocket's triggers have one.
@@ -99,7 +99,7 @@ enum ConnectionEnd {
 ///
 /// # Errors
 /// A listener that is not there at the start, a refusal, a flow that is deleted.
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(matches: &ArgMatches) -> Result<(), CommandError> {
     let word = matches.get_one::<String>("id").map_or("", String::as_str);
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let handler: Box<dyn Handler> = match (text("exec"), text("forward")) {
@@ -108,7 +108,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         (None, None) => Box::new(Printer),
     };
     let takes_one = ["exec", "forward"].iter().any(|name| text(name).is_some());
-    let door = Door::new(matches)?;
+    let door = WorkerListener::new(matches)?;
     let flow = if word.parse::<Id>().is_ok() {
         // A token with the right to work alone cannot look it up.
         word.to_owned()
@@ -125,7 +125,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 /// Where workers attach, and how.
 pub(super) struct Attachment {
-    pub(super) door: Door,
+    pub(super) door: WorkerListener,
     pub(super) flow: String,
     /// Triggers taken ahead by each.
     pub(super) credit: u32,
@@ -136,7 +136,10 @@ pub(super) struct Attachment {
 ///
 /// # Errors
 /// The first that ends another way; the others end with it.
-pub(super) fn work(attachment: &Arc<Attachment>, handlers: Vec<Box<dyn Handler>>) -> Result<(), Failure> {
+pub(super) fn work(
+    attachment: &Arc<Attachment>,
+    handlers: Vec<Box<dyn Handler>>,
+) -> Result<(), CommandError> {
     let mut threads = Vec::new();
     for (slot, handler) in handlers.into_iter().enumerate() {
         let attachment = Arc::clone(attachment);
@@ -158,7 +161,7 @@ pub(super) fn work(attachment: &Arc<Attachment>, handlers: Vec<Box<dyn Handler>>
     }
     let mut outcome = Ok(());
     for thread in threads {
-        let ended = thread.join().unwrap_or_else(|_| Err(Failure::Failed(anyhow!("a worker panicked"))));
+        let ended = thread.join().unwrap_or_else(|_| Err(CommandError::Failed(anyhow!("a worker panicked"))));
         outcome = outcome.and(ended);
     }
     outcome
@@ -172,12 +175,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn attach(&self) -> Result<WebSocket<Stream>, Refused> {
+    fn attach(&self) -> Result<WebSocket<Stream>, AttachError> {
         let Attachment { door, flow, stop, .. } = &*self.attachment;
         attach(door, flow, stop, self.slot)
     }
 
-    fn run(&mut self, mut socket: WebSocket<Stream>) -> Result<(), Failure> {
+    fn run(&mut self, mut socket: WebSocket<Stream>) -> Result<(), CommandError> {
         loop {
             let shown = self.attachment.door.shown.clone();
             match self.work(&mut socket)? {
@@ -191,7 +194,7 @@ impl Worker {
                 }
                 match self.attach() {
                     Ok(socket) => break socket,
-                    Err(Refused::Failed(error)) => output::complain(&format!("{error:#}; trying again")),
+                    Err(AttachError::Failed(error)) => output::complain(&format!("{error:#}; trying again")),
                     Err(refused) => return Err(refused.into()),
                 }
                 backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -200,7 +203,7 @@ impl Worker {
     }
 
     /// Works until the connection ends.
-    fn work(&mut self, socket: &mut WebSocket<Stream>) -> Result<ConnectionEnd, Failure> {
+    fn work(&mut self, socket: &mut WebSocket<Stream>) -> Result<ConnectionEnd, CommandError> {
         let attachment = Arc::clone(&self.attachment);
         let (stop, shown) = (&attachment.stop, &attachment.door.shown);
         let mut ready = attachment.credit;
@@ -240,7 +243,7 @@ impl Worker {
                     }
                 }
                 Message::Close(Some(close)) if u16::from(close.code) == POLICY_VIOLATION => {
-                    return Err(Failure::Failed(anyhow!("{shown}: {}", visible(close.reason.as_str()))));
+                    return Err(CommandError::Failed(anyhow!("{shown}: {}", visible(close.reason.as_str()))));
                 }
                 // The next read says that it has ended.
                 _ => {}
@@ -257,7 +260,7 @@ impl Worker {
         socket: &mut WebSocket<Stream>,
         seq: u64,
         payload: &RawValue,
-    ) -> Result<(String, bool), Failure> {
+    ) -> Result<(String, bool), CommandError> {
         let parsed: Payload<'_> =
             serde_json::from_str(payload.get()).context("the server's payload is not one")?;
         let trigger = Trigger {

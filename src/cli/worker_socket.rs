@@ -12,8 +12,8 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::protocol::WebSocketConfig;
 
-use super::Failure;
-use super::client::{Door, Place};
+use super::CommandError;
+use super::client::{ListenerAddress, WorkerListener};
 use super::stream::{Socket, Stream};
 use crate::base::visible::visible;
 use crate::ingress::worker::PROTOCOL;
@@ -24,27 +24,27 @@ const TRIGGER_BYTES_MAX: usize = 512 * 1024 * 1024;
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
 /// Reasons for which a worker could not attach.
-pub(super) enum Refused {
+pub(super) enum AttachError {
     /// The server may be there again later.
     Failed(anyhow::Error),
     /// It is there, and says no.
     Answered(String),
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Failure {
+impl From<AttachError> for CommandError {
+    fn from(refused: AttachError) -> CommandError {
         match refused {
-            Refused::Failed(error) => Failure::Failed(error),
-            Refused::Answered(message) => Failure::Failed(anyhow!(visible(&message).into_owned())),
+            AttachError::Failed(error) => CommandError::Failed(error),
+            AttachError::Answered(message) => CommandError::Failed(anyhow!(visible(&message).into_owned())),
         }
     }
 }
 
 /// Connects to the workers' listener.
-fn connect(place: &Place) -> std::io::Result<Socket> {
+fn connect(place: &ListenerAddress) -> std::io::Result<Socket> {
     let socket = match place {
-        Place::Tcp(authority) => Socket::tcp(TcpStream::connect(authority)?)?,
-        Place::Unix(path) => return Socket::unix(path),
+        ListenerAddress::Tcp(authority) => Socket::tcp(TcpStream::connect(authority)?)?,
+        ListenerAddress::Unix(path) => return Socket::unix(path),
     };
     socket.set_read_timeout(Some(SILENCE_MAX))?;
     Ok(socket)
@@ -56,18 +56,18 @@ fn connect(place: &Place) -> std::io::Result<Socket> {
 /// # Errors
 /// A listener that cannot be reached, or that refuses.
 pub(super) fn attach(
-    door: &Door,
+    door: &WorkerListener,
     flow: &str,
     stop: &Stop,
     slot: usize,
-) -> Result<WebSocket<Stream>, Refused> {
-    let lost = |error: anyhow::Error| Refused::Failed(error.context(door.shown.clone()));
+) -> Result<WebSocket<Stream>, AttachError> {
+    let lost = |error: anyhow::Error| AttachError::Failed(error.context(door.shown.clone()));
     let socket = connect(&door.place).map_err(|error| lost(error.into()))?;
     stop.watch(slot, socket.try_clone().map_err(|error| lost(error.into()))?);
     let stream = Stream::new(socket, door.tls.as_ref()).map_err(|error| lost(error.into()))?;
     let host = match &door.place {
-        Place::Tcp(authority) => authority.as_str(),
-        Place::Unix(_) => "localhost",
+        ListenerAddress::Tcp(authority) => authority.as_str(),
+        ListenerAddress::Unix(_) => "localhost",
     };
     // The stream speaks TLS where it is to be spoken: the library is to add none.
     let url = format!("ws://{host}/flows/{flow}/worker");
@@ -88,7 +88,11 @@ pub(super) fn attach(
             let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
             let message = format!("{} refuses: {status} {}", door.shown, body.trim());
             // A server that is full or stopping may take it later.
-            Err(if status.is_server_error() { lost(anyhow!(message)) } else { Refused::Answered(message) })
+            Err(if status.is_server_error() {
+                lost(anyhow!(message))
+            } else {
+                AttachError::Answered(message)
+            })
         }
         Err(error) => Err(lost(anyhow!("{error}"))),
     }

@@ -55,10 +55,10 @@ const COMPLETE: u16 = 200;
 const HEAD_BYTES: usize = 3;
 
 /// The frames of an answer's body; an error breaks it off.
-pub(crate) type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
+pub(crate) type FrameStream = Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
 /// Answers a request with what this node has: status and body.
 pub(crate) type LocalApi =
-    Arc<dyn Fn(PassedRequest) -> Pin<Box<dyn Future<Output = (u16, Frames)> + Send>> + Send + Sync>;
+    Arc<dyn Fn(PassedRequest) -> Pin<Box<dyn Future<Output = (u16, FrameStream)> + Send>> + Send + Sync>;
 
 /// Nodes that were asked, each with status and body if it answered.
 pub(crate) type NodeReplies = Vec<(Incarnation, Option<(u16, Vec<u8>)>)>;
@@ -139,7 +139,7 @@ pub(super) struct Asker {
 }
 
 /// An answer under way.
-struct Answer {
+struct PassedAnswer {
     client: Client,
     parts: Subscriber,
     frame: BytesMut,
@@ -213,14 +213,14 @@ impl Asker {
         receiver
     }
 
-    async fn begin(&self, node: Incarnation, message: Bytes) -> Result<Answer, String> {
+    async fn begin(&self, node: Incarnation, message: Bytes) -> Result<PassedAnswer, String> {
         let client = self.client.clone();
         let inbox = self.names.answer(self.inc, Random::from_system().next_u64());
         // The server knows of the subscription before it gets the request: both go by the same connection.
         let parts = client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
         let sent = client.publish_with_reply(self.names.api(node), inbox, message).await;
         sent.map_err(|error| error.to_string())?;
-        Ok(Answer { client, parts, frame: BytesMut::new() })
+        Ok(PassedAnswer { client, parts, frame: BytesMut::new() })
     }
 
     async fn whole(&self, node: Incarnation, message: Bytes) -> Result<(u16, Vec<u8>), String> {
@@ -262,7 +262,7 @@ impl Asker {
     }
 }
 
-impl Answer {
+impl PassedAnswer {
     /// The next frame, with the answer's status; `None` at its end.
     async fn frame(&mut self) -> Result<(u16, Option<Bytes>), String> {
         loop {
@@ -303,7 +303,7 @@ pub(super) async fn serve(client: Client, subject: String, local: LocalApi) {
                     tokio::spawn(async move {
                         let (status, frames) = match PassedRequest::read(&message.payload) {
                             Some(request) => local(request).await,
-                            None => (UNREADABLE, Box::pin(futures_util::stream::empty()) as Frames),
+                            None => (UNREADABLE, Box::pin(futures_util::stream::empty()) as FrameStream),
                         };
                         let to = inbox.to_string();
                         if let Err(error) = answer(&client, &to, status, frames).await {
@@ -325,7 +325,7 @@ async fn answer(
     client: &Client,
     inbox: &str,
     status: u16,
-    mut frames: Frames,
+    mut frames: FrameStream,
 ) -> Result<(), async_nats::RequestError> {
     let send = |kind: PartKind, bytes: Bytes| {
         let mut part = BytesMut::with_capacity(HEAD_BYTES + bytes.len());

@@ -50,7 +50,7 @@ struct Head {
 /// Outcome of a reply.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum Answer {
+enum WaitedReply {
     Accepted,
     NotWaiting,
     Refused(String),
@@ -114,9 +114,9 @@ impl RemoteReplies for Replies {
             let request = Request::new().headers(headers).payload(body).timeout(Some(ANSWER_TIME));
             done(match client.send_request(subject, request).await {
                 Ok(message) => match serde_json::from_slice(&message.payload) {
-                    Ok(Answer::Accepted) => Outcome::Accepted,
-                    Ok(Answer::NotWaiting) => Outcome::NotWaiting,
-                    Ok(Answer::Refused(why)) => Outcome::Refused(why),
+                    Ok(WaitedReply::Accepted) => Outcome::Accepted,
+                    Ok(WaitedReply::NotWaiting) => Outcome::NotWaiting,
+                    Ok(WaitedReply::Refused(why)) => Outcome::Refused(why),
                     Err(error) => Outcome::Refused(format!("the node answers what cannot be read: {error}")),
                 },
                 Err(error) if error.kind() == RequestErrorKind::NoResponders => Outcome::NotWaiting,
@@ -166,20 +166,20 @@ pub fn serve(connection: &Connection, names: &Names, inc: Incarnation, local: Lo
 }
 
 /// Hands a reply over; its answer is told when it is known.
-fn take(head: &str, body: Bytes, local: &LocalReplies, answer: tokio::sync::oneshot::Sender<Answer>) {
+fn take(head: &str, body: Bytes, local: &LocalReplies, answer: tokio::sync::oneshot::Sender<WaitedReply>) {
     let read = serde_json::from_str::<Head>(head).ok().filter(|head| head.v <= VERSION);
     let read = read.and_then(|head| Some((head.reply_id.clone(), head.reply(body)?)));
     let Some((reply_id, reply)) = read else {
         bounded_log!(error, "a reply of another node cannot be read: is it of a later version?");
-        let _ = answer.send(Answer::Refused("the node cannot read the reply".to_owned()));
+        let _ = answer.send(WaitedReply::Refused("the node cannot read the reply".to_owned()));
         return;
     };
     let done: Done = Box::new(move |outcome| {
         // The asking node may have given up.
         let _ = answer.send(match outcome {
-            Outcome::Accepted => Answer::Accepted,
-            Outcome::NotWaiting | Outcome::WrongCaller(_) => Answer::NotWaiting,
-            Outcome::Refused(why) => Answer::Refused(why),
+            Outcome::Accepted => WaitedReply::Accepted,
+            Outcome::NotWaiting | Outcome::WrongCaller(_) => WaitedReply::NotWaiting,
+            Outcome::Refused(why) => WaitedReply::Refused(why),
         });
     });
     local(&reply_id, Box::new(reply), done);
@@ -215,7 +215,7 @@ mod tests {
         for head in ["", "{}", r#"{"v":2,"replyId":"a","hasBody":false,"isBinary":false}"#] {
             let (answer, mut answered) = tokio::sync::oneshot::channel();
             take(head, Bytes::new(), &local, answer);
-            assert!(matches!(answered.try_recv(), Ok(Answer::Refused(_))), "{head}");
+            assert!(matches!(answered.try_recv(), Ok(WaitedReply::Refused(_))), "{head}");
         }
     }
 }

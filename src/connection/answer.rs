@@ -2,7 +2,7 @@
 
 use super::calls::{CallParts, OpenSpan};
 use super::context::CoreState;
-use super::origin::Origin;
+use super::origin::RequestOrigin;
 use super::present::Present;
 use crate::base::clock::Now;
 use crate::base::id::Id;
@@ -21,7 +21,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) request: &'a http::Request<'a>,
     /// `None`: it was for no webhook.
     pub(crate) hook: Option<&'a Hook>,
-    pub(crate) origin: Origin<'a>,
+    pub(crate) origin: RequestOrigin<'a>,
     /// The body, if it is known to its end.
     pub(crate) body: Option<&'a [u8]>,
     /// Bytes of the body, as far as it was received or declared.
@@ -45,7 +45,7 @@ impl<'a> Exchange<'a> {
     pub(crate) fn new(
         request: &'a http::Request<'a>,
         hook: Option<&'a Hook>,
-        origin: Origin<'a>,
+        origin: RequestOrigin<'a>,
         now: Now,
     ) -> Exchange<'a> {
         Exchange {

@@ -8,7 +8,7 @@ use crate::base::trace::TraceContext;
 
 /// A call that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct ServedCall {
     /// When it was answered, in milliseconds since 1970.
     pub unix_millis: u64,
     /// From its complete head to its answer, as far as a core had it.
@@ -48,7 +48,7 @@ pub(crate) struct OpenSpan {
 /// Takes calls. Called on cores: must not block.
 pub trait CallSink: Send + Sync {
     /// Takes a call, or drops and counts it.
-    fn call(&self, call: Call);
+    fn call(&self, call: ServedCall);
     /// Whether calls that were let in are wanted, and not only those that were refused.
     fn wants_all(&self) -> bool;
     /// Whether calls are to have spans.

@@ -23,16 +23,16 @@ pub trait ChainSource: Send + Sync {
 pub type Fetched = Box<dyn FnOnce(Result<Arc<Chain>, FetchError>) + Send>;
 
 /// The chains of one core, and the requests that wait for one.
-pub(crate) struct Chains {
+pub(crate) struct CoreChains {
     source: Arc<dyn ChainSource>,
     cache: ChainCache,
     waiters: Waiters<ChainUrl>,
 }
 
-impl Chains {
+impl CoreChains {
     /// No chains.
-    pub(crate) fn new(source: Arc<dyn ChainSource>) -> Chains {
-        Chains { source, cache: ChainCache::default(), waiters: Waiters::default() }
+    pub(crate) fn new(source: Arc<dyn ChainSource>) -> CoreChains {
+        CoreChains { source, cache: ChainCache::default(), waiters: Waiters::default() }
     }
 
     /// Looks a chain up.
@@ -97,7 +97,7 @@ mod tests {
 
     struct Scene {
         source: Arc<Source>,
-        chains: Chains,
+        chains: CoreChains,
         received: Arc<Mutex<Vec<CoreMessage>>>,
     }
 
@@ -106,7 +106,7 @@ mod tests {
     impl Scene {
         fn new() -> Scene {
             let source = Arc::new(Source::default());
-            let chains = Chains::new(Arc::clone(&source) as Arc<dyn ChainSource>);
+            let chains = CoreChains::new(Arc::clone(&source) as Arc<dyn ChainSource>);
             Scene { source, chains, received: Arc::default() }
         }
 

@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::buffers::Buffers;
 use super::calls::CallSink;
-use super::chains::{ChainSource, Chains};
+use super::chains::{ChainSource, CoreChains};
 use super::flow_queues::{FinishedDelivery, FlowQueues, PendingOrders, Undelivered};
 use super::forward_queues::{DeadLetters, ForwardQueues, Forwarder, NoForwarding};
 use super::gate::Gate;
 use super::journal_state::CoreJournal;
-use super::key_sets::KeySets;
+use super::key_sets::CoreKeySets;
 use super::message::{ConnectionId, ConnectionMessage, CoreMessage, Peers, ReplyOutcome, WorkerAddress};
 use super::pending::PendingReplies;
-use super::permits::{Links, NoCluster, PermitQueue, Permits, RemoteReplies};
+use super::permits::{CoreLinks, NoCluster, PermitQueue, Permits, RemoteReplies};
 use super::present::Present;
 use super::refusals::Refusals;
 use super::seal::Seal;
@@ -144,7 +144,7 @@ pub struct Services {
     /// The name of this node of a cluster, which its `replyId`s have.
     pub node: Option<Id>,
     /// Reaches the other nodes; `None` if there is no cluster.
-    pub links: Links,
+    pub links: CoreLinks,
     pub records: Arc<dyn RecordSink>,
 }
 
@@ -202,12 +202,12 @@ pub(crate) struct CoreState {
     pub(crate) counts: Arc<SharedCounts>,
     pub(crate) peers: Box<dyn Peers>,
     pub(crate) pending: PendingReplies,
-    pub(crate) chains: Chains,
-    pub(crate) key_sets: KeySets,
+    pub(crate) chains: CoreChains,
+    pub(crate) key_sets: CoreKeySets,
     pub(crate) permits: PermitQueue,
     pub(crate) key_claims: KeyClaims,
     remote: Arc<dyn RemoteReplies>,
-    pub(crate) links: Links,
+    pub(crate) links: CoreLinks,
     pub(crate) link_ids: Random,
     pub(crate) flows: FlowQueues,
     pub(crate) forwards: ForwardQueues,
@@ -312,13 +312,13 @@ impl CoreState {
             counts: parts.counts,
             peers: parts.peers,
             pending: PendingReplies::default(),
-            key_sets: KeySets::new(Arc::clone(&chains)),
+            key_sets: CoreKeySets::new(Arc::clone(&chains)),
             permits: PermitQueue::new(permits),
             key_claims: KeyClaims::new(keys),
             remote,
             links,
             link_ids,
-            chains: Chains::new(chains),
+            chains: CoreChains::new(chains),
             flows: FlowQueues::default(),
             forwards,
             undelivered: Vec::new(),

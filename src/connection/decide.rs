@@ -19,7 +19,7 @@ use super::durable;
 use super::fanout::{Demand, NotTaken, TriggerContext, demand, reply_at_once, run_flows};
 use super::key_notes;
 use super::shared_keys::SharedKey;
-use super::upgrade::Origin;
+use super::upgrade::RequestOrigin;
 use super::waiters::FETCH_WAIT_NANOS;
 use crate::base::clock::NANOS_PER_SECOND;
 use crate::base::slots::Key;
@@ -37,7 +37,7 @@ use crate::verify::provider::Provider;
 
 /// A complete request.
 pub(crate) struct CompleteRequest<'a> {
-    pub(crate) origin: Origin<'a>,
+    pub(crate) origin: RequestOrigin<'a>,
     pub(crate) hook: &'a Arc<Hook>,
     pub(crate) exchange: &'a Exchange<'a>,
     pub(crate) body: &'a [u8],

@@ -17,16 +17,16 @@ pub(crate) struct KeysWait {
 }
 
 /// The key sets of one core.
-pub(crate) struct KeySets {
+pub(crate) struct CoreKeySets {
     source: Arc<dyn ChainSource>,
     pub(crate) cache: KeySetCache,
     waiters: Waiters<Arc<str>>,
 }
 
-impl KeySets {
+impl CoreKeySets {
     /// No key sets.
-    pub(crate) fn new(source: Arc<dyn ChainSource>) -> KeySets {
-        KeySets { source, cache: KeySetCache::default(), waiters: Waiters::default() }
+    pub(crate) fn new(source: Arc<dyn ChainSource>) -> CoreKeySets {
+        CoreKeySets { source, cache: KeySetCache::default(), waiters: Waiters::default() }
     }
 
     /// Takes what the fetcher knows of a URL; returns the requests that waited for it.

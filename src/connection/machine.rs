@@ -14,7 +14,7 @@ use super::preamble::{ALERT_INTERNAL_ERROR, Preamble};
 use super::session::WebSocketSession;
 use super::timeouts::{NEVER, Span, Timeout};
 use super::tls::Tls;
-use super::upgrade::{ListenerKind, Origin};
+use super::upgrade::{ListenerKind, RequestOrigin};
 use super::websocket::Expired;
 use super::worker::WorkerSession;
 use crate::base::id::Id;
@@ -438,7 +438,7 @@ impl Connection {
     fn with_machine(
         &mut self,
         context: &mut CoreContext<'_>,
-        work: impl FnOnce(&mut HttpMachine, &mut CoreContext<'_>, Origin<'_>, &mut Vec<u8>) -> Next,
+        work: impl FnOnce(&mut HttpMachine, &mut CoreContext<'_>, RequestOrigin<'_>, &mut Vec<u8>) -> Next,
     ) {
         self.prepare_output(context.core);
         let origin = origin(self.id, self.listener, self.peer, self.aside.as_deref());
@@ -485,11 +485,11 @@ pub(super) fn origin(
     listener: ListenerKind,
     peer: Option<IpAddr>,
     aside: Option<&Aside>,
-) -> Origin<'_> {
+) -> RequestOrigin<'_> {
     let (observer, replay_of) = match aside.and_then(|aside| aside.inside.as_ref()) {
         None => (None, None),
         Some(Inside::Test(observer)) => (Some(observer), None),
         Some(Inside::Replay { record, .. }) => (None, Some(*record)),
     };
-    Origin { id, listener, peer, observer, replay_of }
+    RequestOrigin { id, listener, peer, observer, replay_of }
 }

@@ -73,7 +73,7 @@ pub use self::attempt::{
     ANSWER_KEPT_BYTES_MAX, AttemptError, AttemptResult, BegunAnswer, DeadLetter, LastAttempt, NotReplayed,
     ReplayCallback, TargetAnswer,
 };
-pub use self::calls::{Call, CallSink, CallSpan};
+pub use self::calls::{CallSink, CallSpan, ServedCall};
 pub use self::chains::{ChainSource, Fetched};
 pub use self::context::Services;
 pub(crate) use self::flow_queues::owner_core;

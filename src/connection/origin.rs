@@ -8,7 +8,7 @@ use crate::base::id::Id;
 
 /// Origin of a connection's requests.
 #[derive(Clone, Copy)]
-pub(crate) struct Origin<'a> {
+pub(crate) struct RequestOrigin<'a> {
     pub(crate) id: ConnectionId,
     pub(crate) listener: ListenerKind,
     /// `None` for a Unix socket, which has no address.

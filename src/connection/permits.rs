@@ -46,7 +46,7 @@ pub trait NodeLinks: Send + Sync {
 }
 
 /// The links of a core, where there is a cluster.
-pub(crate) type Links = Option<Arc<dyn NodeLinks>>;
+pub(crate) type CoreLinks = Option<Arc<dyn NodeLinks>>;
 
 /// Of a process that is alone: nobody asks.
 pub struct NoCluster;
@@ -81,7 +81,7 @@ pub(crate) type HeldMessage = (bool, Box<[u8]>);
 
 /// The messages of one WebSocket that wait.
 #[derive(Default)]
-struct Held {
+struct HeldMessages {
     wait: Option<PermitWait>,
     messages: Vec<HeldMessage>,
     bytes: usize,
@@ -91,7 +91,7 @@ struct Held {
 pub(crate) struct PermitQueue {
     source: Arc<dyn Permits>,
     waiters: Waiters<(Id, PermitKind)>,
-    held: HashMap<ConnectionId, Held>,
+    held: HashMap<ConnectionId, HeldMessages>,
 }
 
 impl PermitQueue {
@@ -140,8 +140,9 @@ impl PermitQueue {
 
     /// Returns the messages of a WebSocket that have waited with this ticket; `None`: with any.
     pub(crate) fn release(&mut self, connection: ConnectionId, ticket: Option<u64>) -> Vec<HeldMessage> {
-        let is_theirs =
-            |held: &Held| ticket.is_none_or(|ticket| held.wait.is_some_and(|wait| wait.ticket == ticket));
+        let is_theirs = |held: &HeldMessages| {
+            ticket.is_none_or(|ticket| held.wait.is_some_and(|wait| wait.ticket == ticket))
+        };
         match self.held.get(&connection).is_some_and(is_theirs) {
             true => self.held.remove(&connection).map_or_else(Vec::new, |held| held.messages),
             false => Vec::new(),

@@ -27,11 +27,11 @@ use crate::trigger::{Event, RawBody, UpgradeData, WsEvent, websocket_draft};
 /// A WebSocket session: its connection, and the handler of its messages.
 pub(crate) struct WebSocketSession {
     connection: WebSocketConnection,
-    client: Client,
+    client: SocketClient,
 }
 
 /// The client of a webhook, as its messages are handled.
-struct Client {
+struct SocketClient {
     session: Session,
     data: UpgradeData,
     /// The `replyId`, made when it is needed, and again after a quiet time: it follows from the slot.
@@ -62,7 +62,7 @@ impl QuietSession {
         let payload_limit = session.hook().payload_bytes as usize;
         WebSocketSession {
             connection: WebSocketConnection::from_quiet(&connection, payload_limit, deadline),
-            client: Client { session, data, reply_id: None, slot, id },
+            client: SocketClient { session, data, reply_id: None, slot, id },
         }
     }
 }
@@ -72,7 +72,7 @@ impl WebSocketSession {
     pub(crate) fn into_quiet(self: Box<WebSocketSession>) -> Result<QuietSession, Box<WebSocketSession>> {
         match self.connection.to_quiet() {
             Some(connection) if self.client.reply_id.is_none() => {
-                let Client { session, data, slot, id, .. } = self.client;
+                let SocketClient { session, data, slot, id, .. } = self.client;
                 Ok(QuietSession { connection, session, data, slot, id })
             }
             _ => Err(self),
@@ -93,7 +93,7 @@ impl WebSocketSession {
         let slot = core.pending.insert_websocket(id);
         let now = core.now().nanos;
         let mut connection = WebSocketConnection::new(deflate, payload_limit, carry, now);
-        let mut client = Client { session, data, reply_id: None, slot, id: record_id };
+        let mut client = SocketClient { session, data, reply_id: None, slot, id: record_id };
         // The webhook may have changed between its head and now.
         client.refresh(core, &mut connection);
         if core.is_draining {
@@ -180,7 +180,7 @@ impl WebSocketSession {
     }
 }
 
-impl Handler for Client {
+impl Handler for SocketClient {
     fn before_batch(&mut self, core: &mut CoreState, connection: &mut WebSocketConnection) {
         self.refresh(core, connection);
     }
@@ -204,7 +204,7 @@ impl Handler for Client {
     }
 }
 
-impl Client {
+impl SocketClient {
     /// Data that its records have in common.
     fn records(&self) -> SocketRecords<'_> {
         SocketRecords { hook: self.session.hook(), id: self.id, path: self.data.path() }

@@ -14,7 +14,7 @@ use crate::journal::{EntryId, NotRead, Sequence};
 use crate::metrics::Event;
 
 /// The result of reading a delivery back.
-enum Outcome {
+enum SpillOutcome {
     /// It was offered, or is done.
     Taken,
     /// It stands elsewhere, or there is no room for it now.
@@ -119,9 +119,9 @@ fn restore_all(core: &mut CoreState, from: ReadFrom<'_>) {
         core.journal.as_ref().and_then(|journal| journal.restored.front())
     {
         match read_entry(core, from, sequence) {
-            Found::Elsewhere => return,
-            Found::Nothing => {}
-            Found::Entry(stored, accepted) => {
+            ReadEntry::Elsewhere => return,
+            ReadEntry::Nothing => {}
+            ReadEntry::Entry(stored, accepted) => {
                 let cores = core.peers.count();
                 for (delivery, of) in (0..).zip(&stored.deliveries) {
                     if owner.is_none_or(|owner| owner_core(of.flow, cores) == usize::from(owner)) {
@@ -145,7 +145,7 @@ fn restore(core: &mut CoreState, entry: (&StoredEntry, u64), sequence: Sequence,
     let flow = entry.0.deliveries.get(usize::from(delivery)).map(|of| of.flow);
     let is_behind =
         flow.is_some_and(|flow| core.journal.as_ref().is_some_and(|journal| journal.is_spilling(flow)));
-    if !is_behind && let Outcome::Taken = take(core, entry, sequence, delivery) {
+    if !is_behind && let SpillOutcome::Taken = take(core, entry, sequence, delivery) {
         return;
     }
     let backlog = flow.and_then(|flow| core.registry.flow(flow));
@@ -160,11 +160,11 @@ fn offer_all(core: &mut CoreState, flow: Id, from: ReadFrom<'_>) {
         let first = core.journal.as_ref().and_then(|journal| journal.spilled.get(&flow)?.waiting.front());
         let Some(&(sequence, delivery)) = first else { return };
         match read_entry(core, from, sequence) {
-            Found::Elsewhere => return,
-            Found::Nothing => {}
-            Found::Entry(stored, accepted) => match take(core, (&stored, accepted), sequence, delivery) {
-                Outcome::Waits => return,
-                Outcome::Taken => {}
+            ReadEntry::Elsewhere => return,
+            ReadEntry::Nothing => {}
+            ReadEntry::Entry(stored, accepted) => match take(core, (&stored, accepted), sequence, delivery) {
+                SpillOutcome::Waits => return,
+                SpillOutcome::Taken => {}
             },
         }
         if let Some(journal) = &mut core.journal {
@@ -179,7 +179,7 @@ fn offer_all(core: &mut CoreState, flow: Id, from: ReadFrom<'_>) {
 }
 
 /// An entry in a read.
-enum Found {
+enum ReadEntry {
     /// With the time at which it was accepted.
     Entry(Box<StoredEntry>, u64),
     /// It is done, or damaged, which was told.
@@ -187,23 +187,23 @@ enum Found {
     Elsewhere,
 }
 
-fn read_entry(core: &mut CoreState, from: ReadFrom<'_>, sequence: Sequence) -> Found {
+fn read_entry(core: &mut CoreState, from: ReadFrom<'_>, sequence: Sequence) -> ReadEntry {
     let now = core.now().nanos;
-    let Some(journal) = &mut core.journal else { return Found::Nothing };
+    let Some(journal) = &mut core.journal else { return ReadEntry::Nothing };
     let stored = match journal.journal.entry(from, sequence) {
         Ok(entry) => StoredEntry::read(entry.payload).map(|stored| (stored, entry.unix_millis)),
-        Err(NotRead::NotOpen) => return Found::Nothing,
-        Err(NotRead::Elsewhere) => return Found::Elsewhere,
+        Err(NotRead::NotOpen) => return ReadEntry::Nothing,
+        Err(NotRead::Elsewhere) => return ReadEntry::Elsewhere,
         Err(NotRead::Damaged(fault)) => {
             bounded_log!(error, core = core.index, %fault, "an open trigger of the journal is damaged and lost");
             None
         }
     };
     match stored {
-        Some((stored, accepted)) => Found::Entry(Box::new(stored), accepted),
+        Some((stored, accepted)) => ReadEntry::Entry(Box::new(stored), accepted),
         None => {
             journal.journal.complete_entry(sequence, now);
-            Found::Nothing
+            ReadEntry::Nothing
         }
     }
 }
@@ -214,11 +214,11 @@ fn take(
     (stored, accepted): (&StoredEntry, u64),
     sequence: Sequence,
     delivery: u16,
-) -> Outcome {
+) -> SpillOutcome {
     let (number, now) = (core.number(), core.now().nanos);
     let is_done = |journal: &CoreJournal| journal.journal.is_done(sequence, delivery);
     if core.journal.as_ref().is_none_or(|journal| is_done(journal)) {
-        return Outcome::Taken;
+        return SpillOutcome::Taken;
     }
     let of = stored.deliveries.get(usize::from(delivery));
     let flow = of.and_then(|of| Some((of, core.registry.flow(of.flow)?)));
@@ -237,10 +237,10 @@ fn take(
         if let Some(journal) = &mut core.journal {
             journal.journal.complete(sequence, delivery, now);
         }
-        return Outcome::Taken;
+        return SpillOutcome::Taken;
     };
     if !backlog.reserve(trigger.bytes()) {
-        return Outcome::Waits;
+        return SpillOutcome::Waits;
     }
     let entry = EntryId { core: number, sequence };
     if let Some(journal) = &mut core.journal {
@@ -249,5 +249,5 @@ fn take(
     }
     trigger.set_receipt(Receipt { entry, delivery, share: Receipt::WHOLE });
     flows::offer_until_taken(core, &backlog, trigger);
-    Outcome::Taken
+    SpillOutcome::Taken
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::calls::{Call, CallParts, CallSpan, OpenSpan};
+use super::calls::{CallParts, CallSpan, OpenSpan, ServedCall};
 use super::context::CoreState;
 use crate::base::trace::{TRACEPARENT_FIELD, TraceContext};
 use crate::http;
@@ -33,7 +33,7 @@ impl CoreState {
             Cow::Borrowed(text) => Box::from(text),
             Cow::Owned(text) => text.into_boxed_str(),
         };
-        sink.call(Call {
+        sink.call(ServedCall {
             unix_millis: now.unix_millis,
             duration_nanos: now.nanos.saturating_sub(parts.since_nanos),
             webhook: parts.webhook,

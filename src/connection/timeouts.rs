@@ -59,8 +59,8 @@ pub(crate) struct Timeouts {
     pub(crate) websocket_pong: Span,
 }
 
-impl From<&settings::Timeouts> for Timeouts {
-    fn from(set: &settings::Timeouts) -> Timeouts {
+impl From<&settings::TimeoutSettings> for Timeouts {
+    fn from(set: &settings::TimeoutSettings) -> Timeouts {
         Timeouts {
             head: Span::seconds(set.head),
             body: Span::seconds(set.body),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answer::Exchange;
 use super::context::CoreState;
 pub(crate) use super::listener::ListenerKind;
-pub(crate) use super::origin::Origin;
+pub(crate) use super::origin::RequestOrigin;
 use super::present::Present;
 use crate::base::id::Id;
 use crate::http;

@@ -42,7 +42,7 @@ pub(super) struct Waiters<K> {
 
 /// A place among those who wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct QueuePlace {
     pub(super) ticket: u64,
     /// Whether nobody has asked yet: this one has to.
     pub(super) is_first: bool,
@@ -75,7 +75,7 @@ impl<K: Clone + Eq + Hash> Waiters<K> {
         key: &K,
         connection: Option<ConnectionId>,
         now: Now,
-    ) -> Result<Place, Full> {
+    ) -> Result<QueuePlace, Full> {
         let ends_nanos = now.nanos + self.wait_nanos;
         let ticket = self.next_ticket;
         let waiter = connection.map(|connection| Waiter { connection, ticket, ends_nanos });
@@ -87,7 +87,7 @@ impl<K: Clone + Eq + Hash> Waiters<K> {
         if let Some(asked) = self.asked.get_mut(key) {
             if asked.ends_nanos > now.nanos {
                 asked.waiters.extend(waiter);
-                return Ok(Place { ticket, is_first: false });
+                return Ok(QueuePlace { ticket, is_first: false });
             }
             asked.ends_nanos = ends_nanos;
             asked.waiters.retain(|waiter| waiter.ends_nanos > now.nanos);
@@ -98,7 +98,7 @@ impl<K: Clone + Eq + Hash> Waiters<K> {
             self.asked
                 .insert(key.clone(), PendingFetch { ends_nanos, waiters: waiter.into_iter().collect() });
         }
-        Ok(Place { ticket, is_first: true })
+        Ok(QueuePlace { ticket, is_first: true })
     }
 
     /// The thing is there: returns the requests that waited for it.

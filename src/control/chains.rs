@@ -26,7 +26,7 @@ use crate::base::log::bounded_log;
 use crate::engine::Fetched;
 use crate::settings::Alexa;
 use crate::verify::alexa::rules::HOST;
-use crate::verify::alexa::{Chain, ChainCache, ChainUrl, FetchError, Lookup, Roots, RootsError};
+use crate::verify::alexa::{AlexaRootsError, Chain, ChainCache, ChainUrl, FetchError, Lookup, Roots};
 
 /// How long a fetch may take, its wait for a turn included ([verification](crate::guide::verification#details)).
 const FETCH_TIME: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub enum ChainsError {
     /// The file of `alexa.roots` cannot be read.
     Read(std::io::Error),
     /// It holds no roots.
-    Roots(RootsError),
+    Roots(AlexaRootsError),
     /// TLS cannot be set up.
     Tls(rustls::Error),
     /// The thread cannot be started.

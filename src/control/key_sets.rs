@@ -69,7 +69,7 @@ impl fmt::Display for FetchError {
     }
 }
 
-struct Asked {
+struct KeySetRequest {
     url: Arc<str>,
     /// When what the core knows was fetched; 0 for nothing.
     known_nanos: u64,
@@ -79,7 +79,7 @@ struct Asked {
 /// The thread, as the cores see it. It ends when this is dropped and nobody waits any more.
 #[derive(Debug)]
 pub struct KeySets {
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<KeySetRequest>,
     clock: Clock,
 }
 
@@ -108,7 +108,7 @@ impl KeySets {
     /// Fetches a key set, or finds that more is known of it than at `known_nanos`, and calls `done`; on any thread, and
     /// at once where nothing can be fetched. Never blocks.
     pub fn fetch(&self, url: &Arc<str>, known_nanos: u64, done: KeysFetched) {
-        if let Err(error) = self.asked.try_send(Asked { url: Arc::clone(url), known_nanos, done }) {
+        if let Err(error) = self.asked.try_send(KeySetRequest { url: Arc::clone(url), known_nanos, done }) {
             let (mpsc::error::TrySendError::Full(asked) | mpsc::error::TrySendError::Closed(asked)) = error;
             (asked.done)(failed(&self.clock));
         }
@@ -121,14 +121,14 @@ fn failed(clock: &Clock) -> FetchedKeys {
 }
 
 /// Answers all who ask until nobody can ask any more.
-async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<Asked>, clock: Clock) {
+async fn serve(fetcher: Arc<Fetcher>, mut asks: mpsc::Receiver<KeySetRequest>, clock: Clock) {
     let mut cache = KeySetCache::default();
     let mut waiting: HashMap<Arc<str>, Vec<KeysFetched>> = HashMap::new();
     let mut fetches: JoinSet<(Arc<str>, Result<KeySet, FetchError>)> = JoinSet::new();
     loop {
         tokio::select! {
             asked = asks.recv() => {
-                let Some(Asked { url, known_nanos, done }) = asked else { break };
+                let Some(KeySetRequest { url, known_nanos, done }) = asked else { break };
                 if let Some(waiting) = waiting.get_mut(&url) {
                     waiting.push(done);
                     continue;

@@ -255,7 +255,7 @@ fn pass(
 fn decide(condition: &Condition, payload: &dyn Root, sheet: &mut Sheet) -> Result<bool, TooMuchWork> {
     let (scratch, event_work) = sheet.scratch_and_work();
     let bytes = event_work.left() / CONDITION_UNITS_PER_BYTE;
-    let mut work = expression::Work::new(bytes);
+    let mut work = expression::ExpressionWork::new(bytes);
     let is_true = condition.is_true(payload, &mut work, scratch);
     event_work.charge((bytes - work.left()) * CONDITION_UNITS_PER_BYTE);
     is_true

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::base::clock::Now;
 use crate::base::json::Raw;
-use crate::expression::Work;
+use crate::expression::ExpressionWork;
 use crate::model::{BodyTemplateType, CastBuffersAs, ConditionalConfig, HeaderTemplate, WebhookReplyConfig};
 use crate::registry::Condition;
 use crate::reply::{Reply, ReplyNode, ReplyTo, Sheet, Unsent};
@@ -203,7 +203,7 @@ fn any_condition() -> impl Strategy<Value = Condition> {
 }
 
 /// Enough for any of these conditions.
-const WORK: Work = Work::new(1 << 22);
+const WORK: ExpressionWork = ExpressionWork::new(1 << 22);
 
 proptest! {
     #[test]

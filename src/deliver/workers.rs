@@ -29,8 +29,8 @@ mod waiting;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use self::item::{Flight, Item, List, Tie, TieKey, came_back, recorded_end};
 pub use self::item::{Guest, Order, RecordedEnd, ReplyUnclear, WorkerTrigger};
+use self::item::{Item, ItemInFlight, List, Tie, TieKey, came_back, recorded_end};
 use self::waiting::{NodeQueue, QueueEntry};
 pub use super::affinity::Affinity;
 use crate::base::slots::{Key, Slots};
@@ -67,7 +67,7 @@ struct Unacked {
 /// The queue of one flow. `W` is how a worker is reached.
 pub struct FlowQueue<W> {
     workers: Slots<Worker<W>>,
-    flights: Slots<Flight>,
+    flights: Slots<ItemInFlight>,
     /// Those that have something waiting or in flight.
     nodes: HashMap<Arc<str>, NodeQueue, ahash::RandomState>,
     ties: HashMap<TieKey, Tie, ahash::RandomState>,
@@ -309,7 +309,7 @@ impl<W: Clone> FlowQueue<W> {
     }
 
     /// Takes the flight of `seq` off the worker.
-    fn land(&mut self, worker: Key, seq: u64, orders: &mut Vec<Order<W>>) -> Option<Flight> {
+    fn land(&mut self, worker: Key, seq: u64, orders: &mut Vec<Order<W>>) -> Option<ItemInFlight> {
         let owner = self.workers.get_mut(worker)?;
         let flight = owner.flights.remove(&seq)?;
         owner.in_flight -= 1;

@@ -40,7 +40,7 @@ use self::parts::JournalParts;
 use self::rules::rules;
 use self::search::Search;
 use self::supervise::{CoreConfig, Mailbox};
-use self::supply::Supply;
+use self::supply::SupplyThread;
 use crate::base::clock::Clock;
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
@@ -71,8 +71,8 @@ pub use crate::connection::message::ReplyOutcome as Outcome;
 pub(crate) use crate::connection::message::{Inside, ReplyCallback as Done};
 pub(crate) use crate::connection::tls::{CertificateEnd, ListenerTlsError, ListenersTls, check as check_tls};
 pub(crate) use crate::connection::{
-    ANSWER_KEPT_BYTES_MAX, CORE_ATTEMPTS_MAX, Call, CallSink, NodeLinks, NotReplayed, PermitTold, Permits,
-    RemoteReplies, ReplayCallback,
+    ANSWER_KEPT_BYTES_MAX, CORE_ATTEMPTS_MAX, CallSink, NodeLinks, NotReplayed, PermitTold, Permits,
+    RemoteReplies, ReplayCallback, ServedCall,
 };
 pub use crate::connection::{
     Attempt, AttemptError, AttemptReport, AttemptResult, BegunAnswer, ChainSource, DeadLetter, DeadLetters,
@@ -130,7 +130,7 @@ pub struct Engine {
     counts: Arc<SharedCounts>,
     registry: Arc<Registry>,
     tls: Arc<ListenersTls>,
-    supply: Option<Arc<Supply>>,
+    supply: Option<Arc<SupplyThread>>,
     remote: Arc<dyn RemoteReplies>,
 }
 

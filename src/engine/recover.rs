@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::parts::{JournalParts, KeeperParts, Segments};
-use super::supply::{SegmentFolder, Supply, random, write_manifest};
+use super::supply::{SegmentFolder, SupplyThread, random, write_manifest};
 use crate::base::block::BLOCK_BYTES;
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
@@ -136,9 +136,9 @@ pub(super) fn start(
     let notes = begun.iter().flat_map(|(journal, ..)| journal.notes());
     key_notes::restore(registry, notes, clock.now().unix_millis);
     let failed = |error| JournalError::Io { path: path.clone(), error };
-    let supply = Arc::new(Supply::start(folder, spare.into(), cores).map_err(failed)?);
+    let supply = Arc::new(SupplyThread::start(folder, spare.into(), cores).map_err(failed)?);
     let part = |(journal, open, files)| {
-        let source: Segments<DiskFile> = Arc::<Supply>::clone(&supply);
+        let source: Segments<DiskFile> = Arc::<SupplyThread>::clone(&supply);
         let journal = Box::new(CoreJournal::new(EventJournal::Files(journal), open, cores));
         JournalParts { journal, keeper: KeeperParts::Files { source, files } }
     };
@@ -147,7 +147,7 @@ pub(super) fn start(
 }
 
 /// The source of segments, and the parts of the journal by core.
-pub(super) type Started = (Arc<Supply>, Vec<JournalParts<DiskFile>>);
+pub(super) type Started = (Arc<SupplyThread>, Vec<JournalParts<DiskFile>>);
 
 /// Size of the segments: small enough that each core can have several, and that making the first does not hold up a start.
 fn segment_bytes(bytes_max: u64, cores: usize) -> u32 {

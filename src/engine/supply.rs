@@ -48,7 +48,7 @@ pub trait SegmentSource<F>: Send + Sync {
 }
 
 /// The thread that makes segments.
-pub(super) struct Supply {
+pub(super) struct SupplyThread {
     shared: Arc<SharedSupply>,
     path: PathBuf,
     safety: Safety,
@@ -200,12 +200,16 @@ pub(super) fn write_manifest(folder: &Path, manifest: &Manifest) -> io::Result<(
     sync_folder_of(&path)
 }
 
-impl Supply {
+impl SupplyThread {
     /// Starts the thread for the journals of `cores` cores. `spare` are segments that hold nothing.
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub(super) fn start(folder: SegmentFolder, spare: Vec<SpareSegment>, cores: usize) -> io::Result<Supply> {
+    pub(super) fn start(
+        folder: SegmentFolder,
+        spare: Vec<SpareSegment>,
+        cores: usize,
+    ) -> io::Result<SupplyThread> {
         let cores = std::iter::repeat_with(CoreSupply::default).take(cores).collect();
         let state = State { cores, spare, ..State::default() };
         let shared = Arc::new(SharedSupply { state: Mutex::new(state), changed: Condvar::new() });
@@ -214,7 +218,7 @@ impl Supply {
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || supply(&of_thread, folder))?;
-        Ok(Supply { shared, path, safety, thread: Mutex::new(Some(thread)) })
+        Ok(SupplyThread { shared, path, safety, thread: Mutex::new(Some(thread)) })
     }
 
     /// Ends the thread.
@@ -228,7 +232,7 @@ impl Supply {
     }
 }
 
-impl Drop for Supply {
+impl Drop for SupplyThread {
     fn drop(&mut self) {
         self.stop();
     }
@@ -304,7 +308,7 @@ impl State {
     }
 }
 
-impl SegmentSource<DiskFile> for Supply {
+impl SegmentSource<DiskFile> for SupplyThread {
     fn request(&self, core: u16, count: usize, waker: &Waker) {
         let mut state = self.shared.lock();
         let Some(supply) = state.cores.get_mut(usize::from(core)) else { return };

@@ -10,13 +10,13 @@ pub struct ExpressionError {
     /// The character of the line, counted from 1.
     pub column: usize,
     /// The fault at that position.
-    pub fault: Fault,
+    pub fault: ExpressionFault,
 }
 
 /// The fault of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum ExpressionFault {
     /// Something else than what the syntax wants here.
     Expected(&'static str),
     /// A string or a path that does not end.
@@ -39,7 +39,7 @@ pub enum Fault {
 
 impl ExpressionError {
     /// A fault at a byte position of a source.
-    pub(super) fn at(source: &str, position: usize, fault: Fault) -> ExpressionError {
+    pub(super) fn at(source: &str, position: usize, fault: ExpressionFault) -> ExpressionError {
         let before = source.get(..position).unwrap_or(source);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         ExpressionError {
@@ -58,23 +58,23 @@ impl fmt::Display for ExpressionError {
 
 impl std::error::Error for ExpressionError {}
 
-impl fmt::Display for Fault {
+impl fmt::Display for ExpressionFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Expected(what) => write!(f, "expected {what}"),
-            Fault::Unclosed(what) => write!(f, "{what} is never closed"),
-            Fault::Operator(operator) => write!(
+            ExpressionFault::Expected(what) => write!(f, "expected {what}"),
+            ExpressionFault::Unclosed(what) => write!(f, "{what} is never closed"),
+            ExpressionFault::Operator(operator) => write!(
                 f,
                 "`{operator}` is not supported: the operators are == === != !== < <= > >= && || ! + - * / %"
             ),
-            Fault::Name(name) => {
+            ExpressionFault::Name(name) => {
                 write!(f, "`{name}` is not a literal: payload paths stand in {{{{ }}}}, strings in quotes")
             }
-            Fault::Call(name) => write!(f, "`{name}(` is a call, and calls are not supported"),
-            Fault::Number => f.write_str("not a number"),
-            Fault::Escape(must) => write!(f, "not an escape sequence: {must}"),
-            Fault::Path(why) => write!(f, "not a payload path: {why}"),
-            Fault::TooLarge(what) => write!(f, "too large: {what}"),
+            ExpressionFault::Call(name) => write!(f, "`{name}(` is a call, and calls are not supported"),
+            ExpressionFault::Number => f.write_str("not a number"),
+            ExpressionFault::Escape(must) => write!(f, "not an escape sequence: {must}"),
+            ExpressionFault::Path(why) => write!(f, "not a payload path: {why}"),
+            ExpressionFault::TooLarge(what) => write!(f, "too large: {what}"),
         }
     }
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::parse::{Binary, STACK_MAX, StackOperation, Unary};
 use super::value::{Text, Value};
-use super::{Operand, TEXT_BYTES_MAX, TooMuchWork, Work};
+use super::{ExpressionWork, Operand, TEXT_BYTES_MAX, TooMuchWork};
 use crate::base::json::{DOCUMENT_DEPTH_MAX, Kind, Raw};
 use crate::base::number;
 
@@ -22,8 +22,8 @@ const NUMBER_BYTES_MAX: usize = 32;
 /// Runs the operations; says whether the last value is true.
 pub(super) fn is_true<'a, P>(
     operations: &'a [StackOperation<P>],
-    find: &mut dyn FnMut(&'a P, &mut Work) -> Result<Operand<'a>, TooMuchWork>,
-    work: &mut Work,
+    find: &mut dyn FnMut(&'a P, &mut ExpressionWork) -> Result<Operand<'a>, TooMuchWork>,
+    work: &mut ExpressionWork,
     scratch: &mut Vec<u8>,
 ) -> Result<bool, TooMuchWork> {
     scratch.clear();
@@ -68,7 +68,7 @@ pub(super) fn is_true<'a, P>(
 }
 
 struct Evaluator<'e> {
-    work: &'e mut Work,
+    work: &'e mut ExpressionWork,
     /// Where texts are made.
     scratch: &'e mut Vec<u8>,
 }

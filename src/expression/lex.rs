@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::error::{ExpressionError, Fault};
+use super::error::{ExpressionError, ExpressionFault};
 use crate::base::number::{self, is_space};
 
 /// A word or a sign.
@@ -114,7 +114,7 @@ impl<'s> Lexer<'s> {
         self.token().map(|token| (token, start))
     }
 
-    pub(super) fn error(&self, position: usize, fault: Fault) -> ExpressionError {
+    pub(super) fn error(&self, position: usize, fault: ExpressionFault) -> ExpressionError {
         ExpressionError::at(self.source, position, fault)
     }
 
@@ -127,7 +127,7 @@ impl<'s> Lexer<'s> {
         let Some(first) = rest.chars().next() else { return Ok(Token::End) };
         if let Some(inside) = rest.strip_prefix("{{") {
             let Some((path, _)) = inside.split_once("}}") else {
-                return Err(self.error(self.at, Fault::Unclosed("`{{`")));
+                return Err(self.error(self.at, ExpressionFault::Unclosed("`{{`")));
             };
             self.at += path.len() + "{{}}".len();
             return Ok(Token::Path(path));
@@ -149,8 +149,8 @@ impl<'s> Lexer<'s> {
                 self.at += text.len();
                 Ok(Token::Sign(*sign))
             }
-            Some((text, None)) => Err(self.error(self.at, Fault::Operator((*text).to_owned()))),
-            None => Err(self.error(self.at, Fault::Operator(first.to_string()))),
+            Some((text, None)) => Err(self.error(self.at, ExpressionFault::Operator((*text).to_owned()))),
+            None => Err(self.error(self.at, ExpressionFault::Operator(first.to_string()))),
         }
     }
 
@@ -165,7 +165,7 @@ impl<'s> Lexer<'s> {
             name => {
                 let shown: String = name.chars().take(SHOWN_CHARS_MAX).collect();
                 let is_call = rest[end..].trim_start_matches(is_space).starts_with('(');
-                let fault = if is_call { Fault::Call(shown) } else { Fault::Name(shown) };
+                let fault = if is_call { ExpressionFault::Call(shown) } else { ExpressionFault::Name(shown) };
                 return Err(self.error(self.at, fault));
             }
         };
@@ -184,7 +184,7 @@ impl<'s> Lexer<'s> {
         } else {
             let mut end = digits(0);
             if end > 1 && bytes[0] == b'0' {
-                return Err(self.error(self.at, Fault::Number));
+                return Err(self.error(self.at, ExpressionFault::Number));
             }
             if bytes.get(end) == Some(&b'.') {
                 end = digits(end + 1);
@@ -197,7 +197,7 @@ impl<'s> Lexer<'s> {
         };
         let value = number::parse(&rest[..end]);
         if value.is_nan() || rest[end..].starts_with(is_name_part) {
-            return Err(self.error(self.at, Fault::Number));
+            return Err(self.error(self.at, ExpressionFault::Number));
         }
         self.at += end;
         Ok(Token::Number(value))
@@ -211,13 +211,13 @@ impl<'s> Lexer<'s> {
         loop {
             let rest = self.rest();
             let Some(at) = rest.find(['\\', quote, '\n', '\r']) else {
-                return Err(self.error(start, Fault::Unclosed("this string")));
+                return Err(self.error(start, ExpressionFault::Unclosed("this string")));
             };
             text.push_str(&rest[..at]);
             self.at += at;
             match rest.as_bytes()[at] {
                 b'\\' => text.push_str(&self.escape()?),
-                b'\n' | b'\r' => return Err(self.error(start, Fault::Unclosed("this string"))),
+                b'\n' | b'\r' => return Err(self.error(start, ExpressionFault::Unclosed("this string"))),
                 _ => {
                     self.at += 1;
                     return Ok(Token::Text(text));
@@ -231,7 +231,7 @@ impl<'s> Lexer<'s> {
         let position = self.at;
         let mut inside = self.rest()[1..].chars();
         let Some(character) = inside.next() else {
-            return Err(self.error(position, Fault::Unclosed("this string")));
+            return Err(self.error(position, ExpressionFault::Unclosed("this string")));
         };
         self.at += 1 + character.len_utf8();
         Ok(Cow::Borrowed(match character {
@@ -242,7 +242,9 @@ impl<'s> Lexer<'s> {
             't' => "\t",
             'v' => "\u{b}",
             '0' if !inside.as_str().starts_with(|c: char| c.is_ascii_digit()) => "\0",
-            '0'..='9' => return Err(self.error(position, Fault::Escape("octal ones are not supported"))),
+            '0'..='9' => {
+                return Err(self.error(position, ExpressionFault::Escape("octal ones are not supported")));
+            }
             'x' => return self.hexadecimal(position, 2).and_then(|unit| self.character(position, unit)),
             'u' => return self.unicode(position),
             // A line that goes on.
@@ -262,7 +264,7 @@ impl<'s> Lexer<'s> {
         if let Some(inside) = self.rest().strip_prefix('{') {
             let end = inside.find('}').filter(|end| (1..=BRACED_DIGITS_MAX).contains(end));
             let Some(end) = end else {
-                return Err(self.error(position, Fault::Escape("`\\u{…}` takes hex digits")));
+                return Err(self.error(position, ExpressionFault::Escape("`\\u{…}` takes hex digits")));
             };
             self.at += 1;
             let unit = self.hexadecimal(position, end)?;
@@ -286,14 +288,20 @@ impl<'s> Lexer<'s> {
         let value = text.and_then(|text| u32::from_str_radix(text, 16).ok());
         self.at += digits;
         value.ok_or_else(|| {
-            self.error(position, Fault::Escape("`\\x` takes two hex digits, `\\u` four, or some in braces"))
+            self.error(
+                position,
+                ExpressionFault::Escape("`\\x` takes two hex digits, `\\u` four, or some in braces"),
+            )
         })
     }
 
     fn character(&self, position: usize, unit: u32) -> Result<Cow<'static, str>, ExpressionError> {
         match char::from_u32(unit) {
             Some(character) => Ok(Cow::Owned(character.to_string())),
-            None => Err(self.error(position, Fault::Escape("half of a surrogate pair is not a character"))),
+            None => {
+                Err(self
+                    .error(position, ExpressionFault::Escape("half of a surrogate pair is not a character")))
+            }
         }
     }
 }

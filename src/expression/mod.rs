@@ -12,7 +12,7 @@
 //! An expression is generic over its paths: their syntax is the caller's.
 //!
 //! **Invariant**: evaluating ends. Each operator runs at most once, and what it reads or writes is paid for from a
-//! [`Work`] before it is done.
+//! [`ExpressionWork`] before it is done.
 //!
 //! Two differences to JavaScript, which no payload of a webhook can avoid: half of a surrogate pair is U+FFFD, and an object
 //! with a member called `toString` is a text like any other object, not an exception.
@@ -59,17 +59,17 @@ pub enum Operand<'a> {
 
 /// The work that may still be spent, in bytes read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Work(usize);
+pub struct ExpressionWork(usize);
 
 /// Evaluating took more work than there was. Nothing was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMuchWork;
 
-impl Work {
+impl ExpressionWork {
     /// So many bytes of work.
     #[must_use]
-    pub const fn new(bytes: usize) -> Work {
-        Work(bytes)
+    pub const fn new(bytes: usize) -> ExpressionWork {
+        ExpressionWork(bytes)
     }
 
     /// Spends what reading or writing so many bytes costs.
@@ -130,8 +130,8 @@ impl<P> Expression<P> {
     /// If there is not enough `work`.
     pub fn is_true<'a>(
         &'a self,
-        find: &mut dyn FnMut(&'a P, &mut Work) -> Result<Operand<'a>, TooMuchWork>,
-        work: &mut Work,
+        find: &mut dyn FnMut(&'a P, &mut ExpressionWork) -> Result<Operand<'a>, TooMuchWork>,
+        work: &mut ExpressionWork,
         scratch: &mut Vec<u8>,
     ) -> Result<bool, TooMuchWork> {
         evaluate::is_true(&self.operations, find, work, scratch)

@@ -1,6 +1,6 @@
 //! From a source to the operations of an expression, in the order in which they run.
 
-use super::error::{ExpressionError, Fault};
+use super::error::{ExpressionError, ExpressionFault};
 use super::lex::{Lexer, Sign, Token};
 
 /// Bytes of a source: 32,767 characters, the most that a flow's node takes, of four bytes each.
@@ -105,7 +105,7 @@ pub(super) fn parse<P>(
 ) -> Result<Box<[StackOperation<P>]>, ExpressionError> {
     let mut lexer = Lexer::new(source);
     if source.len() > SOURCE_BYTES_MAX {
-        return Err(lexer.error(0, Fault::TooLarge("an expression has at most 131,068 bytes")));
+        return Err(lexer.error(0, ExpressionFault::TooLarge("an expression has at most 131,068 bytes")));
     }
     let (token, position) = lexer.next()?;
     let mut parser = Parser { lexer, token, position, operations: Vec::new(), nesting: 0, stack: 0, path };
@@ -129,12 +129,12 @@ struct Parser<'s, 'p, P> {
 }
 
 impl<P> Parser<'_, '_, P> {
-    fn error(&self, fault: Fault) -> ExpressionError {
+    fn error(&self, fault: ExpressionFault) -> ExpressionError {
         self.lexer.error(self.position, fault)
     }
 
     fn expected(&self, what: &'static str) -> ExpressionError {
-        self.error(Fault::Expected(what))
+        self.error(ExpressionFault::Expected(what))
     }
 
     fn advance(&mut self) -> Result<(), ExpressionError> {
@@ -195,7 +195,7 @@ impl<P> Parser<'_, '_, P> {
         let operation = match std::mem::replace(&mut self.token, Token::End) {
             Token::Path(text) => match (self.path)(text) {
                 Ok(path) => StackOperation::Path(path),
-                Err(why) => return Err(self.error(Fault::Path(why))),
+                Err(why) => return Err(self.error(ExpressionFault::Path(why))),
             },
             Token::Text(text) => StackOperation::Text(text.into()),
             Token::Number(number) => StackOperation::Number(number),
@@ -210,7 +210,7 @@ impl<P> Parser<'_, '_, P> {
             }
         };
         if self.stack == STACK_MAX {
-            return Err(self.error(Fault::TooLarge("32 values wait for their operators already")));
+            return Err(self.error(ExpressionFault::TooLarge("32 values wait for their operators already")));
         }
         self.stack += 1;
         self.operations.push(operation);
@@ -232,7 +232,7 @@ impl<P> Parser<'_, '_, P> {
     fn nest(&mut self) -> Result<(), ExpressionError> {
         self.nesting += 1;
         if self.nesting > NESTING_MAX {
-            return Err(self.error(Fault::TooLarge("nested deeper than 64 levels")));
+            return Err(self.error(ExpressionFault::TooLarge("nested deeper than 64 levels")));
         }
         Ok(())
     }

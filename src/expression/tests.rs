@@ -1,6 +1,6 @@
 //! Syntax, bounds and errors. The values are compared with JavaScript's in `tests/expression_oracle.rs`.
 
-use super::error::Fault;
+use super::error::ExpressionFault;
 use super::*;
 
 fn compile(source: &str) -> Result<Expression<String>, ExpressionError> {
@@ -10,11 +10,11 @@ fn compile(source: &str) -> Result<Expression<String>, ExpressionError> {
 fn is_true_within(source: &str, payload: &str, work: usize) -> Result<bool, TooMuchWork> {
     let expression = compile(source).unwrap_or_else(|error| panic!("{source}: {error}"));
     let root = Raw::document(payload.as_bytes()).expect("JSON");
-    let find = &mut |name: &String, work: &mut Work| {
+    let find = &mut |name: &String, work: &mut ExpressionWork| {
         work.spend(payload.len())?;
         Ok(root.get(name).map_or(Operand::Undefined, Operand::Json))
     };
-    expression.is_true(find, &mut Work::new(work), &mut b"what was there before".to_vec())
+    expression.is_true(find, &mut ExpressionWork::new(work), &mut b"what was there before".to_vec())
 }
 
 fn is_true(source: &str, payload: &str) -> bool {
@@ -49,18 +49,18 @@ fn operators_bind_as_in_javascript() {
 fn what_is_behind_a_decided_and_or_or_is_not_looked_at() {
     let expression = compile("{{a}} || {{b}} && {{c}}").expect("it compiles");
     let mut looked = Vec::new();
-    let find = &mut |name: &String, _: &mut Work| {
+    let find = &mut |name: &String, _: &mut ExpressionWork| {
         looked.push(name.clone());
         Ok(Operand::Number(f64::from(name == "b")))
     };
-    assert_eq!(expression.is_true(find, &mut Work::new(1000), &mut Vec::new()), Ok(false));
+    assert_eq!(expression.is_true(find, &mut ExpressionWork::new(1000), &mut Vec::new()), Ok(false));
     assert_eq!(looked, ["a", "b", "c"]);
     looked.clear();
-    let find = &mut |name: &String, _: &mut Work| {
+    let find = &mut |name: &String, _: &mut ExpressionWork| {
         looked.push(name.clone());
         Ok(Operand::Number(f64::from(name == "a")))
     };
-    assert_eq!(expression.is_true(find, &mut Work::new(1000), &mut Vec::new()), Ok(true));
+    assert_eq!(expression.is_true(find, &mut ExpressionWork::new(1000), &mut Vec::new()), Ok(true));
     assert_eq!(looked, ["a"]);
     assert_eq!(expression.paths().collect::<Vec<_>>(), ["a", "b", "c"]);
 }
@@ -69,7 +69,7 @@ fn what_is_behind_a_decided_and_or_or_is_not_looked_at() {
 fn operands_need_not_stand_in_the_payload() {
     let expression =
         compile("{{text}} === 'é' && {{length}} === 2 && {{whole}} == {{whole}} && {{made}} < 'z'");
-    let find = &mut |name: &String, _: &mut Work| {
+    let find = &mut |name: &String, _: &mut ExpressionWork| {
         Ok(match name.as_str() {
             "text" => Operand::Text(Cow::Borrowed("é")),
             "made" => Operand::Text(Cow::Owned("made".to_owned())),
@@ -77,7 +77,8 @@ fn operands_need_not_stand_in_the_payload() {
             _ => Operand::Document,
         })
     };
-    let is_true = expression.expect("it compiles").is_true(find, &mut Work::new(1000), &mut Vec::new());
+    let is_true =
+        expression.expect("it compiles").is_true(find, &mut ExpressionWork::new(1000), &mut Vec::new());
     assert_eq!(is_true, Ok(true));
 }
 
@@ -127,7 +128,7 @@ fn what_is_no_expression_is_refused_with_its_place() {
     }
     let refused = Expression::<()>::compile("1 == {{x}}", &mut |_| Err("why".to_owned()));
     let error = refused.expect_err("the path is refused");
-    assert_eq!((error.column, error.fault), (6, Fault::Path("why".to_owned())));
+    assert_eq!((error.column, error.fault), (6, ExpressionFault::Path("why".to_owned())));
 }
 
 #[test]

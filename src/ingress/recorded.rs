@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::base::clock::Now;
 use crate::base::ip_net::IpNet;
-use crate::record::{Call, Kind, Record};
+use crate::record::{Kind, Record, RecordedCall};
 use crate::registry::Hook;
 use crate::trigger::{self, HttpData, Parts, Payload, Peer, Tail, UpgradeData, WsEvent};
 
@@ -81,7 +81,7 @@ pub(crate) fn payload(
 fn http_data<'a>(
     viewer: Viewer<'_>,
     hook: &'a Hook,
-    call: &'a Call<'a>,
+    call: &'a RecordedCall<'a>,
 ) -> HttpData<'a, impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone> {
     let (path, query) = split(call.path);
     HttpData {

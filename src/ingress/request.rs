@@ -22,7 +22,7 @@ use crate::model::{CorsConfig, MethodSet};
 use crate::registry::{Hook, HookOptions, Pin};
 use crate::verify::alexa;
 use crate::verify::jwt::{self, KeySetCache};
-use crate::verify::provider::{self, Provider, Verdict};
+use crate::verify::provider::{self, Provider, ProviderVerdict};
 use crate::verify::signature::{Challenge, Mismatch, SignedRequest};
 
 /// Where webhooks live.
@@ -49,7 +49,7 @@ pub enum AtHead<'g, 'b> {
 
 /// Where a request came in and by whom it is decided.
 #[derive(Clone, Copy, Debug)]
-pub struct Door<'d> {
+pub struct IngressContext<'d> {
     /// The core that decides, for its share of the rate.
     pub core: usize,
     pub now: Now,
@@ -91,7 +91,7 @@ fn asks_for_readiness(request: &Request<'_>) -> bool {
 
 /// Steps 2 to 7. Whether the process is ready is not known here: the caller puts a refusal in the place of
 /// [`Answer::Ready`] if it is not.
-pub fn at_head<'g, 'b>(door: Door<'_>, pin: &'g Pin<'_>, request: &Request<'b>) -> AtHead<'g, 'b> {
+pub fn at_head<'g, 'b>(door: IngressContext<'_>, pin: &'g Pin<'_>, request: &Request<'b>) -> AtHead<'g, 'b> {
     // 2. Path.
     let path = request.path();
     if request.method() == Method::Connect {
@@ -204,7 +204,7 @@ fn methods(hook: &Hook) -> Option<MethodSet> {
 /// whatever method they deliver with.
 fn refused_by_origin(
     options: &HookOptions,
-    door: Door<'_>,
+    door: IngressContext<'_>,
     request: &Request<'_>,
 ) -> Option<Answer<'static>> {
     match request.method() {
@@ -231,7 +231,7 @@ enum Credentials {
 }
 
 /// Step 6, for a webhook with options.
-fn check_credentials(options: &HookOptions, door: Door<'_>, request: &Request<'_>) -> Credentials {
+fn check_credentials(options: &HookOptions, door: IngressContext<'_>, request: &Request<'_>) -> Credentials {
     if let Some(basic) = &options.basic
         && !basic.check(sole(request, "authorization"))
     {
@@ -323,7 +323,7 @@ pub enum AtBody {
 /// Step 8: the handshakes of providers, which carry no signature; then the signature; then Alexa's rules. `body` is
 /// as it came; `public_url` is how callers reach the ingress, without a slash at its end.
 pub fn at_body(now: Now, hook: &Hook, request: &Request<'_>, body: &[u8], public_url: &str) -> AtBody {
-    if let Verdict::Answer(answer) = hook.provider.verify(request.method_bytes(), request.query()) {
+    if let ProviderVerdict::Answer(answer) = hook.provider.verify(request.method_bytes(), request.query()) {
         return AtBody::Answer(Answer::Challenge {
             status: answer.status,
             content_type: answer.content_type.unwrap_or_default(),
@@ -457,7 +457,7 @@ pub fn instead_of_reply(hook: &Hook) -> Option<Answer<'static>> {
     hook.provider.instead_of_reply().map(plain)
 }
 
-fn plain(answer: provider::Answer) -> Answer<'static> {
+fn plain(answer: provider::ProviderAnswer) -> Answer<'static> {
     Answer::Plain {
         status: answer.status,
         content_type: answer.content_type.unwrap_or_default(),

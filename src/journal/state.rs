@@ -12,7 +12,7 @@ use super::recovery::Fault;
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, SpareSegment};
 use super::sequence::Sequence;
 use super::supply::{ReleasedSegment, Supply};
-use super::tail::{Flight, Tail};
+use super::tail::{Flight, SegmentTail};
 use crate::base::block::AlignedBlock;
 
 /// The configuration of a journal.
@@ -147,7 +147,7 @@ pub struct Journal {
     /// The oldest first; the last is the one that is appended to, while there is a tail.
     pub(super) segments: VecDeque<Segment>,
     pub(super) first_index: SegmentIndex,
-    pub(super) tail: Option<Tail>,
+    pub(super) tail: Option<SegmentTail>,
     pub(super) in_flight: Option<Flight>,
     pub(super) spare: VecDeque<SpareSegment>,
     /// Released, and to be erased before they leave.

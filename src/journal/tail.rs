@@ -10,7 +10,7 @@ use crate::base::block::{AlignedBlock, BLOCK_BYTES};
 
 /// The end of the segment that is appended to.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct SegmentTail {
     seed: Seed,
     /// Where the next write begins: what stands before it is durable and full.
     pub(super) block_start: usize,
@@ -23,12 +23,12 @@ pub(super) struct Tail {
     pub(super) records_start: usize,
 }
 
-impl Tail {
+impl SegmentTail {
     /// The tail of a segment of which nothing is written. Its header is written with its first records.
-    pub(super) fn new(header: &SegmentHeader) -> Tail {
+    pub(super) fn new(header: &SegmentHeader) -> SegmentTail {
         let mut block = Box::new([0; BLOCK_BYTES]);
         header.encode(&mut block[..]);
-        Tail {
+        SegmentTail {
             seed: header.seed(),
             block_start: 0,
             end: SEGMENT_HEADER_BYTES,
@@ -81,7 +81,7 @@ impl Tail {
 /// The write in flight.
 #[derive(Debug)]
 pub(super) enum Flight {
-    /// Records of the tail, from this byte of [`Tail::records`] on.
+    /// Records of the tail, from this byte of [`SegmentTail::records`] on.
     Records { from: usize },
     /// A released segment's header is overwritten with zeros.
     Erase(ReleasedSegment),

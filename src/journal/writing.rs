@@ -7,7 +7,7 @@ use super::record::{
 use super::segment::{Previous, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::state::{Journal, Segment, Write};
 use super::supply::ReleasedSegment;
-use super::tail::{Flight, Tail};
+use super::tail::{Flight, SegmentTail};
 use crate::base::block::{AlignedBlock, BLOCK_BYTES};
 
 /// Bytes of one write, but for its last record: of more, the callers of the first records would wait for the last.
@@ -67,7 +67,7 @@ impl Journal {
     /// Makes sure that a record of `bytes` fits the tail, in the next segment if need be. Returns the length of the tail's
     /// records; `None` without a segment.
     fn open_tail(&mut self, bytes: usize) -> Option<usize> {
-        let is_full = |tail: &Tail| tail.end + bytes > self.config.segment_bytes as usize;
+        let is_full = |tail: &SegmentTail| tail.end + bytes > self.config.segment_bytes as usize;
         if let Some(tail) = self.tail.as_ref().filter(|tail| !is_full(tail)) {
             return Some(tail.records.len());
         }
@@ -93,7 +93,7 @@ impl Journal {
         self.next = self.next.next();
         self.segments.push_back(Segment::new(header));
         self.begin_review();
-        self.tail = Some(Tail::new(&header));
+        self.tail = Some(SegmentTail::new(&header));
         self.release_oldest();
         Some(0)
     }

@@ -49,7 +49,7 @@ impl Flow {
         }
         let positions: HashMap<&str, usize> =
             self.nodes.iter().enumerate().map(|(position, node)| (node.id.as_str(), position)).collect();
-        let mut search = Search { positions, places: vec![None; self.nodes.len()], order: Vec::new() };
+        let mut search = WireWalk { positions, places: vec![None; self.nodes.len()], order: Vec::new() };
         let first = search.places_of(triggers.flat_map(|trigger| ids(trigger.output_ids.as_ref())));
         let mut behind = Vec::new();
         while let Some(&position) = search.order.get(behind.len()) {
@@ -94,14 +94,14 @@ impl Flow {
 const CONDITIONAL_OUTPUTS_MAX: usize = 2;
 
 /// A walk over a flow's wires, nearest nodes first.
-struct Search<'f> {
+struct WireWalk<'f> {
     positions: HashMap<&'f str, usize>,
     /// Of each node, its place in `order` if it was reached.
     places: Vec<Option<usize>>,
     order: Vec<usize>,
 }
 
-impl<'f> Search<'f> {
+impl<'f> WireWalk<'f> {
     /// Places of the nodes with these ids, each once; those that are new are appended to the order.
     fn places_of(&mut self, ids: impl Iterator<Item = &'f str>) -> Vec<usize> {
         let mut places = Vec::new();

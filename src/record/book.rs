@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::entry::{Answer, Call, Entry, Fate, read_entries};
+use super::entry::{CallAnswer, Entry, Fate, RecordedCall, read_entries};
 use super::noted::Noted;
 use super::query::RecordQuery;
-use super::rings::{RING_BYTES, Ring, Rings};
+use super::rings::{RING_BYTES, RecordRing, Rings};
 use super::stored::Record;
 use crate::base::id::Id;
 
@@ -109,7 +109,7 @@ impl Book {
         *last = unix_millis.max(*last);
     }
 
-    fn on_call(&mut self, call: &Call<'_>, bytes: &[u8], segment: u32) {
+    fn on_call(&mut self, call: &RecordedCall<'_>, bytes: &[u8], segment: u32) {
         if !call.is_sent {
             self.note_call(call.webhook, call.unix_millis);
         }
@@ -150,7 +150,7 @@ impl Book {
         self.keep_bounds();
     }
 
-    fn on_answer(&mut self, answer: &Answer<'_>, bytes: &[u8], noted: &mut Vec<Noted>) {
+    fn on_answer(&mut self, answer: &CallAnswer<'_>, bytes: &[u8], noted: &mut Vec<Noted>) {
         let Some(ring) = self.rings.get_mut(answer.webhook, false) else { return };
         let Some(at) = place_of(ring, answer.record) else { return };
         let Some(record) = ring.records.get_mut(at) else { return };
@@ -347,6 +347,6 @@ pub(super) fn page(records: &[Record], query: &RecordQuery, skip: u64, take: usi
 }
 
 /// Place of a record in its ring. It is one of the last, as a rule.
-fn place_of(ring: &Ring, id: Id) -> Option<usize> {
+fn place_of(ring: &RecordRing, id: Id) -> Option<usize> {
     ring.records.iter().rposition(|record| record.id == id)
 }

@@ -96,7 +96,7 @@ impl FateKind {
 
 /// The beginning of a record: what was received, or sent on a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call<'e> {
+pub struct RecordedCall<'e> {
     pub id: Id,
     pub webhook: Id,
     pub unix_millis: u64,
@@ -132,7 +132,7 @@ pub struct Call<'e> {
 }
 
 #[cfg(test)]
-impl<'e> Call<'e> {
+impl<'e> RecordedCall<'e> {
     /// A request without a peer, fields or a body, for tests to begin with.
     pub(crate) const fn request(
         id: Id,
@@ -140,8 +140,8 @@ impl<'e> Call<'e> {
         unix_millis: u64,
         method: &'e [u8],
         path: &'e [u8],
-    ) -> Call<'e> {
-        Call {
+    ) -> RecordedCall<'e> {
+        RecordedCall {
             id,
             webhook,
             unix_millis,
@@ -167,7 +167,7 @@ impl<'e> Call<'e> {
 
 /// The end of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'e> {
+pub struct CallAnswer<'e> {
     pub record: Id,
     pub webhook: Id,
     /// Of the response, or of a close.
@@ -220,8 +220,8 @@ impl Fate<'_> {
 /// One entry of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry<'e> {
-    Call(Call<'e>),
-    Answer(Answer<'e>),
+    Call(RecordedCall<'e>),
+    Answer(CallAnswer<'e>),
     Fate(Fate<'e>),
     /// Calls that were not recorded: `folded` are refusals like the last record, `skipped` are others.
     Count {
@@ -279,7 +279,7 @@ const HTTP10: u8 = 1 << 2;
 const WHOLE: u8 = 1 << 3;
 const CHUNKED: u8 = 1 << 4;
 
-impl Call<'_> {
+impl RecordedCall<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
         let flags = bit(self.is_sent, SENT)
@@ -311,7 +311,7 @@ impl Call<'_> {
         texts.into_iter().for_each(|text| write_bytes(out, text));
     }
 
-    fn read<'e>(from: &mut Reader<'e>) -> Option<Call<'e>> {
+    fn read<'e>(from: &mut EntryReader<'e>) -> Option<RecordedCall<'e>> {
         let (id, webhook) = (from.id()?, from.id()?);
         let (unix_millis, events) = (from.u64()?, from.u32()?);
         let (kind, flags) = (Kind::of(from.u8()?)?, from.u8()?);
@@ -322,7 +322,7 @@ impl Call<'_> {
             _ => return None,
         };
         let named = |id: Id| (id != Id::default()).then_some(id);
-        Some(Call {
+        Some(RecordedCall {
             id,
             webhook,
             unix_millis,
@@ -370,7 +370,7 @@ impl Call<'_> {
     }
 }
 
-impl Answer<'_> {
+impl CallAnswer<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         out.push(ANSWER);
         out.extend_from_slice(self.record.raw());
@@ -390,8 +390,8 @@ impl Answer<'_> {
         write_bytes(out, self.response);
     }
 
-    fn read<'e>(from: &mut Reader<'e>) -> Option<Answer<'e>> {
-        Some(Answer {
+    fn read<'e>(from: &mut EntryReader<'e>) -> Option<CallAnswer<'e>> {
+        Some(CallAnswer {
             record: from.id()?,
             webhook: from.id()?,
             status: from.u16()?,
@@ -421,7 +421,7 @@ impl Fate<'_> {
         write_bytes(out, self.error);
     }
 
-    fn read<'e>(from: &mut Reader<'e>) -> Option<Fate<'e>> {
+    fn read<'e>(from: &mut EntryReader<'e>) -> Option<Fate<'e>> {
         Some(Fate {
             record: from.id()?,
             webhook: from.id()?,
@@ -462,10 +462,10 @@ pub fn read_entries(batch: &[u8]) -> impl Iterator<Item = (Entry<'_>, &[u8])> {
 
 /// Reads one entry, whose bytes begin with its length.
 pub(super) fn read_entry(bytes: &[u8]) -> Option<Entry<'_>> {
-    let mut from = Reader(bytes.get(4..)?);
+    let mut from = EntryReader(bytes.get(4..)?);
     Some(match from.u8()? {
-        CALL => Entry::Call(Call::read(&mut from)?),
-        ANSWER => Entry::Answer(Answer::read(&mut from)?),
+        CALL => Entry::Call(RecordedCall::read(&mut from)?),
+        ANSWER => Entry::Answer(CallAnswer::read(&mut from)?),
         FATE => Entry::Fate(Fate::read(&mut from)?),
         COUNT => Entry::Count {
             webhook: from.id()?,
@@ -480,9 +480,9 @@ pub(super) fn read_entry(bytes: &[u8]) -> Option<Entry<'_>> {
 }
 
 /// Takes fields off the front of an entry.
-struct Reader<'e>(&'e [u8]);
+struct EntryReader<'e>(&'e [u8]);
 
-impl<'e> Reader<'e> {
+impl<'e> EntryReader<'e> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;

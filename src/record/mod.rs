@@ -30,7 +30,7 @@ mod stored;
 
 pub use self::book::{Book, BookLimits, Page};
 pub use self::call_record::{BODY_KEPT_BYTES_MAX, CallRecord, EVENTS_MAX};
-pub use self::entry::{Answer, Call, Entry, Fate, FateKind, Kind, read_entries};
+pub use self::entry::{CallAnswer, Entry, Fate, FateKind, Kind, RecordedCall, read_entries};
 pub use self::noted::Noted;
 pub use self::query::{RecordQuery, StatusFilter};
 pub use self::recorder::{

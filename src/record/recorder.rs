@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::call_record::{BODY_KEPT_BYTES_MAX, CallRecord, EVENTS_MAX};
-use super::entry::{Answer, Call, Entry, Fate, FateKind, Kind};
+use super::entry::{CallAnswer, Entry, Fate, FateKind, Kind, RecordedCall};
 use super::mask::fields_into;
 use super::seats::{Seat, Seats};
 use super::shelf::RecordSink;
@@ -345,7 +345,7 @@ impl CoreRecords {
         self.fields.clear();
         fields_into(&mut self.fields, new.fields, new.hidden_field);
         let start = self.begin_entry();
-        let call = Call {
+        let call = RecordedCall {
             id,
             webhook: new.webhook,
             unix_millis: new.now.unix_millis,
@@ -385,7 +385,7 @@ impl CoreRecords {
         // Flows that have not run to their end reply now.
         let runs = if has_run || open.verified_nanos == 0 { open.ran_nanos } else { new.nanos };
         let ran = runs.max(verified);
-        let answer = Answer {
+        let answer = CallAnswer {
             record: open.id,
             webhook: open.webhook,
             status: new.status,

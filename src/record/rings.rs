@@ -11,7 +11,7 @@ const NONE: u32 = u32::MAX;
 pub(super) const RING_BYTES: usize = 192;
 
 /// The records of one webhook, by their time.
-pub(super) struct Ring {
+pub(super) struct RecordRing {
     pub(super) webhook: Id,
     pub(super) records: VecDeque<Record>,
     /// Calls since the start that were not recorded.
@@ -24,7 +24,7 @@ pub(super) struct Ring {
 /// All rings.
 pub(super) struct Rings {
     places: HashMap<Id, u32, ahash::RandomState>,
-    rings: Vec<Ring>,
+    rings: Vec<RecordRing>,
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
@@ -38,12 +38,12 @@ impl Default for Rings {
 
 impl Rings {
     /// The ring of a webhook.
-    pub(super) fn get(&self, webhook: Id) -> Option<&Ring> {
+    pub(super) fn get(&self, webhook: Id) -> Option<&RecordRing> {
         self.places.get(&webhook).and_then(|place| self.rings.get(*place as usize))
     }
 
     /// The ring of a webhook, to change it; it is used by that if it `is_used`.
-    pub(super) fn get_mut(&mut self, webhook: Id, is_used: bool) -> Option<&mut Ring> {
+    pub(super) fn get_mut(&mut self, webhook: Id, is_used: bool) -> Option<&mut RecordRing> {
         let place = *self.places.get(&webhook)?;
         if is_used {
             self.unlink(place);
@@ -53,7 +53,7 @@ impl Rings {
     }
 
     /// The ring of a webhook, made if there is none; says whether it was made.
-    pub(super) fn get_or_make(&mut self, webhook: Id) -> (&mut Ring, bool) {
+    pub(super) fn get_or_make(&mut self, webhook: Id) -> (&mut RecordRing, bool) {
         let known = self.places.get(&webhook).copied();
         let place = match known {
             Some(place) => {
@@ -61,7 +61,8 @@ impl Rings {
                 place
             }
             None => {
-                let ring = Ring { webhook, records: VecDeque::new(), skipped: 0, newer: NONE, older: NONE };
+                let ring =
+                    RecordRing { webhook, records: VecDeque::new(), skipped: 0, newer: NONE, older: NONE };
                 let place = match self.free.pop() {
                     Some(place) => {
                         self.rings[place as usize] = ring;
@@ -86,12 +87,17 @@ impl Rings {
     }
 
     /// Removes a ring.
-    pub(super) fn remove(&mut self, webhook: Id) -> Option<Ring> {
+    pub(super) fn remove(&mut self, webhook: Id) -> Option<RecordRing> {
         let place = self.places.remove(&webhook)?;
         self.unlink(place);
         self.free.push(place);
-        let empty =
-            Ring { webhook: Id::default(), records: VecDeque::new(), skipped: 0, newer: NONE, older: NONE };
+        let empty = RecordRing {
+            webhook: Id::default(),
+            records: VecDeque::new(),
+            skipped: 0,
+            newer: NONE,
+            older: NONE,
+        };
         Some(std::mem::replace(&mut self.rings[place as usize], empty))
     }
 
@@ -101,7 +107,7 @@ impl Rings {
     }
 
     /// The ring at a place, and its webhook; `None` if the place is free.
-    pub(super) fn at_place(&mut self, place: usize) -> Option<(Id, &mut Ring)> {
+    pub(super) fn at_place(&mut self, place: usize) -> Option<(Id, &mut RecordRing)> {
         let ring = self.rings.get_mut(place).filter(|ring| !ring.records.is_empty())?;
         Some((ring.webhook, ring))
     }
@@ -122,7 +128,7 @@ impl Rings {
     }
 
     fn unlink(&mut self, place: u32) {
-        let Ring { newer, older, .. } = self.rings[place as usize];
+        let RecordRing { newer, older, .. } = self.rings[place as usize];
         match self.rings.get_mut(newer as usize) {
             Some(ring) => ring.older = older,
             None => self.newest = older,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Answer, Call, Entry, Fate, Kind, read_entry};
+use super::entry::{CallAnswer, Entry, Fate, Kind, RecordedCall, read_entry};
 use crate::base::id::Id;
 
 /// Memory of a record beside the bytes of its entries.
@@ -34,7 +34,7 @@ impl Record {
 
     /// The call.
     #[must_use]
-    pub fn call(&self) -> Option<Call<'_>> {
+    pub fn call(&self) -> Option<RecordedCall<'_>> {
         match read_entry(&self.call) {
             Some(Entry::Call(call)) => Some(call),
             _ => None,
@@ -43,7 +43,7 @@ impl Record {
 
     /// The answer; `None` while there is none.
     #[must_use]
-    pub fn answer(&self) -> Option<Answer<'_>> {
+    pub fn answer(&self) -> Option<CallAnswer<'_>> {
         match read_entry(self.answer.as_deref()?) {
             Some(Entry::Answer(answer)) => Some(answer),
             _ => None,

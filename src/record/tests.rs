@@ -423,15 +423,15 @@ fn entries_that_are_damaged_make_no_record() {
 
 #[test]
 fn a_call_has_its_requests_id_among_its_fields_and_one_of_an_earlier_version_has_none() {
-    let mut call = Call {
+    let mut call = RecordedCall {
         events: 1,
         body_bytes: 1,
         fields: b"a: 1\r\nX-Request-ID: its own\r\nb: 2\r\n",
         body: b"x",
         request_id: b"an-id",
-        ..Call::request(hook(1), hook(2), 1, b"POST", b"/")
+        ..RecordedCall::request(hook(1), hook(2), 1, b"POST", b"/")
     };
-    let names = |call: &Call<'_>| -> Vec<Vec<u8>> {
+    let names = |call: &RecordedCall<'_>| -> Vec<Vec<u8>> {
         call.shown_headers().map(|(name, value)| [name, b"=", value].concat()).collect()
     };
     assert_eq!(names(&call), [&b"a=1"[..], b"b=2", b"x-request-id=an-id"]);

@@ -28,7 +28,7 @@ use crate::template::{Escape, GlobalsRoot, Template};
 use crate::trigger::{Parts, Tail};
 use crate::verify::auth::{Auth, Values};
 use crate::verify::basic::{Basic, CredentialField};
-use crate::verify::jwt::{Jwt, KeySet, Rendered};
+use crate::verify::jwt::{Jwt, KeySet, RenderedKeys};
 use crate::verify::provider::Provider;
 use crate::verify::signature::{SecretError, Signature};
 
@@ -348,9 +348,9 @@ fn jwt(application: &ApplicationPart, webhook: &Webhook, config: &JwtConfig) -> 
         keys.as_slice().iter().map(|source| render(application, source).unwrap_or_default()).collect()
     };
     let rendered = match &config.keys {
-        JwtKeys::Secret(secrets) => Rendered::Secrets(all(secrets)),
-        JwtKeys::Public(keys) => Rendered::Public(all(keys)),
-        JwtKeys::Url(url) => Rendered::Url(url.clone()),
+        JwtKeys::Secret(secrets) => RenderedKeys::Secrets(all(secrets)),
+        JwtKeys::Public(keys) => RenderedKeys::Public(all(keys)),
+        JwtKeys::Url(url) => RenderedKeys::Url(url.clone()),
     };
     Jwt::compile(config, rendered, |index, error| {
         tracing::warn!(webhook = %webhook.id, %error, index, "a key verifies nothing");

@@ -1,8 +1,8 @@
 //! The condition of a `ConditionalNode`: an expression over payload paths.
 
-use crate::expression::{Expression, Operand, TooMuchWork, Work};
+use crate::expression::{Expression, ExpressionWork, Operand, TooMuchWork};
 use crate::model::{ConditionalConfig, ModelError};
-use crate::template::{Found, Path, Read, Root, Template};
+use crate::template::{Path, PathRead, PathValue, Root, Template};
 
 /// A condition, compiled.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Condition {
     }
 
     /// Tells all that it may look at of a payload.
-    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(Read<'t>)) {
+    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(PathRead<'t>)) {
         self.0.paths().for_each(|path| path.reads(tell));
     }
 
@@ -31,17 +31,17 @@ impl Condition {
     pub fn is_true(
         &self,
         payload: &dyn Root,
-        work: &mut Work,
+        work: &mut ExpressionWork,
         scratch: &mut Vec<u8>,
     ) -> Result<bool, TooMuchWork> {
-        let find = &mut |path: &Path, work: &mut Work| {
+        let find = &mut |path: &Path, work: &mut ExpressionWork| {
             let found = path.look(payload, &mut |bytes| work.spend(bytes))?;
             Ok(match found {
                 None => Operand::Undefined,
-                Some(Found::Json(raw)) => Operand::Json(raw),
-                Some(Found::Document) => Operand::Document,
-                Some(Found::Number(value)) => Operand::Number(value),
-                Some(Found::Text(text)) => Operand::Text(text),
+                Some(PathValue::Json(raw)) => Operand::Json(raw),
+                Some(PathValue::Document) => Operand::Document,
+                Some(PathValue::Number(value)) => Operand::Number(value),
+                Some(PathValue::Text(text)) => Operand::Text(text),
             })
         };
         self.0.is_true(find, work, scratch)
@@ -108,7 +108,7 @@ mod tests {
             ),
         ] {
             let condition = condition(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
-            let is_true = condition.is_true(&root, &mut Work::new(10_000), &mut Vec::new());
+            let is_true = condition.is_true(&root, &mut ExpressionWork::new(10_000), &mut Vec::new());
             assert_eq!(is_true, Ok(expected), "{expression}");
         }
     }
@@ -117,11 +117,11 @@ mod tests {
     fn a_path_is_paid_for() {
         let root = Raw::document(PAYLOAD.as_bytes()).expect("JSON");
         let condition = condition("{{data.body.list[1]}} == 2").expect("it compiles");
-        let mut work = Work::new(10_000);
+        let mut work = ExpressionWork::new(10_000);
         assert_eq!(condition.is_true(&root, &mut work, &mut Vec::new()), Ok(true));
         let cost = 10_000 - work.left();
         assert!(cost > PAYLOAD.len() / 2, "{cost}");
-        let too_little = condition.is_true(&root, &mut Work::new(cost - 1), &mut Vec::new());
+        let too_little = condition.is_true(&root, &mut ExpressionWork::new(cost - 1), &mut Vec::new());
         assert_eq!(too_little, Err(TooMuchWork));
     }
 

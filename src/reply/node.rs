@@ -13,7 +13,7 @@ use super::rendered::{Body, Rendered, ReplyTo, Sheet};
 use super::response::STATUS_FALLBACK;
 use crate::model::{BodyTemplateType, WebhookReplyConfig};
 use crate::template::{
-    Escape, OUTPUT_BYTES_MAX, Path, Read, RenderError, Root, Template, TemplateError, Work,
+    Escape, OUTPUT_BYTES_MAX, Path, PathRead, RenderError, Root, Template, TemplateError, Work,
 };
 
 /// Where the `replyId` lies unless the node says otherwise.
@@ -141,7 +141,7 @@ impl ReplyNode {
     }
 
     /// Tells all that it may look at of a payload.
-    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(Read<'t>)) {
+    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(PathRead<'t>)) {
         if let Some(path) = &self.named {
             path.reads(tell);
         }

@@ -64,7 +64,7 @@ struct State {
     waiting: usize,
     /// Bytes of the body so far, its beginning among them.
     received: u64,
-    end: Option<End>,
+    end: Option<StreamEnd>,
     notify: Option<StreamNotify>,
     /// The reader has read everything and is to be told of more.
     is_awaited: bool,
@@ -74,7 +74,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+enum StreamEnd {
     Complete,
     Broken,
 }
@@ -93,7 +93,7 @@ impl State {
         }
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: StreamEnd) {
         if self.end.is_none() {
             self.end = Some(end);
             self.tell_reader();
@@ -116,7 +116,7 @@ impl StreamWriter {
         }
         let received = state.received + piece.len() as u64;
         if received > self.0.length.unwrap_or(u64::MAX).min(self.0.bytes_max) {
-            state.end(End::Broken);
+            state.end(StreamEnd::Broken);
             return Err(StreamRefused::TooLarge);
         }
         state.received = received;
@@ -132,7 +132,7 @@ impl StreamWriter {
     pub fn finish(self) {
         let mut state = self.0.lock();
         let is_whole = self.0.length.is_none_or(|length| length == state.received);
-        state.end(if is_whole { End::Complete } else { End::Broken });
+        state.end(if is_whole { StreamEnd::Complete } else { StreamEnd::Broken });
     }
 
     /// Waits until there is room for a piece; returns `false` if nobody reads the body any more.
@@ -171,7 +171,7 @@ impl StreamWriter {
 
 impl Drop for StreamWriter {
     fn drop(&mut self) {
-        self.0.lock().end(End::Broken);
+        self.0.lock().end(StreamEnd::Broken);
     }
 }
 
@@ -234,8 +234,8 @@ impl ReplyStream {
         }
         match state.end {
             _ if !state.pieces.is_empty() => StreamProgress::More,
-            Some(End::Complete) => StreamProgress::Complete,
-            Some(End::Broken) => StreamProgress::Broken,
+            Some(StreamEnd::Complete) => StreamProgress::Complete,
+            Some(StreamEnd::Broken) => StreamProgress::Broken,
             None => {
                 state.is_awaited = true;
                 StreamProgress::Waits

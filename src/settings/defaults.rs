@@ -2,8 +2,8 @@
 
 use super::table::CORES_MAX;
 use super::{
-    Address, Admin, Alexa, Cluster, Driver, Durability, Forward, Ingress, Journal, Limits, LogFormat,
-    LogRequests, Nats, Records, Settings, Timeouts, TlsFiles, WebSocket, Workers,
+    Address, Admin, Alexa, Cluster, Driver, Durability, Forward, Ingress, JournalSettings, Limits, LogFormat,
+    LogRequests, Nats, Records, Settings, TimeoutSettings, TlsFiles, WebSocket, Workers,
 };
 
 /// Networks that nothing is forwarded to unless an operator says otherwise: link-local addresses, and those where clouds
@@ -50,7 +50,7 @@ pub(super) fn defaults(cores: usize) -> Settings {
             connections: 1_000_000,
             body_bytes: 256 * 1024 * 1024,
         },
-        journal: Journal {
+        journal: JournalSettings {
             durability: Durability::Fsync,
             max_bytes: 8 * 1024 * 1024 * 1024,
             retention_seconds: 86_400,
@@ -66,7 +66,7 @@ pub(super) fn defaults(cores: usize) -> Settings {
         cluster: Cluster::default(),
         websocket: WebSocket { context_takeover: false },
         alexa: Alexa { roots: None, connect_to: None },
-        timeouts: Timeouts {
+        timeouts: TimeoutSettings {
             head: 10,
             body: 30,
             idle: 75,

@@ -188,7 +188,7 @@ pub struct Limits {
 
 /// The journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Journal {
+pub struct JournalSettings {
     pub durability: Durability,
     /// The most bytes of its segments.
     pub max_bytes: u64,
@@ -238,7 +238,7 @@ pub struct Alexa {
 
 /// How long peers are waited for, in seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct TimeoutSettings {
     pub head: u32,
     pub body: u32,
     pub idle: u32,
@@ -260,7 +260,7 @@ pub struct Settings {
     pub workers: Workers,
     pub access_token: Option<Secret>,
     pub limits: Limits,
-    pub journal: Journal,
+    pub journal: JournalSettings,
     pub record: Records,
     pub forward: Forward,
     /// The servers that `NatsNode` publishes to; without any, those of the cluster.
@@ -268,7 +268,7 @@ pub struct Settings {
     pub cluster: Cluster,
     pub websocket: WebSocket,
     pub alexa: Alexa,
-    pub timeouts: Timeouts,
+    pub timeouts: TimeoutSettings,
     /// Seconds between the signal to stop, when `/readyz` turns to 503, and the end of accepting.
     pub drain_delay_seconds: u32,
     pub driver: Driver,

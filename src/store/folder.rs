@@ -97,7 +97,7 @@ impl DataFolder {
 
 /// The access token of the REST API, and where it came from.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct AccessToken {
+pub(crate) struct FirstToken {
     /// The token.
     pub secret: String,
     /// Its file, where it was not given in the settings.
@@ -108,7 +108,7 @@ pub(crate) struct AccessToken {
     pub warning: Option<String>,
 }
 
-impl std::fmt::Debug for AccessToken {
+impl std::fmt::Debug for FirstToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "AccessToken({:?})", self.file)
     }
@@ -119,9 +119,9 @@ impl std::fmt::Debug for AccessToken {
 /// # Errors
 ///
 /// Where the file cannot be read or made, or holds no token.
-pub(crate) fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessToken, StoreError> {
+pub(crate) fn access_token(folder: &Path, given: Option<&str>) -> Result<FirstToken, StoreError> {
     if let Some(given) = given {
-        return Ok(AccessToken { secret: given.to_owned(), file: None, is_new: false, warning: None });
+        return Ok(FirstToken { secret: given.to_owned(), file: None, is_new: false, warning: None });
     }
     let path = folder.join(ACCESS_TOKEN_FILE);
     let file = match File::open(&path) {
@@ -132,7 +132,7 @@ pub(crate) fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessT
                 .map_err(|error| StoreError::Io { path: path.clone(), why: error.to_string() })?;
             let secret = URL_SAFE_NO_PAD.encode(bytes);
             write_new(folder, &path, format!("{secret}\n").as_bytes())?;
-            return Ok(AccessToken { secret, file: Some(path), is_new: true, warning: None });
+            return Ok(FirstToken { secret, file: Some(path), is_new: true, warning: None });
         }
         Err(error) => return Err(StoreError::io(&path, &error)),
     };
@@ -147,7 +147,7 @@ pub(crate) fn access_token(folder: &Path, given: Option<&str>) -> Result<AccessT
     if let Err(must) = check_access_token(secret) {
         return Err(StoreError::NoAccessToken { path, must });
     }
-    Ok(AccessToken { secret: secret.to_owned(), file: Some(path), is_new: false, warning })
+    Ok(FirstToken { secret: secret.to_owned(), file: Some(path), is_new: false, warning })
 }
 
 /// Writes a file whole or not at all: it gets its name once it is on the disk.

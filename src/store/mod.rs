@@ -50,7 +50,7 @@ pub(crate) use glob::Glob;
 pub(crate) use list::{FlowFilter, ListQuery, Listed, TriggerMatch};
 pub use record::Affected;
 pub(crate) use record_change::{RECORD_VERSION, RecordChange, RecordKey, RecordKind};
-pub(crate) use replica::{NotReplicated, Origin, Replica};
+pub(crate) use replica::{ChangeOrigin, NotReplicated, Replica};
 pub(crate) use tables::{ACCESS_TOKENS_MAX, SortField};
 
 use crate::base::id::Id;

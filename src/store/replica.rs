@@ -30,7 +30,7 @@ const CONFLICTS_MAX: usize = 64;
 const ASIDE_MAX: usize = 100;
 /// The model that the database is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct ChangeOrigin {
     /// Number of the shared model: another one is another model.
     pub number: u64,
     /// Its revision that was applied last.
@@ -77,13 +77,13 @@ impl Store {
     ///
     /// # Errors
     /// If the database failed.
-    pub fn origin(&self) -> Result<Option<Origin>, StoreError> {
+    pub fn origin(&self) -> Result<Option<ChangeOrigin>, StoreError> {
         self.database.read(|reads| {
             let meta = reads.table(META)?;
             let get = |key| meta.get(key).map_err(|error| reads.failed(error));
             let (number, revision) = (get(ORIGIN_KEY)?, get(REVISION_KEY)?);
             let revision = revision.map_or(0, |revision| revision.value());
-            Ok(number.map(|number| Origin { number: number.value(), revision }))
+            Ok(number.map(|number| ChangeOrigin { number: number.value(), revision }))
         })
     }
 
@@ -91,7 +91,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database failed, or the change is not in effect ([`StoreError::NotApplied`]).
-    pub fn apply(&self, origin: Origin, records: &[RecordChange]) -> Result<(), StoreError> {
+    pub fn apply(&self, origin: ChangeOrigin, records: &[RecordChange]) -> Result<(), StoreError> {
         let affected = self.database.write(|changes| {
             for record in records {
                 changes.apply(record)?;
@@ -106,7 +106,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::apply`].
-    pub fn retain(&self, origin: Origin, kept: &HashSet<RecordKey>) -> Result<(), StoreError> {
+    pub fn retain(&self, origin: ChangeOrigin, kept: &HashSet<RecordKey>) -> Result<(), StoreError> {
         let mut gone: Vec<RecordChange> = Vec::new();
         self.for_each_record(&mut |kind, id, _| {
             if !kept.contains(&(kind, id)) {
@@ -199,7 +199,7 @@ impl Changes<'_> {
         Ok(revision.map_or(0, |revision| revision.value()))
     }
 
-    fn set_origin(&mut self, origin: Origin) -> Result<(), StoreError> {
+    fn set_origin(&mut self, origin: ChangeOrigin) -> Result<(), StoreError> {
         for (key, value) in [(ORIGIN_KEY, origin.number), (REVISION_KEY, origin.revision)] {
             self.meta.insert(key, value).map_err(|error| failed(self.path, error))?;
         }

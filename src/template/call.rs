@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::collections;
 use super::date;
 use super::encode::{decode_uri, encode_uri};
-use super::error::{Fault, RenderError};
+use super::error::{RenderError, TemplateFault};
 use super::format::NumberFormat;
 use super::helper::Helper;
 use super::pattern::Pattern;
@@ -29,21 +29,23 @@ impl HelperCall {
         helper: Helper,
         arguments: Vec<TemplateExpression>,
         named: Vec<(Box<str>, TemplateExpression)>,
-    ) -> Result<HelperCall, Fault> {
+    ) -> Result<HelperCall, TemplateFault> {
         let built = match (helper, arguments.get(1)) {
             (Helper::Match, Some(TemplateExpression::Text(text))) => {
-                Built::Pattern(Box::new(Pattern::compile(text).map_err(Fault::Pattern)?))
+                Built::Pattern(Box::new(Pattern::compile(text).map_err(TemplateFault::Pattern)?))
             }
             (Helper::Match, _) => {
-                return Err(Fault::Pattern("it has to stand in the template, in quotes".to_owned()));
+                return Err(TemplateFault::Pattern("it has to stand in the template, in quotes".to_owned()));
             }
             (Helper::Format, Some(TemplateExpression::Text(text))) => match NumberFormat::parse(text) {
                 Some(format) => Built::Format(format),
                 None if may_be_date(&arguments[0]) => Built::Nothing,
-                None => return Err(Fault::Format(text.to_string())),
+                None => return Err(TemplateFault::Format(text.to_string())),
             },
             (Helper::FormatDate | Helper::CurrentDateTime, _) => match text_named(&named, "tz") {
-                Some(name) => Built::Zone(date::zone(name).ok_or_else(|| Fault::TimeZone(name.to_owned()))?),
+                Some(name) => {
+                    Built::Zone(date::zone(name).ok_or_else(|| TemplateFault::TimeZone(name.to_owned()))?)
+                }
                 None => Built::Nothing,
             },
             _ => Built::Nothing,
@@ -51,7 +53,7 @@ impl HelperCall {
         if helper != Helper::Object
             && let Some(locale) = text_named(&named, "locale").filter(|locale| !locale.starts_with("en"))
         {
-            return Err(Fault::Locale(locale.to_owned()));
+            return Err(TemplateFault::Locale(locale.to_owned()));
         }
         Ok(HelperCall { helper, arguments: arguments.into(), named: named.into(), built })
     }

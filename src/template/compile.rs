@@ -1,6 +1,6 @@
 //! Resolves the names of a template that was read: helpers, blocks, paths and the parameters of blocks.
 
-use super::error::{Fault, TemplateError};
+use super::error::{TemplateError, TemplateFault};
 use super::helper::Helper;
 use super::parse::{original, parse};
 use super::syntax::{Argument, BlockStatement, Mustache, PathExpression, Program, Sexpr, Statement};
@@ -31,7 +31,7 @@ struct Compiler<'s> {
 }
 
 impl<'s> Compiler<'s> {
-    fn error(&self, at: usize, fault: Fault) -> TemplateError {
+    fn error(&self, at: usize, fault: TemplateFault) -> TemplateError {
         TemplateError::at(self.source, at, fault)
     }
 
@@ -78,15 +78,14 @@ impl<'s> Compiler<'s> {
         }
         let name = original(&call.name);
         if BLOCKS.contains(&name.as_str()) && self.is_helper_name(&call.name) {
-            return Err(
-                self.error(call.at, Fault::Usage { helper: name, form: "a value, but it is a block" })
-            );
+            return Err(self
+                .error(call.at, TemplateFault::Usage { helper: name, form: "a value, but it is a block" }));
         }
         if !call.parameters.is_empty() || !call.hash.is_empty() {
             return Err(self.unknown(call.at, name));
         }
         if Helper::is_not_offered(&name) && self.is_helper_name(&call.name) {
-            return Err(self.error(call.at, Fault::NotOffered(name)));
+            return Err(self.error(call.at, TemplateFault::NotOffered(name)));
         }
         self.context_value(&call.name)
     }
@@ -94,7 +93,10 @@ impl<'s> Compiler<'s> {
     /// A call of something that is not a helper here.
     fn unknown(&self, at: usize, name: String) -> TemplateError {
         let is_known = Helper::is_not_offered(&name);
-        self.error(at, if is_known { Fault::NotOffered(name) } else { Fault::UnknownHelper(name) })
+        self.error(
+            at,
+            if is_known { TemplateFault::NotOffered(name) } else { TemplateFault::UnknownHelper(name) },
+        )
     }
 
     /// The helper that a call names.
@@ -137,14 +139,16 @@ impl<'s> Compiler<'s> {
             return Err(self.no_option(call.at, name, key));
         }
         if self.is_nested && matches!(helper, Helper::Match | Helper::Template) {
-            return Err(self.error(call.at, Fault::NotOffered(name.to_owned())));
+            return Err(self.error(call.at, TemplateFault::NotOffered(name.to_owned())));
         }
         if let Err(takes) = helper.check_count(call.parameters.len()) {
-            return Err(self.error(call.at, Fault::Arguments { helper: name.to_owned(), takes }));
+            return Err(self.error(call.at, TemplateFault::Arguments { helper: name.to_owned(), takes }));
         }
         self.patterns += usize::from(helper == Helper::Match);
         if self.patterns > PATTERNS_MAX {
-            return Err(self.error(call.at, Fault::TooLarge { what: "a template has at most 64 patterns" }));
+            return Err(
+                self.error(call.at, TemplateFault::TooLarge { what: "a template has at most 64 patterns" })
+            );
         }
         let arguments =
             call.parameters.iter().map(|value| self.argument(value)).collect::<Result<Vec<_>, _>>()?;
@@ -157,7 +161,12 @@ impl<'s> Compiler<'s> {
     }
 
     fn no_option(&self, at: usize, name: &str, key: &str) -> TemplateError {
-        self.error(at, Fault::Usage { helper: format!("{name} … {key}=…"), form: "one with named arguments" })
+        self.error(
+            at,
+            TemplateFault::Usage {
+                helper: format!("{name} … {key}=…"), form: "one with named arguments"
+            },
+        )
     }
 
     fn argument(&mut self, parameter: &Argument<'s>) -> Result<TemplateExpression, TemplateError> {
@@ -168,7 +177,7 @@ impl<'s> Compiler<'s> {
                     || BLOCKS.contains(&name.as_str())
                     || Helper::is_not_offered(name);
                 if is_helper && self.is_helper_name(parameter) {
-                    return Err(self.error(path.at, Fault::HelperAsPath(name.clone())));
+                    return Err(self.error(path.at, TemplateFault::HelperAsPath(name.clone())));
                 }
                 self.path(path)?
             }
@@ -196,7 +205,9 @@ impl<'s> Compiler<'s> {
         let scope = match &kind {
             BlockKind::If { .. } if !names.is_empty() => {
                 let helper = original(&call.name);
-                return Err(self.error(call.at, Fault::Usage { helper, form: "one that binds names" }));
+                return Err(
+                    self.error(call.at, TemplateFault::Usage { helper, form: "one that binds names" })
+                );
             }
             BlockKind::If { .. } => None,
             _ => Some([names.first().copied(), names.get(1).copied()]),
@@ -219,7 +230,7 @@ impl<'s> Compiler<'s> {
         }
         if let Some((name, helper)) = self.helper_of(call) {
             if !helper.is_comparison() {
-                return Err(self.error(call.at, Fault::Usage { helper: name, form: "a block" }));
+                return Err(self.error(call.at, TemplateFault::Usage { helper: name, form: "a block" }));
             }
             let condition = self.helper(helper, &name, call)?;
             return Ok(BlockKind::If { condition, include_zero: None, wanted: true });
@@ -236,9 +247,10 @@ impl<'s> Compiler<'s> {
             return Err(self.no_option(call.at, name, key));
         }
         let [argument] = &call.parameters[..] else {
-            return Err(
-                self.error(call.at, Fault::Arguments { helper: name.to_owned(), takes: "one argument" })
-            );
+            return Err(self.error(
+                call.at,
+                TemplateFault::Arguments { helper: name.to_owned(), takes: "one argument" },
+            ));
         };
         let value = self.argument(argument)?;
         Ok(match name {

@@ -10,13 +10,13 @@ pub struct TemplateError {
     /// Character in that line, from 1.
     pub column: usize,
     /// The fault at that position.
-    pub fault: Fault,
+    pub fault: TemplateFault,
 }
 
 /// The fault of a template or path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum TemplateFault {
     /// Something else than what the syntax wants here.
     Syntax {
         /// The token that is expected here.
@@ -76,7 +76,7 @@ pub enum Fault {
 
 impl TemplateError {
     /// A fault at a byte position of a source.
-    pub(super) fn at(source: &str, position: usize, fault: Fault) -> TemplateError {
+    pub(super) fn at(source: &str, position: usize, fault: TemplateFault) -> TemplateError {
         let before = source.get(..position).unwrap_or(source);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         TemplateError {
@@ -95,28 +95,30 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
-impl fmt::Display for Fault {
+impl fmt::Display for TemplateFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Syntax { expected } => write!(f, "expected {expected}"),
-            Fault::HelperAsPath(name) => {
+            TemplateFault::Syntax { expected } => write!(f, "expected {expected}"),
+            TemplateFault::HelperAsPath(name) => {
                 write!(f, "`{name}` is a helper: `(…)` calls it, `this.{name}` is a value of that name")
             }
-            Fault::Unclosed(what) => write!(f, "`{what}` is never closed"),
-            Fault::Mismatch { open, close } => write!(f, "`{open}` is closed by `{close}`"),
-            Fault::Stray(what) => write!(f, "`{what}` outside of a block"),
-            Fault::UnknownHelper(name) => write!(f, "there is no helper `{name}`"),
-            Fault::NotOffered(name) => write!(f, "the helper `{name}` is not offered here"),
-            Fault::TimeZone(name) => write!(f, "there is no time zone `{name}`"),
-            Fault::Locale(name) => write!(f, "dates are written in English (`en`), not in `{name}`"),
-            Fault::Partial(name) => write!(f, "there is no partial `{name}`: partials are not supported"),
-            Fault::Decorator => f.write_str("decorators are not supported"),
-            Fault::Arguments { helper, takes } => write!(f, "the helper `{helper}` takes {takes}"),
-            Fault::Usage { helper, form } => write!(f, "the helper `{helper}` is used as {form}"),
-            Fault::Pattern(why) => write!(f, "not a supported regular expression: {why}"),
-            Fault::Format(format) => write!(f, "not a number format: `{format}`"),
-            Fault::InvalidPath(path) => write!(f, "invalid path `{path}`"),
-            Fault::TooLarge { what } => write!(f, "too large: {what}"),
+            TemplateFault::Unclosed(what) => write!(f, "`{what}` is never closed"),
+            TemplateFault::Mismatch { open, close } => write!(f, "`{open}` is closed by `{close}`"),
+            TemplateFault::Stray(what) => write!(f, "`{what}` outside of a block"),
+            TemplateFault::UnknownHelper(name) => write!(f, "there is no helper `{name}`"),
+            TemplateFault::NotOffered(name) => write!(f, "the helper `{name}` is not offered here"),
+            TemplateFault::TimeZone(name) => write!(f, "there is no time zone `{name}`"),
+            TemplateFault::Locale(name) => write!(f, "dates are written in English (`en`), not in `{name}`"),
+            TemplateFault::Partial(name) => {
+                write!(f, "there is no partial `{name}`: partials are not supported")
+            }
+            TemplateFault::Decorator => f.write_str("decorators are not supported"),
+            TemplateFault::Arguments { helper, takes } => write!(f, "the helper `{helper}` takes {takes}"),
+            TemplateFault::Usage { helper, form } => write!(f, "the helper `{helper}` is used as {form}"),
+            TemplateFault::Pattern(why) => write!(f, "not a supported regular expression: {why}"),
+            TemplateFault::Format(format) => write!(f, "not a number format: `{format}`"),
+            TemplateFault::InvalidPath(path) => write!(f, "invalid path `{path}`"),
+            TemplateFault::TooLarge { what } => write!(f, "too large: {what}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::error::{Fault, TemplateError};
+use super::error::{TemplateError, TemplateFault};
 use crate::base::number::is_space;
 
 /// A token.
@@ -47,7 +47,7 @@ impl<'s> Lexer<'s> {
         &self.source[self.at..]
     }
 
-    pub(super) fn error(&self, position: usize, fault: Fault) -> TemplateError {
+    pub(super) fn error(&self, position: usize, fault: TemplateFault) -> TemplateError {
         TemplateError::at(self.source, position, fault)
     }
 
@@ -142,7 +142,7 @@ impl<'s> Lexer<'s> {
         }
         let Some(end) = last else {
             let opening = &self.source[open..open + 1];
-            return Err(self.error(open, Fault::Unclosed(opening.to_owned())));
+            return Err(self.error(open, TemplateFault::Unclosed(opening.to_owned())));
         };
         self.at += end + 2;
         Ok(&inside[..end])

@@ -41,9 +41,9 @@ mod work_tests;
 
 pub use compiled::Template;
 pub(crate) use error::{RenderError, TemplateError};
-pub(crate) use path::Found;
 pub use path::Path;
-pub(crate) use reads::Read;
+pub(crate) use path::PathValue;
+pub(crate) use reads::PathRead;
 pub use render::Escape;
 pub use root::{GlobalsRoot, Root};
 #[cfg(test)]

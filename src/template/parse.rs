@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::error::{Fault, TemplateError};
+use super::error::{TemplateError, TemplateFault};
 use super::lex::{Lexer, Token};
 use super::syntax::{
     Argument, BlockStatement, Mustache, PathExpression, Program, Sexpr, Statement, Strip, TextNode,
@@ -26,10 +26,10 @@ pub(super) fn parse(source: &str) -> Result<Program<'_>, TemplateError> {
         ProgramEnd::Close(at) => {
             let name = parser.lexer.rest();
             let name = name[..name.find('}').unwrap_or(name.len())].trim();
-            Err(parser.lexer.error(at, Fault::Stray(format!("{{{{/{name}}}}}"))))
+            Err(parser.lexer.error(at, TemplateFault::Stray(format!("{{{{/{name}}}}}"))))
         }
         ProgramEnd::Else { at, .. } | ProgramEnd::ElseIf { at, .. } => {
-            Err(parser.lexer.error(at, Fault::Stray("{{else}}".to_owned())))
+            Err(parser.lexer.error(at, TemplateFault::Stray("{{else}}".to_owned())))
         }
     }
 }
@@ -65,12 +65,12 @@ struct Parser<'s> {
 }
 
 impl<'s> Parser<'s> {
-    fn error(&self, at: usize, fault: Fault) -> TemplateError {
+    fn error(&self, at: usize, fault: TemplateFault) -> TemplateError {
         self.lexer.error(at, fault)
     }
 
     fn expected(&self, at: usize, expected: &'static str) -> TemplateError {
-        self.error(at, Fault::Syntax { expected })
+        self.error(at, TemplateFault::Syntax { expected })
     }
 
     /// Statements up to a tag that is not one of theirs.
@@ -158,10 +158,12 @@ impl<'s> Parser<'s> {
         let rest = self.lexer.rest();
         match rest.bytes().next() {
             Some(b'!') => self.comment(at, open),
-            Some(b'>') => Err(self.error(at, Fault::Partial(word_of(&rest[1..])))),
-            Some(b'*') => Err(self.error(at, Fault::Decorator)),
-            Some(b'#') if rest.starts_with("#>") => Err(self.error(at, Fault::Partial(word_of(&rest[2..])))),
-            Some(b'#') if rest.starts_with("#*") => Err(self.error(at, Fault::Decorator)),
+            Some(b'>') => Err(self.error(at, TemplateFault::Partial(word_of(&rest[1..])))),
+            Some(b'*') => Err(self.error(at, TemplateFault::Decorator)),
+            Some(b'#') if rest.starts_with("#>") => {
+                Err(self.error(at, TemplateFault::Partial(word_of(&rest[2..]))))
+            }
+            Some(b'#') if rest.starts_with("#*") => Err(self.error(at, TemplateFault::Decorator)),
             Some(b'#') => {
                 self.lexer.at += 1;
                 self.block(at, open, false)
@@ -193,7 +195,9 @@ impl<'s> Parser<'s> {
         let mut from = 0;
         loop {
             let end = memchr::memmem::find(&rest.as_bytes()[from..], b"}}").map(|found| from + found);
-            let Some(end) = end else { return Err(self.error(at, Fault::Unclosed("{{!".to_owned()))) };
+            let Some(end) = end else {
+                return Err(self.error(at, TemplateFault::Unclosed("{{!".to_owned())));
+            };
             let text = &rest[..end];
             let (text, close) = match text.strip_suffix('~') {
                 Some(text) => (text, true),
@@ -223,7 +227,7 @@ impl<'s> Parser<'s> {
                 self.lexer.at -= found - braces;
                 Ok(strip)
             }
-            Token::Other(None) => Err(self.error(open, Fault::Unclosed("{{".to_owned()))),
+            Token::Other(None) => Err(self.error(open, TemplateFault::Unclosed("{{".to_owned()))),
             _ => Err(self.expected(at, "a value or the end of the tag")),
         }
     }
@@ -232,7 +236,7 @@ impl<'s> Parser<'s> {
         self.blocks += 1;
         if self.blocks > NESTING_MAX {
             let what = "blocks are nested deeper than 64, each `{{else if}}` counting as a level";
-            return Err(self.error(at, Fault::TooLarge { what }));
+            return Err(self.error(at, TemplateFault::TooLarge { what }));
         }
         Ok(())
     }
@@ -290,7 +294,7 @@ impl<'s> Parser<'s> {
                 let (program, end) = self.program()?;
                 match end {
                     ProgramEnd::Else { at, .. } | ProgramEnd::ElseIf { at, .. } => {
-                        Err(self.error(at, Fault::Stray("{{else}}".to_owned())))
+                        Err(self.error(at, TemplateFault::Stray("{{else}}".to_owned())))
                     }
                     end => Ok((Some(Inverse { program, strip, is_chain: false }), end)),
                 }
@@ -318,14 +322,14 @@ impl<'s> Parser<'s> {
     fn block_end(&mut self, call: &Sexpr<'s>, at: usize, end: ProgramEnd) -> Result<Strip, TemplateError> {
         let name = original(&call.name);
         let ProgramEnd::Close(close) = end else {
-            return Err(self.error(at, Fault::Unclosed(format!("{{{{#{name}}}}}"))));
+            return Err(self.error(at, TemplateFault::Unclosed(format!("{{{{#{name}}}}}"))));
         };
         let open = self.lexer.source[close..].starts_with("{{~");
         let parameter = self.name(close)?;
         let found = original(&parameter);
         if found != name {
             let (open, close_name) = (format!("{{{{#{name}}}}}"), format!("{{{{/{found}}}}}"));
-            return Err(self.error(close, Fault::Mismatch { open, close: close_name }));
+            return Err(self.error(close, TemplateFault::Mismatch { open, close: close_name }));
         }
         Ok(Strip { open, close: self.close(close, 2)? })
     }
@@ -343,7 +347,7 @@ impl<'s> Parser<'s> {
             let rest = self.lexer.rest();
             let Some(found) = memchr::memmem::find(rest.as_bytes(), b"{{{{") else {
                 let name = original(&call.name);
-                return Err(self.error(at, Fault::Unclosed(format!("{{{{{{{{{name}}}}}}}}}"))));
+                return Err(self.error(at, TemplateFault::Unclosed(format!("{{{{{{{{{name}}}}}}}}}"))));
             };
             push(&mut body, &rest[..found]);
             let tag = self.lexer.at + found;
@@ -365,9 +369,10 @@ impl<'s> Parser<'s> {
                 return Ok(Statement::Block(Box::new(block)));
             } else {
                 let open = format!("{{{{{{{{{}}}}}}}}}", original(&call.name));
-                return Err(
-                    self.error(tag, Fault::Mismatch { open, close: format!("{{{{{{{{/{name}}}}}}}}}") })
-                );
+                return Err(self.error(
+                    tag,
+                    TemplateFault::Mismatch { open, close: format!("{{{{{{{{/{name}}}}}}}}}") },
+                ));
             }
         }
     }
@@ -416,14 +421,16 @@ impl<'s> Parser<'s> {
         self.lexer.next()?;
         self.parentheses += 1;
         if self.parentheses > NESTING_MAX {
-            return Err(self.error(at, Fault::TooLarge { what: "parentheses are nested deeper than 64" }));
+            return Err(
+                self.error(at, TemplateFault::TooLarge { what: "parentheses are nested deeper than 64" })
+            );
         }
         let call = self.sexpr(at)?;
         self.lexer.skip_white();
         let end = self.lexer.at;
         match self.lexer.next()? {
             Token::CloseSexpr => {}
-            Token::Other(None) => return Err(self.error(at, Fault::Unclosed("(".to_owned()))),
+            Token::Other(None) => return Err(self.error(at, TemplateFault::Unclosed("(".to_owned()))),
             _ => return Err(self.expected(end, "a value or `)`")),
         }
         self.parentheses -= 1;
@@ -445,7 +452,7 @@ impl<'s> Parser<'s> {
             Token::Bool(value) => Argument::Bool(value),
             Token::Null => Argument::Null,
             Token::Undefined => Argument::Undefined,
-            Token::Other(None) => return Err(self.error(open, Fault::Unclosed("{{".to_owned()))),
+            Token::Other(None) => return Err(self.error(open, TemplateFault::Unclosed("{{".to_owned()))),
             _ => return Err(self.expected(at, "a name or a value")),
         })
     }
@@ -473,11 +480,13 @@ impl<'s> Parser<'s> {
             original.push_str(&name);
             if !in_brackets && matches!(&*name, ".." | "." | "this") {
                 if !path.parts.is_empty() {
-                    return Err(self.error(at, Fault::InvalidPath(original)));
+                    return Err(self.error(at, TemplateFault::InvalidPath(original)));
                 }
                 path.depth += usize::from(name == "..");
             } else if path.parts.len() == SEGMENTS_MAX {
-                return Err(self.error(at, Fault::TooLarge { what: "a path has at most 160 segments" }));
+                return Err(
+                    self.error(at, TemplateFault::TooLarge { what: "a path has at most 160 segments" })
+                );
             } else {
                 path.parts.push(name);
             }

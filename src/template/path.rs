@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::error::{Fault, TemplateError};
+use super::error::{TemplateError, TemplateFault};
 use super::root::Root;
 use super::value::{PathSegment, Type, Value};
 use super::work::Work;
@@ -97,7 +97,7 @@ impl Path {
         &self,
         root: &'r dyn Root,
         pay: &mut dyn FnMut(usize) -> Result<(), E>,
-    ) -> Result<Option<Found<'r>>, E> {
+    ) -> Result<Option<PathValue<'r>>, E> {
         let (mut value, segments) = Value::first_steps(root, &self.segments);
         let mut work = Work::unlimited();
         for segment in segments {
@@ -110,13 +110,13 @@ impl Path {
         }
         Ok(Some(match value {
             Value::Undefined => return Ok(None),
-            Value::Raw(raw) => Found::Json(raw),
-            Value::Root(_) => Found::Document,
-            Value::Number(value) => Found::Number(value),
-            Value::Text(text) => Found::Text(Cow::Borrowed(text)),
-            Value::Unit(unit) => Found::Text(Cow::Owned(unit.to_string())),
-            Value::Bool(true) => Found::Json(Raw::trusted(b"true")),
-            Value::Bool(false) => Found::Json(Raw::trusted(b"false")),
+            Value::Raw(raw) => PathValue::Json(raw),
+            Value::Root(_) => PathValue::Document,
+            Value::Number(value) => PathValue::Number(value),
+            Value::Text(text) => PathValue::Text(Cow::Borrowed(text)),
+            Value::Unit(unit) => PathValue::Text(Cow::Owned(unit.to_string())),
+            Value::Bool(true) => PathValue::Json(Raw::trusted(b"true")),
+            Value::Bool(false) => PathValue::Json(Raw::trusted(b"false")),
         }))
     }
 
@@ -132,7 +132,7 @@ impl Path {
 
 /// A value that a path leads to.
 #[derive(Clone, Debug)]
-pub enum Found<'r> {
+pub enum PathValue<'r> {
     /// A value as it stands in the document.
     Json(Raw<'r>),
     /// The whole document.
@@ -154,7 +154,7 @@ impl ValueReader<'_> {
         let mut segments = Vec::new();
         loop {
             if segments.len() == SEGMENTS_MAX {
-                return Err(self.error(Fault::TooLarge { what: "a path has at most 160 segments" }));
+                return Err(self.error(TemplateFault::TooLarge { what: "a path has at most 160 segments" }));
             }
             let name = match self.rest.strip_prefix('[') {
                 Some(inside) => self.bracketed(inside)?,
@@ -165,7 +165,7 @@ impl ValueReader<'_> {
                 None => return Ok(segments.into()),
                 Some(b'.') => self.rest = &self.rest[1..],
                 Some(b'[') => {}
-                Some(_) => return Err(self.error(Fault::Syntax { expected: "`.` or `[`" })),
+                Some(_) => return Err(self.error(TemplateFault::Syntax { expected: "`.` or `[`" })),
             }
         }
     }
@@ -175,10 +175,10 @@ impl ValueReader<'_> {
         let (name, rest) = self.rest.split_at(end);
         self.rest = rest;
         if rest.starts_with(['{', '}', ']']) {
-            return Err(self.error(Fault::Syntax { expected: "a payload path, without braces" }));
+            return Err(self.error(TemplateFault::Syntax { expected: "a payload path, without braces" }));
         }
         if name.is_empty() {
-            return Err(self.error(Fault::Syntax { expected: "a name" }));
+            return Err(self.error(TemplateFault::Syntax { expected: "a name" }));
         }
         Ok(name.to_owned())
     }
@@ -187,7 +187,7 @@ impl ValueReader<'_> {
     fn bracketed(&mut self, inside: &str) -> Result<String, TemplateError> {
         let Some(quote) = inside.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
             let Some((name, _)) = inside.split_once(']') else {
-                return Err(self.error(Fault::Syntax { expected: "`]` behind this bracket" }));
+                return Err(self.error(TemplateFault::Syntax { expected: "`]` behind this bracket" }));
             };
             let name = name.to_owned();
             self.rest = &self.rest[name.len() + 2..];
@@ -205,16 +205,16 @@ impl ValueReader<'_> {
                 let closed = inside[at + 1..].starts_with(']');
                 self.rest = &self.rest[1 + at + 1..];
                 if !closed {
-                    return Err(self.error(Fault::Syntax { expected: "`]` behind the quote" }));
+                    return Err(self.error(TemplateFault::Syntax { expected: "`]` behind the quote" }));
                 }
                 self.rest = &self.rest[1..];
                 return Ok(name);
             }
         }
-        Err(self.error(Fault::Syntax { expected: "the closing quote" }))
+        Err(self.error(TemplateFault::Syntax { expected: "the closing quote" }))
     }
 
-    fn error(&self, fault: Fault) -> TemplateError {
+    fn error(&self, fault: TemplateFault) -> TemplateError {
         TemplateError::at(self.text, self.text.trim_end().len() - self.rest.len(), fault)
     }
 }

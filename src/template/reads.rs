@@ -12,7 +12,7 @@ use super::value::PathSegment;
 
 /// A part of a document that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read<'t> {
+pub enum PathRead<'t> {
     /// All of it.
     Whole,
     /// All that a key leads to.
@@ -23,32 +23,32 @@ pub enum Read<'t> {
 
 impl Template {
     /// Tells all that rendering may look at.
-    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(Read<'t>)) {
+    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(PathRead<'t>)) {
         nodes(&self.nodes, true, tell);
     }
 }
 
 impl Path {
     /// Tells what it leads to.
-    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(Read<'t>)) {
-        tell(Read::of(self.segments()));
+    pub fn reads<'t>(&'t self, tell: &mut dyn FnMut(PathRead<'t>)) {
+        tell(PathRead::of(self.segments()));
     }
 }
 
-impl<'t> Read<'t> {
-    fn of(segments: &'t [PathSegment]) -> Read<'t> {
+impl<'t> PathRead<'t> {
+    fn of(segments: &'t [PathSegment]) -> PathRead<'t> {
         match segments {
-            [] => Read::Whole,
-            [key] => Read::Key(key.name()),
+            [] => PathRead::Whole,
+            [key] => PathRead::Key(key.name()),
             [key, member, behind @ ..] => {
-                Read::Member(key.name(), member.name(), behind.first().map(PathSegment::name))
+                PathRead::Member(key.name(), member.name(), behind.first().map(PathSegment::name))
             }
         }
     }
 }
 
 /// `at_root`: whether the context may be the document itself.
-fn nodes<'t>(nodes: &'t [Node], at_root: bool, tell: &mut dyn FnMut(Read<'t>)) {
+fn nodes<'t>(nodes: &'t [Node], at_root: bool, tell: &mut dyn FnMut(PathRead<'t>)) {
     for node in nodes {
         match node {
             Node::Text(_) => {}
@@ -58,7 +58,7 @@ fn nodes<'t>(nodes: &'t [Node], at_root: bool, tell: &mut dyn FnMut(Read<'t>)) {
     }
 }
 
-fn block<'t>(block: &'t Block, at_root: bool, tell: &mut dyn FnMut(Read<'t>)) {
+fn block<'t>(block: &'t Block, at_root: bool, tell: &mut dyn FnMut(PathRead<'t>)) {
     let stays_at_root = match &block.kind {
         BlockKind::If { condition, include_zero, .. } => {
             expression(condition, at_root, tell);
@@ -80,7 +80,7 @@ fn block<'t>(block: &'t Block, at_root: bool, tell: &mut dyn FnMut(Read<'t>)) {
     nodes(&block.otherwise, at_root, tell);
 }
 
-fn expression<'t>(value: &'t TemplateExpression, at_root: bool, tell: &mut dyn FnMut(Read<'t>)) {
+fn expression<'t>(value: &'t TemplateExpression, at_root: bool, tell: &mut dyn FnMut(PathRead<'t>)) {
     match value {
         TemplateExpression::Text(_)
         | TemplateExpression::Number(_)
@@ -92,8 +92,8 @@ fn expression<'t>(value: &'t TemplateExpression, at_root: bool, tell: &mut dyn F
             call.named.iter().for_each(|(_, argument)| expression(argument, at_root, tell));
             match call.helper {
                 // What they take for the present.
-                Helper::CurrentDateTime | Helper::FormatDateRelative => tell(Read::Key("time")),
-                Helper::Template => tell(Read::Whole),
+                Helper::CurrentDateTime | Helper::FormatDateRelative => tell(PathRead::Key("time")),
+                Helper::Template => tell(PathRead::Whole),
                 _ => {}
             }
         }
@@ -101,7 +101,7 @@ fn expression<'t>(value: &'t TemplateExpression, at_root: bool, tell: &mut dyn F
             // What these are was told of where the block begins.
             Base::Loop { .. } | Base::Parameter { .. } => {}
             Base::Context { up: 0 } if segments.is_empty() && !at_root => {}
-            Base::Context { .. } | Base::Root { .. } => tell(Read::of(segments)),
+            Base::Context { .. } | Base::Root { .. } => tell(PathRead::of(segments)),
         },
     }
 }
@@ -110,7 +110,7 @@ fn expression<'t>(value: &'t TemplateExpression, at_root: bool, tell: &mut dyn F
 mod tests {
     use super::*;
 
-    fn check(source: &str, expected: &[Read<'_>]) {
+    fn check(source: &str, expected: &[PathRead<'_>]) {
         let template = Template::compile(source).unwrap_or_else(|error| panic!("{source}: {error}"));
         let mut told = Vec::new();
         template.reads(&mut |read| told.push(read));
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn all_that_is_looked_at_is_told() {
-        use Read::{Key, Member, Whole};
+        use PathRead::{Key, Member, Whole};
         check("plain", &[]);
         check("{{time}}", &[Key("time")]);
         check("{{{data.path}}}", &[Member("data", "path", None)]);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_document_is_told_of_wherever_it_may_be_the_context() {
-        use Read::{Key, Member, Whole};
+        use PathRead::{Key, Member, Whole};
         let body = Member("data", "body", None);
         check("{{#each data.body}}{{this}}{{@index}}{{x.y}}{{/each}}", &[body, Member("x", "y", None)]);
         check("{{#each data.body}}{{else}}{{this}}{{/each}}", &[body, Whole]);
@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn a_path_tells_where_it_leads() {
         for (path, expected) in [
-            ("", Read::Whole),
-            ("time", Read::Key("time")),
-            ("data.message.data", Read::Member("data", "message", Some("data"))),
+            ("", PathRead::Whole),
+            ("time", PathRead::Key("time")),
+            ("data.message.data", PathRead::Member("data", "message", Some("data"))),
         ] {
             let path = Path::parse(path).unwrap();
             path.reads(&mut |read| assert_eq!(read, expected));

@@ -21,13 +21,13 @@ struct MemberPair<'a, V> {
 }
 
 /// Pairs on their way into an object.
-pub(super) struct Members<'a, V> {
+pub(super) struct JsonMembers<'a, V> {
     list: SmallVec<[MemberPair<'a, V>; INLINE]>,
 }
 
-impl<'a, V> Members<'a, V> {
-    pub(super) fn new() -> Members<'a, V> {
-        Members { list: SmallVec::new() }
+impl<'a, V> JsonMembers<'a, V> {
+    pub(super) fn new() -> JsonMembers<'a, V> {
+        JsonMembers { list: SmallVec::new() }
     }
 
     pub(super) fn push(&mut self, key: Cow<'a, str>, value: V) {

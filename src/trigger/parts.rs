@@ -1,6 +1,6 @@
 //! Which parts of an event are asked for.
 
-use crate::template::Read;
+use crate::template::PathRead;
 
 /// A part of an event's `data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +36,12 @@ impl Parts {
 
     /// The parts that must be written for what a template or a path reads.
     #[must_use]
-    pub fn of(read: Read<'_>) -> Parts {
+    pub fn of(read: PathRead<'_>) -> Parts {
         match read {
-            Read::Whole | Read::Key("data") => Parts::ALL,
-            Read::Key("time") | Read::Member("time", ..) => Parts::one(Part::Kind),
-            Read::Member("data", "message", Some("data")) => Parts(TEXT),
-            Read::Member("data", member, _) => match member {
+            PathRead::Whole | PathRead::Key("data") => Parts::ALL,
+            PathRead::Key("time") | PathRead::Member("time", ..) => Parts::one(Part::Kind),
+            PathRead::Member("data", "message", Some("data")) => Parts(TEXT),
+            PathRead::Member("data", member, _) => match member {
                 "method" | "type" => Parts::one(Part::Kind),
                 "path" => Parts::one(Part::Path),
                 "headers" => Parts::one(Part::Headers),
@@ -54,7 +54,7 @@ impl Parts {
                 _ => Parts::NONE,
             },
             // The rest is the flow's own.
-            Read::Key(_) | Read::Member(..) => Parts::NONE,
+            PathRead::Key(_) | PathRead::Member(..) => Parts::NONE,
         }
     }
 
@@ -109,15 +109,17 @@ mod tests {
         ];
         for (member, part) in all {
             for behind in [None, Some("x")] {
-                assert_eq!(Parts::of(Read::Member("data", member, behind)), Parts::one(part), "{member}");
+                assert_eq!(Parts::of(PathRead::Member("data", member, behind)), Parts::one(part), "{member}");
             }
         }
-        assert_eq!(Parts::of(Read::Key("time")), Parts::one(Part::Kind));
-        for nothing in
-            [Read::Member("data", "other", None), Read::Member("globals", "body", None), Read::Key("x")]
-        {
+        assert_eq!(Parts::of(PathRead::Key("time")), Parts::one(Part::Kind));
+        for nothing in [
+            PathRead::Member("data", "other", None),
+            PathRead::Member("globals", "body", None),
+            PathRead::Key("x"),
+        ] {
             assert_eq!(Parts::of(nothing), Parts::NONE, "{nothing:?}");
         }
-        assert_eq!((Parts::of(Read::Whole), Parts::of(Read::Key("data"))), (Parts::ALL, Parts::ALL));
+        assert_eq!((Parts::of(PathRead::Whole), Parts::of(PathRead::Key("data"))), (Parts::ALL, Parts::ALL));
     }
 }

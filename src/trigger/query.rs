@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use encoding_rs::Encoding;
 
-use super::members::Members;
+use super::members::JsonMembers;
 use crate::base::json;
 use crate::base::text::percent_decode_into;
 
@@ -20,7 +20,7 @@ pub(super) fn write(out: &mut Vec<u8>, query: &[u8], hidden: Option<&str>) {
         out.extend_from_slice(b"{}");
         return;
     }
-    let mut members = Members::new();
+    let mut members = JsonMembers::new();
     for (key, value) in pairs(query) {
         let key = lossy(key);
         if hidden != Some(&*key) {
@@ -58,7 +58,7 @@ pub(super) fn write_form(out: &mut Vec<u8>, body: &[u8], declared: Option<&'stat
 }
 
 fn write_pairs(out: &mut Vec<u8>, body: &[u8], charset: &'static Encoding) {
-    let mut members = Members::new();
+    let mut members = JsonMembers::new();
     for (key, value) in pairs(body) {
         members.push(decode(key, charset), decode(value, charset));
     }

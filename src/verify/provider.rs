@@ -32,16 +32,16 @@ pub enum Provider {
 /// The decision of a provider's handshake about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Verdict {
+pub enum ProviderVerdict {
     /// It is not part of a handshake: go on.
     Pass,
     /// It is: this is the answer, and there is no trigger. A signature is not asked for, since handshakes carry none.
-    Answer(Answer),
+    Answer(ProviderAnswer),
 }
 
 /// A response decided by a provider, or the default one. A status that carries no body has an empty one here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ProviderAnswer {
     /// Its status code.
     pub status: u16,
     /// `Content-Type`; `None` where there is no body to have one.
@@ -65,25 +65,25 @@ impl Provider {
 
     /// Whether the request is part of the provider's handshake, and the answer if it is. `method` as it was sent,
     /// `query` what follows the `?` of the target.
-    pub fn verify(&self, method: &[u8], query: Option<&[u8]>) -> Verdict {
-        let Some(query) = query.filter(|_| method == b"GET") else { return Verdict::Pass };
+    pub fn verify(&self, method: &[u8], query: Option<&[u8]>) -> ProviderVerdict {
+        let Some(query) = query.filter(|_| method == b"GET") else { return ProviderVerdict::Pass };
         match self {
             Provider::Facebook(code) => facebook(code, query),
             Provider::Fitbit(code) => fitbit(code, query),
-            Provider::None | Provider::Twilio | Provider::Alexa => Verdict::Pass,
+            Provider::None | Provider::Twilio | Provider::Alexa => ProviderVerdict::Pass,
         }
     }
 
     /// The response where no reply brings another, in place of `response_code` and `{"success":true}`.
     #[must_use]
-    pub fn default_response(&self, response_code: u16) -> Answer {
+    pub fn default_response(&self, response_code: u16) -> ProviderAnswer {
         match self {
             Provider::Fitbit(_) => no_content(),
             Provider::Twilio => {
-                Answer { status: 200, content_type: Some("text/xml"), body: text(EMPTY_TWIML) }
+                ProviderAnswer { status: 200, content_type: Some("text/xml"), body: text(EMPTY_TWIML) }
             }
             Provider::None | Provider::Facebook(_) | Provider::Alexa => {
-                Answer { status: response_code, content_type: Some(JSON), body: text(SUCCESS) }
+                ProviderAnswer { status: response_code, content_type: Some(JSON), body: text(SUCCESS) }
             }
         }
     }
@@ -91,17 +91,17 @@ impl Provider {
     /// The answer in place of a reply from a workflow: Fitbit accepts only 204. A reply that was not given in time is a
     /// 504 all the same.
     #[must_use]
-    pub fn instead_of_reply(&self) -> Option<Answer> {
+    pub fn instead_of_reply(&self) -> Option<ProviderAnswer> {
         matches!(self, Provider::Fitbit(_)).then(no_content)
     }
 }
 
 /// <https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests>
-fn facebook(code: &Expected, query: &[u8]) -> Verdict {
+fn facebook(code: &Expected, query: &[u8]) -> ProviderVerdict {
     match parameter(query, "hub.mode") {
         Parameter::Once(mode) if mode == b"subscribe" => {}
         Parameter::Repeated => return refused("hub.mode is given more than once"),
-        Parameter::Once(_) | Parameter::Missing => return Verdict::Pass,
+        Parameter::Once(_) | Parameter::Missing => return ProviderVerdict::Pass,
     }
     match parameter(query, "hub.verify_token") {
         Parameter::Once(token) if code.equals(&token) => {}
@@ -112,15 +112,19 @@ fn facebook(code: &Expected, query: &[u8]) -> Verdict {
         Parameter::Missing => Vec::new(),
         Parameter::Repeated => return refused("hub.challenge is given more than once"),
     };
-    Verdict::Answer(Answer { status: 200, content_type: Some("text/plain"), body: Cow::Owned(challenge) })
+    ProviderVerdict::Answer(ProviderAnswer {
+        status: 200,
+        content_type: Some("text/plain"),
+        body: Cow::Owned(challenge),
+    })
 }
 
 /// <https://dev.fitbit.com/build/reference/web-api/developer-guide/using-subscriptions/#Verifying-a-Subscriber>
-fn fitbit(code: &Expected, query: &[u8]) -> Verdict {
+fn fitbit(code: &Expected, query: &[u8]) -> ProviderVerdict {
     match parameter(query, "verify") {
-        Parameter::Missing => Verdict::Pass,
-        Parameter::Once(given) if code.equals(&given) => Verdict::Answer(no_content()),
-        Parameter::Once(_) | Parameter::Repeated => Verdict::Answer(Answer {
+        Parameter::Missing => ProviderVerdict::Pass,
+        Parameter::Once(given) if code.equals(&given) => ProviderVerdict::Answer(no_content()),
+        Parameter::Once(_) | Parameter::Repeated => ProviderVerdict::Answer(ProviderAnswer {
             status: 404,
             content_type: Some(JSON),
             body: text(r#"{"error":"Verification code does not match"}"#),
@@ -128,13 +132,17 @@ fn fitbit(code: &Expected, query: &[u8]) -> Verdict {
     }
 }
 
-fn refused(why: &'static str) -> Verdict {
+fn refused(why: &'static str) -> ProviderVerdict {
     let body = format!(r#"{{"error":"Verification failed: {why}"}}"#);
-    Verdict::Answer(Answer { status: 403, content_type: Some(JSON), body: Cow::Owned(body.into_bytes()) })
+    ProviderVerdict::Answer(ProviderAnswer {
+        status: 403,
+        content_type: Some(JSON),
+        body: Cow::Owned(body.into_bytes()),
+    })
 }
 
-fn no_content() -> Answer {
-    Answer { status: 204, content_type: None, body: Cow::Borrowed(b"") }
+fn no_content() -> ProviderAnswer {
+    ProviderAnswer { status: 204, content_type: None, body: Cow::Borrowed(b"") }
 }
 
 fn text(text: &'static str) -> Cow<'static, [u8]> {
@@ -155,8 +163,8 @@ mod tests {
 
     fn get(provider: &Provider, query: &str) -> Option<(u16, String)> {
         match provider.verify(b"GET", Some(query.as_bytes())) {
-            Verdict::Pass => None,
-            Verdict::Answer(answer) => {
+            ProviderVerdict::Pass => None,
+            ProviderVerdict::Answer(answer) => {
                 Some((answer.status, String::from_utf8(answer.body.into_owned()).expect("text")))
             }
         }
@@ -165,7 +173,9 @@ mod tests {
     #[test]
     fn facebook_gets_its_challenge_back_as_plain_text_for_the_right_token() {
         let query = b"hub.mode=subscribe&hub.challenge=11582%3Cb%3E+01&hub.verify_token=s3cret+%26%2B%C3%9F";
-        let Verdict::Answer(answer) = facebook().verify(b"GET", Some(query)) else { panic!("no answer") };
+        let ProviderVerdict::Answer(answer) = facebook().verify(b"GET", Some(query)) else {
+            panic!("no answer")
+        };
         assert_eq!(answer.status, 200);
         assert_eq!(answer.content_type, Some("text/plain"));
         assert_eq!(&*answer.body, b"11582<b> 01");
@@ -191,12 +201,12 @@ mod tests {
     fn facebook_requests_that_are_no_handshake_trigger_as_usual() {
         let handshake = "hub.mode=subscribe&hub.challenge=1&hub.verify_token=s3cret+%26%2B%C3%9F";
         for method in [&b"POST"[..], b"PUT", b"PATCH", b"DELETE", b"get"] {
-            assert_eq!(facebook().verify(method, Some(handshake.as_bytes())), Verdict::Pass);
+            assert_eq!(facebook().verify(method, Some(handshake.as_bytes())), ProviderVerdict::Pass);
         }
         for query in ["", "hub.mode=unsubscribe", "hub.challenge=1", "hub.mode=Subscribe", "mode=subscribe"] {
             assert_eq!(get(&facebook(), query), None, "{query}");
         }
-        assert_eq!(facebook().verify(b"GET", None), Verdict::Pass);
+        assert_eq!(facebook().verify(b"GET", None), ProviderVerdict::Pass);
     }
 
     #[test]
@@ -207,7 +217,7 @@ mod tests {
             assert_eq!(get(&fitbit(), query).map(|(status, _)| status), Some(404), "{query}");
         }
         assert_eq!(get(&fitbit(), "Verify=c0de"), None);
-        assert_eq!(fitbit().verify(b"POST", Some(b"verify=wrong")), Verdict::Pass);
+        assert_eq!(fitbit().verify(b"POST", Some(b"verify=wrong")), ProviderVerdict::Pass);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tidegate::cluster::journal::{Action, Answer, Shard};
+use tidegate::cluster::journal::{Shard, ShardAction, ShardAnswer};
 use tidegate::engine::{BatchCarrier, RemoteKeeper};
 use tidegate::io::Waker;
 use tidegate::journal::{Batch, BatchFate, BundleReplay, LeftOpen};
@@ -39,7 +39,7 @@ struct Stored {
 
 enum Event {
     Arrives { life: u64, number: u64, message: Bytes },
-    Acked { number: u64, answer: Answer },
+    Acked { number: u64, answer: ShardAnswer },
 }
 
 #[derive(Default)]
@@ -168,39 +168,39 @@ fn delay(faults: StreamFaults, random: &mut Random) -> u64 {
 }
 
 impl State {
-    fn store(&mut self, life: u64, number: u64, message: Bytes) -> Answer {
+    fn store(&mut self, life: u64, number: u64, message: Bytes) -> ShardAnswer {
         if self.now < self.election_until {
-            return Answer::Unknown;
+            return ShardAnswer::Unknown;
         }
         if let Some(&(sequence, at)) = self.known.get(&(life, number))
             && self.now - at < DUPLICATE_WINDOW
         {
-            return Answer::Stored { sequence };
+            return ShardAnswer::Stored { sequence };
         }
         if self.faults.is_full {
-            return Answer::Full;
+            return ShardAnswer::Full;
         }
         self.next_sequence += 1;
         let sequence = self.next_sequence;
         self.known.insert((life, number), (sequence, self.now));
         self.messages.push_back(Stored { sequence, life, message });
-        Answer::Stored { sequence }
+        ShardAnswer::Stored { sequence }
     }
 
-    fn carry_out(&mut self, action: Action, random: &mut Random) {
+    fn carry_out(&mut self, action: ShardAction, random: &mut Random) {
         match action {
-            Action::Publish { number, message } => {
+            ShardAction::Publish { number, message } => {
                 if !is_lost(self.faults, random) {
                     let at = self.now + delay(self.faults, random);
                     self.events.push((at, Event::Arrives { life: self.life, number, message }));
                 }
             }
-            Action::Tell { core, batch, fate } => {
+            ShardAction::Tell { core, batch, fate } => {
                 let core = &mut self.cores[usize::from(core)];
                 core.ended.push_back((batch, fate));
                 core.waker.iter().for_each(|waker| waker.wake());
             }
-            Action::Purge { below } => {
+            ShardAction::Purge { below } => {
                 let life = self.life;
                 self.messages.retain(|stored| stored.life != life || stored.sequence >= below);
                 self.shard.on_purged(below, true, self.now);

@@ -43,7 +43,7 @@ struct Recorder {
     emptied: AtomicBool,
 }
 
-impl Engine for Recorder {
+impl EngineAccess for Recorder {
     fn refresh(&self, store: &Store, affected: &Affected) -> Result<(), String> {
         for id in &affected.webhooks {
             store.webhook(id).expect("the commit can be read");
@@ -60,7 +60,7 @@ impl Engine for Recorder {
         refuse_broken("description", &flow.description)
     }
 
-    fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> Answer<bool> {
+    fn reply(&self, reply_id: String, reply_json: Vec<u8>) -> EngineAnswer<bool> {
         let text = String::from_utf8(reply_json).expect("JSON is UTF-8");
         let answer = match reply_id.as_str() {
             "too.large" => Err((413, "the reply is too large".to_owned())),
@@ -70,18 +70,18 @@ impl Engine for Recorder {
         Box::pin(async move { answer })
     }
 
-    fn replay(&self, event: Vec<u8>) -> Answer<()> {
+    fn replay(&self, event: Vec<u8>) -> EngineAnswer<()> {
         Box::pin(std::future::ready(dead_letters::replayed(&event)))
     }
 
-    fn send_to_websocket(&self, _: Id, connection: Id, reply_json: Vec<u8>) -> Answer<bool> {
+    fn send_to_websocket(&self, _: Id, connection: Id, reply_json: Vec<u8>) -> EngineAnswer<bool> {
         if connection.raw()[11] == 0 {
             return Box::pin(std::future::ready(Err((404, "no open connection".to_owned()))));
         }
         self.reply(connection.to_string(), reply_json)
     }
 
-    fn test_request(&self, _: &Webhook, request: TestRequest) -> Answer<TestResponse> {
+    fn test_request(&self, _: &Webhook, request: TestRequest) -> EngineAnswer<TestResponse> {
         self.tests.lock().expect("not poisoned").push(request);
         Box::pin(async {
             Ok(TestResponse {
@@ -121,7 +121,7 @@ impl Engine for Recorder {
         !self.emptied.load(Ordering::Relaxed)
     }
 
-    fn settle_records(&self, _: &[Id]) -> Answer<()> {
+    fn settle_records(&self, _: &[Id]) -> EngineAnswer<()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -129,12 +129,12 @@ impl Engine for Recorder {
         record.call().map(|call| call.body.to_vec())
     }
 
-    fn replay_request(&self, _: Id, replay: Replay) -> Answer<Replayed> {
+    fn replay_request(&self, _: Id, replay: Replay) -> EngineAnswer<Replayed> {
         self.replays.lock().expect("not poisoned").push(replay);
         Box::pin(std::future::ready(Ok(Replayed { status_code: 202, duration_ms: 0.5 })))
     }
 
-    fn usage(&self, webhooks: &[Id]) -> Answer<Vec<Usage>> {
+    fn usage(&self, webhooks: &[Id]) -> EngineAnswer<Vec<Usage>> {
         let usage = |webhook: &Id| Usage {
             webhook: *webhook,
             calls: Some(3),
@@ -182,7 +182,7 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = Arc::new(Store::open(folder.path()).expect("opens"));
         let engine = Arc::new(Recorder::default());
-        let shared: Arc<dyn Engine> = engine.clone();
+        let shared: Arc<dyn EngineAccess> = engine.clone();
         let mut state = AdminState::new(store, shared, TOKEN);
         state.guess_delay = Duration::ZERO;
         state.shelf = Arc::new(Shelf::new(BookLimits { bytes: 1 << 24, age_millis: u64::MAX }));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::record::{Answer as RecordAnswer, Call, Entry};
+use crate::record::{CallAnswer as RecordAnswer, Entry, RecordedCall};
 
 /// A call that was recorded.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ fn number(number: u64) -> Id {
 impl Seen {
     /// The entries of the call as record `id` of a webhook.
     pub(super) fn batch(&self, webhook: Id, id: u64) -> Vec<u8> {
-        let call = Call {
+        let call = RecordedCall {
             events: 100,
             is_whole: self.is_whole,
             is_chunked: self.is_chunked,
@@ -40,7 +40,13 @@ impl Seen {
             body_bytes: self.body.len() as u64,
             fields: b"Host: a\r\nX-Two:  b\r\nAuthorization: ***\r\n",
             body: self.body,
-            ..Call::request(number(id), webhook, 1_771_521_960_123 + id, b"POST", self.path.as_bytes())
+            ..RecordedCall::request(
+                number(id),
+                webhook,
+                1_771_521_960_123 + id,
+                b"POST",
+                self.path.as_bytes(),
+            )
         };
         let mut batch = Vec::new();
         Entry::Call(call).write(&mut batch);

@@ -56,14 +56,14 @@ fn status_of(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     }
 }
 
-type Parts = (u16, Vec<(String, String)>, Vec<u8>);
+type ResponseParts = (u16, Vec<(String, String)>, Vec<u8>);
 
 /// Sends the request over the connection and reads the whole response.
 pub(super) async fn send(
     stream: std::os::unix::net::UnixStream,
     target: String,
     request: TestRequest,
-) -> anyhow::Result<Parts> {
+) -> anyhow::Result<ResponseParts> {
     stream.set_nonblocking(true)?;
     let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream)?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;

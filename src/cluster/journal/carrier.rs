@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::shard::{Action, Answer, Shard};
+use super::shard::{Shard, ShardAction, ShardAnswer};
 use super::stream::{JournalStreams, answer};
 use crate::base::clock::Clock;
 use crate::base::log::bounded_log;
@@ -196,25 +196,25 @@ impl Task {
 
     async fn carry_out(
         &self,
-        action: Action,
+        action: ShardAction,
         inbox: &str,
         purged: &mpsc::UnboundedSender<(u64, bool)>,
         shard: &mut Shard,
-        actions: &mut Vec<Action>,
+        actions: &mut Vec<ShardAction>,
     ) {
         match action {
-            Action::Tell { core, batch, fate } => {
+            ShardAction::Tell { core, batch, fate } => {
                 if fate == BatchFate::Full {
                     bounded_log!(error, "the journal's stream is full: triggers are answered with 503");
                 }
                 self.shared.tell(core, batch, fate);
             }
-            Action::Publish { number, message } => {
+            ShardAction::Publish { number, message } => {
                 if let Some(answer) = self.publish(number, message, inbox).await {
                     shard.on_answer(number, answer, self.shared.clock.now().nanos, actions);
                 }
             }
-            Action::Purge { below } => {
+            ShardAction::Purge { below } => {
                 let (jetstream, purged) = (self.jetstream.clone(), purged.clone());
                 let stream = self.shared.streams.stream(self.index);
                 let subject = self.shared.streams.subject(self.index, &self.shared.incarnation);
@@ -231,7 +231,7 @@ impl Task {
     }
 
     /// Sends a message; the ack comes to the inbox. Returns what is known without one.
-    async fn publish(&self, number: u64, message: Bytes, inbox: &str) -> Option<Answer> {
+    async fn publish(&self, number: u64, message: Bytes, inbox: &str) -> Option<ShardAnswer> {
         let subject = self.shared.streams.subject(self.index, &self.shared.incarnation);
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, format!("{}-{number}", self.shared.incarnation));
@@ -245,9 +245,9 @@ impl Task {
                     bytes_max = self.client.max_payload(),
                     "a trigger is larger than NATS takes: set max_payload of its servers to 8MB"
                 );
-                Some(Answer::Refused)
+                Some(ShardAnswer::Refused)
             }
-            Ok(Err(_)) | Err(_) => Some(Answer::Unknown),
+            Ok(Err(_)) | Err(_) => Some(ShardAnswer::Unknown),
         }
     }
 }

@@ -11,6 +11,6 @@ mod tests;
 
 pub use carrier::Carrier;
 pub use node::NodeJournal;
-pub use replay::{Heir, Replay, ReplayError, Taken};
-pub use shard::{Action, Answer, Shard};
+pub use replay::{AdoptionReplay, Heir, ReplayError, TakeoverShare};
+pub use shard::{Shard, ShardAction, ShardAnswer};
 pub use stream::JournalStreams;

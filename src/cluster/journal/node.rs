@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::carrier::Carrier;
-use super::replay::{Heir, Replay, ReplayError, Taken};
+use super::replay::{AdoptionReplay, Heir, ReplayError, TakeoverShare};
 use super::stream::JournalStreams;
 use crate::base::clock::{Clock, NANOS_PER_SECOND};
 use crate::base::id::Id;
@@ -88,8 +88,8 @@ impl NodeJournal {
 
     /// Takes over incarnations that have ended.
     #[must_use]
-    pub fn replay(&self, heir: Arc<dyn Heir>) -> Replay {
-        Replay { jetstream: self.connection.jetstream.clone(), streams: self.streams.clone(), heir }
+    pub fn replay(&self, heir: Arc<dyn Heir>) -> AdoptionReplay {
+        AdoptionReplay { jetstream: self.connection.jetstream.clone(), streams: self.streams.clone(), heir }
     }
 
     /// Takes over what earlier starts on this data folder have left open, in the background, again until it is done.
@@ -109,11 +109,11 @@ impl NodeJournal {
 }
 
 /// Takes over one incarnation.
-async fn resume_one(replay: &Replay, ended: &str) -> Taken {
+async fn resume_one(replay: &AdoptionReplay, ended: &str) -> TakeoverShare {
     loop {
         match replay.run(ended).await {
             Ok(taken) => {
-                let Taken { triggers, unreadable } = taken;
+                let TakeoverShare { triggers, unreadable } = taken;
                 if unreadable > 0 {
                     bounded_log!(error, incarnation = %ended, triggers, unreadable, "not all triggers of the journal are delivered again: this version cannot read some");
                 } else if triggers > 0 {

@@ -50,7 +50,7 @@ impl std::error::Error for ReplayError {}
 
 /// The part of an incarnation that was taken over, and the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct TakeoverShare {
     /// Entries that were open.
     pub triggers: usize,
     /// Bundles and entries that this version cannot read: they stay until the stream drops them, and are not tried again.
@@ -59,19 +59,19 @@ pub struct Taken {
 
 /// Takes over incarnations.
 #[derive(Clone)]
-pub struct Replay {
+pub struct AdoptionReplay {
     pub jetstream: jetstream::Context,
     pub streams: JournalStreams,
     pub heir: Arc<dyn Heir>,
 }
 
-impl Replay {
+impl AdoptionReplay {
     /// Takes over an incarnation that has ended, for which nothing is published any more, but what is late already.
     ///
     /// # Errors
     /// [`ReplayError`]; what was taken over until then is delivered twice if it is tried again.
-    pub async fn run(&self, incarnation: &str) -> Result<Taken, ReplayError> {
-        let mut taken = Taken::default();
+    pub async fn run(&self, incarnation: &str) -> Result<TakeoverShare, ReplayError> {
+        let mut taken = TakeoverShare::default();
         for shard in 0..self.streams.shards.max(1) {
             let name = self.streams.stream(shard);
             let failed = |error: &dyn fmt::Display| ReplayError::Stream(format!("{name}: {error}"));

@@ -27,7 +27,7 @@ const PURGE_NANOS: u64 = NANOS_PER_SECOND;
 
 /// Answer to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ShardAnswer {
     /// It is stored, under this number of the stream; by this attempt or an earlier one.
     Stored { sequence: u64 },
     /// It is not: the stream is full.
@@ -40,7 +40,7 @@ pub enum Answer {
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ShardAction {
     /// Publish a message; `number` makes its id.
     Publish { number: u64, message: Bytes },
     /// Tell a core the fate of its batch.
@@ -57,15 +57,15 @@ struct CoreBatches {
     stored: VecDeque<(u64, u64)>,
 }
 
-struct Flight {
+struct PublishInFlight {
     number: u64,
     message: Bytes,
     batches: Vec<(u16, u64)>,
     pause_nanos: u64,
-    next: Next,
+    next: NextPublish,
 }
 
-enum Next {
+enum NextPublish {
     /// An answer is awaited until then.
     Answer(u64),
     /// It is published again then.
@@ -76,7 +76,7 @@ enum Next {
 #[derive(Default)]
 pub struct Shard {
     waiting: VecDeque<(u16, Batch)>,
-    flight: Option<Flight>,
+    flight: Option<PublishInFlight>,
     next_number: u64,
     cores: HashMap<u16, CoreBatches, ahash::RandomState>,
     /// The newest number of the stream that is known.
@@ -88,36 +88,36 @@ pub struct Shard {
 
 impl Shard {
     /// Takes a batch of a core, which has no other under way.
-    pub fn hand_over(&mut self, core: u16, batch: Batch, now: u64, actions: &mut Vec<Action>) {
+    pub fn hand_over(&mut self, core: u16, batch: Batch, now: u64, actions: &mut Vec<ShardAction>) {
         self.cores.entry(core).or_default().needed_from = batch.needed_from;
         self.waiting.push_back((core, batch));
         self.publish_next(now, actions);
     }
 
     /// Takes an answer to the message `number`.
-    pub fn on_answer(&mut self, number: u64, answer: Answer, now: u64, actions: &mut Vec<Action>) {
+    pub fn on_answer(&mut self, number: u64, answer: ShardAnswer, now: u64, actions: &mut Vec<ShardAction>) {
         let Some(flight) = self.flight.as_mut().filter(|flight| flight.number == number) else { return };
         let fate = match answer {
-            Answer::Unknown => {
+            ShardAnswer::Unknown => {
                 // Of one attempt: another one may have been stored.
-                if matches!(flight.next, Next::Answer(_)) {
-                    flight.next = Next::Publish(now + flight.pause_nanos);
+                if matches!(flight.next, NextPublish::Answer(_)) {
+                    flight.next = NextPublish::Publish(now + flight.pause_nanos);
                     flight.pause_nanos = (flight.pause_nanos * 2).min(PAUSE_NANOS_MAX);
                 }
                 return;
             }
-            Answer::Stored { sequence } => {
+            ShardAnswer::Stored { sequence } => {
                 self.newest = self.newest.max(sequence);
                 for (core, batch) in &flight.batches {
                     self.cores.entry(*core).or_default().stored.push_back((*batch, sequence));
                 }
                 BatchFate::Stored
             }
-            Answer::Full => BatchFate::Full,
-            Answer::Refused => BatchFate::Refused,
+            ShardAnswer::Full => BatchFate::Full,
+            ShardAnswer::Refused => BatchFate::Refused,
         };
         let batches = self.flight.take().map(|flight| flight.batches).unwrap_or_default();
-        actions.extend(batches.into_iter().map(|(core, batch)| Action::Tell { core, batch, fate }));
+        actions.extend(batches.into_iter().map(|(core, batch)| ShardAction::Tell { core, batch, fate }));
         self.publish_next(now, actions);
     }
 
@@ -131,25 +131,28 @@ impl Shard {
     }
 
     /// Does what is due.
-    pub fn on_time(&mut self, now: u64, actions: &mut Vec<Action>) {
+    pub fn on_time(&mut self, now: u64, actions: &mut Vec<ShardAction>) {
         if let Some(flight) = &mut self.flight {
             match flight.next {
-                Next::Answer(until) if until <= now => {
-                    flight.next = Next::Publish(now + flight.pause_nanos);
+                NextPublish::Answer(until) if until <= now => {
+                    flight.next = NextPublish::Publish(now + flight.pause_nanos);
                     flight.pause_nanos = (flight.pause_nanos * 2).min(PAUSE_NANOS_MAX);
                 }
-                Next::Publish(at) if at <= now => {
-                    flight.next = Next::Answer(now + ATTEMPT_NANOS);
-                    actions.push(Action::Publish { number: flight.number, message: flight.message.clone() });
+                NextPublish::Publish(at) if at <= now => {
+                    flight.next = NextPublish::Answer(now + ATTEMPT_NANOS);
+                    actions.push(ShardAction::Publish {
+                        number: flight.number,
+                        message: flight.message.clone(),
+                    });
                 }
-                Next::Answer(_) | Next::Publish(_) => {}
+                NextPublish::Answer(_) | NextPublish::Publish(_) => {}
             }
         }
         if self.purge_at <= now && !self.is_purging {
             let below = self.needed();
             if below > self.purged_below {
                 self.is_purging = true;
-                actions.push(Action::Purge { below });
+                actions.push(ShardAction::Purge { below });
             }
         }
     }
@@ -158,7 +161,7 @@ impl Shard {
     #[must_use]
     pub fn deadline(&mut self) -> Option<u64> {
         let flight = self.flight.as_ref().map(|flight| match flight.next {
-            Next::Answer(at) | Next::Publish(at) => at,
+            NextPublish::Answer(at) | NextPublish::Publish(at) => at,
         });
         let purge = (!self.is_purging && self.needed() > self.purged_below).then_some(self.purge_at);
         [flight, purge].into_iter().flatten().min()
@@ -184,7 +187,7 @@ impl Shard {
     }
 
     /// Publishes what waits as one message, if none is under way.
-    fn publish_next(&mut self, now: u64, actions: &mut Vec<Action>) {
+    fn publish_next(&mut self, now: u64, actions: &mut Vec<ShardAction>) {
         if self.flight.is_some() || self.waiting.is_empty() {
             return;
         }
@@ -199,8 +202,8 @@ impl Shard {
         }
         let (number, message) = (self.next_number, Bytes::from(message));
         self.next_number += 1;
-        actions.push(Action::Publish { number, message: message.clone() });
-        let next = Next::Answer(now + ATTEMPT_NANOS);
-        self.flight = Some(Flight { number, message, batches, pause_nanos: PAUSE_NANOS, next });
+        actions.push(ShardAction::Publish { number, message: message.clone() });
+        let next = NextPublish::Answer(now + ATTEMPT_NANOS);
+        self.flight = Some(PublishInFlight { number, message, batches, pause_nanos: PAUSE_NANOS, next });
     }
 }

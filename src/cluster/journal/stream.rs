@@ -7,7 +7,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{self, ErrorCode, publish::PublishAck};
 use async_nats::{Client, Message, StatusCode};
 
-use super::shard::Answer;
+use super::shard::ShardAnswer;
 use crate::cluster::connected;
 
 /// How long a stream knows the ids of its messages.
@@ -123,24 +123,24 @@ impl JournalStreams {
 }
 
 /// The answer to a message that was published.
-pub(super) fn answer(message: &Message) -> Answer {
+pub(super) fn answer(message: &Message) -> ShardAnswer {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
-        return Answer::Unknown;
+        return ShardAnswer::Unknown;
     }
     match serde_json::from_slice::<Response<PublishAck>>(&message.payload) {
-        Ok(Response::Ok(ack)) => Answer::Stored { sequence: ack.sequence },
+        Ok(Response::Ok(ack)) => ShardAnswer::Stored { sequence: ack.sequence },
         Ok(Response::Err { error }) => refusal(error.error_code(), &error.to_string()),
-        Err(_) => Answer::Unknown,
+        Err(_) => ShardAnswer::Unknown,
     }
 }
 
-fn refusal(code: ErrorCode, text: &str) -> Answer {
+fn refusal(code: ErrorCode, text: &str) -> ShardAnswer {
     match code.0 {
         // Its text tells a limit from a fault.
-        STORE_FAILED if text.contains("maximum") => Answer::Full,
-        MESSAGE_TOO_LARGE => Answer::Refused,
-        code if NO_ROOM.contains(&code) => Answer::Full,
-        _ => Answer::Unknown,
+        STORE_FAILED if text.contains("maximum") => ShardAnswer::Full,
+        MESSAGE_TOO_LARGE => ShardAnswer::Refused,
+        code if NO_ROOM.contains(&code) => ShardAnswer::Full,
+        _ => ShardAnswer::Unknown,
     }
 }
 
@@ -165,10 +165,10 @@ mod tests {
 
     #[test]
     fn only_what_is_certain_is_no_unknown_fate() {
-        assert_eq!(refusal(ErrorCode(10_077), "maximum bytes exceeded"), Answer::Full);
-        assert_eq!(refusal(ErrorCode(10_077), "no such file"), Answer::Unknown);
-        assert_eq!(refusal(ErrorCode(10_047), "insufficient storage"), Answer::Full);
-        assert_eq!(refusal(ErrorCode(10_054), "too large"), Answer::Refused);
-        assert_eq!(refusal(ErrorCode(10_008), "unavailable"), Answer::Unknown);
+        assert_eq!(refusal(ErrorCode(10_077), "maximum bytes exceeded"), ShardAnswer::Full);
+        assert_eq!(refusal(ErrorCode(10_077), "no such file"), ShardAnswer::Unknown);
+        assert_eq!(refusal(ErrorCode(10_047), "insufficient storage"), ShardAnswer::Full);
+        assert_eq!(refusal(ErrorCode(10_054), "too large"), ShardAnswer::Refused);
+        assert_eq!(refusal(ErrorCode(10_008), "unavailable"), ShardAnswer::Unknown);
     }
 }

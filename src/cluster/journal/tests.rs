@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::{Action, Answer, Shard};
+use super::{Shard, ShardAction, ShardAnswer};
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::journal::{BatchFate, BundleReplay, EntryKind, Refused, RemoteConfig, RemoteJournal, Sequence};
@@ -44,17 +44,17 @@ struct Stream {
 }
 
 impl Stream {
-    fn publish(&mut self, number: u64, message: &Bytes, now: u64) -> Option<Answer> {
+    fn publish(&mut self, number: u64, message: &Bytes, now: u64) -> Option<ShardAnswer> {
         if now < self.election_until {
             return None;
         }
         if let Some(&(sequence, at)) = self.known.get(&number)
             && now - at < DUPLICATE_WINDOW
         {
-            return Some(Answer::Stored { sequence });
+            return Some(ShardAnswer::Stored { sequence });
         }
         if self.is_full {
-            return Some(Answer::Full);
+            return Some(ShardAnswer::Full);
         }
         let sequence = self.next;
         self.next += 1;
@@ -62,7 +62,7 @@ impl Stream {
         if self.mistake != Mistake::AckUnstored || !sequence.is_multiple_of(7) {
             self.messages.push_back((sequence, message.clone()));
         }
-        Some(Answer::Stored { sequence })
+        Some(ShardAnswer::Stored { sequence })
     }
 
     fn purge(&mut self, below: u64) {
@@ -74,7 +74,7 @@ impl Stream {
 /// A message on its way.
 enum Event {
     Arrives { number: u64, message: Bytes, ack_at: Option<u64> },
-    Acked { number: u64, answer: Answer },
+    Acked { number: u64, answer: ShardAnswer },
     Purges { below: u64 },
     Purged { below: u64 },
 }
@@ -242,11 +242,11 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, actions: Vec<Action>) {
+    fn carry_out(&mut self, actions: Vec<ShardAction>) {
         for action in actions {
             match action {
-                Action::Publish { number, message } => self.send(number, message),
-                Action::Tell { core, batch, fate } => {
+                ShardAction::Publish { number, message } => self.send(number, message),
+                ShardAction::Tell { core, batch, fate } => {
                     let fate = match (self.mistake, fate) {
                         // As one whose records all are gone.
                         (Mistake::LoseCompletions, BatchFate::Full) => BatchFate::Stored,
@@ -255,7 +255,7 @@ impl World {
                     self.cores[usize::from(core)].on_fate(batch, fate, self.now);
                     self.hear(usize::from(core));
                 }
-                Action::Purge { below } => {
+                ShardAction::Purge { below } => {
                     let at = self.now + self.random.up_to(20 * MILLI);
                     self.events.push((at, Event::Purges { below }));
                 }
@@ -288,7 +288,7 @@ impl World {
                 Event::Arrives { number, message, ack_at } => {
                     let answer = self.stream.publish(number, &message, at);
                     // Without a leader nobody answers, which the server may say at once.
-                    let answer = answer.or_else(|| self.one_in(2).then_some(Answer::Unknown));
+                    let answer = answer.or_else(|| self.one_in(2).then_some(ShardAnswer::Unknown));
                     if let (Some(answer), Some(ack_at)) = (answer, ack_at) {
                         self.events.push((ack_at, Event::Acked { number, answer }));
                         self.events.sort_by_key(|(at, _)| *at);

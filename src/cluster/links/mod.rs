@@ -79,7 +79,7 @@ pub fn serve(
     local: LocalEvents,
 ) {
     let client = connection.client.clone();
-    let sender = Sender {
+    let sender = LinkSender {
         client: client.clone(),
         names: names.clone(),
         inc,
@@ -94,7 +94,7 @@ pub fn serve(
 }
 
 /// Distributes messages over the nodes that they are for.
-struct Sender {
+struct LinkSender {
     client: Client,
     names: Names,
     inc: Incarnation,
@@ -104,7 +104,7 @@ struct Sender {
     random: Random,
 }
 
-impl Sender {
+impl LinkSender {
     async fn run(mut self, mut outgoing: UnboundedReceiver<(Option<Id>, NodeEvent)>, membership: Membership) {
         let mut ended: HashSet<Id> = HashSet::new();
         let mut look = tokio::time::interval(LOOK_INTERVAL);
@@ -140,7 +140,7 @@ impl Sender {
         let (peer, events) = mpsc::unbounded_channel();
         // The task has just been made for it.
         let _ = peer.send(event);
-        let link = Link {
+        let link = NodeLink {
             client: self.client.clone(),
             subject: Subject::from(self.names.work(node)),
             own: self.inc,
@@ -178,7 +178,7 @@ enum LinkEnd {
 }
 
 /// The frames of this node to another one.
-struct Link {
+struct NodeLink {
     client: Client,
     subject: Subject,
     own: Id,
@@ -186,7 +186,7 @@ struct Link {
     number: u64,
 }
 
-impl Link {
+impl NodeLink {
     async fn run(mut self, mut events: UnboundedReceiver<NodeEvent>) -> LinkEnd {
         let mut next = None;
         loop {

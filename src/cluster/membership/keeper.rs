@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::machine::{Answer, Members, Operation};
+use super::machine::{Members, MembershipAnswer, Operation};
 use super::record::{Incarnation, NodeRecord, NodeState};
 use crate::base::clock::Clock;
 use crate::base::id::Id;
@@ -222,11 +222,11 @@ async fn act(shared: &Arc<Shared>, bucket: &Bucket, adopter: &Adopter) {
                     tokio::spawn(async move {
                         let update = bucket.update(inc.to_string(), value, expected);
                         let answer = match tokio::time::timeout(WRITE_TIME, update).await {
-                            Ok(Ok(revision)) => Answer::Stored(revision),
+                            Ok(Ok(revision)) => MembershipAnswer::Stored(revision),
                             Ok(Err(error)) if error.kind() == UpdateErrorKind::WrongLastRevision => {
-                                Answer::Conflict
+                                MembershipAnswer::Conflict
                             }
-                            Ok(Err(_)) | Err(_) => Answer::Unknown,
+                            Ok(Err(_)) | Err(_) => MembershipAnswer::Unknown,
                         };
                         shared.members().on_answer(inc, beat, answer, shared.clock.now());
                     });

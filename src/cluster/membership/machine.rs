@@ -34,7 +34,7 @@ pub enum Operation {
 
 /// The answer to a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum MembershipAnswer {
     /// It is there, with this revision.
     Stored(u64),
     /// The last revision was another one.
@@ -227,13 +227,13 @@ impl Members {
     }
 
     /// Takes the answer to a write of the record of an incarnation, named by the number of its renewal.
-    pub fn on_answer(&mut self, inc: Incarnation, beat: u64, answer: Answer, now: Now) {
+    pub fn on_answer(&mut self, inc: Incarnation, beat: u64, answer: MembershipAnswer, now: Now) {
         if inc != self.own.inc {
             let Some(member) = self.others.get_mut(&inc) else { return };
             // What is there is told by the watch. Until it is, the record is as good as just seen: one that was renewed
             // behind the back of a late watch has to be silent for the whole time again.
             member.not_before = now.nanos + RETRY_NANOS;
-            if answer == Answer::Conflict {
+            if answer == MembershipAnswer::Conflict {
                 member.seen = now.nanos;
             }
             return;
@@ -241,14 +241,14 @@ impl Members {
         let own = &mut self.own;
         if beat != own.record.beat {
             // The answer to an earlier renewal, which was taken for lost: it says nothing of when the lease began.
-            if let Answer::Stored(revision) = answer {
+            if let MembershipAnswer::Stored(revision) = answer {
                 own.revision = own.revision.max(revision);
             }
             return;
         }
         let Some(sent) = own.sent.take() else { return };
         match answer {
-            Answer::Stored(revision) => {
+            MembershipAnswer::Stored(revision) => {
                 own.revision = own.revision.max(revision);
                 if own.record.state == NodeState::Left {
                     (own.lease_until, own.next) = (0, u64::MAX);
@@ -256,7 +256,9 @@ impl Members {
                     own.lease_until = own.lease_until.max(sent + LEASE_NANOS);
                 }
             }
-            Answer::Conflict | Answer::Unknown => own.next = own.next.min(now.nanos + RETRY_NANOS),
+            MembershipAnswer::Conflict | MembershipAnswer::Unknown => {
+                own.next = own.next.min(now.nanos + RETRY_NANOS)
+            }
         }
     }
 

@@ -18,6 +18,6 @@ mod record;
 mod tests;
 
 pub use keeper::{Adopter, Adoption, Membership};
-pub use machine::{Answer, HEARTBEAT_NANOS, LEASE_NANOS, Members, Operation, SILENCE_NANOS};
+pub use machine::{HEARTBEAT_NANOS, LEASE_NANOS, Members, MembershipAnswer, Operation, SILENCE_NANOS};
 pub use rank::first_of;
 pub use record::{Incarnation, NodeRecord, NodeState, RecordError};

@@ -29,14 +29,14 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn write(&mut self, key: Incarnation, expected: u64, record: Option<NodeRecord>) -> Answer {
+    fn write(&mut self, key: Incarnation, expected: u64, record: Option<NodeRecord>) -> MembershipAnswer {
         if self.last.get(&key).copied().unwrap_or(0) != expected {
-            return Answer::Conflict;
+            return MembershipAnswer::Conflict;
         }
         self.log.push((key, record));
         let revision = self.log.len() as u64;
         self.last.insert(key, revision);
-        Answer::Stored(revision)
+        MembershipAnswer::Stored(revision)
     }
 }
 
@@ -45,7 +45,7 @@ struct Late {
     at: u64,
     inc: Incarnation,
     beat: u64,
-    answer: Answer,
+    answer: MembershipAnswer,
 }
 
 struct Node {
@@ -140,15 +140,16 @@ impl World {
             let beat = record.as_ref().map_or(0, |record| record.beat);
             let is_tombstone = record.as_ref().is_some_and(|record| record.state == NodeState::Dead);
             let lost = is_cut || self.bucket.election_until > time;
-            let answer = if lost { Answer::Unknown } else { self.bucket.write(key, expected, record) };
-            if is_tombstone && matches!(answer, Answer::Stored(_)) {
+            let answer =
+                if lost { MembershipAnswer::Unknown } else { self.bucket.write(key, expected, record) };
+            if is_tombstone && matches!(answer, MembershipAnswer::Stored(_)) {
                 self.must_be_over(key, time);
             }
             // An ack may be lost, or late.
             let is_lost = self.random.up_to(19) == 0;
             let most = if self.random.up_to(9) == 0 { 8_000 } else { 40 };
             let delay = self.random.up_to(most) * MILLI;
-            let answer = if is_lost { Answer::Unknown } else { answer };
+            let answer = if is_lost { MembershipAnswer::Unknown } else { answer };
             self.nodes[at].late.push(Late { at: time + delay, inc: key, beat, answer });
         }
     }

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::record::{key_of, value_of};
-use super::write::{Attempt, PublishAnswer, Step};
+use super::write::{PublishAnswer, Step, WriteAttempt};
 use crate::base::clock::{Clock, NANOS_PER_SECOND};
 use crate::cluster::membership::Incarnation;
 use crate::cluster::names::Names;
@@ -208,7 +208,7 @@ impl Shared {
         let write = format!("{}-{}", self.inc, self.writes.fetch_add(1, Ordering::Relaxed));
         let patience = u64::try_from(self.ack_timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline = self.clock.now().nanos.saturating_add(patience);
-        let mut attempt = Attempt::new(base, messages.len() as u64, deadline);
+        let mut attempt = WriteAttempt::new(base, messages.len() as u64, deadline);
         let mut progress = self.progress.subscribe();
         for number in 0.. {
             if let Some((sequence, found)) = self.seen().iter().find(|(sequence, _)| *sequence > base) {

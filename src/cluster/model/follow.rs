@@ -19,7 +19,7 @@ use crate::base::log::bounded_log;
 use crate::base::random::Random;
 use crate::cluster::connected;
 use crate::cluster::names::Names;
-use crate::store::{Origin, RecordChange, RecordKey, StoreError};
+use crate::store::{ChangeOrigin, RecordChange, RecordKey, StoreError};
 
 /// Pauses before the watch is begun again: one that is begun in a loop leaves hundreds of consumers behind.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -35,7 +35,7 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// Why the watch has ended.
 #[derive(Debug)]
-enum Ended {
+enum WatchEnd {
     /// It is begun again soon.
     Failed(String),
     /// Another model is in the bucket.
@@ -46,26 +46,26 @@ enum Ended {
     Unreadable(String),
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for WatchEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ended::Failed(why) | Ended::Unreadable(why) => f.write_str(why),
-            Ended::OtherModel => f.write_str("another model is in its place"),
-            Ended::Incomplete => {
+            WatchEnd::Failed(why) | WatchEnd::Unreadable(why) => f.write_str(why),
+            WatchEnd::OtherModel => f.write_str("another model is in its place"),
+            WatchEnd::Incomplete => {
                 f.write_str("another node is bringing it; if that node is gone for good, delete the bucket")
             }
         }
     }
 }
 
-impl From<StoreError> for Ended {
-    fn from(error: StoreError) -> Ended {
-        Ended::Failed(error.to_string())
+impl From<StoreError> for WatchEnd {
+    fn from(error: StoreError) -> WatchEnd {
+        WatchEnd::Failed(error.to_string())
     }
 }
 
-fn failed(error: impl fmt::Display) -> Ended {
-    Ended::Failed(error.to_string())
+fn failed(error: impl fmt::Display) -> WatchEnd {
+    WatchEnd::Failed(error.to_string())
 }
 
 impl SharedModel {
@@ -89,7 +89,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             Ok(never) => match never {},
         };
         bounded_log!(warn, why = %ended, "the model of the cluster is not followed: it is tried again");
-        let is_unreadable = matches!(ended, Ended::Unreadable(_));
+        let is_unreadable = matches!(ended, WatchEnd::Unreadable(_));
         shared.progress.send_modify(|progress| {
             progress.failure = is_unreadable.then(|| format!("the cluster's model cannot be read: {ended}"));
         });
@@ -103,7 +103,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
 /// Something that does not exist: the watch ends with an error or not at all.
 enum Never {}
 
-async fn follow_once(shared: &Arc<Shared>) -> Result<Never, Ended> {
+async fn follow_once(shared: &Arc<Shared>) -> Result<Never, WatchEnd> {
     let stream = open(shared).await?;
     let meta = meta(shared, &stream).await?;
     let last = stream.get_info().await.map_err(failed)?.state.last_sequence;
@@ -152,7 +152,7 @@ struct Watch<'s> {
 }
 
 impl Watch<'_> {
-    async fn run(mut self, mut messages: push::Ordered, resumed: Option<u64>) -> Result<Never, Ended> {
+    async fn run(mut self, mut messages: push::Ordered, resumed: Option<u64>) -> Result<Never, WatchEnd> {
         if let Some(revision) = resumed {
             self.applied(revision);
         }
@@ -187,7 +187,7 @@ impl Watch<'_> {
     }
 
     /// Takes a message.
-    fn take(&mut self, message: &async_nats::jetstream::Message) -> Result<(), Ended> {
+    fn take(&mut self, message: &async_nats::jetstream::Message) -> Result<(), WatchEnd> {
         let sequence = message.info().map_err(failed)?.stream_sequence;
         if sequence <= self.seen {
             return Ok(());
@@ -208,9 +208,9 @@ impl Watch<'_> {
                 }
                 self.group.push(record);
             }
-            Ok(ModelChange::Meta(meta)) if meta.number != self.number => return Err(Ended::OtherModel),
+            Ok(ModelChange::Meta(meta)) if meta.number != self.number => return Err(WatchEnd::OtherModel),
             Ok(ModelChange::Meta(_)) => {}
-            Err(error @ ReadError::Newer(_)) => return Err(Ended::Unreadable(format!("{key}: {error}"))),
+            Err(error @ ReadError::Newer(_)) => return Err(WatchEnd::Unreadable(format!("{key}: {error}"))),
             Err(error) => bounded_log!(error, %error, "a key of the cluster's model is left out"),
         }
         let (write, place) = header(WRITE_HEADER).and_then(|write| write.split_once(' ')).unwrap_or_default();
@@ -225,11 +225,11 @@ impl Watch<'_> {
     }
 
     /// Applies what has been gathered.
-    async fn apply(&mut self) -> Result<(), Ended> {
+    async fn apply(&mut self) -> Result<(), WatchEnd> {
         let group = std::mem::take(&mut self.group);
         // A copy that is not whole must be made from the beginning again.
         let revision = if self.loaded.is_some() { 0 } else { self.seen };
-        let origin = Origin { number: self.number, revision };
+        let origin = ChangeOrigin { number: self.number, revision };
         on_store(self.shared, move |shared| in_effect_or_later(shared.store.apply(origin, &group))).await?;
         self.applied(self.seen);
         self.arrived();
@@ -237,10 +237,10 @@ impl Watch<'_> {
     }
 
     /// The copy has come to where the bucket ended: what it did not see is gone.
-    async fn complete(&mut self) -> Result<(), Ended> {
+    async fn complete(&mut self) -> Result<(), WatchEnd> {
         self.apply().await?;
         let Some(loaded) = self.loaded.take() else { return Ok(()) };
-        let origin = Origin { number: self.number, revision: self.seen };
+        let origin = ChangeOrigin { number: self.number, revision: self.seen };
         on_store(self.shared, move |shared| in_effect_or_later(shared.store.retain(origin, &loaded))).await?;
         self.arrived();
         Ok(())
@@ -267,7 +267,7 @@ impl Watch<'_> {
     }
 
     /// Nothing was heard for a while: ends the watch if something was missed.
-    async fn must_be_current(&self) -> Result<(), Ended> {
+    async fn must_be_current(&self) -> Result<(), WatchEnd> {
         let last = self.stream.get_info().await.map_err(failed)?.state.last_sequence;
         if last > self.seen {
             return Err(failed("it has fallen silent"));
@@ -288,13 +288,13 @@ fn in_effect_or_later(applied: Result<(), StoreError>) -> Result<(), StoreError>
 async fn on_store<T: Send + 'static>(
     shared: &Arc<Shared>,
     work: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Ended> {
+) -> Result<T, WatchEnd> {
     let shared = Arc::clone(shared);
     Ok(tokio::task::spawn_blocking(move || work(&shared)).await.map_err(failed)??)
 }
 
 /// The stream behind the bucket, made if it is missing.
-async fn open(shared: &Shared) -> Result<Stream, Ended> {
+async fn open(shared: &Shared) -> Result<Stream, WatchEnd> {
     connected(&shared.client).await;
     let config = Config {
         name: Names::stream_of(&shared.bucket),
@@ -313,22 +313,23 @@ async fn open(shared: &Shared) -> Result<Stream, Ended> {
 }
 
 /// Reads the bucket's [`Meta`]. An empty bucket gets the model of this node.
-async fn meta(shared: &Arc<Shared>, stream: &Stream) -> Result<Meta, Ended> {
+async fn meta(shared: &Arc<Shared>, stream: &Stream) -> Result<Meta, WatchEnd> {
     let origin = on_store(shared, |shared| shared.store.origin()).await?;
     match stream.get_last_raw_message_by_subject(&shared.subject(META_KEY)).await {
         Ok(message) => {
-            let unreadable = |error: ReadError| Ended::Unreadable(error.to_string());
+            let unreadable = |error: ReadError| WatchEnd::Unreadable(error.to_string());
             match read(META_KEY, Some(&message.payload)).map_err(unreadable)? {
                 ModelChange::Meta(meta) if meta.is_complete => Ok(meta),
                 ModelChange::Meta(meta) if origin.is_some_and(|origin| origin.number == meta.number) => {
                     fill(shared, stream, meta.number).await
                 }
-                _ => Err(Ended::Incomplete),
+                _ => Err(WatchEnd::Incomplete),
             }
         }
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
             let number = Random::from_system().next_u64();
-            on_store(shared, move |shared| shared.store.apply(Origin { number, revision: 0 }, &[])).await?;
+            on_store(shared, move |shared| shared.store.apply(ChangeOrigin { number, revision: 0 }, &[]))
+                .await?;
             fill(shared, stream, number).await
         }
         Err(error) => Err(failed(error)),
@@ -336,7 +337,7 @@ async fn meta(shared: &Arc<Shared>, stream: &Stream) -> Result<Meta, Ended> {
 }
 
 /// Brings the model of this node into the bucket.
-async fn fill(shared: &Arc<Shared>, stream: &Stream, number: u64) -> Result<Meta, Ended> {
+async fn fill(shared: &Arc<Shared>, stream: &Stream, number: u64) -> Result<Meta, WatchEnd> {
     let records = on_store(shared, |shared| {
         let mut records = Vec::new();
         shared.store.for_each_record(&mut |kind, id, bytes| {
@@ -366,7 +367,7 @@ async fn fill(shared: &Arc<Shared>, stream: &Stream, number: u64) -> Result<Meta
 }
 
 /// Keeps a copy of a model that is about to be replaced by the cluster's.
-async fn set_aside(shared: &Arc<Shared>, origin: Option<Origin>, number: u64) -> Result<(), Ended> {
+async fn set_aside(shared: &Arc<Shared>, origin: Option<ChangeOrigin>, number: u64) -> Result<(), WatchEnd> {
     if origin.is_some_and(|origin| origin.number == number) {
         return Ok(());
     }

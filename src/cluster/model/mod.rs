@@ -19,4 +19,4 @@ mod tests;
 
 pub use bucket::{Progress, SharedModel};
 pub use record::{META_KEY, Meta, ModelChange, ReadError, key_of, read, value_of};
-pub use write::{Attempt, PublishAnswer, Step};
+pub use write::{PublishAnswer, Step, WriteAttempt};

@@ -28,7 +28,7 @@ struct Request {
 }
 
 struct Node {
-    attempt: Option<(Attempt, Message)>,
+    attempt: Option<(WriteAttempt, Message)>,
     writes: u64,
     /// The sequence up to which the copy has applied writes.
     applied: u64,
@@ -101,7 +101,7 @@ fn a_write_is_there_if_it_was_told_to_be_and_is_not_if_it_was_told_not_to_be() {
                 if node.attempt.is_none() && node.writes < WRITES && random.up_to(3) == 0 {
                     node.writes += 1;
                     let message = Message { node: number, write: node.writes, counter: node.counter + 1 };
-                    node.attempt = Some((Attempt::new(node.applied, 1, time + PATIENCE), message));
+                    node.attempt = Some((WriteAttempt::new(node.applied, 1, time + PATIENCE), message));
                 }
                 let Some((mut attempt, message)) = node.attempt.take() else { continue };
                 for (sequence, seen) in (1..).zip(&stream).skip(usize::try_from(seen_from).unwrap()) {

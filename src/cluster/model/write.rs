@@ -41,7 +41,7 @@ pub enum Step {
 
 /// A write under way.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub struct WriteAttempt {
     /// The sequence that it expects to be the last.
     base: u64,
     /// Messages that it consists of.
@@ -61,11 +61,11 @@ enum State {
     Ended(Step),
 }
 
-impl Attempt {
+impl WriteAttempt {
     /// A write of `messages` behind the sequence `base`, given up at `deadline`.
     #[must_use]
-    pub fn new(base: u64, messages: u64, deadline: u64) -> Attempt {
-        Attempt { base, messages, deadline, is_ambiguous: false, state: State::Publishing }
+    pub fn new(base: u64, messages: u64, deadline: u64) -> WriteAttempt {
+        WriteAttempt { base, messages, deadline, is_ambiguous: false, state: State::Publishing }
     }
 
     /// The sequence that it expects.

@@ -13,7 +13,7 @@ use async_nats::jetstream::stream::{Config, StorageType};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::machine::{Answer, Books, Operation, Terms, Usage, Verdict};
+use super::machine::{Books, Operation, RateAnswer, RateUsage, RateVerdict, Terms};
 use crate::base::clock::{Clock, NANOS_PER_SECOND, Now};
 use crate::base::id::Id;
 use crate::base::log::bounded_log;
@@ -71,11 +71,11 @@ struct Counts {
     webhooks: AtomicU64,
     tokens: AtomicU64,
     /// The last waits, in nanoseconds.
-    waits: Mutex<Waits>,
+    waits: Mutex<WaitingCalls>,
 }
 
 #[derive(Debug, Default)]
-struct Waits {
+struct WaitingCalls {
     last: Vec<u64>,
     next: usize,
 }
@@ -110,7 +110,7 @@ impl Rates {
         let keep = |kind, terms| {
             let (asks, asked) = mpsc::unbounded_channel();
             let (answers, answered) = mpsc::unbounded_channel();
-            let keeper = Keeper {
+            let keeper = RateKeeper {
                 kind,
                 jetstream: connection.jetstream.clone(),
                 names: names.clone(),
@@ -235,7 +235,7 @@ async fn open(jetstream: Context, config: impl Fn() -> Config, counts: Arc<Count
 }
 
 /// A task: it looks after the tokens of all webhooks, or their places.
-struct Keeper {
+struct RateKeeper {
     kind: PermitKind,
     jetstream: Context,
     names: Names,
@@ -244,15 +244,15 @@ struct Keeper {
     clock: Clock,
     books: Books,
     waiting: HashMap<Id, Vec<Ask>>,
-    answers: mpsc::UnboundedSender<(Operation, Answer)>,
+    answers: mpsc::UnboundedSender<(Operation, RateAnswer)>,
     counts: Arc<Counts>,
 }
 
-impl Keeper {
+impl RateKeeper {
     async fn run(
         mut self,
         mut asked: mpsc::UnboundedReceiver<Message>,
-        mut answered: mpsc::UnboundedReceiver<(Operation, Answer)>,
+        mut answered: mpsc::UnboundedReceiver<(Operation, RateAnswer)>,
     ) {
         let mut tick = tokio::time::interval(POLL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -278,7 +278,7 @@ impl Keeper {
         self.poll(webhook, now);
     }
 
-    fn on_answer(&mut self, operation: &Operation, answer: Answer) {
+    fn on_answer(&mut self, operation: &Operation, answer: RateAnswer) {
         let now = self.clock.now();
         let verdict = self.books.on_answer(operation, answer, now);
         let outcome = verdict.map(|verdict| self.tell(operation.webhook, verdict, now));
@@ -313,16 +313,16 @@ impl Keeper {
         }
     }
 
-    fn usage(&self, hook: &Hook, now: Now) -> Option<Usage> {
+    fn usage(&self, hook: &Hook, now: Now) -> Option<RateUsage> {
         match self.kind {
             PermitKind::Token => {
                 let rate = hook.rate.as_ref()?;
                 let (tokens, window_seconds) = rate.limit();
-                Some(Usage { tokens, window_seconds, spent: rate.used(now) })
+                Some(RateUsage { tokens, window_seconds, spent: rate.used(now) })
             }
             PermitKind::Place => {
                 let tokens = hook.concurrency_limit;
-                (tokens > 0).then(|| Usage { tokens, window_seconds: 0, spent: hook.concurrency.held() })
+                (tokens > 0).then(|| RateUsage { tokens, window_seconds: 0, spent: hook.concurrency.held() })
             }
         }
     }
@@ -331,7 +331,7 @@ impl Keeper {
         let hook = self.registry.by_id(webhook);
         let usage = hook.as_deref().and_then(|hook| self.usage(hook, now));
         let mut operations = Vec::new();
-        let mut outcome = Outcome::Granted;
+        let mut outcome = GrantOutcome::Granted;
         let lower = &mut |tokens| hook.as_ref().is_some_and(|hook| hook.concurrency.lower(tokens));
         for verdict in self.books.poll(webhook, usage, now, &mut operations, lower) {
             outcome = self.tell(webhook, verdict, now);
@@ -343,12 +343,12 @@ impl Keeper {
     }
 
     /// Puts a verdict into effect; returns its meaning for the calls that wait.
-    fn tell(&self, webhook: Id, verdict: Verdict, now: Now) -> Outcome {
+    fn tell(&self, webhook: Id, verdict: RateVerdict, now: Now) -> GrantOutcome {
         let hook = self.registry.by_id(webhook);
         let rate =
             hook.as_ref().and_then(|hook| hook.rate.as_ref()).filter(|_| self.kind == PermitKind::Token);
         match verdict {
-            Verdict::Holds { tokens, until } => {
+            RateVerdict::Holds { tokens, until } => {
                 rate.inspect(|rate| rate.hold(tokens, until, now));
                 if let Some(hook) = hook.filter(|_| self.kind == PermitKind::Place) {
                     hook.concurrency.have(tokens);
@@ -358,30 +358,30 @@ impl Keeper {
                         self.counts.is_overdrawn.store(true, Ordering::Relaxed);
                     }
                 }
-                Outcome::Granted
+                GrantOutcome::Granted
             }
-            Verdict::Refused { until } => {
+            RateVerdict::Refused { until } => {
                 rate.inspect(|rate| rate.refuse_until(until, false));
-                Outcome::Refused
+                GrantOutcome::Refused
             }
-            Verdict::CutOff { until } => {
+            RateVerdict::CutOff { until } => {
                 bounded_log!(
                     warn,
                     "the cluster does not answer: calls that need a token or a place are refused"
                 );
                 rate.inspect(|rate| rate.refuse_until(until, true));
-                Outcome::CutOff
+                GrantOutcome::CutOff
             }
         }
     }
 
     /// Tells the calls that wait that they are decided.
-    fn release(&mut self, webhook: Id, outcome: Outcome, now: Now) {
+    fn release(&mut self, webhook: Id, outcome: GrantOutcome, now: Now) {
         let Some(waiting) = self.waiting.remove(&webhook) else { return };
         let count = match outcome {
-            Outcome::Granted => &self.counts.granted,
-            Outcome::Refused => &self.counts.refused,
-            Outcome::CutOff => &self.counts.cut_off,
+            GrantOutcome::Granted => &self.counts.granted,
+            GrantOutcome::Refused => &self.counts.refused,
+            GrantOutcome::CutOff => &self.counts.cut_off,
         };
         count.fetch_add(waiting.len() as u64, Ordering::Relaxed);
         let mut waits = self.counts.waits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -402,7 +402,7 @@ impl Keeper {
     }
 
     /// Publishes to the subject of a block.
-    fn publishing(&self, operation: &Operation) -> impl Future<Output = Answer> + Send + use<> {
+    fn publishing(&self, operation: &Operation) -> impl Future<Output = RateAnswer> + Send + use<> {
         let mut headers = HeaderMap::new();
         headers.insert(EXPECTED_HEADER, operation.expected.to_string());
         headers.insert(TTL_HEADER, format!("{}s", operation.ttl_seconds));
@@ -416,9 +416,9 @@ impl Keeper {
         async move {
             let publish = async { jetstream.publish_with_headers(subject, headers, payload).await?.await };
             match tokio::time::timeout(PUBLISH_TIME, publish).await {
-                Ok(Ok(ack)) => Answer::Stored(ack.sequence),
+                Ok(Ok(ack)) => RateAnswer::Stored(ack.sequence),
                 Ok(Err(error)) => answer_of(&error),
-                Err(_) => Answer::Unknown,
+                Err(_) => RateAnswer::Unknown,
             }
         }
     }
@@ -426,13 +426,13 @@ impl Keeper {
 
 /// Outcome of calls that asked for a token.
 #[derive(Clone, Copy)]
-enum Outcome {
+enum GrantOutcome {
     Granted,
     Refused,
     CutOff,
 }
 
-impl Waits {
+impl WaitingCalls {
     fn note(&mut self, nanos: u64) {
         if self.last.len() < WAITS_KEPT {
             self.last.push(nanos);
@@ -444,9 +444,9 @@ impl Waits {
 }
 
 /// The meaning of a publish's error for its block.
-fn answer_of(error: &PublishError) -> Answer {
+fn answer_of(error: &PublishError) -> RateAnswer {
     match error.kind() {
-        PublishErrorKind::WrongLastSequence => Answer::Taken,
-        _ => Answer::Unknown,
+        PublishErrorKind::WrongLastSequence => RateAnswer::Taken,
+        _ => RateAnswer::Unknown,
     }
 }

@@ -72,7 +72,7 @@ pub struct Operation {
 
 /// The answer to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum RateAnswer {
     /// It is there, with this sequence.
     Stored(u64),
     /// The last message is another one.
@@ -83,7 +83,7 @@ pub enum Answer {
 
 /// The limit of a webhook, and how much of what this node holds is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub struct RateUsage {
     pub tokens: u32,
     pub window_seconds: u32,
     /// Spent in the past window on this node.
@@ -92,7 +92,7 @@ pub struct Usage {
 
 /// The decision about the waiting calls of a webhook, and the tokens that the node holds now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RateVerdict {
     /// The node holds so many tokens, which may be spent up to a moment.
     Holds { tokens: u32, until: u64 },
     /// There are none; it is no use to ask before this moment.
@@ -103,7 +103,7 @@ pub enum Verdict {
 
 /// A block that this node has.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct OwnBlock {
     tokens: u32,
     sequence: u64,
     /// When the publish was made that gave it.
@@ -113,7 +113,7 @@ struct Held {
     not_before: u64,
 }
 
-impl Held {
+impl OwnBlock {
     /// The end of its use.
     fn until(&self, terms: Terms) -> u64 {
         self.since + terms.held_seconds * NANOS_PER_SECOND
@@ -122,10 +122,10 @@ impl Held {
 
 /// The state of one webhook's blocks, as this node knows it.
 #[derive(Debug)]
-struct Book {
+struct WebhookBlocks {
     terms: Terms,
-    usage: Option<Usage>,
-    held: BTreeMap<u32, Held>,
+    usage: Option<RateUsage>,
+    held: BTreeMap<u32, OwnBlock>,
     /// Blocks of other nodes, and until when they are not asked for.
     taken: BTreeMap<u32, u64>,
     /// The block that is asked for, and since when.
@@ -141,7 +141,7 @@ struct Book {
 /// The blocks of all webhooks that this node has calls of.
 #[derive(Debug)]
 pub struct Books {
-    books: HashMap<Id, Book>,
+    books: HashMap<Id, WebhookBlocks>,
     terms: Terms,
     random: Random,
 }
@@ -172,7 +172,7 @@ impl Books {
 
     /// A call of a webhook has found no token and waits for a verdict.
     pub fn demand(&mut self, webhook: Id, now: Now) {
-        let book = self.books.entry(webhook).or_insert_with(|| Book::new(self.terms));
+        let book = self.books.entry(webhook).or_insert_with(|| WebhookBlocks::new(self.terms));
         book.is_awaited = true;
         book.last_demand = now.nanos;
     }
@@ -183,11 +183,11 @@ impl Books {
     pub fn poll(
         &mut self,
         webhook: Id,
-        usage: Option<Usage>,
+        usage: Option<RateUsage>,
         now: Now,
         operations: &mut Vec<Operation>,
         lower: &mut dyn FnMut(u32) -> bool,
-    ) -> Vec<Verdict> {
+    ) -> Vec<RateVerdict> {
         let Some(book) = self.books.get_mut(&webhook) else { return Vec::new() };
         let Some(usage) = usage else {
             self.books.remove(&webhook);
@@ -218,14 +218,14 @@ impl Books {
     }
 
     /// Takes the answer to an operation. [`Self::poll`] is to be called then.
-    pub fn on_answer(&mut self, operation: &Operation, answer: Answer, now: Now) -> Option<Verdict> {
+    pub fn on_answer(&mut self, operation: &Operation, answer: RateAnswer, now: Now) -> Option<RateVerdict> {
         self.books.get_mut(&operation.webhook)?.on_answer(operation, answer, now)
     }
 }
 
-impl Book {
-    fn new(terms: Terms) -> Book {
-        Book {
+impl WebhookBlocks {
+    fn new(terms: Terms) -> WebhookBlocks {
+        WebhookBlocks {
             terms,
             usage: None,
             held: BTreeMap::new(),
@@ -261,7 +261,7 @@ impl Book {
     /// Tokens that may be spent now, and the end of the first of their blocks.
     fn spendable(&self, now: Now) -> (u32, u64) {
         let terms = self.terms;
-        let may = |held: &&Held| now.nanos + POLL_NANOS < held.until(terms);
+        let may = |held: &&OwnBlock| now.nanos + POLL_NANOS < held.until(terms);
         let held = self.held.values().filter(may);
         held.fold((0, u64::MAX), |(tokens, until), held| (tokens + held.tokens, until.min(held.until(terms))))
     }
@@ -360,46 +360,46 @@ impl Book {
     }
 
     /// The verdicts to return for the state that was reached.
-    fn verdicts(&mut self, is_refused: bool, now: Now) -> Vec<Verdict> {
+    fn verdicts(&mut self, is_refused: bool, now: Now) -> Vec<RateVerdict> {
         let mut verdicts = Vec::new();
         let (tokens, until) = self.spendable(now);
         let spent = self.usage.map_or(0, |usage| usage.spent);
         if self.told != Some((tokens, until)) {
             self.told = Some((tokens, until));
-            verdicts.push(Verdict::Holds { tokens, until: if tokens == 0 { 0 } else { until } });
+            verdicts.push(RateVerdict::Holds { tokens, until: if tokens == 0 { 0 } else { until } });
         }
         if self.is_awaited && tokens > spent {
             self.is_awaited = false;
         } else if self.is_awaited && is_refused {
             self.is_awaited = false;
-            verdicts.push(Verdict::Refused { until: self.refused_until });
+            verdicts.push(RateVerdict::Refused { until: self.refused_until });
         }
         verdicts
     }
 
-    fn on_answer(&mut self, operation: &Operation, answer: Answer, now: Now) -> Option<Verdict> {
+    fn on_answer(&mut self, operation: &Operation, answer: RateAnswer, now: Now) -> Option<RateVerdict> {
         let Operation { block, sent, expected, .. } = *operation;
         if expected > 0 {
             let held = self.held.get_mut(&block).filter(|held| held.sequence == expected)?;
             match answer {
                 // Whichever attempt it was: the message is at least as young as that.
-                Answer::Stored(sequence) => {
+                RateAnswer::Stored(sequence) => {
                     held.sequence = sequence;
                     held.since = held.since.max(sent);
                     held.renewing = None;
                 }
-                Answer::Taken => {
+                RateAnswer::Taken => {
                     // Gone, or renewed by an attempt whose answer was lost: nobody knows which.
                     self.held.remove(&block);
                     self.taken.insert(block, now.nanos + TAKEN_NANOS);
                 }
-                Answer::Unknown => {
+                RateAnswer::Unknown => {
                     held.renewing = None;
                     let until = now.nanos + UNKNOWN_NANOS;
                     held.not_before = until;
                     let has_none = self.spendable(now).0 == 0;
                     let is_cut_off = has_none && std::mem::take(&mut self.is_awaited);
-                    return is_cut_off.then_some(Verdict::CutOff { until });
+                    return is_cut_off.then_some(RateVerdict::CutOff { until });
                 }
             }
             return None;
@@ -408,22 +408,22 @@ impl Book {
             self.seeking = None;
         }
         match answer {
-            Answer::Stored(sequence) => {
+            RateAnswer::Stored(sequence) => {
                 let tokens = self.blocks().tokens_of(block);
-                let held = Held { tokens, sequence, since: sent, renewing: None, not_before: 0 };
+                let held = OwnBlock { tokens, sequence, since: sent, renewing: None, not_before: 0 };
                 self.held.insert(block, held);
                 self.refused_until = 0;
                 None
             }
-            Answer::Taken => {
+            RateAnswer::Taken => {
                 self.taken.insert(block, now.nanos + TAKEN_NANOS);
                 None
             }
-            Answer::Unknown => {
+            RateAnswer::Unknown => {
                 self.taken.insert(block, now.nanos + UNKNOWN_NANOS);
                 let until = now.nanos + UNKNOWN_NANOS;
                 self.refused_until = until;
-                std::mem::take(&mut self.is_awaited).then_some(Verdict::CutOff { until })
+                std::mem::take(&mut self.is_awaited).then_some(RateVerdict::CutOff { until })
             }
         }
     }

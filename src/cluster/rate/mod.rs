@@ -28,5 +28,5 @@ mod tests;
 
 pub use blocks::{BLOCKS, Blocks};
 pub use keeper::Rates;
-pub use machine::{Answer, Books, HELD_SECONDS, Operation, Terms, Usage, Verdict};
+pub use machine::{Books, HELD_SECONDS, Operation, RateAnswer, RateUsage, RateVerdict, Terms};
 pub use returned::give_back_places;

@@ -26,16 +26,16 @@ struct Stream {
 }
 
 impl Stream {
-    fn publish(&mut self, operation: &Operation, time: u64) -> Answer {
+    fn publish(&mut self, operation: &Operation, time: u64) -> RateAnswer {
         self.blocks.retain(|_, (_, until)| time < *until);
         let last = self.blocks.get(&operation.block).map_or(0, |(sequence, _)| *sequence);
         if last != operation.expected {
-            return Answer::Taken;
+            return RateAnswer::Taken;
         }
         self.sequence += 1;
         let until = time + operation.ttl_seconds * NANOS_PER_SECOND;
         self.blocks.insert(operation.block, (self.sequence, until));
-        Answer::Stored(self.sequence)
+        RateAnswer::Stored(self.sequence)
     }
 }
 
@@ -44,7 +44,7 @@ struct Node {
     rate: Rate,
     skew: u64,
     requests: VecDeque<(u64, Operation)>,
-    answers: Vec<(u64, Operation, Answer)>,
+    answers: Vec<(u64, Operation, RateAnswer)>,
     paused_until: u64,
     cut_until: u64,
     is_dead: bool,
@@ -86,7 +86,7 @@ impl Node {
     fn poll(&mut self, time: u64) -> Vec<Operation> {
         let now = self.now(time);
         let (tokens, window_seconds) = self.rate.limit();
-        let usage = Usage { tokens, window_seconds, spent: self.rate.used(now) };
+        let usage = RateUsage { tokens, window_seconds, spent: self.rate.used(now) };
         let mut operations = Vec::new();
         for verdict in self.books.poll(webhook(), Some(usage), now, &mut operations, &mut |_| true) {
             self.tell(verdict, now);
@@ -94,15 +94,15 @@ impl Node {
         operations
     }
 
-    fn tell(&mut self, verdict: Verdict, now: Now) {
+    fn tell(&mut self, verdict: RateVerdict, now: Now) {
         match verdict {
-            Verdict::Holds { tokens, until } => self.rate.hold(tokens, until, now),
-            Verdict::Refused { until } => self.rate.refuse_until(until, false),
-            Verdict::CutOff { until } => self.rate.refuse_until(until, true),
+            RateVerdict::Holds { tokens, until } => self.rate.hold(tokens, until, now),
+            RateVerdict::Refused { until } => self.rate.refuse_until(until, false),
+            RateVerdict::CutOff { until } => self.rate.refuse_until(until, true),
         }
     }
 
-    fn answer(&mut self, operation: &Operation, answer: Answer, time: u64) {
+    fn answer(&mut self, operation: &Operation, answer: RateAnswer, time: u64) {
         let now = self.now(time);
         if let Some(verdict) = self.books.on_answer(operation, answer, now) {
             self.tell(verdict, now);
@@ -120,10 +120,10 @@ fn step(node: &mut Node, stream: &mut Stream, random: &mut Random, time: u64, fa
         }
         node.requests.pop_front();
         let answer =
-            if stream.election_until > time { Answer::Unknown } else { stream.publish(&operation, time) };
+            if stream.election_until > time { RateAnswer::Unknown } else { stream.publish(&operation, time) };
         let is_lost = faults && random.up_to(19) == 0;
         let late = if faults && random.up_to(19) == 0 { random.up_to(3_000) } else { random.up_to(2) };
-        let answer = if is_lost { Answer::Unknown } else { answer };
+        let answer = if is_lost { RateAnswer::Unknown } else { answer };
         node.answers.push((time + late * MILLI, operation, answer));
     }
     if node.paused_until > time || node.is_dead {
@@ -131,7 +131,7 @@ fn step(node: &mut Node, stream: &mut Stream, random: &mut Random, time: u64, fa
     }
     let (due, later) = std::mem::take(&mut node.answers).into_iter().partition(|(at, ..)| *at <= time);
     node.answers = later;
-    let due: Vec<(u64, Operation, Answer)> = due;
+    let due: Vec<(u64, Operation, RateAnswer)> = due;
     for (_, operation, answer) in due {
         node.answer(&operation, answer, time);
     }
@@ -304,15 +304,15 @@ impl Places {
 
     fn step(&mut self, stream: &mut Stream, limit: u32, time: u64) {
         let now = Now { nanos: time, unix_millis: 0 };
-        let usage = Usage { tokens: limit, window_seconds: 0, spent: self.in_use };
+        let usage = RateUsage { tokens: limit, window_seconds: 0, spent: self.in_use };
         let mut operations = Vec::new();
         let in_use = self.in_use;
         for verdict in
             self.books.poll(webhook(), Some(usage), now, &mut operations, &mut |left| in_use <= left)
         {
             match verdict {
-                Verdict::Holds { tokens, .. } => self.places = tokens,
-                Verdict::Refused { until } | Verdict::CutOff { until } => self.refused_until = until,
+                RateVerdict::Holds { tokens, .. } => self.places = tokens,
+                RateVerdict::Refused { until } | RateVerdict::CutOff { until } => self.refused_until = until,
             }
         }
         for operation in operations {

@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub(crate) use self::next::{GATHER_BYTES, Next};
 use self::relay::{RELAY_CHECK_NANOS, Relay};
 use self::steps::{
-    Ongoing, Wait, attach, keep, refresh_keys, refuse, refused_as, settle, skip_head, stays, wait_for_keys,
-    wait_for_permit,
+    AwaitedEvent, Ongoing, attach, keep, refresh_keys, refuse, refused_as, settle, skip_head, stays,
+    wait_for_keys, wait_for_permit,
 };
 use super::answer::{Exchange, refuse_into};
 use super::buffers::OutOfMemory;
@@ -27,10 +27,10 @@ use super::key_sets::KeysWait;
 use super::pace::Pace;
 use super::permits::PermitWait;
 use super::timeouts::Timeout;
-use super::upgrade::{ListenerKind, Origin, Upgrade, accept_websocket};
+use super::upgrade::{ListenerKind, RequestOrigin, Upgrade, accept_websocket};
 use crate::base::buffer::ReceiveBuffer;
 use crate::http::{self, Awaiting, Limits, Step, Suspended};
-use crate::ingress::request::{self, AtHead, Door, Waited};
+use crate::ingress::request::{self, AtHead, IngressContext, Waited};
 use crate::ingress::respond::Answer;
 use crate::metrics::Outcome;
 use crate::registry::Hook;
@@ -101,7 +101,7 @@ impl HttpMachine {
     pub(crate) fn on_received(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         received: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Next {
@@ -134,7 +134,7 @@ impl HttpMachine {
     pub(crate) fn resume(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
     ) -> Next {
         match self.waiting {
@@ -153,7 +153,7 @@ impl HttpMachine {
     fn process(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         buffer: &mut ReceiveBuffer,
         out: &mut Vec<u8>,
     ) -> Next {
@@ -187,7 +187,7 @@ impl HttpMachine {
                         return attach(core, http, buffer, out, origin, now);
                     }
                     let request = http.request(buffer);
-                    let door = Door {
+                    let door = IngressContext {
                         core: core.index,
                         now,
                         peer: origin.peer,
@@ -305,17 +305,17 @@ impl HttpMachine {
                         CompleteRequest { origin, hook, exchange: &exchange, body, number }.decide(core, out);
                     match settle(core, &exchange, out, hook, decision) {
                         None => {}
-                        Some(Wait::Reply(wait)) => {
+                        Some(AwaitedEvent::Reply(wait)) => {
                             let request = http.suspend(buffer);
                             buffer.consume(usize::MAX);
                             *waiting = Some(Waiting::Reply(Box::new(WaitingRequest { wait, request })));
                             return Next::Wait;
                         }
-                        Some(Wait::Chain(wait)) => {
+                        Some(AwaitedEvent::Chain(wait)) => {
                             *waiting = Some(Waiting::Chain(wait));
                             return Next::Wait;
                         }
-                        Some(Wait::Key(wait)) => {
+                        Some(AwaitedEvent::Key(wait)) => {
                             *waiting = Some(Waiting::Key(wait));
                             return Next::Wait;
                         }
@@ -335,7 +335,7 @@ impl HttpMachine {
     pub(crate) fn refuse(
         &mut self,
         core: &mut CoreState,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
         answer: &Answer<'_>,
     ) {

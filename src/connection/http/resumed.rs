@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::relay::{Relay, Relayed};
-use super::steps::{Ongoing, Wait, reply_with, settle, stays};
+use super::steps::{AwaitedEvent, Ongoing, reply_with, settle, stays};
 use super::{HttpMachine, Next, Waiting, WaitingRequest};
 use crate::base::buffer::ReceiveBuffer;
 use crate::connection::answer::Exchange;
 use crate::connection::context::{CoreContext, CoreState};
 use crate::connection::decide::{CompleteRequest, Decision, KeyWait, reply_status};
 use crate::connection::message::ChainOutcome;
-use crate::connection::upgrade::Origin;
+use crate::connection::upgrade::RequestOrigin;
 use crate::ingress::request::Waited;
 use crate::ingress::respond::Answer;
 use crate::limit::{KeyOutcome, PermitKind};
@@ -22,7 +22,7 @@ impl HttpMachine {
     pub(crate) fn on_reply(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
         is_overdue: bool,
     ) -> Next {
@@ -85,7 +85,7 @@ impl HttpMachine {
     pub(super) fn relay(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
     ) -> Next {
         let Some(Waiting::Relay(relay)) = &mut self.waiting else { return Next::Wait };
@@ -119,7 +119,7 @@ impl HttpMachine {
     pub(crate) fn on_chain(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
         ticket: Option<u64>,
         outcome: ChainOutcome,
@@ -143,7 +143,7 @@ impl HttpMachine {
     pub(crate) fn on_key(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
         ticket: Option<u64>,
         outcome: KeyOutcome,
@@ -165,7 +165,7 @@ impl HttpMachine {
     fn decide_again(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
         hook: &Arc<Hook>,
         decide: impl FnOnce(&CompleteRequest<'_>, &mut CoreState, &mut Vec<u8>) -> Decision,
@@ -187,19 +187,19 @@ impl HttpMachine {
         let complete = CompleteRequest { origin, hook, exchange: &exchange, body, number: ongoing.number };
         let decision = decide(&complete, core, out);
         match settle(core, &exchange, out, hook, decision) {
-            Some(Wait::Reply(wait)) => {
+            Some(AwaitedEvent::Reply(wait)) => {
                 let request = http.suspend(carry);
                 *waiting = Some(Waiting::Reply(Box::new(WaitingRequest { wait, request })));
                 core.buffers.release(carry);
                 Next::Wait
             }
             // One that was signed by the chain may have to claim its key.
-            Some(Wait::Key(wait)) => {
+            Some(AwaitedEvent::Key(wait)) => {
                 *waiting = Some(Waiting::Key(wait));
                 Next::Wait
             }
             // A request that was verified waits for no other chain.
-            Some(Wait::Chain(_)) | None => self.answered(context, origin, out, stays),
+            Some(AwaitedEvent::Chain(_)) | None => self.answered(context, origin, out, stays),
         }
     }
 
@@ -207,7 +207,7 @@ impl HttpMachine {
     pub(crate) fn on_keys(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
         ticket: Option<u64>,
     ) -> Next {
@@ -225,7 +225,7 @@ impl HttpMachine {
     pub(crate) fn on_permit(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
         ticket: Option<u64>,
     ) -> Next {
@@ -245,7 +245,7 @@ impl HttpMachine {
     fn answered(
         &mut self,
         context: &mut CoreContext<'_>,
-        origin: Origin<'_>,
+        origin: RequestOrigin<'_>,
         out: &mut Vec<u8>,
         stays: bool,
     ) -> Next {

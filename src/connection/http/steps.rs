@@ -10,7 +10,7 @@ use super::super::key_sets::KeysWait;
 use super::super::message::ConnectionId;
 use super::super::pace::Pace;
 use super::super::permits::PermitWait;
-use super::super::upgrade::{Origin, Upgrade, accept_worker};
+use super::super::upgrade::{RequestOrigin, Upgrade, accept_worker};
 use super::super::waiters::{FETCH_WAIT_NANOS, Full};
 use super::next::Next;
 use crate::base::buffer::ReceiveBuffer;
@@ -48,7 +48,7 @@ pub(super) struct Ongoing {
 }
 
 /// The event that a suspended request waits for.
-pub(super) enum Wait {
+pub(super) enum AwaitedEvent {
     Reply(Box<ReplyWait>),
     Chain(Box<ChainWait>),
     Key(Box<KeyWait>),
@@ -61,15 +61,15 @@ pub(super) fn settle(
     out: &mut Vec<u8>,
     hook: &Hook,
     decision: Decision,
-) -> Option<Wait> {
+) -> Option<AwaitedEvent> {
     let start = out.len();
     match decision {
         Decision::Answer(answer) => exchange.answer(core, out, &answer),
         Decision::Reply(reply) => reply_with(core, exchange, out, hook, &reply),
         Decision::Replied(_) => {}
-        Decision::WaitForReply(wait) => return Some(Wait::Reply(wait)),
-        Decision::WaitForChain(wait) => return Some(Wait::Chain(wait)),
-        Decision::WaitForKey(wait) => return Some(Wait::Key(wait)),
+        Decision::WaitForReply(wait) => return Some(AwaitedEvent::Reply(wait)),
+        Decision::WaitForChain(wait) => return Some(AwaitedEvent::Chain(wait)),
+        Decision::WaitForKey(wait) => return Some(AwaitedEvent::Key(wait)),
     }
     core.gate_answer(start);
     None
@@ -99,7 +99,7 @@ pub(super) fn attach(
     http: &mut http::Connection,
     buffer: &mut ReceiveBuffer,
     out: &mut Vec<u8>,
-    origin: Origin<'_>,
+    origin: RequestOrigin<'_>,
     now: Now,
 ) -> Next {
     let request = http.request(buffer);
@@ -129,7 +129,7 @@ pub(super) fn refuse(
     http: &http::Connection,
     ongoing: &Ongoing,
     buffer: &ReceiveBuffer,
-    origin: Origin<'_>,
+    origin: RequestOrigin<'_>,
     out: &mut Vec<u8>,
     answer: &Answer<'_>,
 ) {

@@ -19,11 +19,11 @@ use super::timeouts::Span;
 pub(crate) use self::config::{CertificateEnd, check};
 pub(crate) use self::listeners::CoreTls;
 pub(crate) use self::listeners::{ListenerTlsError, ListenersTls};
-pub(crate) use self::session::Session;
+pub(crate) use self::session::TlsSession;
 
 /// A TLS session of a connection.
 pub(crate) struct Tls {
-    session: Session,
+    session: TlsSession,
     /// When the record began that is not complete yet.
     record_began: Option<u64>,
 }
@@ -43,7 +43,7 @@ impl Tls {
     /// # Errors
     /// If the configuration cannot serve at all.
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Tls, rustls::Error> {
-        Ok(Tls { session: Session::new(config)?, record_began: None })
+        Ok(Tls { session: TlsSession::new(config)?, record_began: None })
     }
 
     /// Continues the handshake with received ciphertext; returns whether it is complete.

@@ -48,7 +48,7 @@ const CONTENT_APPLICATION_DATA: u8 = 23;
 const ALERT_BYTES: usize = 2;
 
 /// A session, from its first byte.
-pub(crate) struct Session {
+pub(crate) struct TlsSession {
     connection: UnbufferedServerConnection,
     incoming: Vec<u8>,
     /// How much of `incoming` is used up.
@@ -87,9 +87,9 @@ enum Stepped {
     Done,
 }
 
-impl Session {
-    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Session, Error> {
-        Ok(Session {
+impl TlsSession {
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<TlsSession, Error> {
+        Ok(TlsSession {
             connection: UnbufferedServerConnection::new(config)?,
             incoming: Vec::new(),
             used: 0,

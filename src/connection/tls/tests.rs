@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::config::Certified;
-use super::session::Session;
+use super::session::TlsSession;
 use crate::settings::TlsFiles;
 
 /// The configurations of both sides of a test.
@@ -59,7 +59,7 @@ impl Pair {
 /// comes back, or what the session did not like.
 fn converse(
     mut client: ClientConnection,
-    mut session: Session,
+    mut session: TlsSession,
     way: Way,
     request: &[u8],
     response: &[u8],
@@ -120,7 +120,7 @@ fn converse(
 }
 
 /// All that can be read, in reads with so much room.
-fn read_all(session: &mut Session, room: usize) -> Result<Vec<u8>, rustls::Error> {
+fn read_all(session: &mut TlsSession, room: usize) -> Result<Vec<u8>, rustls::Error> {
     let mut all = Vec::new();
     loop {
         let mut storage = Vec::with_capacity(room);
@@ -149,7 +149,7 @@ fn what_is_sent_arrives_whole_however_it_is_cut() {
             (usize::MAX, 1 << 20, 1 << 18, 1 << 18),
         ] {
             let way = Way { piece, room, ..WHOLE };
-            let session = Session::new(Arc::clone(&pair.server)).unwrap();
+            let session = TlsSession::new(Arc::clone(&pair.server)).unwrap();
             let (request, response) = (bytes(request), bytes(response));
             let (asked, answered) =
                 converse(pair.client(version), session, way, &request, &response).unwrap();
@@ -161,7 +161,7 @@ fn what_is_sent_arrives_whole_however_it_is_cut() {
 #[test]
 fn a_quiet_session_holds_no_buffer() {
     let pair = Pair::new();
-    let mut session = Session::new(Arc::clone(&pair.server)).unwrap();
+    let mut session = TlsSession::new(Arc::clone(&pair.server)).unwrap();
     let mut client = pair.client(&rustls::version::TLS13);
     for _ in 0..4 {
         let mut records = Vec::new();
@@ -196,7 +196,7 @@ proptest! {
         }
         let version = if tls13 { &rustls::version::TLS13 } else { &rustls::version::TLS12 };
         let (client, server) = PAIR.with(|pair| (pair.client(version), Arc::clone(&pair.server)));
-        let session = Session::new(server).unwrap();
+        let session = TlsSession::new(server).unwrap();
         let way = Way { piece, broken: Some((at, change)), room: 512 };
         let (request, response) = (bytes(1500), bytes(1500));
         if let Ok((asked, answered)) = converse(client, session, way, &request, &response) {

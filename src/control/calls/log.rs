@@ -1,13 +1,13 @@
 //! The line of the log for a call.
 
-use crate::engine::Call;
+use crate::engine::ServedCall;
 
 /// Target of the lines, by which they are told apart from all others.
 pub(crate) const TARGET: &str = "tidegate::requests";
 
 /// Writes the line of a call.
-pub(super) fn write(call: &Call) {
-    let Call { status, bytes, .. } = *call;
+pub(super) fn write(call: &ServedCall) {
+    let ServedCall { status, bytes, .. } = *call;
     let webhook = call.webhook.map(tracing::field::display);
     let peer = call.peer.map(tracing::field::display);
     let millis = (call.duration_nanos / 1_000) as f64 / 1_000.0;

@@ -19,7 +19,7 @@ use self::spans::{AttemptSpan, Spanned};
 use crate::base::clock::Now;
 use crate::base::trace::{TRACEPARENT_FIELD, TraceContext};
 use crate::control::forward::AttemptSink;
-use crate::engine::{Attempt, AttemptResult, Call, CallSink};
+use crate::engine::{Attempt, AttemptResult, CallSink, ServedCall};
 use crate::registry::TargetNode;
 use crate::settings::{LogRequests, Settings};
 
@@ -34,7 +34,7 @@ const SPANS_MAX: usize = 16_384;
 /// The queues of calls.
 pub(crate) struct Calls {
     requests: LogRequests,
-    logged: Queue<Call>,
+    logged: Queue<ServedCall>,
     /// `None`: no traces are kept.
     spans: Option<Queue<Spanned>>,
 }
@@ -155,7 +155,7 @@ impl AttemptSink for Calls {
 }
 
 impl CallSink for Calls {
-    fn call(&self, call: Call) {
+    fn call(&self, call: ServedCall) {
         let is_logged = match self.requests {
             LogRequests::Off => false,
             LogRequests::Refused => call.refusal.is_some(),

@@ -26,7 +26,7 @@ use crate::base::log::bounded_log;
 use crate::base::trace::TraceContext;
 use crate::control::download::{DownloadError, download};
 use crate::control::forward::outgoing_tls;
-use crate::engine::Call;
+use crate::engine::ServedCall;
 
 /// How often the thread looks for spans: a collector gets them in batches.
 const SPANS_PAUSE: Duration = Duration::from_millis(500);
@@ -58,7 +58,7 @@ pub(super) struct AttemptSpan {
 
 /// The subject of a span.
 pub(super) enum Spanned {
-    Call(Box<Call>),
+    Call(Box<ServedCall>),
     Attempt(Box<AttemptSpan>),
 }
 
@@ -108,7 +108,7 @@ fn span_data(spanned: Spanned) -> SpanData {
     }
 }
 
-fn of_call(call: &Call) -> SpanData {
+fn of_call(call: &ServedCall) -> SpanData {
     let route = if call.webhook.is_some() { ROUTE } else { "" };
     let mut attributes = vec![
         KeyValue::new("http.request.method", call.method.to_string()),

@@ -111,7 +111,7 @@ impl Forwarder for ForwardThreads {
         else {
             return;
         };
-        let job = Job { attempt, _share: Share::take(&idlest.under_way) };
+        let job = Job { attempt, _share: AttemptShare::take(&idlest.under_way) };
         if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) =
             idlest.attempts.try_send(job)
         {
@@ -133,20 +133,20 @@ pub(super) fn outgoing_tls(roots: Option<&Path>) -> Result<tokio_rustls::TlsConn
 /// An attempt on its way to a thread.
 struct Job {
     attempt: Attempt,
-    _share: Share,
+    _share: AttemptShare,
 }
 
 /// One of a thread's attempts, counted until this is dropped.
-struct Share(Arc<AtomicUsize>);
+struct AttemptShare(Arc<AtomicUsize>);
 
-impl Share {
-    fn take(under_way: &Arc<AtomicUsize>) -> Share {
+impl AttemptShare {
+    fn take(under_way: &Arc<AtomicUsize>) -> AttemptShare {
         under_way.fetch_add(1, Ordering::Relaxed);
-        Share(Arc::clone(under_way))
+        AttemptShare(Arc::clone(under_way))
     }
 }
 
-impl Drop for Share {
+impl Drop for AttemptShare {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

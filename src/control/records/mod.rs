@@ -28,12 +28,12 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Called when what was handed over before is on the shelf.
-type Settled = Box<dyn FnOnce() + Send>;
+type ShelvedCallback = Box<dyn FnOnce() + Send>;
 
 enum Command {
     Batch(Vec<u8>),
     Gone(Id),
-    Settle(Settled),
+    Settle(ShelvedCallback),
     End,
 }
 
@@ -61,14 +61,14 @@ impl KeptRecords {
         let taken = Arc::clone(&waiting_bytes);
         let thread = thread::Builder::new().name("records".to_owned()).spawn(move || {
             let log = folder.map(|folder| Log::open(folder, bytes, &shelf));
-            Keeper { shelf, log, taken, clock }.run(&receiver);
+            RecordKeeper { shelf, log, taken, clock }.run(&receiver);
         })?;
         Ok(KeptRecords { sender, waiting_bytes, thread: Mutex::new(Some(thread)) })
     }
 
     /// Has `settled` called when all that was handed over before is on the shelf; at once if there is no room, or no thread.
     /// Never blocks: a core calls it.
-    pub(crate) fn settle(&self, settled: Settled) {
+    pub(crate) fn settle(&self, settled: ShelvedCallback) {
         if let Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) =
             self.sender.try_send(Command::Settle(settled))
             && let Command::Settle(settled) = command
@@ -110,14 +110,14 @@ impl RecordSink for KeptRecords {
 }
 
 /// State of the thread.
-struct Keeper {
+struct RecordKeeper {
     shelf: Arc<Shelf>,
     log: Option<Log>,
     taken: Arc<AtomicUsize>,
     clock: Clock,
 }
 
-impl Keeper {
+impl RecordKeeper {
     fn run(mut self, receiver: &Receiver<Command>) {
         let interval_nanos = u64::try_from(EXPIRE_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
         let mut expires = self.clock.now().nanos;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::record::{BookLimits, Call, Record, RecordQuery};
+use crate::record::{BookLimits, Record, RecordQuery, RecordedCall};
 
 const PLENTY: BookLimits = BookLimits { bytes: 256 * 1024 * 1024, age_millis: u64::MAX };
 /// A moment of which no record is too old.
@@ -16,11 +16,11 @@ fn id(number: u64) -> Id {
 
 /// The entry of a call.
 fn call(webhook: u64, number: u64, body: &[u8]) -> Vec<u8> {
-    let call = Call {
+    let call = RecordedCall {
         events: 8,
         body_bytes: body.len() as u64,
         body,
-        ..Call::request(id(number), id(webhook), MILLIS + number, b"POST", b"/")
+        ..RecordedCall::request(id(number), id(webhook), MILLIS + number, b"POST", b"/")
     };
     let mut entry = Vec::new();
     Entry::Call(call).write(&mut entry);

@@ -114,7 +114,7 @@ pub(super) struct Item {
     pub(super) not: Option<Key>,
 }
 
-pub(super) struct Flight {
+pub(super) struct ItemInFlight {
     pub(super) worker: Key,
     pub(super) seq: u64,
     pub(super) item: Item,
@@ -172,7 +172,7 @@ impl Tie {
 
 /// A trigger that failed with a worker, for another; and an order to watch its end, where it has one. That of another node
 /// goes back there.
-pub(super) fn came_back<W>(flight: Flight, orders: &mut Vec<Order<W>>) -> Option<Item> {
+pub(super) fn came_back<W>(flight: ItemInFlight, orders: &mut Vec<Order<W>>) -> Option<Item> {
     let mut item = flight.item;
     if let Some(guest) = item.trigger.guest {
         orders.push(Order::Returned { bytes: item.trigger.payload.kept_len(), guest });

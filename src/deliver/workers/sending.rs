@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::FlowQueue;
-use super::item::{Flight, Item, List, Order, TieKey, WorkerTrigger};
+use super::item::{Item, ItemInFlight, List, Order, TieKey, WorkerTrigger};
 use super::waiting::{NodeQueue, QueueEntry};
 use crate::base::slots::Key;
 
@@ -70,10 +70,10 @@ impl<W: Clone> FlowQueue<W> {
             };
             let Some(((arrival, list), of)) = found else { break };
             match self.take(worker, &of, (list, arrival), now, orders) {
-                Taken::Trigger => {}
+                DequeuedEntry::Trigger => {}
                 // What else it has waiting, of other nodes, is this worker's now.
-                Taken::Connection => node = None,
-                Taken::Elsewhere => return self.pump(now, orders),
+                DequeuedEntry::Connection => node = None,
+                DequeuedEntry::Elsewhere => return self.pump(now, orders),
             }
         }
         if let Some(node) = node {
@@ -86,7 +86,7 @@ impl<W: Clone> FlowQueue<W> {
         while let Some((arrival, list, worker)) =
             self.nodes.get(node).and_then(|queue| self.next_of(node, queue))
         {
-            if self.take(worker, node, (list, arrival), now, orders) == Taken::Connection {
+            if self.take(worker, node, (list, arrival), now, orders) == DequeuedEntry::Connection {
                 return self.pump(now, orders);
             }
         }
@@ -128,8 +128,8 @@ impl<W: Clone> FlowQueue<W> {
         (list, arrival): (List, u64),
         now: u64,
         orders: &mut Vec<Order<W>>,
-    ) -> Taken {
-        let Some(queue) = self.nodes.get_mut(node) else { return Taken::Trigger };
+    ) -> DequeuedEntry {
+        let Some(queue) = self.nodes.get_mut(node) else { return DequeuedEntry::Trigger };
         match queue.remove(list, arrival) {
             None => {}
             Some(QueueEntry::One(item)) => {
@@ -145,19 +145,19 @@ impl<W: Clone> FlowQueue<W> {
                 }
             }
             Some(QueueEntry::Lane(key)) => {
-                let Some(tie) = self.ties.get_mut(&key) else { return Taken::Trigger };
+                let Some(tie) = self.ties.get_mut(&key) else { return DequeuedEntry::Trigger };
                 if let Some(lane) = tie.lanes.get_mut(node) {
                     lane.place = None;
                 }
                 if tie.worker.is_none() {
                     tie.worker = Some(worker);
                     self.list_lanes(key);
-                    return Taken::Connection;
+                    return DequeuedEntry::Connection;
                 }
                 return self.take_tied(worker, key, node, now, orders);
             }
         }
-        Taken::Trigger
+        DequeuedEntry::Trigger
     }
 
     /// Sends the first trigger of a connection to its home.
@@ -168,18 +168,18 @@ impl<W: Clone> FlowQueue<W> {
         node: &Arc<str>,
         now: u64,
         orders: &mut Vec<Order<W>>,
-    ) -> Taken {
+    ) -> DequeuedEntry {
         let lane = self.ties.get_mut(&key).and_then(|tie| tie.lanes.get_mut(node));
         let item = lane.and_then(|lane| lane.queue.pop_first());
         self.list_lane(key, node);
-        let Some((_, item)) = item else { return Taken::Trigger };
+        let Some((_, item)) = item else { return DequeuedEntry::Trigger };
         self.waiting -= 1;
         if item.not == Some(home) && self.workers.len() > 1 {
             self.enqueue(item);
-            return Taken::Elsewhere;
+            return DequeuedEntry::Elsewhere;
         }
         self.send(home, item, now, orders);
-        Taken::Trigger
+        DequeuedEntry::Trigger
     }
 
     /// Sends a trigger of another node to a worker that takes it.
@@ -203,7 +203,7 @@ impl<W: Clone> FlowQueue<W> {
         worker.in_flight += 1;
         let trigger = item.trigger.clone();
         let deadline_nanos = now.saturating_add(trigger.ack_timeout_nanos);
-        let flight = self.flights.insert(Flight { worker: key, seq, item, timer: None });
+        let flight = self.flights.insert(ItemInFlight { worker: key, seq, item, timer: None });
         worker.flights.insert(seq, flight);
         if let Some(reply_id) = &trigger.reply_id {
             let unacked = worker.replies.entry(Arc::clone(reply_id)).or_default();
@@ -219,7 +219,7 @@ impl<W: Clone> FlowQueue<W> {
 
 /// The entry that was taken off a node's queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Taken {
+enum DequeuedEntry {
     /// A trigger, which was sent.
     Trigger,
     /// A connection, which has its home now; its triggers wait for that.

@@ -26,7 +26,7 @@ impl Copy {
         let revision = store.origin().expect("reads").map_or(0, |origin| origin.revision);
         let log = self.shared.log.lock().expect("not poisoned").clone();
         for (at, record) in log.iter().enumerate().skip(usize::try_from(revision).expect("short")) {
-            let origin = Origin { number: 7, revision: at as u64 + 1 };
+            let origin = ChangeOrigin { number: 7, revision: at as u64 + 1 };
             store.apply(origin, std::slice::from_ref(record)).expect("applies");
         }
     }
@@ -179,8 +179,8 @@ fn observers_hear_of_other_nodes_changes_and_what_is_gone_is_dropped_from_a_copy
     assert!(told.iter().any(|told| told.access_tokens));
     // A copy that was made from the beginning keeps what it saw alone.
     let kept = HashSet::from([(RecordKind::Application, app.id), (RecordKind::Webhook, hooks[1].id)]);
-    two.store.retain(Origin { number: 8, revision: 40 }, &kept).expect("drops");
+    two.store.retain(ChangeOrigin { number: 8, revision: 40 }, &kept).expect("drops");
     assert_eq!(records(&two.store).len(), 2);
     assert_eq!(two.store.webhook(&hooks[0].id), Ok(None));
-    assert_eq!(two.store.origin(), Ok(Some(Origin { number: 8, revision: 40 })));
+    assert_eq!(two.store.origin(), Ok(Some(ChangeOrigin { number: 8, revision: 40 })));
 }

@@ -15,7 +15,7 @@ use encoding_rs::Encoding;
 use self::disposition::Disposition;
 use super::cast::{write_cast, write_text};
 use super::content_type::ContentType;
-use super::members::Members;
+use super::members::JsonMembers;
 use crate::base::json;
 use crate::model::CastBuffersAs;
 
@@ -65,7 +65,7 @@ pub(crate) fn form_part<'a>(body: &'a [u8], content_type: &[u8], name: &str) -> 
     })
 }
 
-fn charset_field(members: &Members<'_, FormPart<'_>>) -> Option<&'static Encoding> {
+fn charset_field(members: &JsonMembers<'_, FormPart<'_>>) -> Option<&'static Encoding> {
     match members.first(CHARSET_FIELD)? {
         FormPart::Text { data, .. } => Encoding::for_label(data),
         FormPart::File { .. } => None,
@@ -105,10 +105,10 @@ fn write_part(
 }
 
 /// The readable parts of a body by their names, or `None` for a body that is not a form.
-fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<Members<'a, FormPart<'a>>> {
+fn parse<'a>(body: &'a [u8], boundary: &[u8]) -> Option<JsonMembers<'a, FormPart<'a>>> {
     let needle = [b"\r\n--", boundary].concat();
     let delimiters = Delimiters { finder: memmem::Finder::new(&needle), length: needle.len(), body };
-    let mut members = Members::new();
+    let mut members = JsonMembers::new();
     let mut delimiter = delimiters.first()?;
     if delimiter.is_last && delimiter.start > 0 {
         // Nothing but a preamble: parts of another boundary or of bare line feeds, which would be lost.

@@ -26,7 +26,7 @@ pub struct Roots(Vec<TrustAnchor<'static>>);
 
 /// The fault of a file of roots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootsError {
+pub enum AlexaRootsError {
     /// It is not PEM.
     NotPem,
     /// It holds no certificate.
@@ -80,16 +80,16 @@ impl Roots {
     /// The certificates of a PEM file; sections of other kinds are passed over.
     ///
     /// # Errors
-    /// [`RootsError`] where it has none, or has one that cannot be read.
-    pub fn from_pem(pem: &[u8]) -> Result<Roots, RootsError> {
+    /// [`AlexaRootsError`] where it has none, or has one that cannot be read.
+    pub fn from_pem(pem: &[u8]) -> Result<Roots, AlexaRootsError> {
         let mut anchors = Vec::new();
         for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-            let certificate = certificate.map_err(|_| RootsError::NotPem)?;
+            let certificate = certificate.map_err(|_| AlexaRootsError::NotPem)?;
             let anchor = webpki::anchor_from_trusted_cert(&certificate)
-                .map_err(|_| RootsError::BadCertificate(index))?;
+                .map_err(|_| AlexaRootsError::BadCertificate(index))?;
             anchors.push(anchor.to_owned());
         }
-        if anchors.is_empty() { Err(RootsError::Empty) } else { Ok(Roots(anchors)) }
+        if anchors.is_empty() { Err(AlexaRootsError::Empty) } else { Ok(Roots(anchors)) }
     }
 
     /// As webpki and rustls take them.
@@ -206,14 +206,14 @@ impl fmt::Display for ChainError {
 
 impl std::error::Error for ChainError {}
 
-impl fmt::Display for RootsError {
+impl fmt::Display for AlexaRootsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RootsError::NotPem => f.write_str("is not PEM"),
-            RootsError::Empty => f.write_str("holds no certificate"),
-            RootsError::BadCertificate(index) => write!(f, "certificate {} cannot be read", index + 1),
+            AlexaRootsError::NotPem => f.write_str("is not PEM"),
+            AlexaRootsError::Empty => f.write_str("holds no certificate"),
+            AlexaRootsError::BadCertificate(index) => write!(f, "certificate {} cannot be read", index + 1),
         }
     }
 }
 
-impl std::error::Error for RootsError {}
+impl std::error::Error for AlexaRootsError {}

@@ -25,7 +25,7 @@ pub mod rules;
 mod tests;
 
 pub use cache::{ChainCache, Lookup};
-pub use chain::{Chain, ChainError, Roots, RootsError};
+pub use chain::{AlexaRootsError, Chain, ChainError, Roots};
 pub use digest::Digest;
 pub use refusal::{AlexaRefusal, FetchError};
 pub use request::{Pending, begin};

@@ -126,10 +126,10 @@ fn a_chain_with_an_intermediate_that_cannot_be_read_says_so() {
 fn roots_are_the_certificates_of_a_file() {
     assert!(Roots::public().anchors().len() > 50);
     assert_eq!(Roots::from_pem(CHAIN).expect("two").anchors().len(), 2);
-    assert_eq!(Roots::from_pem(b"").expect_err("none"), RootsError::Empty);
-    assert_eq!(Roots::from_pem(b"nothing").expect_err("none"), RootsError::Empty);
+    assert_eq!(Roots::from_pem(b"").expect_err("none"), AlexaRootsError::Empty);
+    assert_eq!(Roots::from_pem(b"nothing").expect_err("none"), AlexaRootsError::Empty);
     let bad = [ROOT, b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"].concat();
-    assert_eq!(Roots::from_pem(&bad).expect_err("one is bad"), RootsError::BadCertificate(1));
+    assert_eq!(Roots::from_pem(&bad).expect_err("one is bad"), AlexaRootsError::BadCertificate(1));
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub enum Verdict {
 }
 
 /// The kinds of a webhook's keys, rendered.
-pub enum Rendered {
+pub enum RenderedKeys {
     Secrets(Vec<String>),
     Public(Vec<String>),
     Url(String),
@@ -71,15 +71,15 @@ pub enum Rendered {
 
 impl Jwt {
     /// Compiles. A key that rendered empty or is none verifies nothing; `told` gets each of the latter.
-    pub fn compile(config: &JwtConfig, rendered: Rendered, mut told: impl FnMut(usize, KeyError)) -> Jwt {
+    pub fn compile(config: &JwtConfig, rendered: RenderedKeys, mut told: impl FnMut(usize, KeyError)) -> Jwt {
         let rules = config.algorithms.iter().map(|algorithm| {
             let algorithm = library_algorithm(*algorithm);
             (algorithm, validation(config, algorithm))
         });
         let (keys, rendered) = match rendered {
-            Rendered::Secrets(secrets) => (JwtKeySource::Fixed(KeySet::of_secrets(&secrets)), secrets),
-            Rendered::Public(keys) => (JwtKeySource::Fixed(KeySet::of_pem(&keys, &mut told)), keys),
-            Rendered::Url(url) => (JwtKeySource::Url(url.as_str().into()), vec![url]),
+            RenderedKeys::Secrets(secrets) => (JwtKeySource::Fixed(KeySet::of_secrets(&secrets)), secrets),
+            RenderedKeys::Public(keys) => (JwtKeySource::Fixed(KeySet::of_pem(&keys, &mut told)), keys),
+            RenderedKeys::Url(url) => (JwtKeySource::Url(url.as_str().into()), vec![url]),
         };
         Jwt {
             rules: rules.collect(),

@@ -9,7 +9,7 @@ use crate::model::{AuthConfig, Webhook};
 
 const NOW: Now = Now { nanos: 0, unix_millis: 1_300_819_300_000 };
 
-fn jwt(auth: Value, rendered: Rendered) -> Jwt {
+fn jwt(auth: Value, rendered: RenderedKeys) -> Jwt {
     let body = json!({"name": "w", "auth": auth});
     let webhook = Webhook::create(&body, crate::base::id::Id::from_raw([1; 12]), 0).unwrap();
     let Some(AuthConfig::Jwt(config)) = webhook.options.auth else { panic!("no token is asked for") };
@@ -17,7 +17,7 @@ fn jwt(auth: Value, rendered: Rendered) -> Jwt {
 }
 
 fn secret() -> Jwt {
-    jwt(json!({"type": "jwt", "secret": "s"}), Rendered::Secrets(vec!["s".to_owned()]))
+    jwt(json!({"type": "jwt", "secret": "s"}), RenderedKeys::Secrets(vec!["s".to_owned()]))
 }
 
 fn sign(header: &[u8], claims: &[u8]) -> String {
@@ -38,7 +38,7 @@ const ES256_KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1
 fn the_token_of_rfc_7515_is_verified_with_its_key_until_it_expires() {
     let auth =
         json!({"type": "jwt", "jwksUrl": "https://a.example/keys", "issuer": "joe", "leewaySeconds": 0});
-    let jwt = jwt(auth, Rendered::Url("https://a.example/keys".to_owned()));
+    let jwt = jwt(auth, RenderedKeys::Url("https://a.example/keys".to_owned()));
     let set = |keys: &str| KeySet::parse(format!("{{\"keys\": [{keys}]}}").as_bytes()).unwrap();
     let check = |set: Option<&KeySet>, unix_millis| {
         jwt.check(Some(format!("Bearer {ES256}").as_bytes()), set, Now { nanos: 0, unix_millis })
@@ -69,7 +69,7 @@ fn a_token_on_p_384_is_verified_with_a_key_of_that_curve_alone() {
     let signature = pair.sign(&aws_lc_rs::rand::SystemRandom::new(), text.as_bytes()).unwrap();
     let token = format!("Bearer {text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature));
     let url = "https://a.example/keys";
-    let jwt = jwt(json!({"type": "jwt", "jwksUrl": url}), Rendered::Url(url.to_owned()));
+    let jwt = jwt(json!({"type": "jwt", "jwksUrl": url}), RenderedKeys::Url(url.to_owned()));
     let check = |keys: &str| {
         let set = KeySet::parse(format!("{{\"keys\": [{keys}]}}").as_bytes()).unwrap();
         jwt.check(Some(token.as_bytes()), Some(&set), NOW)
@@ -142,7 +142,7 @@ fn a_token_holds_from_nbf_to_exp_and_a_leeway_around() {
     let leeway = 30.0;
     let jwt = jwt(
         json!({"type": "jwt", "secret": "s", "leewaySeconds": leeway as u32}),
-        Rendered::Secrets(vec!["s".to_owned()]),
+        RenderedKeys::Secrets(vec!["s".to_owned()]),
     );
     let now = NOW.unix_millis as f64 / 1000.0;
     for (claims, verdict) in [
