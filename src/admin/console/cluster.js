@@ -42,14 +42,14 @@ function shown(cluster) {
     cluster.model.failure === null ? null : h("p", { class: "error" }, cluster.model.failure),
     table("Nodes", headOf(["Node", "State", "Ready", "Model", "Journal", "Limits", "Taken over"]), h("tbody", {}, cluster.nodes.filter(isThere).map(nodeRow)), "cards"),
     ended.length === 0 ? null : [
-      h("h2", {}, "Nodes that have ended"),
+      h("h2", { class: "spaced" }, "Nodes that have ended"),
       table("Nodes that have ended", headOf(["Node", "State", "Since", "Taken over by"]), h("tbody", {}, ended.map((node) => h("tr", {},
         nodeHead(node),
         h("td", { "data-label": "State" }, badge(node.state, STATES[node.state])),
         h("td", { class: "nowrap", "data-label": "Since" }, momentTime(node.since)),
         h("td", { "data-label": "Taken over by" }, node.adoptedBy === null ? "nobody yet" : name(node.adoptedBy))))), "cards"),
     ],
-    h("h2", {}, "NATS"),
+    h("h2", { class: "spaced" }, "NATS"),
     cluster.monitor === null
       ? h("p", { class: "help" }, "It is not known whether NATS syncs what it acks: the setting cluster.monitor would say where it tells.")
       : table("Servers of NATS", headOf(["Server", "What it promises"]), h("tbody", {}, cluster.monitor.map((server) => h("tr", {},
@@ -78,5 +78,5 @@ function nodeRow(node) {
     cell("Journal", journal.isWritable ? `${number(journal.openTriggers)} open, ${bytes(journal.openBytes)}` : badge("takes nothing", "bad"),
       journal.oldest === null ? null : h("div", { class: "quiet" }, "the oldest ", agoTime(journal.oldest))),
     cell("Limits", `${number(rates.tokens)} tokens of ${number(rates.webhooks)} webhooks`, wait > 0 ? h("div", { class: "quiet" }, `waits for one, p99 ${duration(wait)}`) : null),
-    cell("Taken over", `${number(adoptions.triggers)} triggers`, adoptions.unreadable > 0 ? badge(`${number(adoptions.unreadable)} unreadable`, "bad") : null));
+    cell("Taken over", `${number(adoptions.triggers)} triggers`, adoptions.unreadable > 0 ? [" ", badge(`${number(adoptions.unreadable)} unreadable`, "bad")] : null));
 }
