@@ -25,7 +25,7 @@ impl Seed {
 type Member = (&'static str, fn(usize, &mut String));
 
 /// Members of the document, each of them about as long as the bytes that are asked for.
-const MEMBERS: [Member; 20] = [
+const MEMBERS: [Member; 21] = [
     ("ones", |bytes, out| list(bytes, out, "1")),
     ("tiny", |bytes, out| list(bytes, out, "1e-300")),
     ("huge", |bytes, out| list(bytes, out, "1.7976931348623157e308")),
@@ -56,6 +56,7 @@ const MEMBERS: [Member; 20] = [
         let depth = 40.min(bytes / 70);
         out.extend([&element.repeat(depth), r#"{"type":"text","data":"x"}"#, &"]}".repeat(depth)]);
     }),
+    ("tokens", |bytes, out| text(bytes, out, "LLLL zwL?")),
     ("sources", |bytes, out| list(bytes, out, "\"{{#if a}}{{upper b}} {{else}}x{{/if}} L {{c}}\"")),
 ];
 
@@ -210,6 +211,7 @@ fn call(seed: &mut Seed, names: &[&str], depth: usize) -> String {
         1 => format!("match {first} '{}'", seed.one_of(&PATTERNS)),
         8 => format!("formatDate {first} '{}' tz='{}'", seed.one_of(&DATE_FORMATS), seed.one_of(&ZONES)),
         9 => format!("formatDate {} {first} tz={}", value(seed, names, depth), value(seed, names, depth)),
+        10 if seed.below(2) == 0 => format!("currentDateTime {first}"),
         10 => format!("currentDateTime '{}'", seed.one_of(&DATE_FORMATS)),
         11 => {
             let more = [1; 4].map(|_| value(seed, names, depth)).join(" ");

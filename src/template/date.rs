@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use crate::base::text::parse_time;
 
 /// Units of work that formatting takes for each byte of a format: its longest tokens write several dozen bytes.
-pub(super) const FORMAT_BYTE: usize = 200;
+pub(super) const FORMAT_BYTE: usize = 300;
 /// Units of work that finding a time zone and its offset takes.
 pub(super) const ZONE: usize = 3_000;
 /// The text that moment.js writes for an invalid date.
@@ -237,8 +237,9 @@ impl ZonedDate {
         let hour12 = (self.hour + 11) % 12 + 1;
         let (month, day) = (MONTHS[(self.month as usize - 1) % 12], DAYS[self.weekday as usize % 7]);
         let quarter = (self.month + 2) / 3;
-        let (week, week_year) = self.week(0, 1);
-        let (iso_week, iso_year) = self.week(1, 4);
+        // Most tokens are about no week.
+        let (week, week_year) = (|| self.week(0, 1).0, || self.week(0, 1).1);
+        let (iso_week, iso_year) = (|| self.week(1, 4).0, || self.week(1, 4).1);
         let iso_day = (self.weekday + 6) % 7 + 1;
         let signed = |separator: &str| {
             let minutes = self.offset_minutes.abs();
@@ -265,12 +266,12 @@ impl ZonedDate {
             "ddd" => write!(out, "{}", &day[..3]),
             "dddd" => write!(out, "{day}"),
             "E" => write!(out, "{iso_day}"),
-            "w" => write!(out, "{week}"),
-            "wo" => ordinal(out, week),
-            "ww" => write!(out, "{week:02}"),
-            "W" => write!(out, "{iso_week}"),
-            "Wo" => ordinal(out, iso_week),
-            "WW" => write!(out, "{iso_week:02}"),
+            "w" => write!(out, "{}", week()),
+            "wo" => ordinal(out, week()),
+            "ww" => write!(out, "{:02}", week()),
+            "W" => write!(out, "{}", iso_week()),
+            "Wo" => ordinal(out, iso_week()),
+            "WW" => write!(out, "{:02}", iso_week()),
             "YY" => write!(out, "{:02}", self.year % 100),
             "YYYY" => write!(out, "{:04}", self.year),
             "YYYYY" => write!(out, "{:05}", self.year),
@@ -278,12 +279,12 @@ impl ZonedDate {
             "Y" | "y" => write!(out, "{}", self.year),
             "yo" => ordinal(out, self.year),
             "yy" | "yyy" | "yyyy" => write!(out, "{:01$}", self.year, token.len()),
-            "gg" => write!(out, "{:02}", week_year % 100),
-            "gggg" => write!(out, "{week_year:04}"),
-            "ggggg" => write!(out, "{week_year:05}"),
-            "GG" => write!(out, "{:02}", iso_year % 100),
-            "GGGG" => write!(out, "{iso_year:04}"),
-            "GGGGG" => write!(out, "{iso_year:05}"),
+            "gg" => write!(out, "{:02}", week_year() % 100),
+            "gggg" => write!(out, "{:04}", week_year()),
+            "ggggg" => write!(out, "{:05}", week_year()),
+            "GG" => write!(out, "{:02}", iso_year() % 100),
+            "GGGG" => write!(out, "{:04}", iso_year()),
+            "GGGGG" => write!(out, "{:05}", iso_year()),
             "A" => write!(out, "{}", if self.hour < 12 { "AM" } else { "PM" }),
             "a" => write!(out, "{}", if self.hour < 12 { "am" } else { "pm" }),
             "H" => write!(out, "{}", self.hour),
@@ -359,7 +360,10 @@ fn token_length(format: &str) -> usize {
     if locals > 0 {
         return locals;
     }
-    let known = TOKENS.iter().find(|token| format.starts_with(**token)).map(|token| token.len());
+    let first = format.as_bytes().first();
+    // The first byte tells most tokens apart: a format may be as long as what a caller sends.
+    let begins = |token: &&&str| token.as_bytes().first() == first && format.starts_with(**token);
+    let known = TOKENS.iter().find(begins).map(|token| token.len());
     known.unwrap_or_else(|| format.chars().next().map_or(0, char::len_utf8))
 }
 
