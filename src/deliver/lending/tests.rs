@@ -541,6 +541,17 @@ fn a_worker_is_offered_to_those_who_have_asked_of_late() {
 }
 
 #[test]
+fn who_asks_is_offered_as_many_workers_as_have_credit_for_what_waits() {
+    let (mut queue, mut lending) = (FlowQueue::<Place>::default(), Lending::default());
+    let keys = [0, 1, 2].map(|number| queue.attach(Place::Here(number)));
+    assert_eq!(lending.on_want(&queue, id(1), 2, SECOND), [], "none has credit");
+    keys.iter().for_each(|key| queue.ready(*key, 1, 0, &mut Vec::new()));
+    for (triggers, offered) in [(0, 0), (1, 1), (2, 2), (9, 3)] {
+        assert_eq!(lending.on_want(&queue, id(1), triggers, SECOND).len(), offered, "{triggers} wait");
+    }
+}
+
+#[test]
 fn every_trigger_reaches_a_worker_in_order_and_within_its_credit() {
     for seed in 0..SEEDS {
         let outcome = std::panic::catch_unwind(|| simulate(seed, Mistake::None));
