@@ -316,6 +316,22 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_a_delivery_are_parted_and_none_is_made_or_lost() {
+        let entry = EntryId { core: 1, sequence: crate::journal::Sequence::new(2, 9) };
+        let mut own = Receipt { entry, delivery: 3, share: Receipt::WHOLE };
+        let mut given = 0;
+        for count in [1, 2, 7, 1_000, 0] {
+            let each = own.split(count);
+            assert_eq!((each.entry, each.delivery), (own.entry, own.delivery));
+            assert!(each.share > 0 && own.share >= each.share, "{count}: {each:?} of {own:?}");
+            given += each.share * count as u64;
+            assert_eq!(own.share + given, Receipt::WHOLE);
+        }
+        let mut little = Receipt { share: 3, ..own };
+        assert_eq!((little.split(5).share, little.share), (0, 3), "too little to be parted");
+    }
+
+    #[test]
     fn an_entry_is_read_as_it_was_written() {
         let plain = entry();
         let key = Key { index: 70_000, generation: 9 };

@@ -284,6 +284,20 @@ fn the_nodes_of_an_event_share_one_budget_of_work() {
 }
 
 #[test]
+fn a_condition_is_charged_what_it_takes_and_no_more() {
+    let expression = "{{data.body}} == 1".to_owned();
+    let condition = Condition::compile(&ConditionalConfig { expression }).expect("it is good");
+    let payload = Raw::document(br#"{"data":{"body":1}}"#).expect("JSON");
+    let mut sheet = Sheet::default();
+    sheet.begin_event(100);
+    for round in 1..=100 {
+        assert_eq!(super::decide(&condition, &payload, &mut sheet), Ok(true));
+        let spent = sheet.scratch_and_work().1.spent();
+        assert!(spent > 0 && spent < WORK_MAX / 1_000 * round, "{spent} after {round}");
+    }
+}
+
+#[test]
 fn an_event_as_large_as_an_operator_allows_can_be_read() {
     let node = ReplyNode::compile(&WebhookReplyConfig {
         body_template: "data.message.data".to_owned(),
