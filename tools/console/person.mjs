@@ -1,6 +1,7 @@
 // What a person at a browser does, and how it is checked: shared by the steps of drive.mjs.
 
 import { createRequire } from "node:module";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import readline from "node:readline";
@@ -36,7 +37,9 @@ const files = process.env.CONSOLE_FILES;
 if (files) {
   await context.route(/\/console\/[^/]+$/, async (route) => {
     const response = await route.fetch();
-    const body = await readFile(path.join(files, path.basename(new URL(route.request().url()).pathname)), "utf8");
+    // One that the program makes is not there.
+    const own = path.join(files, path.basename(new URL(route.request().url()).pathname));
+    const body = existsSync(own) ? await readFile(own, "utf8") : await response.text();
     await route.fulfill({ response, body, status: 200, headers: { ...response.headers(), "content-type": /\.css$/.test(route.request().url()) ? "text/css" : /\.svg$/.test(route.request().url()) ? "image/svg+xml" : "text/javascript" } });
   });
   await context.route(new URL("/", admin).href, async (route) => {
