@@ -176,6 +176,10 @@ pub(super) fn open(path: &Path, shape: JournalShape) -> Result<Opened, JournalEr
         recovery.scan(&read_safe(&file, shape.safety).map_err(at(&file))?);
     }
     let recovered = recovery.finish(shape.cores);
+    for segment in &recovered.spare {
+        let file = path.join(segment.name.file_name());
+        make_safe(&file, shape.safety).map_err(at(&file))?;
+    }
     let mut manifest = match manifest {
         Some(manifest) => manifest,
         None => Manifest::new(random().map_err(at(path))?),
@@ -205,6 +209,15 @@ fn read_safe(path: &Path, safety: Safety) -> io::Result<Vec<u8>> {
         file.sync_data()?;
     }
     Ok(bytes)
+}
+
+/// Makes it safe that a segment is unused. A process that was killed may have been erasing its header: if that came back
+/// once the segment is used anew, what is written there would be told as damage of the use before.
+fn make_safe(path: &Path, safety: Safety) -> io::Result<()> {
+    if safety == Safety::Disk {
+        File::open(path)?.sync_data()?;
+    }
+    Ok(())
 }
 
 fn read_manifest(folder: &Path) -> Result<Option<Manifest>, JournalError> {

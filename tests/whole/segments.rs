@@ -63,6 +63,8 @@ pub fn recover(disk: &Disk, shape: Shape) -> (Vec<DrivenJournal<SimFile>>, Vec<F
     }
     let Recovered { shares, spare, leftover, damaged, faults, .. } = recovery.finish(shape.cores);
     assert!(damaged.is_empty(), "a header is written in copies: {damaged:?}");
+    // As the engine, too: an old header that came back would tell of what is written there from now on.
+    spare.iter().for_each(|segment: &SpareSegment| disk.sync(&segment.name.file_name()));
     let mut manifest = manifest.unwrap_or_else(|| Manifest::new(7));
     for name in leftover {
         manifest.segments.remove(&name);
