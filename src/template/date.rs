@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use crate::base::text::parse_time;
 
 /// Units of work that formatting takes for each byte of a format: its longest tokens write several dozen bytes.
-pub(super) const FORMAT_BYTE: usize = 300;
+pub(super) const FORMAT_BYTE: usize = 500;
 /// Units of work that finding a time zone and its offset takes.
 pub(super) const ZONE: usize = 3_000;
 /// The text that moment.js writes for an invalid date.

@@ -19,7 +19,7 @@ pub(super) const SCAN: usize = 3;
 /// A byte of text that is read, copied or compared.
 pub(super) const READ: usize = 1;
 /// A byte of a string with escapes, which are undone one by one.
-pub(super) const UNESCAPE: usize = 8;
+pub(super) const UNESCAPE: usize = 9;
 /// A character that HTML wants escaped.
 pub(super) const ESCAPE: usize = 16;
 /// A byte that is encoded, decoded, or converted on its own.
