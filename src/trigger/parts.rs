@@ -121,5 +121,7 @@ mod tests {
             assert_eq!(Parts::of(nothing), Parts::NONE, "{nothing:?}");
         }
         assert_eq!((Parts::of(PathRead::Whole), Parts::of(PathRead::Key("data"))), (Parts::ALL, Parts::ALL));
+        let writes = [Parts::NONE, Parts(TEXT), Parts::one(Part::Path)].map(Parts::writes_something);
+        assert_eq!(writes, [false, false, true]);
     }
 }

@@ -88,10 +88,17 @@ mod tests {
 
     #[test]
     fn a_payload_is_restored_with_its_parts() {
+        for (kind, key) in [(Kind::Http, "method"), (Kind::WebSocket, "type")] {
+            check_restored(kind, key);
+        }
+    }
+
+    fn check_restored(kind: Kind, kind_key: &str) {
         let mut out = Vec::new();
         let now = Now { nanos: 0, unix_millis: 1_771_521_960_000 };
-        let mut draft = Draft::begin(&mut out, now, 100, Parts::ALL, Kind::Http);
-        draft.part(Part::Kind, b"\"method\":", |out| out.extend_from_slice(b"\"post\""));
+        let mut draft = Draft::begin(&mut out, now, 100, Parts::ALL, kind);
+        let key = format!("\"{kind_key}\":");
+        draft.part(Part::Kind, key.as_bytes(), |out| out.extend_from_slice(b"\"post\""));
         draft.part(Part::Body, b"\"body\":", |out| out.extend_from_slice(b"{\"a\":[1,2]}"));
         let event = draft.finish().keep();
         let id = "0123456789abcdef01234567".parse().unwrap();
@@ -104,7 +111,8 @@ mod tests {
         let (text, globals) = payload.tail.stored();
         let restored = Payload { event, tail: Arc::new(Tail::restore(text, globals)) };
         assert_eq!(restored.whole(), payload.whole());
-        for key in ["method", "body", "query"] {
+        assert!(restored.get_member("data", kind_key).is_some());
+        for key in [kind_key, "body", "query"] {
             let member = |payload: &Payload| payload.get_member("data", key).map(|raw| raw.bytes().to_vec());
             assert_eq!(member(&restored), member(&payload), "{key}");
         }
