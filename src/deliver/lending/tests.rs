@@ -552,6 +552,29 @@ fn who_asks_is_offered_as_many_workers_as_have_credit_for_what_waits() {
 }
 
 #[test]
+fn what_nobody_has_spoken_of_for_long_is_forgotten() {
+    let (mut queue, mut lending) = (FlowQueue::<Place>::default(), Lending::default());
+    let mut orders = Vec::new();
+    let key = queue.attach(Place::Here(0));
+    queue.ready(key, 1, 0, &mut orders);
+    lending.on_want(&queue, id(1), 1, 0);
+    queue.offer(trigger(1, None), 0, &mut orders);
+    queue.offer(trigger(2, None), 0, &mut orders);
+    lending.on_offer(&mut queue, id(2), &[WorkerOffer { worker: 5, credit: 1 }], || 1, 0, &mut orders);
+    assert_eq!(lending.tidy(&mut queue, IDLE_NANOS, &mut orders), [id(2)], "it has a trigger");
+    let lent = LentWorker { node: id(2), worker: 5, link: 1 };
+    lending.on_answer(&mut queue, lent, 1, GuestAnswer::Acked, 0, &mut orders);
+    assert!(lending.sent(lent, 0));
+    assert_eq!(lending.tidy(&mut queue, IDLE_NANOS - 1, &mut orders), []);
+    assert!(lending.sent(lent, 0), "it was used of late");
+    assert_eq!(lending.tidy(&mut queue, IDLE_NANOS, &mut orders), []);
+    assert!(!lending.sent(lent, 0), "it is given back");
+    assert_eq!(lending.borrowers.len(), 1);
+    lending.tidy(&mut queue, KNOWN_NANOS, &mut orders);
+    assert_eq!(lending.borrowers.len(), 0);
+}
+
+#[test]
 fn every_trigger_reaches_a_worker_in_order_and_within_its_credit() {
     for seed in 0..SEEDS {
         let outcome = std::panic::catch_unwind(|| simulate(seed, Mistake::None));
