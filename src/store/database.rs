@@ -1,20 +1,18 @@
 //! The database file: made whole or not at all, read in snapshots, opened again after a failed write.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::backends::FileBackend;
 use redb::{
-    Builder, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition,
+    Builder, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
 };
 
 use super::changes::Changes;
 use super::error::{Resource, StoreError};
-use super::folder::{self, FILE_MODE, MODEL_FILE};
+use super::folder::MODEL_FILE;
+use super::new_database::make_database;
 use super::read::{class_key, flow_ids_of_webhook, id_named, read_access_tokens, read_record};
 use super::record::ModelRecord;
 use super::record_change::RecordKind;
@@ -147,65 +145,22 @@ fn builder() -> Builder {
     builder
 }
 
-/// Makes an empty database under another name, and gives it its own once it is whole on the disk.
+/// Makes an empty database with all its tables.
 fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
-    let temporary = path.with_extension("new");
-    let failed = |error: redb::Error| StoreError::database(path, error);
-    let at = |error: std::io::Error| StoreError::io(path, &error);
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(&temporary);
-    let file = file.map_err(at)?;
-    let own = file.try_clone().map_err(at)?;
-    let backend = Unsynced(FileBackend::new(own).map_err(|error| failed(error.into()))?);
-    let database = builder().create_with_backend(backend).map_err(|error| failed(error.into()))?;
-    let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-    {
-        let mut meta = transaction.open_table(META).map_err(|error| failed(error.into()))?;
-        meta.insert(FORMAT_KEY, FORMAT).map_err(|error| failed(error.into()))?;
+    make_database(folder, path, |transaction| {
+        transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
         // Opened once, so that a reader finds them.
-        transaction.open_table(APPLICATIONS).map_err(|error| failed(error.into()))?;
-        transaction.open_table(WEBHOOKS).map_err(|error| failed(error.into()))?;
-        transaction.open_table(FLOWS).map_err(|error| failed(error.into()))?;
-        transaction.open_table(FLOW_VERSIONS).map_err(|error| failed(error.into()))?;
-        transaction.open_table(FLOW_CLASSES).map_err(|error| failed(error.into()))?;
-        transaction.open_table(TOKENS).map_err(|error| failed(error.into()))?;
-        transaction.open_table(ORDER).map_err(|error| failed(error.into()))?;
-        transaction.open_table(COUNTS).map_err(|error| failed(error.into()))?;
-        transaction.open_table(FLOWS_OF_WEBHOOK).map_err(|error| failed(error.into()))?;
-    }
-    transaction.commit().map_err(|error| failed(error.into()))?;
-    drop(database);
-    file.sync_all().and_then(|()| folder::publish(folder, &temporary, path)).map_err(at)
-}
-
-/// A file that has no name yet, and that is synced once it is whole.
-#[derive(Debug)]
-struct Unsynced(FileBackend);
-
-impl StorageBackend for Unsynced {
-    fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
+        transaction.open_table(APPLICATIONS)?;
+        transaction.open_table(WEBHOOKS)?;
+        transaction.open_table(FLOWS)?;
+        transaction.open_table(FLOW_VERSIONS)?;
+        transaction.open_table(FLOW_CLASSES)?;
+        transaction.open_table(TOKENS)?;
+        transaction.open_table(ORDER)?;
+        transaction.open_table(COUNTS)?;
+        transaction.open_table(FLOWS_OF_WEBHOOK)?;
         Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.0.write(offset, data)
-    }
-
-    fn close(&self) -> std::io::Result<()> {
-        self.0.close()
-    }
+    })
 }
 
 /// Makes the tables that format 1 did not have, in one transaction: a crash leaves the database as it was.

@@ -28,6 +28,7 @@ mod glob;
 pub mod letters;
 mod list;
 mod listing;
+mod new_database;
 mod read;
 mod record;
 mod record_change;

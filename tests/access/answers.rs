@@ -128,7 +128,7 @@ fn a_preflight_from_an_origin_that_is_not_listed_permits_nothing() {
         json!(1),
     ] {
         let message = refused(&server, &hook, &json!({"cors": wrong}));
-        assert!(message.starts_with("`cors` must be null, true, false or a list"), "{wrong}: {message}");
+        assert!(message.starts_with("`cors` must be null or true or false, or a list"), "{wrong}: {message}");
     }
 }
 

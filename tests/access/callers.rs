@@ -165,7 +165,7 @@ fn what_auth_must_be_is_said_when_it_is_saved() {
         (named("header", json!("a b"), json!("x")), "`auth.name` must be the name"),
         (json!({"type": "query", "name": "k"}), "`auth.value` is required"),
         (named("query", json!("k"), json!("")), "`auth.value` must be"),
-        (named("query", json!("k"), json!([])), "`auth.value` must be a list"),
+        (named("query", json!("k"), json!([])), "`auth.value` must be a string of 1"),
         (named("query", json!("k"), json!("{{")), "`auth.value` must be a template"),
         (named("query", json!("k"), json!("***")), "`auth.value` must be the secret itself"),
         (json!({"type": "query", "name": "k", "value": "v", "x": 1}), "`auth.x` is not a field"),

@@ -14,8 +14,7 @@ mod query;
 mod stored;
 mod tables;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -23,7 +22,7 @@ use std::sync::{PoisonError, RwLock};
 use redb::{Builder, ReadableDatabase as _, ReadableTable as _};
 
 use super::error::StoreError;
-use super::folder::FILE_MODE;
+use super::new_database::make_database;
 use crate::base::id::Id;
 pub use query::{
     FittingLetters, LOOKED_AT_MAX, LOOKED_BYTES_MAX, LetterPage, LetterQuery, LetterSpan, ListedLetter,
@@ -97,6 +96,13 @@ impl Letters {
     /// If it cannot be opened.
     pub fn open(folder: &Path, limits: LetterLimits) -> Result<Letters, StoreError> {
         let path = folder.join(LETTERS_FILE);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_database(folder, &path, |transaction| Tables::open(transaction).map(drop))?;
+            }
+            Err(error) => return Err(StoreError::io(&path, &error)),
+        }
         let database = RwLock::new(Some(open(&path)?));
         Ok(Letters { path, database, limits, evicted: AtomicU64::new(0), expired: AtomicU64::new(0) })
     }
@@ -314,20 +320,9 @@ impl Letters {
     }
 }
 
-/// Opens the file, or makes it, with its tables.
+/// Opens the file, which is there.
 fn open(path: &Path) -> Result<redb::Database, StoreError> {
-    let failed = |error: redb::Error| StoreError::database(path, error);
-    let made =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
-    made.map_err(|error| StoreError::io(path, &error))?;
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
-    // An empty file is a database that is not begun.
-    let database = builder.create(path).map_err(|error| failed(error.into()))?;
-    let begun = database.begin_write().map_err(redb::Error::from).and_then(|transaction| {
-        Tables::open(&transaction)?;
-        Ok(transaction.commit()?)
-    });
-    begun.map_err(failed)?;
-    Ok(database)
+    builder.open(path).map_err(|error| StoreError::database(path, error))
 }
