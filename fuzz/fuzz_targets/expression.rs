@@ -7,7 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::base::json::Raw;
-use tidegate::expression::{Expression, Operand, TooMuchWork, ExpressionWork};
+use tidegate::expression::{Expression, ExpressionWork, Operand, TooMuchWork};
 
 const WORK_BYTES: usize = 1 << 20;
 const DOCUMENT: &[u8] = br#"{"n":1.50,"e":1e400,"s":"\u00e9 12","list":[1,"x",null,{"y":[[],{}]}],"o":{"k":"v"},"t":true,"u":null}"#;

@@ -43,7 +43,7 @@ pub enum Refused {
     Down,
     /// The disk, or the supplier of segments, is behind.
     Busy,
-    /// Longer than [`Config::entry_bytes_max`], or more deliveries than [`DELIVERIES_MAX`].
+    /// Longer than [`Config::entry_bytes_max`], or more deliveries than [`DELIVERIES_MAX`](super::DELIVERIES_MAX).
     TooLarge,
 }
 

@@ -364,4 +364,5 @@ fn hold_all(cells: &[Cell]) -> SmallVec<[Held<'_>; 16]> {
 }
 
 #[cfg(test)]
+#[path = "rate/tests.rs"]
 mod tests;
