@@ -284,6 +284,16 @@ fn the_nodes_of_an_event_share_one_budget_of_work() {
 }
 
 #[test]
+fn a_reply_that_names_its_caller_does_not_answer_the_trigger() {
+    for (reply_id_path, answers) in [("", true), ("data.replyId", true), ("data.body.id", false)] {
+        let config =
+            WebhookReplyConfig { reply_id_path: reply_id_path.to_owned(), ..WebhookReplyConfig::default() };
+        let node = ReplyNode::compile(&config).expect("a path");
+        assert_eq!(node.answers_trigger(), answers, "{reply_id_path}");
+    }
+}
+
+#[test]
 fn a_condition_is_charged_what_it_takes_and_no_more() {
     let expression = "{{data.body}} == 1".to_owned();
     let condition = Condition::compile(&ConditionalConfig { expression }).expect("it is good");

@@ -145,6 +145,17 @@ impl Story {
 }
 
 #[test]
+fn a_queue_counts_the_workers_that_are_attached() {
+    let mut queue = FlowQueue::<char>::default();
+    assert_eq!(queue.workers(), 0);
+    let first = queue.attach('a');
+    queue.attach('b');
+    assert_eq!(queue.workers(), 2);
+    queue.detach(first, 0, &mut Vec::new());
+    assert_eq!(queue.workers(), 1);
+}
+
+#[test]
 fn a_trigger_waits_for_a_worker_and_a_worker_for_credit() {
     let mut story = Story::default();
     assert_eq!(story.offer("1"), "");

@@ -236,6 +236,7 @@ fn a_payload_counts_what_it_keeps_and_what_a_lookup_looks_through() {
     assert_eq!(with_raw.event.raw().unwrap().bytes, "as it came");
     assert_eq!(with_raw.kept_len(), plain.len() + "as it came".len());
     assert_eq!(with_raw.len(), plain.len(), "it is no part of the payload");
+    assert_eq!(["data", "globals", "x"].map(|key| plain.knows_members(key)), [true, false, false]);
     for (key, cost) in
         [("time", 0), ("data", 0), ("globals", 0), ("flowName", plain.tail.len() - globals.len())]
     {

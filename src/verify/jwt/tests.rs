@@ -79,6 +79,17 @@ fn a_token_on_p_384_is_verified_with_a_key_of_that_curve_alone() {
 }
 
 #[test]
+fn two_that_let_the_same_callers_in_are_the_same() {
+    let of = |leeway, secret: &str| {
+        let auth = json!({"type": "jwt", "secret": "{{globals.s}}", "leewaySeconds": leeway});
+        jwt(auth, RenderedKeys::Secrets(vec![secret.to_owned()]))
+    };
+    assert!(of(1, "s").is_same(&of(1, "s")));
+    assert!(!of(1, "s").is_same(&of(2, "s")), "another rule");
+    assert!(!of(1, "s").is_same(&of(1, "t")), "another secret, which a global gave");
+}
+
+#[test]
 fn a_set_without_a_key_for_signatures_is_refused() {
     for (document, error) in [
         ("", KeySetError::Malformed),
